@@ -1,0 +1,30 @@
+# `make test` and `make demo` each do all the set-up on a fresh machine.
+PYTHON ?= python3
+BIN := .venv/bin
+EXTRAS := demo,tracking,dev
+
+.PHONY: demo test lint types suite clean
+
+demo: .venv/installed
+	$(BIN)/understudy demo
+
+test: lint types suite
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/installed
+	$(BIN)/mypy
+
+suite: .venv/installed
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+
+.venv/installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet torch --constraint constraints.txt
+	$(BIN)/python -m pip install --quiet --editable ".[$(EXTRAS)]" --constraint constraints.txt
+	touch $@
+
+clean:
+	rm -rf .venv build dist src/*.egg-info

@@ -1,0 +1,85 @@
+"""Size, throughput and latency, measured in the same way for every model."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from understudy.data.texts import Texts
+
+_MIN_SECONDS = 1.0
+_MAX_PASSES = 5
+
+
+class Measurable(Protocol):
+    """What can be measured: it answers for raw texts and knows its own size."""
+
+    def logits(self, texts: Sequence[tuple[str, ...]]) -> np.ndarray:
+        """Outputs for texts, ``(texts, outputs)``."""
+        ...
+
+    def summary(self) -> dict[str, int]:
+        """``parameters``, ``trainable_parameters``, ``embedding_parameters`` and ``size_bytes``."""
+        ...
+
+
+def measure(
+    predictor: Measurable,
+    texts: Texts | Sequence[str] | Sequence[tuple[str, ...]],
+    *,
+    latency_texts: int = 200,
+    throughput_texts: int = 1000,
+    warmup: int = 20,
+) -> dict[str, Any]:
+    """How big and how fast a model is, from raw text to logits: tokenisation is included everywhere.
+
+    Throughput is of texts handed over together (batched by length inside the model), the median of up to five passes
+    that take a second together; latency is of one text at a time. Both take the same texts for every model, spread
+    evenly over those given.
+
+    Args:
+        texts: at least one; fewer than are asked for are gone through repeatedly.
+        warmup: single texts answered before the clock runs.
+
+    Returns:
+        What ``summary`` says, ``texts_per_second``, ``latency_ms`` (``p50``, ``p99``) and ``threads``.
+
+    Raises:
+        ValueError: if there are no texts.
+    """
+    if not len(texts):
+        raise ValueError("measuring needs at least one text")
+    singles = [[text] for text in _spread(texts, latency_texts)]
+    for single in itertools.islice(itertools.cycle(singles), warmup):
+        predictor.logits(single)
+    milliseconds = [
+        1000 * _seconds(predictor, single) for single in itertools.islice(itertools.cycle(singles), latency_texts)
+    ]
+    together = _spread(texts, throughput_texts)
+    passes: list[float] = []
+    while not passes or (sum(passes) < _MIN_SECONDS and len(passes) < _MAX_PASSES):
+        passes.append(_seconds(predictor, together))
+    p50, p99 = np.percentile(milliseconds, [50, 99]).tolist()
+    return {
+        **predictor.summary(),
+        "texts_per_second": len(together) / float(np.median(passes)),
+        "latency_ms": {"p50": p50, "p99": p99},
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _spread(texts: Texts | Sequence[str] | Sequence[tuple[str, ...]], count: int) -> list[tuple[str, ...]]:
+    """`count` texts at even distances, or all of them if there are no more."""
+    chosen = [texts[int(i)] for i in np.linspace(0, len(texts) - 1, min(count, len(texts)))]
+    return [(text,) if isinstance(text, str) else text for text in chosen]
+
+
+def _seconds(predictor: Measurable, texts: Sequence[tuple[str, ...]]) -> float:
+    start = time.perf_counter()
+    predictor.logits(texts)
+    return time.perf_counter() - start

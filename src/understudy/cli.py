@@ -1,0 +1,192 @@
+"""The command line: a table of names and recipes. Importing it imports no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import importlib
+import os
+import sys
+import typing
+from collections.abc import Sequence
+from typing import Any
+
+from understudy import __version__
+from understudy.errors import ConfigError, Interrupted, UnderstudyError, nearest
+
+COMMANDS: dict[str, dict[str, tuple[str, str, str]]] = {
+    "Train": {
+        "demo": ("understudy.recipes.demo", "Demo", "the whole job on the documentation of this machine's packages"),
+        "finetune": ("understudy.recipes.finetune", "Finetune", "train a transformer, or a baseline, on labelled rows"),
+        "distill": ("understudy.recipes.distill", "Distill", "train a small student to answer as a teacher does"),
+    },
+    "Choose": {
+        "bench": ("understudy.recipes.bench", "Bench", "parameters, size, latency and throughput of any model"),
+        "validate": ("understudy.recipes.validate", "", "check a command's settings and data without training"),
+    },
+    "Use": {
+        "predict": ("understudy.recipes.predict", "Predict", "label the texts of files or of standard input"),
+    },
+}
+"""Heading -> command -> module, recipe, one line of help."""
+
+_OWN_FLAGS = {"--config", "--print_config", "--help"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code: 0 done, 2 the user's mistake, 1 ours, 128 + n stopped by signal n."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(arguments)
+    except UnderstudyError as error:
+        return _refuse(error.faults)
+    except Interrupted as error:
+        print(f"understudy: {error}; the checkpoint is written. Go on with the same command and --resume.", file=sys.stderr)
+        return 128 + error.signal_number
+    except KeyboardInterrupt:
+        print("understudy: stopped by Ctrl-C.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader (`| head`) has what it wanted; Python's own flush at exit would complain again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        return _refuse([f"no space left on the device{f' of {error.filename}' if error.filename else ''}. Free some, or name another --output or UNDERSTUDY_CACHE; --resume then goes on."])
+
+
+def _refuse(faults: Sequence[str]) -> int:
+    for fault in faults:
+        print(f"understudy: {fault}", file=sys.stderr)
+    return 2
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in {"-h", "--help", "help"}:
+        print(_overview())
+        return 0
+    if arguments[0] == "--version":
+        print(__version__)
+        return 0
+    command, *rest = arguments
+    if command == "validate":
+        return _validate(rest)
+    result = parse(command, rest)
+    if isinstance(result, int):
+        return result
+    result.run()
+    return 0
+
+
+def recipe_class(command: str) -> type[Any]:
+    """The recipe behind a command.
+
+    Raises:
+        ConfigError: if there is no such command.
+    """
+    table = {name: row for group in COMMANDS.values() for name, row in group.items()}
+    if command not in table:
+        raise ConfigError(f"unknown command '{command}'.{nearest(command, table)} The commands are {', '.join(table)}.")
+    module, name, _ = table[command]
+    return typing.cast(type[Any], getattr(importlib.import_module(module), name))
+
+
+def parse(command: str, arguments: list[str]) -> Any:
+    """The recipe that a command line describes, or the exit code where it only asks to be shown something.
+
+    Raises:
+        ConfigError: for unknown flags, keys and wrong values, all together.
+    """
+    import tyro
+
+    from understudy.recipes.settings import as_dict, build, read_config
+    from understudy.record import to_yaml
+
+    recipe = recipe_class(command)
+    arguments, config = _take_value(arguments, "--config")
+    arguments, shows = _take_bare(arguments, "--print_config")
+    _check_flags(recipe, arguments)
+    default: Any = tyro.MISSING_NONPROP
+    if config is not None:
+        default = build(recipe, read_config(config, command), origin=config)
+    try:
+        made = tyro.cli(
+            recipe,
+            args=arguments,
+            default=default,
+            prog=f"understudy {command}",
+            use_underscores=True,
+            description=f"{recipe.__doc__}\n\n--config FILE reads these settings from YAML (flags override it); --print_config prints them.",
+        )
+    except SystemExit as error:
+        return int(error.code or 0)
+    if shows:
+        print(to_yaml(command, as_dict(made)), end="")
+        return 0
+    return made
+
+
+def _validate(arguments: list[str]) -> int:
+    """``understudy validate distill --data …``: everything that can be wrong, found without training."""
+    from understudy.recipes.validate import validate
+
+    if not arguments or arguments[0] in {"-h", "--help"}:
+        print("usage: understudy validate COMMAND [the command's own flags]\n\nChecks the settings, the data and the models of a command without running it, and lists every fault.\n\n  understudy validate distill --data reviews.csv --teacher runs/teacher\n  understudy validate distill --config distill.yaml")
+        return 0
+    made = parse(arguments[0], arguments[1:])
+    if isinstance(made, int):
+        return made
+    validate(arguments[0], made)
+    return 0
+
+
+def _flags(recipe: type, prefix: str = "") -> set[str]:
+    hints = typing.get_type_hints(recipe)
+    names: set[str] = set()
+    for f in dataclasses.fields(recipe):
+        if dataclasses.is_dataclass(hints[f.name]):
+            names |= _flags(typing.cast(type, hints[f.name]), f"{prefix}{f.name}.")
+        else:
+            names.add(f"--{prefix}{f.name}")
+            if hints[f.name] is bool:
+                names.add(f"--{prefix}no_{f.name}")
+    return names
+
+
+def _check_flags(recipe: type, arguments: list[str]) -> None:
+    known = _flags(recipe) | _OWN_FLAGS
+    given = [a.split("=", 1)[0] for a in arguments if a.startswith("--") and len(a) > 2]
+    faults = [f"unknown flag {flag}.{nearest(flag, known)}" for flag in given if flag.replace("-", "_").replace("__", "--", 1) not in known]
+    if faults:
+        raise ConfigError(*faults)
+
+
+def _take_value(arguments: list[str], flag: str) -> tuple[list[str], str | None]:
+    for i, argument in enumerate(arguments):
+        if argument.startswith(f"{flag}="):
+            return arguments[:i] + arguments[i + 1 :], argument.split("=", 1)[1]
+        if argument == flag:
+            if i + 1 == len(arguments):
+                raise ConfigError(f"{flag} needs a value: the path of a YAML file.")
+            return arguments[:i] + arguments[i + 2 :], arguments[i + 1]
+    return arguments, None
+
+
+def _take_bare(arguments: list[str], flag: str) -> tuple[list[str], bool]:
+    hyphened = flag[:2] + flag[2:].replace("_", "-")
+    return [a for a in arguments if a not in {flag, hyphened}], flag in arguments or hyphened in arguments
+
+
+def _overview() -> str:
+    lines = [f"understudy {__version__}: small language models that stand in for large ones.", "", "usage: understudy COMMAND [flags]", ""]
+    for heading, group in COMMANDS.items():
+        lines.append(f"{heading}:")
+        lines += [f"  {name:<10} {row[2]}" for name, row in group.items()]
+        lines.append("")
+    lines.append("`understudy COMMAND --help` shows its flags. Start with `understudy demo`.")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

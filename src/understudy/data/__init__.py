@@ -1,0 +1,1 @@
+"""Texts and labels in, planned batches of token ids out. Reading needs no torch."""

@@ -1,0 +1,72 @@
+"""A task: what is read from the data and what is predicted. A frozen row, not a class hierarchy."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+Kind = Literal["single_label", "multi_label", "regression"]
+
+NO_LABEL = -100
+"""The class index of a row without a label (torch's own ``ignore_index``); in float labels NaN says the same."""
+
+_METRICS: dict[str, tuple[str, ...]] = {
+    "binary": ("accuracy", "f1", "f1_macro", "matthews", "average_precision"),
+    "single_label": ("accuracy", "f1_macro", "matthews", "average_precision"),
+    "multi_label": ("f1_macro", "f1_micro", "average_precision"),
+    "regression": ("pearson", "spearman", "mse"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One supervised text task.
+
+    ``text`` holds one entry a text (one, or two for a pair); each entry names the columns that are joined into it.
+    ``labels`` are the names in the order of the model's outputs, empty for regression. ``metrics`` are computed and
+    shown; the first one selects models.
+    """
+
+    text: tuple[tuple[str, ...], ...]
+    label: str
+    kind: Kind
+    labels: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise ValueError(f"kind must be one of {', '.join(get_args(Kind))}, but is {self.kind!r}")
+        if not self.metrics:
+            binary = self.kind == "single_label" and len(self.labels) == 2
+            object.__setattr__(self, "metrics", _METRICS["binary" if binary else self.kind])
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether a row has two texts."""
+        return len(self.text) == 2
+
+    @property
+    def outputs(self) -> int:
+        """The width of the model's output: one a label, one for regression."""
+        return len(self.labels) or 1
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain lists and strings, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, row: dict[str, Any]) -> Task:
+        """The inverse of :meth:`as_dict`.
+
+        Example:
+            >>> task = Task(text=(("text",),), label="label", kind="single_label", labels=("no", "yes"))
+            >>> Task.from_dict(task.as_dict()) == task
+            True
+        """
+        return cls(
+            text=tuple(tuple(columns) for columns in row["text"]),
+            label=row["label"],
+            kind=row["kind"],
+            labels=tuple(row["labels"]),
+            metrics=tuple(row["metrics"]),
+        )

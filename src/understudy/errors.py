@@ -1,0 +1,72 @@
+"""What can go wrong by a user's hand, and how it is said: the thing, the rule, the value, the way out."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable
+from types import ModuleType
+
+
+class UnderstudyError(Exception):
+    """A mistake of the user's, as one or more complete sentences. Shown without a traceback; the exit code is 2.
+
+    Example:
+        >>> UnderstudyError("a.csv: no such file.", "epochs must be positive, but is 0.").faults
+        ('a.csv: no such file.', 'epochs must be positive, but is 0.')
+    """
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+class ConfigError(UnderstudyError):
+    """A flag, key or value of the configuration is wrong."""
+
+
+class DataError(UnderstudyError):
+    """A data file is missing, unreadable or holds what the task does not allow."""
+
+
+class ModelError(UnderstudyError):
+    """A model folder or hub id cannot serve as what it was named for."""
+
+
+class OutputError(UnderstudyError):
+    """A run folder cannot be written, or must not be."""
+
+
+class Interrupted(Exception):
+    """A signal asked the run to stop; its checkpoint is written and ``--resume`` goes on from there."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(f"stopped by signal {signal_number}")
+        self.signal_number = signal_number
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The tail of a message: the known name that `word` was probably meant to be, or nothing.
+
+    Example:
+        >>> nearest("postive", ["negative", "positive"])
+        " Did you mean 'positive'?"
+        >>> nearest("zebra", ["negative", "positive"])
+        ''
+    """
+    close = difflib.get_close_matches(word, [str(name) for name in known], n=1, cutoff=0.6)
+    return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def require(module: str, *, extra: str) -> ModuleType:
+    """Import an optional module, or say how to install it.
+
+    Raises:
+        UnderstudyError: if it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not module.startswith(error.name):
+            raise
+        raise UnderstudyError(f"this needs '{module}', which is not installed. Run: pip install 'understudy[{extra}]'") from None

@@ -1,0 +1,298 @@
+"""A model and texts in, logits out, in batches of like length: what evaluation, teachers and predict all call."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+
+from understudy.data.batches import length_batches
+from understudy.data.encode import Encoded, collate, encode_in_memory, input_names
+from understudy.data.encoder import Text, TextEncoder
+from understudy.data.tasks import Task
+from understudy.models.tfidf import Tfidf
+from understudy.data.texts import Texts
+
+Label = str | list[str] | float
+
+
+def logits(
+    model: nn.Module,
+    encoded: Encoded,
+    *,
+    names: Sequence[str],
+    rows: np.ndarray | None = None,
+    max_tokens: int = 8192,
+    device: torch.device | str | None = None,
+    on_batch: Callable[[int], None] | None = None,
+) -> np.ndarray:
+    """A model's outputs for encoded rows.
+
+    Runs in evaluation mode, whatever mode the model is in, and leaves every module in the mode it found.
+
+    Args:
+        names: the inputs to feed, see :func:`understudy.data.encode.input_names`.
+        rows: which rows, in which order; all of them by default.
+        max_tokens: padded tokens of a batch.
+        device: where the model is; by default where its first parameter lies.
+        on_batch: told the number of rows after each batch.
+
+    Returns:
+        float32 ``(rows, outputs)``, in the order of `rows`.
+    """
+    rows = np.arange(len(encoded)) if rows is None else np.asarray(rows)
+    out: np.ndarray | None = None
+    with evaluating(model), torch.inference_mode():
+        for batch in length_batches(encoded.lengths[rows], max_tokens=max_tokens):
+            part = batch_logits(model, encoded, rows[batch], names=names, device=device)
+            if out is None:
+                out = np.empty((len(rows), part.shape[1]), np.float32)
+            out[batch] = part
+            if on_batch is not None:
+                on_batch(len(batch))
+    return np.empty((0, outputs_of(model)), np.float32) if out is None else out
+
+
+def batch_logits(
+    model: nn.Module,
+    encoded: Encoded,
+    rows: np.ndarray,
+    *,
+    names: Sequence[str],
+    device: torch.device | str | None = None,
+) -> np.ndarray:
+    """One padded batch through a model that is in evaluation mode, without gradients: float32 ``(rows, outputs)``."""
+    device = device_of(model) if device is None else device
+    inputs = {name: tensor.to(device) for name, tensor in collate(encoded, rows, names=names).items()}
+    with torch.inference_mode():
+        return model(**inputs).logits.float().cpu().numpy()
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside; afterwards each module is back in the mode it had (some may have been frozen in eval)."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where a model's first parameter lies; the CPU for one without parameters."""
+    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+
+
+def outputs_of(model: nn.Module) -> int:
+    """The width of a classifier's output, from its configuration."""
+    return int(model.config.num_labels)  # type: ignore[union-attr,arg-type]
+
+
+def probabilities(logits: np.ndarray, task: Task) -> np.ndarray:
+    """Softmax over the classes, a sigmoid for each label of a multi-label task, the value itself in regression.
+
+    Args:
+        logits: ``(..., outputs)``.
+
+    Example:
+        >>> task = Task(text=(("text",),), label="label", kind="single_label", labels=("no", "yes"))
+        >>> probabilities(np.array([[0.0, np.log(3.0)]]), task).round(2).tolist()
+        [[0.25, 0.75]]
+    """
+    if task.kind == "regression":
+        return logits
+    if task.kind == "multi_label":
+        return 0.5 * (1.0 + np.tanh(0.5 * logits))  # the sigmoid in a form that cannot overflow
+    weights = np.exp(logits - logits.max(-1, keepdims=True))
+    return weights / weights.sum(-1, keepdims=True)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What is said of one text. ``dict(prediction)`` and ``prediction["label"]`` work too.
+
+    ``label`` is a name, a list of names (multi-label) or a number (regression); ``probabilities`` has one entry a
+    label, in the task's order, and is empty in regression.
+    """
+
+    label: Label
+    probabilities: dict[str, float]
+
+    def keys(self) -> tuple[str, ...]:
+        """The names of the fields."""
+        return ("label", "probabilities")
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self.keys():
+            raise KeyError(key)
+        return getattr(self, key)
+
+
+def predictions(logits: np.ndarray, task: Task, *, threshold: float = 0.5) -> list[Prediction]:
+    """Logits as labels with probabilities.
+
+    Args:
+        logits: ``(rows, outputs)``.
+        threshold: the probability from which on a label of a multi-label task is given.
+
+    Example:
+        >>> task = Task(text=(("text",),), label="label", kind="multi_label", labels=("funny", "sad"))
+        >>> predictions(np.array([[2.0, -2.0]]), task)[0].label
+        ['funny']
+    """
+    if task.kind == "regression":
+        return [Prediction(value, {}) for value in logits[:, 0].tolist()]
+    said = []
+    for row in probabilities(logits.astype(np.float64), task).tolist():
+        by_label = dict(zip(task.labels, row, strict=True))
+        several = [label for label, share in by_label.items() if share >= threshold]
+        said.append(
+            Prediction(several if task.kind == "multi_label" else max(by_label, key=by_label.__getitem__), by_label)
+        )
+    return said
+
+
+class Answering:
+    """Whatever has ``logits`` and a ``task`` can also say labels and probabilities."""
+
+    task: Task
+
+    def logits(self, texts: Texts | Sequence[Text]) -> np.ndarray:
+        """Outputs for texts, in their order: float32 ``(texts, outputs)``."""
+        raise NotImplementedError
+
+    def predict(self, texts: Texts | Sequence[Text]) -> list[Prediction]:
+        """Labels and probabilities for texts, in their order."""
+        return predictions(self.logits(texts), self.task)
+
+    def predict_one(self, text: Text) -> Prediction:
+        """The label and the probabilities of one text."""
+        return predictions(self.logits([text]), self.task)[0]
+
+    def stream(self, texts: Iterable[Text], *, batch: int = 1024) -> Iterator[Prediction]:
+        """Predictions one by one, in order, of as many texts as there are; `batch` of them are in memory at a time."""
+        rows = iter(texts)
+        while chunk := list(itertools.islice(rows, batch)):
+            yield from self.predict(chunk)
+
+
+class LinearPredictor(Answering):
+    """TF-IDF with its linear model, ready to answer for raw text."""
+
+    def __init__(self, tfidf: Tfidf) -> None:
+        self.tfidf = tfidf
+        self.task = tfidf.task
+
+    def logits(self, texts: Texts | Sequence[Text]) -> np.ndarray:
+        """Outputs for texts, in their order: float32 ``(texts, outputs)``."""
+        return self.tfidf.logits(list(texts))
+
+    def summary(self) -> dict[str, int]:
+        """Parameters and bytes, as :meth:`Predictor.summary` counts them."""
+        return self.tfidf.summary()
+
+
+class Predictor(Answering):
+    """A trained model with all it takes to answer for raw text.
+
+    The model is put into evaluation mode and, if one is named, on `device`. Texts are strings, or pairs of strings
+    where the task has two texts.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        tokenizer: PreTrainedTokenizerBase,
+        task: Task,
+        max_length: int,
+        *,
+        max_tokens: int = 8192,
+        device: torch.device | str | None = None,
+    ) -> None:
+        self.model = model.eval() if device is None else model.eval().to(device)
+        self.tokenizer = tokenizer
+        self.task = task
+        self.max_length = max_length
+        self.max_tokens = max_tokens
+        self.names = input_names(model, tokenizer)
+        # our students take no mask for "nothing is padding", and a text alone is answered the faster for it
+        self._mask_is_optional = bool(getattr(getattr(model, "config", None), "understudy_student", False))
+        self.encoder = TextEncoder(tokenizer, max_length=max_length)
+
+    def logits(self, texts: Texts | Sequence[Text]) -> np.ndarray:
+        """Outputs for texts, in their order: float32 ``(texts, outputs)``.
+
+        Many are batched by length; a single one takes the shortest way, with nothing allocated but its own ids.
+
+        Raises:
+            ValueError: if a text is not what the task has (a string, or a pair of strings).
+        """
+        for text in (
+            itertools.islice(texts, 1) if isinstance(texts, Texts) else texts
+        ):  # the rows of Texts are all alike
+            self._check(text)
+        if len(texts) == 1:
+            return self._one(texts[0])
+        return logits(self.model, encode_in_memory(self.encoder, texts), names=self.names, max_tokens=self.max_tokens)
+
+    def summary(self) -> dict[str, int]:
+        """Parameters: all, trainable, in embedding tables; and the bytes of the weights as they are saved."""
+        return parameter_summary(self.model)
+
+    def _one(self, text: Text) -> np.ndarray:
+        ids, segments = self.encoder.one(text)
+        if self.model.training:
+            self.model.eval()
+        with torch.inference_mode():
+            input_ids = torch.tensor([ids or [self.encoder.pad_id]])
+            inputs = {"input_ids": input_ids}
+            if not (self._mask_is_optional and ids):
+                inputs["attention_mask"] = torch.full_like(input_ids, bool(ids))
+            if "token_type_ids" in self.names:
+                inputs["token_type_ids"] = torch.tensor([segments]) if segments else torch.zeros_like(input_ids)
+            device = device_of(self.model)
+            if device.type != "cpu":
+                inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
+            return self.model(**inputs).logits.float().cpu().numpy()
+
+    def _check(self, text: Text) -> None:
+        """Strings for a task on single texts, pairs for one on pairs."""
+        parts = (text,) if isinstance(text, str) else text
+        if len(parts) != len(self.task.text) or not all(isinstance(part, str) for part in parts):
+            expected = "a pair of strings" if self.task.is_pair else "a string"
+            raise ValueError(f"each text must be {expected} for this model, but one is {text!r:.80}")
+
+
+def parameter_summary(model: nn.Module) -> dict[str, int]:
+    """Counts of parameters and the bytes of the weights as saved; what modules share is counted once.
+
+    Returns:
+        ``parameters``, ``trainable_parameters``, ``embedding_parameters`` (all embedding tables, positions and
+        segments among them) and ``size_bytes``.
+
+    Example:
+        >>> model = nn.Sequential(nn.Embedding(10, 4), nn.Linear(4, 2))
+        >>> parameter_summary(model)
+        {'parameters': 50, 'trainable_parameters': 50, 'embedding_parameters': 40, 'size_bytes': 200}
+    """
+    tables = {
+        id(module.weight): module.weight
+        for module in model.modules()
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag)
+    }
+    saved = {(tensor.data_ptr(), tensor.shape): tensor for tensor in model.state_dict().values()}
+    return {
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "trainable_parameters": sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
+        "embedding_parameters": sum(table.numel() for table in tables.values()),
+        "size_bytes": sum(tensor.numel() * tensor.element_size() for tensor in saved.values()),
+    }

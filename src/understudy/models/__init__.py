@@ -1,0 +1,1 @@
+"""Models: loading and saving any encoder, students of our own, and students cut from their teacher."""

@@ -1,0 +1,120 @@
+"""The layers of any supported model, input to output: what cutting, freezing and layer-wise rates stand on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from understudy.errors import ModelError
+from understudy.models.student import Student
+
+
+def word_embeddings(model: Any) -> nn.Embedding:
+    """The table of token embeddings.
+
+    Raises:
+        ModelError: if the model has none.
+    """
+    try:
+        table = model.get_input_embeddings()
+    except (AttributeError, NotImplementedError):
+        table = None
+    if not isinstance(table, nn.Embedding):
+        raise ModelError(
+            f"{type(model).__name__}: this architecture has no table of token embeddings that can be found."
+        )
+    return table
+
+
+def base_model(model: Any) -> Any:
+    """The encoder inside a classifier, without its head; a bare encoder is its own."""
+    inner = getattr(model, getattr(model, "base_model_prefix", "") or "", model)
+    return inner if inner is model or not isinstance(inner, nn.Module) else base_model(inner)
+
+
+def head_modules(model: Any) -> list[nn.Module]:
+    """The modules outside the encoder, which a new task starts afresh. A student keeps its hidden layer.
+
+    Empty for a bare encoder.
+    """
+    if isinstance(model, Student):
+        return [model.classifier]
+    base = base_model(model)
+    return [] if base is model else [child for child in model.children() if not _contains(child, base)]
+
+
+def encoder_layers(model: Any) -> nn.ModuleList:
+    """The stack of blocks of a transformer: the one list of modules with an entry a layer.
+
+    ALBERT repeats a group of shared layers; the list of its groups is returned.
+
+    Raises:
+        ModelError: if there is no such list or more than one.
+    """
+    if isinstance(model, Student):
+        raise ModelError(f"a '{model.config.model_type.removeprefix('understudy_')}' student has no stack of layers.")
+    base = base_model(model)
+    config = base.config
+    total = getattr(config, "num_hidden_groups", None) or getattr(config, "num_hidden_layers", None)
+    stacks = [module for module in base.modules() if isinstance(module, nn.ModuleList) and len(module) == total]
+    outermost = [
+        stack for stack in stacks if not any(_contains(other, stack) for other in stacks if other is not stack)
+    ]
+    if len(outermost) != 1:
+        raise ModelError(
+            f"{type(model).__name__}: its layers cannot be told apart: found {len(outermost)} lists of {total} modules where there should be one. Use another architecture, such as BERT, RoBERTa, DistilBERT or ModernBERT."
+        )
+    return outermost[0]
+
+
+def layer_groups(model: Any) -> list[tuple[str, list[nn.Parameter]]]:
+    """Named groups of parameters, input to output; every parameter is in exactly one, no group is empty.
+
+    ``embeddings`` (with what all blocks share, such as tables of relative positions), ``layer 0`` … (one group for
+    all of ALBERT's repetitions, which share their weights), ``pooler`` (with a final norm), ``head``.
+    """
+    if isinstance(model, Student):
+        modules: list[tuple[str, list[nn.Module]]] = [
+            ("embeddings", [model.embeddings]),
+            ("layer 0", model.body()),
+            ("head", model.head()),
+        ]
+        named = [(name, [p for part in parts for p in part.parameters()]) for name, parts in modules]
+        return [(name, parameters) for name, parameters in named if parameters]
+    base = base_model(model)
+    stack = encoder_layers(model)
+    stack_name = next(name for name, module in base.named_modules() if module is stack)
+    owner = base.get_submodule(stack_name.rpartition(".")[0])
+    blocks = [list(block.parameters()) for block in stack]
+    in_blocks = {id(parameter) for block in blocks for parameter in block}
+    below: list[nn.Parameter] = []
+    above: list[nn.Parameter] = []
+    inside = {id(parameter) for parameter in owner.parameters()} if owner is not base else set()
+    passed = False
+    for name, parameter in base.named_parameters():
+        if id(parameter) in in_blocks:
+            passed = True
+        elif not passed or (id(parameter) in inside and not _is_final_norm(name, owner)):
+            below.append(parameter)
+        else:
+            above.append(parameter)
+    in_base = {id(parameter) for parameter in base.parameters()}
+    head = [parameter for parameter in model.parameters() if id(parameter) not in in_base]
+    groups = [
+        ("embeddings", below),
+        *((f"layer {i}", block) for i, block in enumerate(blocks)),
+        ("pooler", above),
+        ("head", head),
+    ]
+    return [(name, parameters) for name, parameters in groups if parameters]
+
+
+def _is_final_norm(name: str, owner: nn.Module) -> bool:
+    """Whether a parameter beside the blocks normalises their output. DeBERTa's norms there do not: they belong to its
+    relative positions and to the convolution after the first block."""
+    return "norm" in name.lower() and not hasattr(owner, "rel_embeddings")
+
+
+def _contains(outer: nn.Module, inner: nn.Module) -> bool:
+    return any(module is inner for module in outer.modules())

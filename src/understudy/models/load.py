@@ -1,0 +1,304 @@
+"""The only place that asks transformers for a model or a tokenizer. It never runs remote code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors import SafetensorError
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedTokenizerBase,
+)
+
+from understudy.data.tasks import Task
+from understudy.errors import ConfigError, ModelError, UnderstudyError
+from understudy.models.bilstm import BiLSTM
+from understudy.models.layers import base_model, head_modules, word_embeddings
+from understudy.models.names import bundled_encoder, kind_of, resolve
+from understudy.models.pooled import PooledClassifier
+from understudy.models.save import PROBLEMS, quiet, save_model, set_task, weights_fingerprint
+from understudy.models.static import StaticBag
+
+__all__ = [
+    "bundled_encoder",
+    "check_tokenizer",
+    "kind_of",
+    "load_classifier",
+    "load_encoder",
+    "load_tokenizer",
+    "load_trained",
+    "max_length",
+    "register",
+    "resolve",
+    "save_model",
+    "set_task",
+    "weights_fingerprint",
+]
+
+_OWN: dict[str, Any] = {model.config_class.model_type: model for model in (BiLSTM, StaticBag, PooledClassifier)}
+_TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
+_OFFSET_POSITIONS = {
+    "camembert",
+    "data2vec-text",
+    "ibert",
+    "longformer",
+    "luke",
+    "mpnet",
+    "roberta",
+    "roberta-prelayernorm",
+    "xlm-roberta",
+    "xlm-roberta-xl",
+    "xmod",
+}
+"""Architectures whose positions are counted from the padding id plus one, so that the table has rows no text reaches."""
+
+_DEFAULT_LENGTH = 512
+
+
+def register() -> None:
+    """Make our architectures known to transformers' Auto classes, for code that loads them through those."""
+    for model_type, model in _OWN.items():
+        AutoConfig.register(model_type, model.config_class, exist_ok=True)
+        AutoModelForSequenceClassification.register(model.config_class, model, exist_ok=True)
+
+
+def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a run folder, a model folder or a hub id, without the truncation and padding of its own file.
+
+    Raises:
+        ModelError: if there is none or it cannot be read.
+    """
+    path = resolve(name)
+    if Path(path).is_dir() and not any(any(Path(path).glob(pattern)) for pattern in _TOKENIZER_FILES):
+        raise ModelError(
+            f"{path}: holds no tokenizer (tokenizer.json or vocab.txt). Copy the tokenizer's files beside the weights."
+        )
+    with _explained(path), quiet():
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        backend.no_truncation()
+        backend.no_padding()
+    return tokenizer
+
+
+def load_classifier(name: str, task: Task) -> Any:
+    """A model for `task`, in float32: any encoder of transformers, or a student of ours.
+
+    The head of the checkpoint is kept where it was trained for the same labels in the same order; otherwise it starts
+    afresh, from torch's current seed.
+
+    Raises:
+        ModelError: if the model cannot be loaded, or lacks more than a head.
+    """
+    path = resolve(name)
+    kind, config = _read(path)
+    if getattr(config, "understudy_student", False) and config.pair != task.is_pair:
+        raise ModelError(
+            f"{path}: was built for {'pairs of texts' if config.pair else 'single texts'}, but a row of the task has {len(task.text)}. Name another model."
+        )
+    stored = _stored_task(config)
+    same = stored is not None and (stored.kind, stored.labels) == (task.kind, task.labels)
+    set_task(config, task)
+    model, lacking = _load(path, kind, config, ignore_mismatched_sizes=True)
+    head = {id(parameter) for module in head_modules(model) for parameter in module.parameters()}
+    names = {key for key, parameter in model.named_parameters() if id(parameter) in head}
+    broken = sorted(key for key in lacking if key not in names and "pooler" not in key)
+    if broken:
+        raise ModelError(
+            f"{path}: lacks weights that are more than a head, or has them in another shape: {', '.join(broken[:3])}{_more(broken)}. Give a complete checkpoint of this architecture."
+        )
+    if not same:
+        _start_afresh(model)
+    return model
+
+
+def load_encoder(name: str) -> Any:
+    """The bare encoder of a checkpoint, in float32 and in eval mode, for the vectors it makes of texts.
+
+    Raises:
+        ModelError: if it cannot be loaded or lacks weights.
+    """
+    path = resolve(name)
+    kind, config = _read(path)
+    if kind is PooledClassifier:
+        return load_trained(path)[0].encoder
+    if kind is not AutoModelForSequenceClassification:
+        raise ModelError(f"{path}: is a student, which has no encoder of transformers inside. Name such an encoder.")
+    model, lacking = _load(path, AutoModel, config)
+    broken = sorted(key for key in lacking if "pooler" not in key)
+    if broken:
+        raise ModelError(
+            f"{path}: lacks {', '.join(broken[:3])}{_more(broken)}. Give a complete checkpoint of this architecture."
+        )
+    return model.eval()
+
+
+def load_trained(folder: str) -> tuple[Any, PreTrainedTokenizerBase, Task, int]:
+    """A trained classifier: what :func:`save_model` wrote, or one of transformers' own.
+
+    Returns:
+        The model in eval mode, its tokenizer, its task and its maximal length in tokens. For a checkpoint that was not
+        written here the task is read from its labels, with one text in a column ``text``.
+
+    Raises:
+        ModelError: if it cannot be loaded, or has no trained head.
+    """
+    path = resolve(folder)
+    kind, config = _read(path)
+    model, lacking = _load(path, kind, config)
+    if lacking:
+        missing = sorted(lacking)
+        remedy = (
+            "Give a complete checkpoint."
+            if _in_encoder(missing, model)
+            else "Fine-tune it first (understudy finetune)."
+        )
+        raise ModelError(
+            f"{path}: is not a trained classifier: it lacks {', '.join(missing[:3])}{_more(missing)}. {remedy}"
+        )
+    tokenizer = load_tokenizer(path)
+    check_tokenizer(model, tokenizer, name=path)
+    task = _stored_task(config)
+    assert task is not None  # a configuration always has labels, if only LABEL_0 and LABEL_1
+    own = getattr(config, "understudy", None) or {}
+    return model.eval(), tokenizer, task, int(own.get("max_length") or max_length(config, tokenizer, None))
+
+
+def check_tokenizer(model: Any, tokenizer: PreTrainedTokenizerBase, *, name: str) -> None:
+    """See that every token has a row in the embedding table.
+
+    Raises:
+        ModelError: if the tokenizer is larger than the table.
+    """
+    rows = word_embeddings(model).num_embeddings
+    highest = max(tokenizer.get_vocab().values(), default=-1)
+    if highest >= rows:
+        raise ModelError(
+            f"{name}: its tokenizer goes up to id {highest}, but its embedding table has {rows} rows: they do not belong together. Use the tokenizer that the model was trained with."
+        )
+
+
+def max_length(config: Any, tokenizer: PreTrainedTokenizerBase, asked: int | None) -> int:
+    """The most tokens a text may have, special ones included.
+
+    Without `asked`, 512 or what the model and its tokenizer allow, whichever is less. The tokenizer's limit is advice
+    and yields to `asked`; the model's table of positions does not.
+
+    Raises:
+        ConfigError: if `asked` is more than the model can read.
+    """
+    config = getattr(config, "encoder_config", config)
+    positions = getattr(config, "max_position_embeddings", None)
+    limit = positions if isinstance(positions, int) and positions > 0 else None
+    if limit is not None and config.model_type in _OFFSET_POSITIONS:
+        limit -= (config.pad_token_id or 0) + 1
+    if asked is None:
+        return min(_DEFAULT_LENGTH, int(min(tokenizer.model_max_length, _DEFAULT_LENGTH)), limit or _DEFAULT_LENGTH)
+    if limit is not None and asked > limit:
+        raise ConfigError(
+            f"max_length is {asked}, but this model ({config.model_type}) reads at most {limit} tokens. Give --max_length {limit} or less."
+        )
+    return asked
+
+
+def _read(path: str) -> tuple[Any, Any]:
+    """The class that loads a checkpoint, and its configuration."""
+    with _explained(path), quiet():
+        settings, _ = PreTrainedConfig.get_config_dict(path)
+        own = settings.get("understudy")
+        if isinstance(own, dict) and own.get("kind") == "tfidf":
+            raise ModelError(
+                f"{path}: is a TF-IDF model, which is not a network. Give a run of an encoder or a student."
+            )
+        model = _OWN.get(settings.get("model_type", ""))
+        if model is not None:
+            return model, model.config_class.from_dict(settings)
+        return AutoModelForSequenceClassification, AutoConfig.from_pretrained(path, trust_remote_code=False)
+
+
+def _load(path: str, kind: Any, config: Any, *, ignore_mismatched_sizes: bool = False) -> tuple[Any, set[str]]:
+    """The model, and the names of weights that the checkpoint lacks or has in another shape."""
+    with _explained(path), quiet():
+        model, info = kind.from_pretrained(
+            path,
+            config=config,
+            dtype=torch.float32,
+            ignore_mismatched_sizes=ignore_mismatched_sizes,
+            output_loading_info=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+        )
+        for tensor in (*model.parameters(), *model.buffers()):
+            # Views into the mapped file lie at odd addresses, where some kernels round otherwise and run slower.
+            tensor.data = tensor.data.clone()
+    return model, set(info["missing_keys"]) | {key[0] for key in info["mismatched_keys"]}
+
+
+def _stored_task(config: Any) -> Task | None:
+    """The task that a checkpoint was trained for, as far as its configuration says."""
+    own = getattr(config, "understudy", None)
+    if isinstance(own, dict) and "task" in own:
+        return Task.from_dict(own["task"])
+    if not config.id2label:
+        return None
+    labels = tuple(str(config.id2label[index]) for index in sorted(config.id2label))
+    kinds = {problem: kind for kind, problem in PROBLEMS.items()}
+    kind: Any = kinds.get(config.problem_type or "", "regression" if len(labels) == 1 else "single_label")
+    return Task(text=(("text",),), label="label", kind=kind, labels=() if kind == "regression" else labels)
+
+
+def _start_afresh(model: Any) -> None:
+    """Initialise the head anew."""
+    for part in head_modules(model):
+        for module in part.modules():
+            parameters: Any = module.parameters(recurse=False)
+            for parameter in parameters:
+                parameter._is_hf_initialized = False  # transformers leaves alone what a checkpoint filled
+            with torch.no_grad():
+                model._init_weights(module)
+
+
+def _in_encoder(keys: list[str], model: Any) -> bool:
+    base = base_model(model)
+    inside = {id(parameter) for parameter in base.parameters()} if base is not model else set()
+    parameters = dict(model.named_parameters())
+    return any(id(parameters.get(key)) in inside and "pooler" not in key for key in keys)
+
+
+def _more(names: list[str]) -> str:
+    return f" and {len(names) - 3} more" if len(names) > 3 else ""
+
+
+@contextmanager
+def _explained(path: str) -> Iterator[None]:
+    """Turn what loading raises into one sentence of ours."""
+    try:
+        yield
+    except UnderstudyError:
+        raise
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        ImportError,
+        SafetensorError,
+    ) as error:
+        reason = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
+        if Path(path).is_dir():
+            raise ModelError(f"{path}: transformers {transformers.__version__} cannot load it: {reason}.") from error
+        raise ModelError(
+            f"{path}: is no folder here, and could not be had from the hub either: {reason}. Check the name and the network, or give a model folder."
+        ) from error

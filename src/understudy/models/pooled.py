@@ -1,0 +1,108 @@
+"""A linear layer on the mean of an encoder's last states: what `finetune --features frozen` trains and saves."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+
+def mean_pooled(states: Tensor, mask: Tensor) -> Tensor:
+    """The mean over the real tokens.
+
+    Args:
+        states: ``(rows, tokens, width)``.
+        mask: ``(rows, tokens)``, 1 at real tokens.
+
+    Returns:
+        ``(rows, width)``; zero for a row without any real token.
+
+    Example:
+        >>> mean_pooled(torch.tensor([[[1.0], [3.0], [9.0]]]), torch.tensor([[1, 1, 0]]))
+        tensor([[2.]])
+    """
+    weights = mask / mask.sum(1, keepdim=True).clamp(min=1)
+    return torch.bmm(weights[:, None].to(states.dtype), states)[:, 0]
+
+
+class PooledConfig(PreTrainedConfig):
+    """The encoder's own configuration, whole, under ``encoder``."""
+
+    model_type = "understudy_pooled"
+
+    encoder: dict[str, Any] | None = None
+
+    @property
+    def encoder_config(self) -> Any:
+        """The encoder's configuration as an object; a change to it counts."""
+        known = self.__dict__.get("_encoder_config")
+        if known is None:
+            settings = dict(self.encoder or {})
+            known = AutoConfig.for_model(settings.pop("model_type"), **settings)
+            self.__dict__["_encoder_config"] = known
+        return known
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        settings = super().to_dict()
+        settings.pop("_encoder_config", None)
+        if self.encoder is not None:
+            settings["encoder"] = self.encoder_config.to_dict()
+        return settings
+
+
+class PooledClassifier(PreTrainedModel):
+    """An encoder of transformers, the mean of its last states over the real tokens, one linear layer."""
+
+    config_class = PooledConfig
+    base_model_prefix = "encoder"
+
+    def __init__(self, config: PooledConfig) -> None:
+        super().__init__(config)
+        self.encoder = AutoModel.from_config(config.encoder_config)
+        self._takes_segments = "token_type_ids" in inspect.signature(self.encoder.forward).parameters
+        self.classifier = nn.Linear(config.encoder_config.hidden_size, config.num_labels)
+        self.post_init()
+
+    @classmethod
+    def assemble(cls, encoder: Any, weight: Tensor, bias: Tensor) -> PooledClassifier:
+        """From an encoder and a linear layer fitted on its pooled vectors.
+
+        Args:
+            encoder: an encoder of transformers, without a head; its weights are copied.
+            weight: ``(outputs, width)``.
+            bias: ``(outputs,)``.
+        """
+        with torch.random.fork_rng(devices=[]):
+            model = cls(PooledConfig(encoder=copy.deepcopy(encoder.config).to_dict(), num_labels=len(weight)))
+        # A pooler may be on one side only; nothing reads it.
+        misfits = model.encoder.load_state_dict(encoder.state_dict(), strict=False)
+        assert all("pooler" in key for key in (*misfits.missing_keys, *misfits.unexpected_keys)), misfits
+        with torch.no_grad():
+            model.classifier.weight.copy_(torch.as_tensor(weight))
+            model.classifier.bias.copy_(torch.as_tensor(bias))
+        return model.eval()
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        """The encoder's table of token embeddings."""
+        return self.encoder.get_input_embeddings()
+
+    def pool(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
+    ) -> Tensor:
+        """The vectors that the linear layer reads: ``(rows, width)``."""
+        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        inputs = {"token_type_ids": token_type_ids} if self._takes_segments and token_type_ids is not None else {}
+        states = self.encoder(input_ids=input_ids, attention_mask=mask, **inputs).last_hidden_state
+        return mean_pooled(states, mask)
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
+    ) -> SequenceClassifierOutput:
+        """Logits ``(rows, outputs)`` of a batch ``(rows, tokens)``."""
+        return SequenceClassifierOutput(logits=self.classifier(self.pool(input_ids, attention_mask, token_type_ids)))

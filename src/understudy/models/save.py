@@ -1,0 +1,108 @@
+"""Models onto disk, whole or not at all, and what names their weights."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub.utils import logging as hub_logging
+from safetensors import SafetensorError
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+from transformers.utils import logging
+
+from understudy.data.tasks import Task
+from understudy.errors import OutputError
+
+PROBLEMS = {
+    "single_label": "single_label_classification",
+    "multi_label": "multi_label_classification",
+    "regression": "regression",
+}
+
+
+def save_model(folder: Path, model: Any, tokenizer: PreTrainedTokenizerBase, *, task: Task, max_length: int) -> None:
+    """Write a model folder: config.json, model.safetensors and the tokenizer. It appears whole or not at all.
+
+    What is plain transformers' loads with transformers alone.
+
+    Raises:
+        OutputError: if it cannot be written.
+    """
+    model_type = model.config.model_type
+    kind = model_type.removeprefix("understudy_") if model_type.startswith("understudy_") else "transformer"
+    set_task(model.config, task)
+    model.config.understudy = {"kind": kind, "task": task.as_dict(), "max_length": max_length}
+    folder = Path(folder)
+    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}.tmp")
+    try:
+        temporary.mkdir(parents=True)
+        with quiet():
+            model.save_pretrained(temporary)
+            tokenizer.save_pretrained(temporary)
+        for entry in (*temporary.iterdir(), temporary):
+            _sync(entry)
+        if folder.exists():
+            # A folder cannot be replaced in one step: the old one is moved away first, so that no mixture ever stands.
+            old = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}.old")
+            os.rename(folder, old)
+            os.rename(temporary, folder)
+            shutil.rmtree(old)
+        else:
+            os.rename(temporary, folder)
+        _sync(folder.parent)
+    except (OSError, SafetensorError) as error:
+        raise OutputError(
+            f"{folder}: the model cannot be written: {getattr(error, 'strerror', None) or error}. Make room there, or name another --output."
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def weights_fingerprint(model: nn.Module) -> str:
+    """SHA-256 over names, types, shapes and bytes of all weights and buffers that are saved."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def set_task(config: Any, task: Task) -> None:
+    """Write a task's labels and kind into a configuration, as transformers knows them."""
+    labels = task.labels or (task.label,)
+    config.id2label = dict(enumerate(labels))
+    config.label2id = {label: index for index, label in enumerate(labels)}
+    config.problem_type = PROBLEMS[task.kind]
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without transformers' bars and its reports of fresh heads, which are checked here."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    hub_verbosity = hub_logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)
+    hub_logging.set_verbosity(logging.CRITICAL)  # it reports every retry
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        hub_logging.set_verbosity(hub_verbosity)
+        if bars:
+            logging.enable_progress_bar()

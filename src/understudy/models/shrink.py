@@ -1,0 +1,115 @@
+"""A student cut from its teacher: the same architecture with some of its layers, weights copied."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from understudy.errors import ModelError
+from understudy.models.layers import base_model, encoder_layers
+
+
+def evenly(total: int, count: int) -> list[int]:
+    """`count` of `total` layers at even distances, the first and the last among them; one alone is the first.
+
+    The first layer reads the embeddings as it was trained to, and the last one writes what the head reads. Of 12
+    layers, 6 are those that DistilBERT started from.
+
+    Raises:
+        ModelError: if `count` is not between 1 and `total`.
+
+    Example:
+        >>> evenly(12, 6), evenly(6, 3), evenly(6, 2)
+        ([0, 2, 4, 7, 9, 11], [0, 2, 5], [0, 5])
+
+    Reference:
+        Sanh et al. 2019, arXiv 1910.01108, section 2 (initialisation from the teacher).
+    """
+    if not 1 <= count <= total:
+        raise ModelError(
+            f"the teacher has {total} layers, so a student can keep 1 to {total} of them, but {count} were asked for."
+        )
+    return [round(i * (total - 1) / max(count - 1, 1)) for i in range(count)]
+
+
+def layer_count(model: nn.Module) -> int:
+    """How many layers a text passes (ALBERT's repetitions counted).
+
+    Raises:
+        ModelError: if the model has no stack of layers.
+    """
+    encoder_layers(model)
+    return int(base_model(model).config.num_hidden_layers)
+
+
+def cut_layers(model: nn.Module, keep: Sequence[int]) -> Any:
+    """A new model of the same architecture with the layers `keep` (counted from 0), all weights copied.
+
+    Embeddings, pooler and head are copied too. ALBERT's layers share their weights: it repeats them fewer times.
+
+    Raises:
+        ModelError: if `keep` is not a rising list of the model's layers, or the architecture cannot be cut so.
+    """
+    total = layer_count(model)
+    keep = list(keep)
+    if not keep or keep != sorted(set(keep)) or keep[0] < 0 or keep[-1] >= total:
+        shown = " ".join(map(str, keep)) or "none"
+        raise ModelError(
+            f"the layers to keep must be a rising list of numbers from 0 to {total - 1}, but are {shown}. For example: {' '.join(map(str, evenly(total, max(1, total // 2))))}."
+        )
+    prefix = _stack_prefix(model)
+    config = copy.deepcopy(model.config)
+    shared = getattr(base_model(model).config, "num_hidden_groups", None)
+    if shared is not None and shared > 1 and len(keep) < total:
+        raise ModelError(
+            f"this model shares its layers in {shared} groups, and only one group can be repeated fewer times."
+        )
+    _cut_config(_encoder_config(config), keep, total)
+    weights = model.state_dict() if shared is not None else _renumbered(model.state_dict(), prefix, keep)
+    with torch.random.fork_rng(devices=[]):  # the fresh weights are overwritten: they must not move the seed
+        cut = type(model)(config)
+    cut.to(next(model.parameters()).dtype)
+    own = cut.state_dict()
+    misfits = sorted(set(weights) ^ set(own))
+    if misfits:
+        raise ModelError(
+            f"{type(model).__name__} with the layers {' '.join(map(str, keep))} has no place for, or lacks, {', '.join(misfits[:3])}: its first layer is built unlike the others. Keep layer 0 too."
+        )
+    cut.load_state_dict(weights)
+    return cut.to(next(model.parameters()).device).train(model.training)
+
+
+def _stack_prefix(model: nn.Module) -> str:
+    stack = encoder_layers(model)
+    return next(name for name, module in model.named_modules() if module is stack) + "."
+
+
+def _encoder_config(config: Any) -> Any:
+    """The configuration that counts the layers: a pooled classifier's lies one level down."""
+    inner = getattr(config, "encoder_config", None)
+    return config if inner is None else inner
+
+
+def _cut_config(config: Any, keep: list[int], total: int) -> None:
+    config.num_hidden_layers = len(keep)
+    for name, value in vars(config).items():
+        # One entry a layer, such as ModernBERT's layer_types; label lists may be as long by chance.
+        if isinstance(value, list | tuple) and len(value) == total and name.startswith(("layer", "attention_layer")):
+            setattr(config, name, [value[i] for i in keep])
+
+
+def _renumbered(weights: dict[str, Any], prefix: str, keep: list[int]) -> dict[str, Any]:
+    """The weights without the layers that go, the others renumbered."""
+    renumbered = {}
+    for name, tensor in weights.items():
+        if name.startswith(prefix):
+            number, _, rest = name.removeprefix(prefix).partition(".")
+            if int(number) not in keep:
+                continue
+            name = f"{prefix}{keep.index(int(number))}.{rest}"
+        renumbered[name] = tensor
+    return renumbered

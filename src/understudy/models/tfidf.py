@@ -1,0 +1,248 @@
+"""The honest baseline: TF-IDF of words and word pairs, and a linear model on top.
+
+Choices were made by measurement on AG News, MRPC, RTE, SICK and STS-B (validation data):
+
+- Words of one letter count, accents stay, counts are damped (1 + log). Terms that occur in a single text are kept only
+  while texts are few: with 1,000 AG News rows they are worth half a point, with 24,000 nothing, at four times the size.
+- Of a pair (u, v) the features are u·v elementwise, |u − v| and the cosine: accuracy 0.75 on MRPC and 0.82 on SICK,
+  where joined text gives 0.72 and 0.64, and (u, v, u·v) 0.72 and 0.61; correlation 0.73 on STS-B against 0.32 and 0.23.
+
+A text without spaces between its words (Chinese, Thai) is one word here: this is no baseline for those.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from understudy.data.tasks import Task
+from understudy.errors import DataError, ModelError
+from understudy.models.linear import search, spread_columns
+
+_WORD = re.compile(r"\w+")
+_MANY_TEXTS = 2_000
+"""From here on, a term that occurs in a single text is dropped."""
+_GRID = (1.0, 5.0, 25.0)
+_PAIR_GRID = (0.2, 1.0, 5.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Tfidf:
+    """TF-IDF features and a linear model, fitted.
+
+    Prediction needs no scikit-learn: for one text, its own overhead would be most of the time.
+    """
+
+    task: Task
+    vocabulary: dict[str, int]
+    """Term to its place."""
+    idf: np.ndarray
+    """``(terms,)``, float32."""
+    weight: np.ndarray
+    """``(features, columns)``, float32: a row a term; for pairs two a term (product, difference) and the cosine's."""
+    bias: np.ndarray
+    """``(columns,)``, float32; two classes share one column."""
+
+    @classmethod
+    def fit(
+        cls,
+        texts: Sequence[tuple[str, ...]],
+        labels: np.ndarray,
+        task: Task,
+        *,
+        validation: tuple[Sequence[tuple[str, ...]], np.ndarray] | None = None,
+    ) -> Tfidf:
+        """Learn the vocabulary of all `texts` and the weights from the rows that carry a label.
+
+        Args:
+            texts: one or two strings a row.
+            labels: as `task` describes them.
+            task: logistic regression, one a label for multi-label, ridge for regression.
+            validation: texts and labels that choose the penalty, by the task's first metric.
+
+        Raises:
+            DataError: if the texts hold no word, or no row carries a label.
+
+        Example:
+            >>> task = Task(text=(("text",),), label="label", kind="single_label", labels=("bad", "good"))
+            >>> model = Tfidf.fit([("a good film",), ("a bad film",)], np.array([1, 0]), task)
+            >>> model.logits([("good",)]).argmax(1)
+            array([1])
+        """
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        sides = _sides(texts, task)
+        vectorizer = TfidfVectorizer(
+            analyzer=_terms, sublinear_tf=True, min_df=1 if len(sides[0]) < _MANY_TEXTS else 2, dtype=np.float64
+        )
+        try:
+            vectorizer.fit([text for side in sides for text in side])
+        except ValueError:
+            raise DataError(
+                f"TF-IDF found no word to learn from in {len(sides[0])} training texts. They need letters or digits."
+            ) from None
+        found = search(
+            _features(vectorizer, sides),
+            labels,
+            task,
+            grid=_PAIR_GRID if task.is_pair else _GRID,
+            default=1.0 if task.is_pair else 5.0,
+            validation=validation and (_features(vectorizer, _sides(validation[0], task)), validation[1]),
+        )
+        return cls(
+            task=task,
+            vocabulary={term: int(place) for term, place in vectorizer.vocabulary_.items()},
+            idf=vectorizer.idf_.astype(np.float32),
+            weight=np.ascontiguousarray(found.weight.T, dtype=np.float32),
+            bias=found.bias.astype(np.float32),
+        )
+
+    def logits(self, texts: Sequence[tuple[str, ...] | str]) -> np.ndarray:
+        """Outputs for each row, ``(rows, outputs)`` float32: their softmax (sigmoid for multi-label) is the model's
+        probability; for regression the number itself. Of two classes, the first one's logit is 0.
+
+        Raises:
+            ValueError: if a row has not as many texts as the task.
+        """
+        columns = np.empty((len(texts), len(self.bias)), dtype=np.float32)
+        for row, given in enumerate(texts):
+            parts = (given,) if isinstance(given, str) else given
+            if len(parts) != len(self.task.text):
+                raise ValueError(f"each row needs {len(self.task.text)} texts, but row {row} has {len(parts)}")
+            columns[row] = self._pair(*parts) if self.task.is_pair else self._single(parts[0])
+        return spread_columns(columns, self.task)
+
+    def _single(self, text: str) -> np.ndarray:
+        places, values = self._vector(text)
+        return values @ self.weight[places] + self.bias
+
+    def _pair(self, one: str, other: str) -> np.ndarray:
+        terms = len(self.idf)
+        u_places, u_values = self._vector(one)
+        v_places, v_values = self._vector(other)
+        u, v = dict(zip(u_places.tolist(), u_values, strict=True)), dict(zip(v_places.tolist(), v_values, strict=True))
+        shared = {place: value * v[place] for place, value in u.items() if place in v}
+        apart = {place + terms: abs(u.get(place, 0.0) - v.get(place, 0.0)) for place in u | v}
+        features = shared | apart | {2 * terms: sum(shared.values())}
+        return np.array(list(features.values())) @ self.weight[list(features)] + self.bias
+
+    def _vector(self, text: str) -> tuple[np.ndarray, np.ndarray]:
+        """Places of a text's terms and their values, (1 + log count) · idf, scaled to length one."""
+        counts = Counter(map(self.vocabulary.get, _terms(text)))
+        counts.pop(None, None)
+        places = np.fromiter(counts.keys(), np.int64, len(counts))
+        values = (1 + np.log(np.fromiter(counts.values(), np.float64, len(counts)))) * self.idf[places]
+        return places, values / (math.sqrt(values @ values) or 1.0)
+
+    def summary(self) -> dict[str, int]:
+        """How large the model is: numbers held (idf included) and learnt by gradient, and bytes as saved.
+
+        Example:
+            >>> task = Task(text=(("text",),), label="label", kind="single_label", labels=("bad", "good"))
+            >>> Tfidf.fit([("good",), ("bad",)], np.array([1, 0]), task).summary()["parameters"]
+            5
+        """
+        learnt = self.weight.size + self.bias.size
+        return {
+            "parameters": learnt + self.idf.size,
+            "trainable_parameters": learnt,
+            "embedding_parameters": 0,
+            "size_bytes": sum(map(len, self._files().values())),
+        }
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write config.json, vocabulary.json and model.safetensors; each appears whole, the configuration last."""
+        target = Path(folder)
+        target.mkdir(parents=True, exist_ok=True)
+        for name, content in self._files().items():
+            partial = target / f"{name}.tmp"
+            with partial.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(target / name)
+
+    def _files(self) -> dict[str, bytes]:
+        from safetensors.numpy import save
+
+        terms = sorted(self.vocabulary, key=self.vocabulary.__getitem__)
+        config = {"understudy": {"kind": "tfidf", "task": self.task.as_dict()}}
+        return {
+            "vocabulary.json": json.dumps(terms, ensure_ascii=False, indent=0).encode(),
+            "model.safetensors": save({"idf": self.idf, "weight": self.weight, "bias": self.bias}),
+            "config.json": json.dumps(config, ensure_ascii=False, indent=2).encode(),
+        }
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> Tfidf:
+        """Read what :meth:`save` wrote; the logits are the same, bit for bit.
+
+        Raises:
+            ModelError: if a file is missing or broken, or the folder holds another kind of model.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+
+        source = Path(folder)
+        try:
+            about = json.loads((source / "config.json").read_bytes()).get("understudy", {})
+            if about.get("kind") != "tfidf":
+                raise ModelError(f"{source}: this is no TF-IDF model; config.json says kind {about.get('kind')!r}.")
+            terms = json.loads((source / "vocabulary.json").read_bytes())
+            arrays = load((source / "model.safetensors").read_bytes())
+            model = cls(
+                task=Task.from_dict(about["task"]),
+                vocabulary={term: place for place, term in enumerate(terms)},
+                idf=arrays["idf"],
+                weight=arrays["weight"],
+                bias=arrays["bias"],
+            )
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise ModelError(
+                f"{source}: a TF-IDF model needs {Path(error.filename).name}, which is missing. Save the model again."
+            ) from None
+        except (ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+            raise ModelError(f"{source}: the TF-IDF model cannot be read ({error}). Save the model again.") from None
+        rows = len(terms) * 2 + 1 if model.task.is_pair else len(terms)
+        if model.weight.shape != (rows, len(model.bias)) or len(model.idf) != len(terms):
+            raise ModelError(
+                f"{source}: vocabulary.json has {len(terms)} terms, to which weights of shape {model.weight.shape} do not belong. Save the model again."
+            )
+        return model
+
+
+def _terms(text: str) -> list[str]:
+    """Words and pairs of neighbouring words, in lower case."""
+    words = _WORD.findall(text.lower())
+    return words + [f"{word} {after}" for word, after in pairwise(words)]
+
+
+def _sides(texts: Iterable[tuple[str, ...]], task: Task) -> list[list[str]]:
+    """The first texts, and for pairs the second ones."""
+    sides: list[list[str]] = [[] for _ in task.text]
+    for row in texts:
+        for side, text in zip(sides, row, strict=True):
+            side.append(text)
+    return sides
+
+
+def _features(vectorizer: Any, sides: Sequence[Sequence[str]]) -> Any:
+    """Sparse features ``(rows, features)`` of single texts or pairs."""
+    from scipy.sparse import csr_array, hstack
+
+    vectors = [csr_array(vectorizer.transform(side)) for side in sides]
+    if len(vectors) == 1:
+        return vectors[0]
+    product = vectors[0] * vectors[1]
+    cosine = csr_array(product.sum(1)[:, None])
+    return hstack([product, abs(vectors[0] - vectors[1]), cosine], format="csr")

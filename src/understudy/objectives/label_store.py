@@ -1,0 +1,182 @@
+"""A teacher's logits on disk, by text: what has gone through it once is never sent through it again.
+
+A store belongs to one teacher (weights, tokenizer, maximal length). In it lie
+
+- ``jobs/<request>-<n>/plan.npz``: the texts that a set of texts lacked when its labelling began, cut into batches. The
+  plan fixes the cut, so that an interrupted job goes on with the very same batches and ends with the same bits;
+- ``jobs/<request>-<n>/<batch>-<hash>.npz``: shards, the keys and logits of batches that are done, only ever added;
+- ``sets/<request>.npy``: the logits of a whole set of texts, put together from the shards of all jobs.
+
+Files appear under their names complete or not at all, so that two runs may label at once; at worst both do the work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from understudy.data.store import new_file, new_folder
+from understudy.failpoints import failpoint
+
+KEY = np.dtype("S16")
+_FILL_ROWS = 65536
+
+
+def sortable(keys: np.ndarray) -> np.ndarray:
+    """Hashes of 16 bytes a row, of whatever type, as a type that NumPy sorts and searches quickly."""
+    return np.ascontiguousarray(keys).view(KEY).reshape(-1)
+
+
+@dataclass(frozen=True)
+class Job:
+    """Texts to be labelled, cut into batches for good."""
+
+    folder: Path
+    keys: np.ndarray
+    batches: list[np.ndarray]
+    """Each the positions of its texts in `keys`."""
+
+    def missing(self) -> list[int]:
+        """The numbers of the batches that no shard holds."""
+        done: set[int] = set()
+        for shard in _shards(self.folder):
+            done.update(shard["batches"].tolist())
+        return [number for number in range(len(self.batches)) if number not in done]
+
+    def add(self, logits: Mapping[int, np.ndarray]) -> None:
+        """Write finished batches, by their numbers, as one shard."""
+        numbers = list(logits)
+        keys = np.concatenate([self.keys[self.batches[number]] for number in numbers])
+        path = self.folder / f"{numbers[0]:06d}-{hashlib.sha256(keys.tobytes()).hexdigest()[:8]}.npz"
+        with new_file(path, before_rename=lambda: failpoint("label.shard")) as file:
+            np.savez(
+                file, batches=np.asarray(numbers, np.int64), keys=keys, logits=np.concatenate(list(logits.values()))
+            )
+
+
+class LabelStore:
+    """The logits of one teacher."""
+
+    def __init__(self, folder: Path, *, outputs: int) -> None:
+        self.folder = folder
+        self.outputs = outputs
+
+    def find(self, keys: np.ndarray) -> np.ndarray | None:
+        """The logits of a whole set, memory-mapped, if they have been put together before.
+
+        Args:
+            keys: distinct and sorted, as for every method here.
+        """
+        if not len(keys):
+            return np.empty((0, self.outputs), np.float32)
+        path = self._set_path(keys)
+        try:
+            found = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return None
+        return np.asarray(found) if found.shape == (len(keys), self.outputs) and found.dtype == np.float32 else None
+
+    def unknown(self, keys: np.ndarray) -> np.ndarray:
+        """The positions of the keys that no shard answers for."""
+        known = np.zeros(len(keys), bool)
+        for shard in self._all_shards():
+            at, found = locate(keys, shard["keys"])
+            known[at[found]] = True
+        return np.flatnonzero(~known)
+
+    def job(self, keys: np.ndarray, number: int) -> Job | None:
+        """The `number`-th job begun for a set, if there is one."""
+        folder = self._job_folder(keys, number)
+        try:
+            with open(folder / "plan.npz", "rb") as file, np.load(file, allow_pickle=False) as plan:
+                batches = np.split(plan["order"], plan["ends"][:-1])
+                return Job(folder, plan["keys"], batches)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            shutil.rmtree(folder, ignore_errors=True)
+            return None
+
+    def start(self, keys: np.ndarray, number: int, new: np.ndarray, batches: Sequence[np.ndarray]) -> Job:
+        """Lay down the plan of a job. If another run has just laid down one, that one is taken.
+
+        Args:
+            new: positions in `keys` of the texts to label.
+            batches: positions in `new`.
+        """
+        folder = self._job_folder(keys, number)
+        with new_folder(folder) as temporary:
+            ends = np.cumsum([len(batch) for batch in batches])
+            np.savez(temporary / "plan.npz", keys=keys[new], order=np.concatenate(batches), ends=ends)
+        job = self.job(keys, number)
+        assert job is not None
+        return job
+
+    def assemble(self, keys: np.ndarray) -> np.ndarray:
+        """Put the logits of a set together and keep them: float32 ``(keys, outputs)``, memory-mapped."""
+        with new_file(self._set_path(keys)) as file:
+            shape = (len(keys), self.outputs)
+            np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+            start = file.tell()
+            for rows in range(0, len(keys), _FILL_ROWS):
+                # really written, not only mapped: a disk that is full must say so here and not kill the process later
+                file.write(np.full((min(_FILL_ROWS, len(keys) - rows), self.outputs), np.nan, "<f4").tobytes())
+            file.flush()
+            mapped = np.memmap(file, "<f4", mode="r+", offset=start, shape=shape)
+            self._fill(keys, mapped)
+            mapped.flush()
+        found = self.find(keys)
+        assert found is not None
+        return found
+
+    def gather(self, keys: np.ndarray) -> np.ndarray:
+        """The logits of a set that is not complete, in memory; NaN for the texts without an answer."""
+        out = np.full((len(keys), self.outputs), np.nan, np.float32)
+        self._fill(keys, out)
+        return out
+
+    def _fill(self, keys: np.ndarray, out: np.ndarray) -> None:
+        for shard in self._all_shards():
+            at, found = locate(keys, shard["keys"])
+            out[at[found]] = shard["logits"][found]
+
+    def _all_shards(self) -> Iterator[dict[str, np.ndarray]]:
+        for folder in sorted((self.folder / "jobs").glob("*")):
+            yield from _shards(folder)
+
+    def _job_folder(self, keys: np.ndarray, number: int) -> Path:
+        return self.folder / "jobs" / f"{_request(keys)}-{number}"
+
+    def _set_path(self, keys: np.ndarray) -> Path:
+        return self.folder / "sets" / f"{_request(keys)}.npy"
+
+
+def _request(keys: np.ndarray) -> str:
+    """The name of a set of texts."""
+    return hashlib.sha256(keys.tobytes()).hexdigest()[:32]
+
+
+def locate(keys: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where each wanted key would stand in the sorted `keys`, and whether it does stand there."""
+    at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return at, keys[at] == wanted
+
+
+def _shards(folder: Path) -> Iterator[dict[str, np.ndarray]]:
+    """What is in a job's shards; one that is damaged (its checksum does not fit) is removed and labelled again."""
+    for path in sorted(folder.glob("[0-9]*.npz")):
+        try:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as shard:
+                content = {name: shard[name] for name in ("batches", "keys", "logits")}
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            path.unlink(missing_ok=True)
+            continue
+        yield content

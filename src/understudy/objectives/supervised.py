@@ -1,0 +1,78 @@
+"""Learning from labels."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from understudy.data.batches import Batch
+from understudy.data.tasks import NO_LABEL, Kind
+
+
+class Term(NamedTuple):
+    """One summand of an objective: ``weight * sum / count``, where ``per`` names the count of the batch."""
+
+    name: str
+    weight: float
+    sum: Tensor
+    per: str
+
+
+def has_label(labels: Tensor) -> Tensor:
+    """Which rows carry a label: ``(rows,)`` of bool, for class indices, numbers and multi-label rows alike.
+
+    Example:
+        >>> has_label(torch.tensor([1, NO_LABEL])).tolist(), has_label(torch.tensor([[0., 1.], [torch.nan] * 2])).tolist()
+        ([True, False], [True, False])
+    """
+    if labels.is_floating_point():
+        present = ~labels.isnan()
+        return present if labels.ndim == 1 else present.all(-1)
+    return labels != NO_LABEL
+
+
+def label_loss(logits: Tensor, labels: Tensor, kind: Kind) -> Tensor:
+    r"""The loss that fits the kind of task, unreduced, in float32.
+
+    .. math::
+        -\log \mathrm{softmax}(z)_y, \quad
+        \tfrac1K \textstyle\sum_k \mathrm{BCE}(\sigma(z_k), y_k), \quad (z - y)^2
+
+    Args:
+        logits: ``(rows, outputs)``.
+        labels: ``(rows,)`` class indices, ``(rows, outputs)`` of 0 and 1, or ``(rows,)`` numbers.
+        kind: single_label, multi_label or regression.
+
+    Returns:
+        ``(rows,)``; nats for the first two.
+    """
+    logits = logits.float()
+    if kind == "single_label":
+        return F.cross_entropy(logits, labels, reduction="none")
+    if kind == "multi_label":
+        return F.binary_cross_entropy_with_logits(logits, labels.float(), reduction="none").mean(-1)
+    return (logits.squeeze(-1) - labels.float()).square()
+
+
+class Supervised(nn.Module):
+    """The labels, and nothing else."""
+
+    def __init__(self, model: nn.Module, kind: Kind) -> None:
+        super().__init__()
+        self.model = model
+        self.kind = kind
+
+    def forward(self, batch: Batch) -> list[Term]:
+        """The loss of the labelled rows of a micro-batch."""
+        return [label_term(self.model(**batch.inputs).logits, batch.labels, self.kind)]
+
+
+def label_term(logits: Tensor, labels: Tensor | None, kind: Kind, *, weight: float = 1.0) -> Term:
+    """The labelled rows' loss as a term; without a labelled row it is zero, with a zero gradient."""
+    if labels is None:
+        return Term("label_loss", weight, logits.float().sum() * 0.0, per="labelled")
+    rows = has_label(labels)
+    return Term("label_loss", weight, label_loss(logits[rows], labels[rows], kind).sum(), per="labelled")

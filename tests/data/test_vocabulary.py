@@ -1,0 +1,101 @@
+"""Tokenizers trained on the texts at hand."""
+
+from __future__ import annotations
+
+import random
+import string
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from transformers import AutoTokenizer
+
+from understudy.data.vocabulary import parse_spec, train_tokenizer
+from understudy.errors import ConfigError, DataError
+
+TEXTS = ["The film was good, the play was not.", "Filming a good play", "the the the"]
+
+
+def many_texts() -> list[str]:
+    rng = random.Random(0)
+    stems = ["".join(rng.choices(string.ascii_lowercase, k=5)) for _ in range(60)]
+    return [" ".join(rng.choice(stems) + rng.choice(["", "s", "ing", "ed"]) for _ in range(12)) for _ in range(200)]
+
+
+def test_words_are_the_most_frequent_ones() -> None:
+    texts = many_texts()
+    counts = Counter(word for text in texts for word in text.split())
+    tokenizer = train_tokenizer(texts, "words:45")
+    kept = set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)
+    assert len(kept) == 40
+    assert min(counts[word] for word in kept) >= max(counts[word] for word in set(counts) - kept)
+
+
+@pytest.mark.parametrize("spec", ["words:30", "bpe:60"])
+def test_shape_of_the_encoding(spec: str) -> None:
+    tokenizer = train_tokenizer(TEXTS, spec)
+    assert [tokenizer.convert_ids_to_tokens(i) for i in range(5)] == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    assert tokenizer.convert_ids_to_tokens(tokenizer("The").input_ids) == ["[CLS]", "the", "[SEP]"]
+    pair = tokenizer("the", "the the")
+    assert pair.token_type_ids == [0, 0, 0, 1, 1, 1]
+    assert tokenizer.pad_token_id == 0
+    assert tokenizer.padding_side == "right"
+    assert tokenizer.convert_ids_to_tokens(tokenizer("☃").input_ids) == ["[CLS]", "[UNK]", "[SEP]"]
+
+
+def test_pieces_build_words_that_were_never_seen() -> None:
+    tokenizer = train_tokenizer(many_texts(), "bpe:300")
+    tokens = tokenizer.tokenize("zebraing")
+    assert "[UNK]" not in tokens
+    assert "".join(token.removeprefix("##") for token in tokens) == "zebraing"
+    assert all(token.startswith("##") for token in tokens[1:])
+    assert len(tokenizer.get_vocab()) == 300
+    assert tokenizer.decode(tokenizer("zebraing").input_ids, skip_special_tokens=True) == "zebraing"
+
+
+def test_large_alphabets_do_not_outgrow_the_size() -> None:
+    texts = [chr(0x4E00 + i) + chr(0x4E01 + i) for i in range(500)] + ["the film"] * 100
+    assert len(train_tokenizer(texts, "bpe:100").get_vocab()) <= 100
+
+
+@pytest.mark.parametrize("spec", ["words:80", "bpe:150"])
+def test_same_texts_same_tokenizer(spec: str) -> None:
+    first, second = (train_tokenizer(iter(many_texts()), spec).backend_tokenizer.to_str() for _ in range(2))
+    assert first == second
+
+
+def test_case_is_kept_on_demand() -> None:
+    assert "Film" in train_tokenizer(["Film film Été"], "words:20", lowercase=False).get_vocab()
+    lower = train_tokenizer(["Film Été"], "words:20").get_vocab()
+    assert {"film", "ete"} <= set(lower)
+
+
+@pytest.mark.parametrize("spec", ["words:30", "bpe:60"])
+def test_saved_and_loaded_by_transformers(spec: str, tmp_path: Path) -> None:
+    tokenizer = train_tokenizer(TEXTS, spec)
+    tokenizer.save_pretrained(tmp_path)
+    loaded = AutoTokenizer.from_pretrained(tmp_path)
+    assert dict(loaded("A good film", "zzz")) == dict(tokenizer("A good film", "zzz"))
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("word:30000", r"neither words:N nor bpe:N, for example words:30000.*Did you mean 'words'"),
+        ("words", r"Did you mean 'words:8000'"),
+        ("words:", r"Did you mean 'words:8000'"),
+        ("bpe:-5", r"Did you mean 'bpe:8000'"),
+        ("unigram:8000", "neither words:N nor bpe:N"),
+        ("bpe:5", "asks for 5. For example: bpe:8000"),
+        ("", "neither"),
+    ],
+)
+def test_malformed_specs(spec: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_spec(spec)
+
+
+@pytest.mark.parametrize("texts", [[], ["", "  \n"]])
+def test_nothing_to_learn_from(texts: list[str]) -> None:
+    with pytest.raises(DataError, match="not a single word"):
+        train_tokenizer(texts, "words:30")

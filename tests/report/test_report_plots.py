@@ -1,0 +1,122 @@
+"""Plots are there, of a sensible size, show each model's colour, and survive names of any kind."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation
+from PIL import Image
+
+from understudy.report import plots
+from understudy.report.curves import read_progress
+from understudy.report.look import looks_of
+
+HOSTILE = ["<script>", "a|b", "`c`\nd", "$x$ and $\\frac$", "_under", "中文 and العربية", "", "very long " * 12]
+
+
+def pixels(path: Path) -> np.ndarray:
+    """A decoded PNG, ``(height, width, 3)``."""
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        return np.asarray(image.convert("RGB"))
+
+
+def share_of(colour: str, image: np.ndarray) -> float:
+    """The share of an image's pixels that have about this colour."""
+    return float((np.abs(image - 255 * np.array(to_rgb(colour))).max(-1) < 12).mean())
+
+
+def test_draw_all_shows_every_model(record: dict[str, Any], progress: Path) -> None:
+    drawn = plots.draw_all(progress.parent, record)
+    names = ["learning-curves", "quality-latency", "quality-size", "confusion", "reliability"]
+    assert [path.relative_to(progress.parent).as_posix() for path in drawn] == [f"plots/{name}.png" for name in names]
+    looks = looks_of([model["name"] for model in record["models"]])
+    for path in drawn:
+        image = pixels(path)
+        assert 500 < image.shape[0] < 3000
+        assert 500 < image.shape[1] < 3000
+        assert 0.4 < (image > 240).all(-1).mean() < 0.99 or path.stem == "confusion"
+        of = {
+            "quality-latency": looks,
+            "quality-size": looks,
+            "reliability": looks,
+            "learning-curves": ["student", "student without teacher"],
+        }
+        for name in of.get(path.stem, []):
+            assert share_of(looks[name][0], image) > 1e-4, (path.stem, name)
+
+
+def test_what_has_no_data_is_not_drawn_and_an_old_drawing_of_it_goes(record: dict[str, Any], tmp_path: Path) -> None:
+    stale = tmp_path / "plots" / "confusion.png"
+    stale.parent.mkdir()
+    stale.write_bytes(b"old")
+    record["task"] |= {"kind": "regression", "labels": [], "metrics": ["pearson"]}
+    for model in record["models"]:
+        model |= {
+            "metrics": {"test": {"pearson": 0.8}},
+            "intervals": {},
+            "confusion": None,
+            "calibration": None,
+            "size_bytes": None,
+        }
+    assert [path.stem for path in plots.draw_all(tmp_path, record)] == ["quality-latency"]
+    assert not stale.exists()
+
+
+def test_progress_is_read_by_phase_and_an_empty_cell_is_no_number(progress: Path) -> None:
+    phases = read_progress(progress)
+    assert list(phases)[:2] == ["student", "student without teacher"]
+    student = phases["student"]
+    np.testing.assert_allclose(student["loss"][::2], 1 / np.arange(10, 101, 10))
+    assert np.isnan(student["loss"][1::2]).all()
+    assert np.isnan(student["validation_accuracy"][::2]).all()
+
+
+def test_learning_curves_of_several_rates_and_of_nothing(tmp_path: Path) -> None:
+    progress = tmp_path / "progress.csv"
+    progress.write_text(
+        "phase,step,loss,learning_rate_head,learning_rate_body\na,1,9.5,0.1,0.01\na,2,0.1,0.2,0.02\n", encoding="utf-8"
+    )
+    assert plots.learning_curves(progress, tmp_path / "a.png") == tmp_path / "a.png"
+    progress.write_text("phase,step,loss\n", encoding="utf-8")
+    assert plots.learning_curves(progress, tmp_path / "b.png") is None
+    assert not (tmp_path / "b.png").exists()
+
+
+def test_names_beside_points_cover_neither_each_other_nor_leave_the_frame(
+    record: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures: list[Figure] = []
+    monkeypatch.setattr(plots, "save", lambda figure, out: figures.append(figure) or out)
+    template = record["models"][1]
+    for i, latency in enumerate((0.8, 0.9, 1.0, 1.1)):
+        record["models"].append(template | {"name": f"another student {i}", "latency_ms": {"p50": latency, "p99": 2.0}})
+    assert plots.quality_against(record, tmp_path / "a.png") is not None
+    (figure,) = figures
+    (ax,) = figure.axes
+    labels = [text for text in ax.texts if isinstance(text, Annotation) and text.get_text()]
+    assert sorted(label.get_text() for label in labels) == sorted(model["name"] for model in record["models"])
+    boxes = [label.get_window_extent() for label in labels]
+    assert not [(a, b) for a, b in itertools.combinations(boxes, 2) if a.shrunk(0.98, 0.9).overlaps(b)]
+    frame = ax.get_window_extent().padded(1)
+    assert all(frame.contains(box.x0, box.y0) and frame.contains(box.x1, box.y1) for box in boxes)
+
+
+def test_classes_of_any_name(record: dict[str, Any], tmp_path: Path) -> None:
+    classes = len(HOSTILE)
+    counts = np.arange(classes**2).reshape(classes, classes).tolist()
+    out = tmp_path / "confusion.png"
+    assert plots.confusion({"name": "a $\\student$", "confusion": counts}, HOSTILE, out) == out
+    assert pixels(out).std() > 10
+    assert plots.confusion({"name": "student", "confusion": counts}, HOSTILE[1:], out) is None
+
+
+def test_one_point_is_no_comparison(record: dict[str, Any], tmp_path: Path) -> None:
+    record["models"] = record["models"][:1]
+    assert plots.quality_against(record, tmp_path / "a.png", "size") is None

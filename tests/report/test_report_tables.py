@@ -1,0 +1,96 @@
+"""The table must say what the record says, whole, on any usual terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from understudy.report.tables import costs_table, gap_closed, model_rows, models_table, share_kept, shown_split
+
+
+def rendered(table: Any, width: int) -> str:
+    """What a terminal of that width shows."""
+    console = Console(width=width, color_system=None)
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get()
+
+
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_every_number_of_the_record_is_whole_in_the_table(record: dict[str, Any], width: int) -> None:
+    text = rendered(models_table(record), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    assert "test split (300 rows)" in text
+    student = text[text.index("student  ") : text.index("83.2 %")]
+    for value in (
+        "87.1 %",
+        "86.4–87.7",
+        "86.8",
+        "0.821",
+        "99.3 %",
+        "4.2M",
+        "300k",
+        "16.8 MB",
+        "5,210",
+        "0.84 ms",
+        "1.68 ms",
+    ):
+        assert value in student, value
+
+
+def test_rows_come_in_the_order_of_the_record_with_the_share_kept(record: dict[str, Any]) -> None:
+    rows = list(model_rows(record))
+    assert [row.name for row in rows] == [model["name"] for model in record["models"]]
+    assert [row.kept for row in rows] == ["–", *(f"{100 * score / 0.877:.1f} %" for score in (0.871, 0.832, 0.802))]
+
+
+def test_without_a_teacher_there_is_no_share(record: dict[str, Any]) -> None:
+    del record["models"][0]
+    assert "kept" not in rendered(models_table(record), 100)
+    assert share_kept(record, record["models"][0]) is None
+    assert gap_closed(record) is None
+
+
+def test_gap_closed(record: dict[str, Any]) -> None:
+    assert gap_closed(record) == pytest.approx((0.871 - 0.832) / (0.877 - 0.832))
+    assert "87 %" in rendered(models_table(record), 100).replace("\n", " ")
+    record["models"][0]["metrics"]["test"]["accuracy"] = 0.83  # a teacher that is no better leaves no gap
+    assert gap_closed(record) is None
+
+
+def test_of_an_error_less_is_better(record: dict[str, Any]) -> None:
+    record["task"]["metrics"] = ["mse"]
+    for model, error in zip(record["models"], (0.1, 0.15, 0.2, 0.3)):
+        model["metrics"] = {"test": {"mse": error}}
+    assert gap_closed(record) == pytest.approx(0.5)
+    assert share_kept(record, record["models"][1]) is None
+
+
+def test_validation_is_shown_and_named_where_there_is_no_test_split(record: dict[str, Any]) -> None:
+    for model in record["models"]:
+        model["metrics"] = {"validation": model["metrics"].pop("test")}
+        model["intervals"] = {}
+    assert shown_split(record) == "validation"
+    text = rendered(models_table(record), 100)
+    assert "validation split" in text
+    assert "87.1 %" in text
+
+
+def test_numbers_that_are_not_there_are_dashes_and_names_are_no_markup(record: dict[str, Any]) -> None:
+    record["models"].append(
+        {"name": "[red]outputs.csv[/]", "metrics": {"test": {"accuracy": None, "matthews": float("nan")}}}
+    )
+    text = rendered(models_table(record), 100)
+    assert "[red]outputs" in text
+    last = list(model_rows(record))[-1]
+    assert {last.score, last.interval, last.kept, *last.others.values(), last.costs.size, last.costs.p99} == {"–"}
+
+
+def test_costs_alone(record: dict[str, Any]) -> None:
+    text = rendered(costs_table(record["models"]), 80)
+    assert "…" not in text
+    for value in ("teacher", "22.7M", "10.8M", "90.8 MB", "16.8 ms"):
+        assert value in text

@@ -1,0 +1,142 @@
+"""The command line: help, configurations, faults, exit codes."""
+
+from __future__ import annotations
+
+import ast
+import errno
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from understudy import cli
+from understudy.cli import main
+from understudy.errors import UnderstudyError, require
+from understudy.recipes.distill import Distill
+from understudy.recipes.settings import as_dict, build
+
+
+def test_help_imports_no_torch_and_lists_every_command() -> None:
+    code = "import sys; from understudy.cli import main; main(['--help']); main(['distill', '--help']); assert not {'torch', 'transformers', 'pyarrow', 'sklearn'} & set(sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for group in cli.COMMANDS.values():
+        for name in group:
+            assert name in done.stdout
+    assert "--bilstm.hidden" in done.stdout
+
+
+@pytest.mark.parametrize("command", [name for group in cli.COMMANDS.values() for name in group])
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--help"]) == 0
+    assert "usage" in capsys.readouterr().out
+
+
+def test_printed_config_runs_the_same_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["distill", "--data", "a.csv", "--teacher", "x/y", "--no-baseline", "--bilstm.hidden", "99", "--print_config"]) == 0
+    printed = capsys.readouterr().out
+    assert yaml.safe_load(printed)["bilstm"]["hidden"] == 99
+    (tmp_path / "c.yaml").write_text(printed, encoding="utf-8")
+    assert main(["distill", "--config", str(tmp_path / "c.yaml"), "--epochs", "4", "--print_config"]) == 0
+    again = yaml.safe_load(capsys.readouterr().out)
+    assert again == yaml.safe_load(printed) | {"epochs": 4}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["distil"], "unknown command 'distil'. Did you mean 'distill'?"),
+        (["distill", "--studnt", "bilstm"], "unknown flag --studnt. Did you mean '--student'?"),
+        (["finetune", "--data", "nowhere.csv", "--model", "tfidf"], "nowhere.csv"),
+        (["finetune", "--data", "a.csv", "--model", "bilstmm"], "Did you mean 'bilstm'?"),
+        (["distill", "--config"], "--config needs a value"),
+        (["distill", "--config", "none.yaml"], "none.yaml: no such file"),
+        (["distill", "--data", "a.csv", "--teacher", "x/y", "--student", "layers:none"], "student layers needs a number"),
+        (["distill", "--data", "a.csv", "--teacher", "x/y", "--teacher_weights", "1", "2"], "teacher_weights must be one for each teacher"),
+        (["distill", "--data", "a.csv", "--teacher", "x/y", "--resume", "--overwrite"], "contradict"),
+        (["distill", "--data", "a.csv", "--teacher", "x/y", "--temperature", "2"], "--temperature belongs to --distance kl"),
+        (["finetune", "--data", "a.csv", "--model", "tfidf", "--epochs", "0"], "epochs must be greater than 0, but is 0."),
+    ],
+)
+def test_mistakes_end_with_two_and_a_sentence(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Traceback" not in error
+
+
+def test_all_faults_of_a_configuration_come_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "c.yaml").write_text("studnt: bilstm\nepochs: none\nbilstm: {hiden: 3, dropout: 2}\ndistance: mle\n", encoding="utf-8")
+    assert main(["distill", "--config", str(tmp_path / "c.yaml")]) == 2
+    error = capsys.readouterr().err
+    assert "unknown key 'studnt'" in error
+    assert "Did you mean 'student'?" in error
+    assert "unknown key 'bilstm.hiden'" in error
+    assert "epochs must be" in error
+    assert "bilstm.dropout must be less than 1" in error
+    assert "distance must be 'mse', 'kl' or 'hard'" in error
+
+
+def test_a_configuration_of_another_command_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "c.yaml").write_text("command: finetune\ndata: x.csv\n", encoding="utf-8")
+    assert main(["distill", "--config", str(tmp_path / "c.yaml")]) == 2
+    assert "configuration of 'finetune'" in capsys.readouterr().err
+
+
+def test_a_bare_string_is_a_list_of_one() -> None:
+    assert build(Distill, {"teacher": "runs/teacher"}).teacher == ["runs/teacher"]
+    assert as_dict(Distill(data="a.csv"))["teacher"] == []
+
+
+def test_a_full_disk_is_the_users_to_mend(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def full(arguments: list[str]) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device", "runs/x/checkpoints/student.pt")
+
+    monkeypatch.setattr(cli, "_dispatch", full)
+    assert main([]) == 2
+    assert "no space left on the device" in capsys.readouterr().err
+
+
+def test_our_own_errors_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(arguments: list[str]) -> int:
+        raise RuntimeError("ours")
+
+    monkeypatch.setattr(cli, "_dispatch", broken)
+    with pytest.raises(RuntimeError):
+        main([])
+
+
+def test_a_missing_extra_says_how_to_install_it() -> None:
+    with pytest.raises(UnderstudyError, match=r"pip install 'understudy\[serve\]'"):
+        require("surely_not_installed", extra="serve")
+
+
+LAYERS = ["cli", "recipes", "report", "training", "evaluation", "objectives", "inference", "models", "data", "functional", "record"]
+"""From the top down; what stands on one line may import what stands below, and itself."""
+SAME = {"loading": "cli", "__init__": "cli", "bench": "evaluation", "errors": "record", "failpoints": "record"}
+ROOT = Path(cli.__file__).parent
+
+
+def level(module: str) -> int:
+    part = module.split(".")[1] if "." in module else "__init__"
+    return LAYERS.index(SAME.get(part, part))
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_down_only(path: Path) -> None:
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    own = level(".".join(parts if parts[-1] != "__init__" or len(parts) == 2 else parts[:-1]))
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: imports are absolute"
+            names = [node.module or ""]
+            if node.module == "understudy":
+                names = [f"understudy.{alias.name}" for alias in node.names if not alias.name.startswith("__")]
+        for name in names:
+            if name.startswith("understudy."):
+                assert level(name) >= own, f"line {node.lineno}: {'.'.join(parts)} must not import {name}"

@@ -1,0 +1,276 @@
+"""The loop's contract, on toy objectives whose gradients can be worked out without it."""
+
+from __future__ import annotations
+
+import csv
+import math
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from understudy.data.batches import Batch
+from understudy.errors import ConfigError, Interrupted
+from understudy.functional.schedules import linear
+from understudy.objectives.supervised import Supervised, Term
+from understudy.training import loop
+from understudy.training.checkpoint import ProgressLog, Stop
+from understudy.training.loop import fit
+
+COLUMNS = ["phase", "epoch", "step", "seconds", "loss", "label_loss", "extra", "learning_rate", "rows_per_second", "validation_accuracy", "validation_mse"]
+
+
+class Toy(nn.Module):
+    """A linear classifier that looks like a transformers model."""
+
+    def __init__(self, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(4, 3)
+
+    def forward(self, input_ids: torch.Tensor) -> SimpleNamespace:
+        return SimpleNamespace(logits=self.linear(self.dropout(input_ids)))
+
+
+class Rows:
+    """A batch source over fixed rows: `cuts` gives the sizes of the micro-batches of every step."""
+
+    def __init__(self, x: torch.Tensor, y: torch.Tensor, cuts: list[int]) -> None:
+        self.x, self.y, self.cuts = x, y, cuts
+
+    def steps(self, epoch: int) -> int:
+        return len(self.x) // sum(self.cuts)
+
+    def windows(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]:
+        order = torch.randperm(len(self.x), generator=torch.Generator().manual_seed(epoch))
+        for step in order.split(sum(self.cuts))[start : self.steps(epoch)]:
+            yield [self._batch(rows) for rows in step.split(self.cuts)]
+
+    def _batch(self, rows: torch.Tensor) -> Batch:
+        labels = self.y[rows]
+        counts = {"rows": len(rows), "labelled": int((labels != -100).sum())}
+        return Batch(inputs={"input_ids": self.x[rows]}, counts=counts, labels=labels)
+
+
+class TwoTerms(Supervised):
+    """Cross-entropy per labelled row and a penalty per row: two denominators in one loss."""
+
+    def forward(self, batch: Batch) -> list[Term]:
+        logits = self.model(**batch.inputs).logits
+        return [*super().forward(batch), Term("extra", 0.3, logits.square().sum(), per="rows")]
+
+
+def rows(n: int = 64, *, unlabelled: bool = False, dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(n, 4, generator=generator, dtype=dtype)
+    y = (x @ torch.randn(4, 3, generator=generator, dtype=dtype)).argmax(-1)
+    if unlabelled:
+        y[torch.randperm(n, generator=generator)[: n // 2]] = -100
+    return x, y
+
+
+def toy(dropout: float = 0.0, dtype: torch.dtype = torch.float64) -> Toy:
+    torch.manual_seed(1)
+    return Toy(dropout).to(dtype)
+
+
+def optimizer(model: nn.Module, kind: type = torch.optim.SGD, lr: float = 0.1) -> torch.optim.Optimizer:
+    return kind([{"params": list(model.parameters()), "lr": lr, "initial_lr": lr}])
+
+
+def train(folder: Path, model: nn.Module, source: Rows, *, opt: type = torch.optim.SGD, objective: type = Supervised, **options: object) -> loop.FitResult:
+    folder.mkdir(exist_ok=True)
+    log = ProgressLog(folder / "progress.csv", COLUMNS)
+    options = {"epochs": 2, "clip": 0.0} | options
+    return fit(objective(model, "single_label"), source, optimizer(model, opt), folder=folder, log=log, **options)  # type: ignore[arg-type]
+
+
+def accuracy(source: Rows):  # noqa: ANN201
+    def score(model: nn.Module) -> dict[str, float]:
+        model.eval()
+        with torch.no_grad():
+            return {"accuracy": (model(source.x).logits.argmax(-1) == source.y).double().mean().item()}
+
+    return score
+
+
+def test_accumulated_micro_batches_give_the_gradient_of_the_whole_batch(tmp_path: Path) -> None:
+    x, y = rows(unlabelled=True)
+    cuts = {"whole": [32], "even": [4] * 8, "uneven": [1, 2, 29]}
+    weights = {}
+    for name, sizes in cuts.items():
+        model = toy()
+        train(tmp_path / name, model, Rows(x, y, sizes), objective=TwoTerms)
+        weights[name] = model.linear.weight.detach().clone()
+    torch.testing.assert_close(weights["even"], weights["whole"], rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(weights["uneven"], weights["whole"], rtol=1e-6, atol=1e-9)
+
+
+def test_a_step_is_plain_gradient_descent_on_the_mean_losses(tmp_path: Path) -> None:
+    x, y = rows(32, unlabelled=True)
+    model, by_hand = toy(), toy()
+    train(tmp_path, model, Rows(x, y, [8, 24]), objective=TwoTerms, epochs=1)
+    logits = by_hand(x).logits
+    known = y != -100
+    loss = F.cross_entropy(logits[known], y[known]) + 0.3 * logits.square().sum() / len(x)
+    (gradient,) = torch.autograd.grad(loss, [by_hand.linear.weight])
+    torch.testing.assert_close(model.linear.weight, by_hand.linear.weight - 0.1 * gradient, rtol=1e-5, atol=1e-8)
+
+
+def test_a_window_without_a_label_leaves_the_weights_alone(tmp_path: Path) -> None:
+    x, y = rows(32)
+    model = toy()
+    before = model.linear.weight.detach().clone()
+    result = train(tmp_path, model, Rows(x, torch.full_like(y, -100), [32]))
+    assert torch.equal(model.linear.weight, before)
+    assert result.steps == 2
+
+
+def test_the_schedule_multiplies_every_groups_rate(tmp_path: Path) -> None:
+    x, y = rows(64)
+    model = toy()
+    log = ProgressLog(tmp_path / "progress.csv", COLUMNS)
+    seen = []
+
+    class Recording(torch.optim.SGD):
+        def step(self, closure=None):  # noqa: ANN001, ANN202
+            seen.append([group["lr"] for group in self.param_groups])
+            return super().step(closure)
+
+    groups = [
+        {"params": [model.linear.weight], "lr": 0.1, "initial_lr": 0.1},
+        {"params": [model.linear.bias], "lr": 0.4, "initial_lr": 0.4},
+    ]
+    fit(Supervised(model, "single_label"), Rows(x, y, [16]), Recording(groups), epochs=2, folder=tmp_path, log=log, schedule=linear)
+    assert seen == [pytest.approx([0.1 * linear(i, 8), 0.4 * linear(i, 8)]) for i in range(8)]
+
+
+@pytest.mark.parametrize("dies_at", [1, 3, 4, 7])
+def test_stopped_by_a_signal_and_resumed_it_ends_with_the_same_bits(tmp_path: Path, dies_at: int) -> None:
+    x, y = rows(64, dtype=torch.float32)
+    whole = toy(0.3, torch.float32)
+    source = Rows(x, y, [4, 12])
+    options = {"opt": torch.optim.AdamW, "evaluate": accuracy(source), "metric": "accuracy", "eval_steps": 3, "schedule": linear}
+    torch.manual_seed(5)
+    undisturbed = train(tmp_path / "whole", whole, source, **options)
+
+    class Dies(Rows):
+        def windows(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]:
+            for i, window in enumerate(super().windows(epoch, start)):
+                if epoch * self.steps(0) + start + i == dies_at - 1:
+                    stop.signal_number = signal.SIGTERM
+                yield window
+
+    stop = Stop()
+    begun = toy(0.3, torch.float32)
+    torch.manual_seed(5)
+    with pytest.raises(Interrupted):
+        train(tmp_path / "cut", begun, Dies(x, y, [4, 12]), stop=stop, **options)
+    resumed = toy(0.3, torch.float32)
+    torch.manual_seed(99)  # a new process would not have the old generator either
+    result = train(tmp_path / "cut", resumed, source, resume=True, **options)
+    assert torch.equal(resumed.linear.weight, whole.linear.weight)
+    assert torch.equal(resumed.linear.bias, whole.linear.bias)
+    assert (result.steps, result.best_step, result.metrics) == (undisturbed.steps, undisturbed.best_step, undisturbed.metrics)
+    assert result.rows == undisturbed.rows == 128
+
+
+def test_resuming_a_finished_phase_trains_no_more(tmp_path: Path) -> None:
+    x, y = rows(32)
+    model = toy()
+    first = train(tmp_path, model, Rows(x, y, [16]))
+    again = toy()
+    second = train(tmp_path, again, Rows(x, y, [16]), resume=True)
+    assert second == first
+    assert torch.equal(again.linear.weight, model.linear.weight)
+
+
+def test_progress_is_cut_back_to_the_checkpoint(tmp_path: Path) -> None:
+    log = ProgressLog(tmp_path / "progress.csv", COLUMNS)
+    log.write({"phase": "first", "step": 1})
+    log.write({"phase": "train", "step": 1})
+    position = log.position()
+    log.write({"phase": "train", "step": 2})
+    log.cut(position)
+    assert [row["step"] for row in read(log)] == ["1", "1"]
+    log.forget("train")
+    assert [row["phase"] for row in read(log)] == ["first"]
+
+
+def read(log: ProgressLog) -> list[dict[str, str]]:
+    with open(log.path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_best_evaluation_wins_and_patience_ends_training(tmp_path: Path) -> None:
+    x, y = rows(32)
+    scores = iter([0.1, 0.9, 0.3, 0.2, 0.8, 0.7])
+    kept = []
+
+    def evaluate(model: nn.Module) -> dict[str, float]:
+        kept.append(model.linear.weight.detach().clone())
+        return {"accuracy": next(scores)}
+
+    model = toy()
+    result = train(tmp_path, model, Rows(x, y, [16]), epochs=10, evaluate=evaluate, metric="accuracy", patience=2)
+    assert (result.stopped_by, result.steps, result.best_step, result.metrics) == ("patience", 8, 4, {"accuracy": 0.9})
+    assert torch.equal(model.linear.weight, kept[1])
+
+
+def test_a_lower_is_better_metric_chooses_the_lowest(tmp_path: Path) -> None:
+    x, y = rows(32)
+    scores = iter([0.5, 0.2, 0.4])
+
+    def evaluate(model: nn.Module) -> dict[str, float]:
+        return {"mse": next(scores)}
+
+    options = {"epochs": 3, "metric": "mse", "higher_is_better": False, "evaluate": evaluate}
+    result = train(tmp_path, toy(), Rows(x, y, [16]), **options)
+    assert (result.best_step, result.metrics) == (4, {"mse": 0.2})
+
+
+def test_a_spent_budget_ends_with_the_best_so_far(tmp_path: Path) -> None:
+    x, y = rows(64)
+    source = Rows(x, y, [16])
+    result = train(tmp_path, toy(), source, epochs=50, evaluate=accuracy(source), metric="accuracy", budget_s=0.0)
+    assert (result.stopped_by, result.steps) == ("time budget", 1)
+    assert "accuracy" in result.metrics
+
+
+def test_a_loss_that_is_not_finite_is_said_with_a_remedy(tmp_path: Path) -> None:
+    x, y = rows(32)
+    with pytest.raises(ConfigError, match=r"loss is (nan|inf).*--learning_rate"):
+        train(tmp_path, toy(), Rows(x * math.inf, y, [16]))
+
+
+def test_a_checkpoint_of_other_processes_is_refused(tmp_path: Path) -> None:
+    x, y = rows(64)
+    stop = Stop()
+    stop.signal_number = signal.SIGTERM
+    with pytest.raises(Interrupted):
+        train(tmp_path, toy(), Rows(x, y, [16]), stop=stop)
+    path = tmp_path / "train.pt"
+    torch.save(torch.load(path, weights_only=True) | {"processes": 4}, path)
+    with pytest.raises(ConfigError, match="written by 4 processes, but there are now 1"):
+        train(tmp_path, toy(), Rows(x, y, [16]), resume=True)
+
+
+def test_rate_multiplier_of_a_batch_scales_the_step(tmp_path: Path) -> None:
+    x, y = rows(32)
+
+    class Half(Rows):
+        def _batch(self, rows: torch.Tensor) -> Batch:
+            batch = super()._batch(rows)
+            batch.rate = 0.5
+            return batch
+
+    start, whole, half = toy(), toy(), toy()
+    train(tmp_path / "whole", whole, Rows(x, y, [32]), epochs=1)
+    train(tmp_path / "half", half, Half(x, y, [32]), epochs=1)
+    step = whole.linear.weight - start.linear.weight
+    torch.testing.assert_close(half.linear.weight - start.linear.weight, 0.5 * step)

@@ -1,0 +1,108 @@
+"""Several processes: the gradient is that of the whole batch, however it is cut and whoever computes it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+SCRIPT = '''
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from torch import nn
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from understudy.data.batches import Batch, bucketed_plan
+from understudy.objectives.distill import DistillClassifier
+from understudy.functional.logits import logit_mse
+from understudy.training.checkpoint import ProgressLog
+from understudy.training.loop import fit
+
+torch.set_num_threads(1)
+folder = Path(sys.argv[1])
+accelerator = Accelerator(cpu=True, kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
+rank, world = accelerator.process_index, accelerator.num_processes
+
+class Toy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(20, 6, dtype=torch.float64)
+        self.head = nn.Linear(6, 3, dtype=torch.float64)
+        self.spare = nn.Linear(6, 3, dtype=torch.float64)  # a head that no batch uses
+    def forward(self, input_ids):
+        return SequenceClassifierOutput(logits=self.head(self.table(input_ids).mean(1)))
+
+rng = np.random.default_rng(0)
+lengths = rng.integers(2, 9, 70)
+texts = [torch.from_numpy(rng.integers(0, 20, n)) for n in lengths]
+labels = torch.from_numpy(rng.integers(0, 3, 70))
+labels[torch.from_numpy(rng.permutation(70)[:40])] = -100
+taught = torch.from_numpy(rng.normal(size=(70, 3)))
+
+class Rows:
+    def steps(self, epoch):
+        return len(self.plan(epoch))
+    def plan(self, epoch):
+        return bucketed_plan(lengths, batch_size=16, max_tokens=24, seed=0, epoch=epoch, world_size=world, rank=rank)
+    def windows(self, epoch, start=0):
+        for step in self.plan(epoch)[start:]:
+            yield [self.batch(rows) for rows in step]
+    def batch(self, rows):
+        ids = nn.utils.rnn.pad_sequence([texts[i] for i in rows], batch_first=True)
+        ids = ids[:, : int(lengths[rows].min())]  # cut to the shortest: padding is not what is tested here
+        counts = {"rows": len(rows), "taught": len(rows), "labelled": int((labels[rows] != -100).sum())}
+        return Batch(inputs={"input_ids": ids[:, :2]}, counts=counts, labels=labels[rows], teacher_logits=taught[rows])
+
+torch.manual_seed(0)
+model = Toy()
+optimizer = torch.optim.SGD([{"params": list(model.parameters()), "lr": 0.5, "initial_lr": 0.5}])
+log = ProgressLog(folder / "progress.csv", ["phase", "epoch", "step", "seconds", "loss", "label_loss", "distillation", "learning_rate", "rows_per_second"], writes=accelerator.is_main_process)
+fit(DistillClassifier(model, "single_label", logit_mse, alpha=0.3), Rows(), optimizer, epochs=2, folder=folder, log=log, accelerator=accelerator, clip=1.0)
+if accelerator.is_main_process:
+    torch.save(model.state_dict(), folder / f"world-{world}.pt")
+accelerator.wait_for_everyone()
+if world > 1:
+    torch.distributed.destroy_process_group()
+'''
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def launch(script: Path, folder: Path, processes: int) -> None:
+    command = [sys.executable, str(script), str(folder)]
+    if processes > 1:
+        command[1:1] = [
+            *("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(processes), "--num_machines", "1"),
+            *("--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", str(free_port())),
+        ]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("processes", [2])
+def test_two_processes_end_with_the_weights_of_one(tmp_path: Path, processes: int) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(SCRIPT, encoding="utf-8")
+    for world in (1, processes):
+        launch(script, tmp_path, world)
+    one = torch.load(tmp_path / "world-1.pt", weights_only=True)
+    several = torch.load(tmp_path / f"world-{processes}.pt", weights_only=True)
+    for name, weight in one.items():
+        torch.testing.assert_close(several[name], weight, rtol=1e-6, atol=1e-8, msg=lambda text, name=name: f"{name}: {text}")
+    torch.manual_seed(0)
+    untouched = torch.nn.Embedding(20, 6, dtype=torch.float64).weight
+    assert not torch.allclose(one["table.weight"], untouched)  # something was learnt
