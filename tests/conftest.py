@@ -3,27 +3,71 @@
 from __future__ import annotations
 
 import csv
+import os
 import random
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when huggingface_hub is imported
 
 import pytest
 
-WORDS = "good fine great lovely nice bad awful poor dreadful sad film book song play cast plot the a is was very quite".split()
+WORDS = [
+    "good",
+    "fine",
+    "great",
+    "lovely",
+    "nice",
+    "bad",
+    "awful",
+    "poor",
+    "dreadful",
+    "sad",
+    "film",
+    "book",
+    "song",
+    "play",
+    "cast",
+    "plot",
+    "the",
+    "a",
+    "is",
+    "was",
+    "very",
+    "quite",
+]
 GOOD, BAD = WORDS[:5], WORDS[5:10]
 
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path_factory.mktemp("cache")))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _one_thread() -> None:
+def _from_the_start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The same for fixtures of a wider scope, which are made before a test's own environment is."""
     import torch
 
     torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNDERSTUDY_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs that draw no plots and measure on a few texts: most of a toy run's time, and tested elsewhere."""
+    from understudy.recipes import workbench
+    from understudy.report import plots
+
+    monkeypatch.setattr(plots, "draw_all", lambda folder, record: [])
+    measure = partial(workbench.measure, latency_texts=5, throughput_texts=20, warmup=1)
+    monkeypatch.setattr(workbench, "measure", measure)
 
 
 def sentence(rng: random.Random, label: str) -> str:

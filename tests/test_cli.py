@@ -115,7 +115,7 @@ def test_a_missing_extra_says_how_to_install_it() -> None:
 
 LAYERS = ["cli", "recipes", "report", "training", "evaluation", "objectives", "inference", "models", "data", "functional", "record"]
 """From the top down; what stands on one line may import what stands below, and itself."""
-SAME = {"loading": "cli", "__init__": "cli", "bench": "evaluation", "errors": "record", "failpoints": "record"}
+SAME = {"loading": "cli", "__init__": "cli", "bench": "evaluation", "atomic": "record", "errors": "record", "failpoints": "record"}
 ROOT = Path(cli.__file__).parent
 
 

@@ -38,11 +38,12 @@ class OutputError(UnderstudyError):
 
 
 class Interrupted(Exception):
-    """A signal asked the run to stop; its checkpoint is written and ``--resume`` goes on from there."""
+    """A signal asked the run to stop; its checkpoint is written. ``remedy`` says how to go on from there."""
 
-    def __init__(self, signal_number: int) -> None:
+    def __init__(self, signal_number: int, remedy: str = "Go on with the same command and --resume.") -> None:
         super().__init__(f"stopped by signal {signal_number}")
         self.signal_number = signal_number
+        self.remedy = remedy
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

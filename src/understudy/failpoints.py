@@ -10,9 +10,9 @@ _passed: Counter[str] = Counter()
 
 
 def failpoint(name: str) -> None:
-    """Die by SIGKILL if ``UNDERSTUDY_FAILPOINT`` is ``name``, or ``name:n`` and this is the n-th passing.
+    """Die if ``UNDERSTUDY_FAILPOINT`` is ``name``, or ``name:n`` and this is the n-th passing.
 
-    Without the variable it does nothing.
+    By SIGKILL, or by another signal that the variable names: ``name:n:SIGTERM``. Without it nothing happens.
 
     Example:
         >>> failpoint("checkpoint.write")
@@ -20,8 +20,8 @@ def failpoint(name: str) -> None:
     armed = os.environ.get("UNDERSTUDY_FAILPOINT")
     if armed is None:
         return
-    wanted, _, count = armed.partition(":")
+    wanted, count, kind = armed.split(":") + ["1", "SIGKILL"][armed.count(":") :]
     if wanted == name:
         _passed[name] += 1
-        if _passed[name] == int(count or 1):
-            os.kill(os.getpid(), signal.SIGKILL)
+        if _passed[name] == int(count):
+            os.kill(os.getpid(), signal.Signals[kind])

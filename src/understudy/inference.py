@@ -17,8 +17,8 @@ from understudy.data.batches import length_batches
 from understudy.data.encode import Encoded, collate, encode_in_memory, input_names
 from understudy.data.encoder import Text, TextEncoder
 from understudy.data.tasks import Task
-from understudy.models.tfidf import Tfidf
 from understudy.data.texts import Texts
+from understudy.models.tfidf import Tfidf
 
 Label = str | list[str] | float
 
@@ -29,7 +29,7 @@ def logits(
     *,
     names: Sequence[str],
     rows: np.ndarray | None = None,
-    max_tokens: int = 8192,
+    max_tokens: int | None = None,
     device: torch.device | str | None = None,
     on_batch: Callable[[int], None] | None = None,
 ) -> np.ndarray:
@@ -40,7 +40,7 @@ def logits(
     Args:
         names: the inputs to feed, see :func:`understudy.data.encode.input_names`.
         rows: which rows, in which order; all of them by default.
-        max_tokens: padded tokens of a batch.
+        max_tokens: padded tokens of a batch; by default :func:`token_budget`.
         device: where the model is; by default where its first parameter lies.
         on_batch: told the number of rows after each batch.
 
@@ -49,6 +49,7 @@ def logits(
     """
     rows = np.arange(len(encoded)) if rows is None else np.asarray(rows)
     out: np.ndarray | None = None
+    max_tokens = max_tokens or token_budget(device or device_of(model))
     with evaluating(model), torch.inference_mode():
         for batch in length_batches(encoded.lengths[rows], max_tokens=max_tokens):
             part = batch_logits(model, encoded, rows[batch], names=names, device=device)
@@ -58,6 +59,14 @@ def logits(
             if on_batch is not None:
                 on_batch(len(batch))
     return np.empty((0, outputs_of(model)), np.float32) if out is None else out
+
+
+def token_budget(device: torch.device | str) -> int:
+    """Padded tokens to compute at once: as many as fit a processor's caches, or as fill an accelerator.
+
+    A 6-layer encoder of width 384 takes a third less time a row on a CPU at 1,024 to 2,048 tokens than at 8,192.
+    """
+    return 2048 if torch.device(device).type == "cpu" else 65536
 
 
 def batch_logits(
@@ -170,6 +179,10 @@ class Answering:
         """Outputs for texts, in their order: float32 ``(texts, outputs)``."""
         raise NotImplementedError
 
+    def summary(self) -> dict[str, int]:
+        """Parameters and bytes, see :func:`parameter_summary`."""
+        raise NotImplementedError
+
     def predict(self, texts: Texts | Sequence[Text]) -> list[Prediction]:
         """Labels and probabilities for texts, in their order."""
         return predictions(self.logits(texts), self.task)
@@ -215,7 +228,7 @@ class Predictor(Answering):
         task: Task,
         max_length: int,
         *,
-        max_tokens: int = 8192,
+        max_tokens: int | None = None,
         device: torch.device | str | None = None,
     ) -> None:
         self.model = model.eval() if device is None else model.eval().to(device)
@@ -270,6 +283,26 @@ class Predictor(Answering):
         if len(parts) != len(self.task.text) or not all(isinstance(part, str) for part in parts):
             expected = "a pair of strings" if self.task.is_pair else "a string"
             raise ValueError(f"each text must be {expected} for this model, but one is {text!r:.80}")
+
+
+class Ensemble(Answering):
+    """Several predictors as one, for what they cost together; their outputs may be in different orders.
+
+    Sizes add up, and a text goes through all of them.
+    """
+
+    def __init__(self, members: Sequence[Predictor]) -> None:
+        self.members = members
+        self.task = members[0].task
+
+    def logits(self, texts: Texts | Sequence[Text]) -> np.ndarray:
+        """The mean of the members' outputs as they stand: float32 ``(texts, outputs)``."""
+        return np.mean([member.logits(texts) for member in self.members], axis=0)
+
+    def summary(self) -> dict[str, int]:
+        """The sums of the members' parameters and bytes."""
+        parts = [member.summary() for member in self.members]
+        return {key: sum(part[key] for part in parts) for key in parts[0]}
 
 
 def parameter_summary(model: nn.Module) -> dict[str, int]:

@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from understudy import atomic
 from understudy.errors import OutputError
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "accelerate", "datasets", "scikit-learn", "numpy")
@@ -40,6 +41,9 @@ class RunRecord:
     models: list[dict[str, Any]] = field(default_factory=list)
     timings: dict[str, float] = field(default_factory=dict)
     teacher_forward_texts: int = 0
+    """Distinct texts that went through a teacher for this run."""
+    answered_before: dict[str, int] = field(default_factory=dict)
+    """For each teacher, the texts whose answers the cache held when the run began."""
     notes: list[str] = field(default_factory=list)
     training: dict[str, Any] = field(default_factory=dict)
     children: list[str] = field(default_factory=list)
@@ -62,26 +66,12 @@ class RunRecord:
 
     def save(self, path: Path) -> None:
         """Write the record as JSON, whole or not at all."""
-        write_atomic(path, json.dumps(self.as_dict(), indent=1, ensure_ascii=False, allow_nan=False).encode())
+        atomic.write_bytes(path, json.dumps(self.as_dict(), indent=1, ensure_ascii=False, allow_nan=False).encode())
 
     @classmethod
     def load(cls, path: Path) -> RunRecord:
         """Read a record back."""
         return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
-
-
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name, sync it, rename it: at any moment the old or the new one is there, whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def versions() -> dict[str, str]:
@@ -164,34 +154,74 @@ def open_run(
     Raises:
         OutputError: if the folder is in use, was made with other settings, or cannot be written.
     """
-    folder = Path(output or f"runs/{command}-{datetime.datetime.now():%Y%m%d-%H%M%S}").expanduser()
+    folder = Path(output).expanduser() if output else default_folder(command)
     record_path = folder / "record.json"
-    fresh = RunRecord(command=command, config=dict(config), seed=seed, created=f"{datetime.datetime.now():%Y-%m-%dT%H:%M:%S}")
+    fresh = RunRecord(
+        command=command, config=dict(config), seed=seed, created=f"{datetime.datetime.now():%Y-%m-%dT%H:%M:%S}"
+    )
     if not writes:
         return Run(folder, RunRecord.load(record_path) if resume and record_path.exists() else fresh, writes=False)
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder}: a file is there, but --output must be a folder. Name another --output.")
-    if folder.exists() and any(folder.iterdir()):
-        if not record_path.exists():
-            raise OutputError(f"{folder}: the folder is not empty and holds no run. Name another --output.")
-        old = _load_record(record_path)
-        if resume:
-            _same_settings(folder, old, fresh)
-            return Run(folder, old)
-        if not overwrite:
-            state = "a finished run is there already" if old.finished else "an unfinished run is there"
-            remedy = "or give --overwrite" if old.finished else "give --resume to go on with it, or --overwrite"
-            raise OutputError(f"{folder}: {state}. Name another --output, {remedy}.")
-        for entry in folder.iterdir():
-            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
-    try:
+    if faults := output_faults(command, config, output=str(folder), overwrite=overwrite, resume=resume):
+        raise OutputError(*faults)
+    run = Run(folder, RunRecord.load(record_path) if resume and record_path.exists() else fresh)
+    if run.record.finished:
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # it may have been killed just before
+        return run
+    with atomic.said_plainly(folder, remedy=atomic.OUTPUT):
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(folder / "config.yaml", to_yaml(command, config).encode())
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be written ({error.strerror or error}). Name another --output.") from None
-    run = Run(folder, fresh)
+        # A run folder has one writer: what is half-written in it, a killed one left.
+        for place in (folder, folder / "checkpoints"):
+            atomic.remove_abandoned(place, untouched_s=0)
+        if run.record is fresh:
+            # The record goes last and comes first, so that a folder once begun can always be told from a stranger's.
+            for entry in sorted(folder.iterdir(), key=lambda entry: entry == record_path):
+                atomic.remove(entry)
     run.save()
+    if not (folder / "config.yaml").exists():
+        atomic.write_bytes(folder / "config.yaml", to_yaml(command, config).encode())
     return run
+
+
+def default_folder(command: str) -> Path:
+    """Where a run goes that was not told where."""
+    return Path("runs") / f"{command}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+
+
+def output_faults(
+    command: str, config: Mapping[str, Any], *, output: str | None, overwrite: bool, resume: bool
+) -> list[str]:
+    """Why a run cannot go to a folder; nothing is touched."""
+    if output is None:
+        return []
+    folder = Path(output).expanduser()
+    if not folder.is_dir():
+        there = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
+        if there == folder:
+            return [f"{folder}: a file is there, but --output must be a folder. Name another --output."]
+        if not there.is_dir():
+            return [f"{folder}: cannot be written, for {there} is a file. Name another --output."]
+        return (
+            []
+            if os.access(there, os.W_OK)
+            else [f"{folder}: cannot be written (no permission in {there}). Name another --output."]
+        )
+    if not os.access(folder, os.W_OK):
+        return [f"{folder}: cannot be written (no permission). Name another --output."]
+    if all(map(atomic.is_temporary, folder.iterdir())):
+        return []
+    if not (folder / "record.json").exists():
+        return [f"{folder}: the folder is not empty and holds no run. Name another --output."]
+    try:
+        old = RunRecord.load(folder / "record.json")
+    except (ValueError, TypeError):
+        return [f"{folder / 'record.json'}: not a record of a run. Name another --output."]
+    if resume:
+        return _other_settings(folder, old, command, config)
+    if overwrite:
+        return []
+    state = "a finished run is there already" if old.finished else "an unfinished run is there"
+    remedy = "or give --overwrite" if old.finished else "give --resume to go on with it, or --overwrite"
+    return [f"{folder}: {state}. Name another --output, {remedy}."]
 
 
 def to_yaml(command: str, config: Mapping[str, Any]) -> str:
@@ -199,21 +229,12 @@ def to_yaml(command: str, config: Mapping[str, Any]) -> str:
     return yaml.safe_dump({"command": command, **config}, sort_keys=False, allow_unicode=True)
 
 
-def _load_record(path: Path) -> RunRecord:
-    try:
-        return RunRecord.load(path)
-    except (ValueError, TypeError):
-        raise OutputError(f"{path}: not a record of a run. Name another --output.") from None
-
-
-def _same_settings(folder: Path, old: RunRecord, new: RunRecord) -> None:
+def _other_settings(folder: Path, old: RunRecord, command: str, config: Mapping[str, Any]) -> list[str]:
     """A resumed run must be the run that was begun."""
-    if old.command != new.command:
-        raise OutputError(f"{folder}: holds a run of '{old.command}', not of '{new.command}'. Name another --output.")
-    changed = [
-        f"{folder}: was begun with {key} = {old.config.get(key)!r}, but is resumed with {new.config.get(key)!r}. Give the same, or another --output."
-        for key in {**old.config, **new.config}
-        if key not in _FREE_TO_CHANGE and old.config.get(key) != new.config.get(key)
+    if old.command != command:
+        return [f"{folder}: holds a run of '{old.command}', not of '{command}'. Name another --output."]
+    return [
+        f"{folder}: was begun with {key} = {old.config.get(key)!r}, but is resumed with {config.get(key)!r}. Give the same, or another --output."
+        for key in {**old.config, **config}
+        if key not in _FREE_TO_CHANGE and old.config.get(key) != config.get(key)
     ]
-    if changed:
-        raise OutputError(*changed)

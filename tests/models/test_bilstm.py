@@ -141,6 +141,8 @@ def test_initial_forget_gates_are_open() -> None:
         torch.testing.assert_close(recurrent.T @ recurrent, torch.eye(5), rtol=0, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # the tracer touches every attribute
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")  # torch's LSTM compares sizes
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch.jit, which the ONNX exporter still stands on
 def test_recorded_graph_serves_other_shapes() -> None:
     """What an exporter records must not depend on the example: recorded on one full row, run on padded ones."""

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerFast
 
 from understudy.data.vocabulary import train_tokenizer
 from understudy.errors import DataError
-from understudy.models.embeddings import from_teacher, from_vectors_file, project, random, table_rows
+from understudy.models.embeddings import _bare, from_teacher, from_vectors_file, project, random, table_rows
 
 Tokenizer = PreTrainedTokenizerFast
 
@@ -72,12 +72,20 @@ def test_another_tokenizer_gets_the_mean_of_the_teachers_pieces(table: torch.Ten
         assert torch.equal(got[own], teacher[theirs])
 
 
-def test_continuing_pieces_are_looked_up_without_their_mark(words: Tokenizer, table: torch.Tensor) -> None:
-    pieces = train_tokenizer(["wasgood isgood good film"] * 5, "bpe:100")
-    assert "##good" in pieces.get_vocab()
+def test_word_starts_are_looked_up_without_their_mark(words: Tokenizer, table: torch.Tensor) -> None:
+    pieces = train_tokenizer(["good film"] * 5, "bpe:100")
+    assert "▁good" in pieces.get_vocab()
     got = from_teacher(table, words, pieces, 12, std=None)
     good = table[words.convert_tokens_to_ids("good")]
-    assert torch.equal(got[pieces.convert_tokens_to_ids("##good")], good)
+    assert torch.equal(got[pieces.convert_tokens_to_ids("▁good")], good)
+
+
+@pytest.mark.parametrize(
+    ("token", "text"),
+    [("##ing", "ing"), ("Ġfilm", "film"), ("▁film", "film"), ("film</w>", "film"), ("##", "##"), ("▁", "▁")],
+)
+def test_marks_of_all_families(token: str, text: str) -> None:
+    assert _bare(token) == text
 
 
 def test_random_follows_the_seed(words: Tokenizer) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -250,7 +251,8 @@ class TestFaults:
         with pytest.raises(ModelError, match="holds no tokenizer"):
             load_tokenizer(str(tmp_path))
 
-    def test_unknown_hub_id_offline(self, task: Task) -> None:
+    def test_unknown_hub_id_offline(self, task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)  # the variable is read at import
         with pytest.raises(ModelError, match=r"nobody/nothing: is no folder here.*hub"):
             load_classifier("nobody/nothing", task)
         with pytest.raises(ModelError, match="nobody/nothing"):
@@ -300,7 +302,7 @@ class TestMaxLength:
         model = tiny_classifier("roberta")
         limit = max_length(model.config, words, None)
         assert model(torch.full((1, limit), 5)).logits.isfinite().all()
-        with pytest.raises(IndexError):
+        with pytest.raises((IndexError, RuntimeError)):
             model(torch.full((1, limit + 1), 5))
 
     def test_defaults_and_limits(self, words: Words) -> None:
@@ -310,7 +312,7 @@ class TestMaxLength:
         assert max_length(XLNetConfig(), words, None) == 512
         assert max_length(XLNetConfig(), words, 2000) == 2000
         assert max_length(BiLSTMConfig(), words, 900) == 900
-        with pytest.raises(ConfigError, match="max_length is 301, but this model .bert. reads at most 300"):
+        with pytest.raises(ConfigError, match=r"max_length is 301, but this model \(bert\) reads at most 300"):
             max_length(bert, words, 301)
 
     def test_the_tokenizers_limit_is_advice(self, words: Words) -> None:

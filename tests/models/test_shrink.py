@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def test_evenly_spreads_from_first_to_last(sizes: tuple[int, int]) -> None:
     assert kept == sorted(kept)
     assert kept[0] == 0
     assert count == 1 or kept[-1] == total - 1
-    steps = [b - a for a, b in zip(kept, kept[1:])]
+    steps = [b - a for a, b in itertools.pairwise(kept)]
     assert not steps or max(steps) - min(steps) <= 1
 
 

@@ -9,14 +9,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
 from transformers import AutoModelForSequenceClassification
 
 import understudy
 from understudy.cli import main
 from understudy.record import RunRecord
 
-SMALL = ["--bilstm.embedding", "16", "--bilstm.lstm", "12", "--bilstm.hidden", "16", "--static.embedding", "16", "--static.hidden", "16"]
+SMALL = [
+    "--bilstm.embedding",
+    "16",
+    "--bilstm.lstm",
+    "12",
+    "--bilstm.hidden",
+    "16",
+    "--static.embedding",
+    "16",
+    "--static.hidden",
+    "16",
+]
+
+pytestmark = pytest.mark.usefixtures("quick")  # module fixtures come before it: they draw and measure for real
 
 
 def run(*arguments: object) -> int:
@@ -26,14 +38,45 @@ def run(*arguments: object) -> int:
 @pytest.fixture(scope="module")
 def teacher(reviews: Path, tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "teacher"
-    assert run("finetune", "--data", reviews, "--model", tiny_bert, "--output", folder, "--epochs", 8, "--learning_rate", 3e-3) == 0
+    assert (
+        run(
+            "finetune",
+            "--data",
+            reviews,
+            "--model",
+            tiny_bert,
+            "--output",
+            folder,
+            "--epochs",
+            8,
+            "--learning_rate",
+            3e-3,
+        )
+        == 0
+    )
     return folder
 
 
 @pytest.fixture(scope="module")
 def distilled(reviews: Path, teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "student"
-    assert run("distill", "--data", reviews, "--teacher", teacher, "--unlabeled", reviews / "pool.txt", "--output", folder, "--epochs", 6, *SMALL) == 0
+    assert (
+        run(
+            "distill",
+            "--data",
+            reviews,
+            "--teacher",
+            teacher,
+            "--unlabeled",
+            reviews / "pool.txt",
+            "--output",
+            folder,
+            "--epochs",
+            6,
+            *SMALL,
+        )
+        == 0
+    )
     return folder
 
 
@@ -51,7 +94,9 @@ def test_the_record_has_the_contracts_keys(distilled: Path) -> None:
     assert {"understudy", "torch", "transformers"} <= set(record["versions"])
     assert {"cpu", "threads", "accelerator"} <= set(record["hardware"])
     for model in record["models"]:
-        assert {"parameters", "trainable_parameters", "embedding_parameters", "size_bytes", "texts_per_second"} <= set(model)
+        assert {"parameters", "trainable_parameters", "embedding_parameters", "size_bytes", "texts_per_second"} <= set(
+            model
+        )
         assert {"p50", "p99"} == set(model["latency_ms"])
         low, high = model["intervals"]["test"]["accuracy"]
         assert low <= model["metrics"]["test"]["accuracy"] <= high
@@ -59,7 +104,15 @@ def test_the_record_has_the_contracts_keys(distilled: Path) -> None:
 
 
 def test_the_run_folder_is_whole(distilled: Path) -> None:
-    for name in ("config.yaml", "record.json", "progress.csv", "README.md", "model/config.json", "model/model.safetensors", "model/tokenizer.json"):
+    for name in (
+        "config.yaml",
+        "record.json",
+        "progress.csv",
+        "README.md",
+        "model/config.json",
+        "model/model.safetensors",
+        "model/tokenizer.json",
+    ):
         assert (distilled / name).is_file(), name
     assert len(list((distilled / "plots").glob("*.png"))) == 5
     with open(distilled / "progress.csv", newline="", encoding="utf-8") as file:
@@ -83,7 +136,19 @@ def test_a_loaded_student_answers_as_the_record_says(distilled: Path, reviews: P
 
 
 def test_a_second_run_forwards_no_text_through_the_teacher(reviews: Path, teacher: Path, tmp_path: Path) -> None:
-    common = ["distill", "--data", reviews, "--teacher", teacher, "--unlabeled", reviews / "pool.txt", "--student", "static", "--no-baseline", *SMALL]
+    common = [
+        "distill",
+        "--data",
+        reviews,
+        "--teacher",
+        teacher,
+        "--unlabeled",
+        reviews / "pool.txt",
+        "--student",
+        "static",
+        "--no-baseline",
+        *SMALL,
+    ]
     assert run(*common, "--epochs", 1, "--output", tmp_path / "one") == 0
     assert run(*common, "--epochs", 5, "--output", tmp_path / "five") == 0
     counts = [RunRecord.load(tmp_path / name / "record.json").teacher_forward_texts for name in ("one", "five")]
@@ -107,7 +172,22 @@ def test_config_yaml_runs_the_same_again(distilled: Path, tmp_path: Path) -> Non
     ],
 )
 def test_students_and_options(options: list[str], reviews: Path, teacher: Path, tmp_path: Path) -> None:
-    assert run("distill", "--data", reviews, "--teacher", teacher, "--output", tmp_path / "run", "--epochs", 2, *SMALL, *options) == 0
+    assert (
+        run(
+            "distill",
+            "--data",
+            reviews,
+            "--teacher",
+            teacher,
+            "--output",
+            tmp_path / "run",
+            "--epochs",
+            2,
+            *SMALL,
+            *options,
+        )
+        == 0
+    )
     record = RunRecord.load(tmp_path / "run" / "record.json")
     assert record.model("student")["metrics"]["test"]["accuracy"] > 0
     if "--augment" in options:
@@ -118,7 +198,9 @@ def test_students_and_options(options: list[str], reviews: Path, teacher: Path, 
         assert plain.config.id2label == {0: "negative", 1: "positive"}
 
 
-def test_a_model_folder_can_be_the_student_and_two_teachers_are_averaged(reviews: Path, teacher: Path, tiny_bert: Path, tmp_path: Path) -> None:
+def test_a_model_folder_can_be_the_student_and_two_teachers_are_averaged(
+    reviews: Path, teacher: Path, tiny_bert: Path, tmp_path: Path
+) -> None:
     answers = tmp_path / "answers.csv"
     with open(reviews / "train.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -126,21 +208,54 @@ def test_a_model_folder_can_be_the_student_and_two_teachers_are_averaged(reviews
         writer = csv.DictWriter(file, ["text", "label"])
         writer.writeheader()
         writer.writerows(rows)
-    options = ["--teacher", teacher, answers, "--teacher_weights", "2", "1", "--student", tiny_bert, "--no-baseline", "--epochs", "1"]
+    options = [
+        "--teacher",
+        teacher,
+        answers,
+        "--teacher_weights",
+        "2",
+        "1",
+        "--student",
+        tiny_bert,
+        "--no-baseline",
+        "--epochs",
+        "1",
+    ]
     assert run("distill", "--data", reviews, *options, "--output", tmp_path / "run") == 0
-    assert [m["name"] for m in RunRecord.load(tmp_path / "run" / "record.json").models] == ["teacher", "student", "tfidf"]
+    assert [m["name"] for m in RunRecord.load(tmp_path / "run" / "record.json").models] == [
+        "teacher",
+        "student",
+        "tfidf",
+    ]
 
 
 def test_a_file_of_answers_can_be_the_only_teacher(reviews: Path, tmp_path: Path) -> None:
     answers = tmp_path / "llm.jsonl"
     with open(reviews / "train.csv", newline="", encoding="utf-8") as file, open(answers, "w", encoding="utf-8") as out:
         for row in csv.DictReader(file):
-            out.write(json.dumps({"text": row["text"], "negative": 0.9, "positive": 0.1} if row["label"] == "negative" else {"text": row["text"], "negative": 0.2, "positive": 0.8}) + "\n")
-    options = ["--teacher", answers, "--student", "static", "--unlabeled", reviews / "pool.txt", "--epochs", "20", *SMALL]
+            out.write(
+                json.dumps(
+                    {"text": row["text"], "negative": 0.9, "positive": 0.1}
+                    if row["label"] == "negative"
+                    else {"text": row["text"], "negative": 0.2, "positive": 0.8}
+                )
+                + "\n"
+            )
+    options = [
+        "--teacher",
+        answers,
+        "--student",
+        "static",
+        "--unlabeled",
+        reviews / "pool.txt",
+        "--epochs",
+        "60",
+        *SMALL,
+    ]
     assert run("distill", "--data", reviews, *options, "--output", tmp_path / "run") == 0
     record = RunRecord.load(tmp_path / "run" / "record.json")
     assert [m["name"] for m in record.models] == ["student", "student without teacher", "tfidf"]
-    assert any("150" in note for note in record.notes)  # the pool has no answers, and that is said
+    assert any("answers for 120 of 270 texts" in note for note in record.notes)
     assert record.model("student")["metrics"]["test"]["accuracy"] > 0.7
 
 
@@ -149,13 +264,32 @@ def test_rows_without_a_label_are_the_teachers_alone(reviews: Path, teacher: Pat
     gaps = [text[0], *(line.rpartition(",")[0] + "," if i % 3 == 0 else line for i, line in enumerate(text[1:]))]
     (tmp_path / "gaps.csv").write_text("\n".join(gaps) + "\n", encoding="utf-8")
     data = ["--train", tmp_path / "gaps.csv", "--test", reviews / "test.csv"]
-    assert run("distill", *data, "--teacher", teacher, "--student", "static", "--epochs", 1, "--output", tmp_path / "run", *SMALL) == 0
+    assert (
+        run(
+            "distill",
+            *data,
+            "--teacher",
+            teacher,
+            "--student",
+            "static",
+            "--epochs",
+            1,
+            "--output",
+            tmp_path / "run",
+            *SMALL,
+        )
+        == 0
+    )
     assert any("40" in note and "label" in note for note in RunRecord.load(tmp_path / "run" / "record.json").notes)
     assert run("finetune", *data, "--model", "tfidf", "--output", tmp_path / "other") == 2
 
 
-def test_dry_run_writes_nothing(reviews: Path, teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("distill", "--data", reviews, "--teacher", teacher, "--output", tmp_path / "run", "--dry_run", *SMALL) == 0
+def test_dry_run_writes_nothing(
+    reviews: Path, teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        run("distill", "--data", reviews, "--teacher", teacher, "--output", tmp_path / "run", "--dry_run", *SMALL) == 0
+    )
     assert not (tmp_path / "run").exists()
     said = capsys.readouterr().err
     assert "steps" in said
@@ -171,8 +305,23 @@ def test_time_budget_ends_with_a_model(reviews: Path, teacher: Path, tmp_path: P
     assert (tmp_path / "run" / "model" / "model.safetensors").exists()
 
 
-def test_a_finished_run_is_kept(distilled: Path, reviews: Path, teacher: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    common = ["distill", "--data", reviews, "--teacher", teacher, "--unlabeled", reviews / "pool.txt", "--output", distilled, "--epochs", 6, *SMALL]
+def test_a_finished_run_is_kept(
+    distilled: Path, reviews: Path, teacher: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = [
+        "distill",
+        "--data",
+        reviews,
+        "--teacher",
+        teacher,
+        "--unlabeled",
+        reviews / "pool.txt",
+        "--output",
+        distilled,
+        "--epochs",
+        6,
+        *SMALL,
+    ]
     before = (distilled / "record.json").read_bytes()
     assert run(*common) == 2
     assert "finished run is there already" in capsys.readouterr().err
@@ -185,7 +334,12 @@ def test_a_finished_run_is_kept(distilled: Path, reviews: Path, teacher: Path, c
 
 def test_baselines_of_finetune(reviews: Path, tiny_bert: Path, tmp_path: Path) -> None:
     assert run("finetune", "--data", reviews, "--model", "tfidf", "--output", tmp_path / "tfidf") == 0
-    assert run("finetune", "--data", reviews, "--model", tiny_bert, "--features", "frozen", "--output", tmp_path / "frozen") == 0
+    assert (
+        run(
+            "finetune", "--data", reviews, "--model", tiny_bert, "--features", "frozen", "--output", tmp_path / "frozen"
+        )
+        == 0
+    )
     for name in ("tfidf", "frozen"):
         record = RunRecord.load(tmp_path / name / "record.json")
         assert record.models[0]["name"] == "model"
@@ -193,7 +347,10 @@ def test_baselines_of_finetune(reviews: Path, tiny_bert: Path, tmp_path: Path) -
         assert logits.shape == (2, 2)
 
 
-@pytest.mark.parametrize(("kind", "columns"), [("regression", "text,score"), ("pair", "sentence1,sentence2,label"), ("multi_label", "text,labels")])
+@pytest.mark.parametrize(
+    ("kind", "columns"),
+    [("regression", "text,score"), ("pair", "sentence1,sentence2,label"), ("multi_label", "text,labels")],
+)
 def test_kinds_of_tasks(kind: str, columns: str, tiny_bert: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     words = ["good", "bad", "film", "book", "plot"]
@@ -206,9 +363,25 @@ def test_kinds_of_tasks(kind: str, columns: str, tiny_bert: Path, tmp_path: Path
                 "multi_label": [drawn[0], [w for w in ("good", "bad") if w in drawn[0]]],
             }[kind]
             file.write(json.dumps(dict(zip(columns.split(","), values))) + "\n")
-    (tmp_path / "test.jsonl").write_text((tmp_path / "train.jsonl").read_text(encoding="utf-8").replace("film", "song"), encoding="utf-8")
+    (tmp_path / "test.jsonl").write_text(
+        (tmp_path / "train.jsonl").read_text(encoding="utf-8").replace("film", "song"), encoding="utf-8"
+    )
     assert run("finetune", "--data", tmp_path, "--model", tiny_bert, "--output", tmp_path / "t", "--epochs", 1) == 0
-    assert run("distill", "--data", tmp_path, "--teacher", tmp_path / "t", "--output", tmp_path / "s", "--epochs", 2, *SMALL) == 0
+    assert (
+        run(
+            "distill",
+            "--data",
+            tmp_path,
+            "--teacher",
+            tmp_path / "t",
+            "--output",
+            tmp_path / "s",
+            "--epochs",
+            2,
+            *SMALL,
+        )
+        == 0
+    )
     record = RunRecord.load(tmp_path / "s" / "record.json")
     assert record.task["kind"] == {"pair": "single_label"}.get(kind, kind)
     assert len(record.models) == 4

@@ -90,7 +90,7 @@ def train(folder: Path, model: nn.Module, source: Rows, *, opt: type = torch.opt
     return fit(objective(model, "single_label"), source, optimizer(model, opt), folder=folder, log=log, **options)  # type: ignore[arg-type]
 
 
-def accuracy(source: Rows):  # noqa: ANN201
+def accuracy(source: Rows):
     def score(model: nn.Module) -> dict[str, float]:
         model.eval()
         with torch.no_grad():
@@ -138,7 +138,7 @@ def test_the_schedule_multiplies_every_groups_rate(tmp_path: Path) -> None:
     seen = []
 
     class Recording(torch.optim.SGD):
-        def step(self, closure=None):  # noqa: ANN001, ANN202
+        def step(self, closure=None):
             seen.append([group["lr"] for group in self.param_groups])
             return super().step(closure)
 

@@ -104,7 +104,9 @@ def bucketed_plan(
         [(0, 2), (1, 3)]
     """
     if batch_size < world_size or len(lengths) < world_size:
-        raise ValueError(f"{world_size} processes need batches and data of at least as many rows, but batch_size is {batch_size} and there are {len(lengths)} rows")
+        raise ValueError(
+            f"{world_size} processes need batches and data of at least as many rows, but batch_size is {batch_size} and there are {len(lengths)} rows"
+        )
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(len(lengths))
     pool = batch_size * _POOL
@@ -141,6 +143,7 @@ class BucketedBatches:
         encoded: the rows' token ids.
         labels: as in :class:`understudy.data.sources.Rows`, or None.
         names: the inputs that the model takes.
+        rows: the numbers of the rows to use; all by default.
         teacher: row numbers to ``(rows, outputs)`` logits, called as a batch is made and never a part of the model.
         batch_size, max_tokens, seed, world_size, rank: as in :func:`bucketed_plan`.
     """
@@ -154,6 +157,7 @@ class BucketedBatches:
         batch_size: int,
         max_tokens: int,
         seed: int,
+        rows: np.ndarray | None = None,
         teacher: Callable[[np.ndarray], Tensor] | None = None,
         world_size: int = 1,
         rank: int = 0,
@@ -162,7 +166,8 @@ class BucketedBatches:
         self.labels = labels
         self.names = names
         self.teacher = teacher
-        self._lengths = encoded.lengths
+        self.rows = np.arange(len(encoded)) if rows is None else rows
+        self._lengths = encoded.lengths[self.rows]
         self._plan = partial(
             bucketed_plan,
             self._lengths,
@@ -181,7 +186,7 @@ class BucketedBatches:
     def windows(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]:
         """The micro-batches of each step, from step `start` on."""
         for step in self._plan(epoch=epoch)[start:]:
-            yield [self.batch(rows) for rows in step]
+            yield [self.batch(self.rows[places]) for places in step]
 
     def batch(self, rows: np.ndarray) -> Batch:
         """The rows of these numbers as one micro-batch."""
@@ -204,9 +209,8 @@ class BucketedBatches:
 
     def padding_ratio(self, epoch: int = 0) -> float:
         """Tokens computed over tokens real, of one epoch of this rank."""
-        computed = sum(len(rows) * int(self._lengths[rows].max()) for step in self._plan(epoch=epoch) for rows in step)
-        real = sum(int(self._lengths[rows].sum()) for step in self._plan(epoch=epoch) for rows in step)
-        return computed / real
+        lengths = [self._lengths[places] for step in self._plan(epoch=epoch) for places in step]
+        return sum(len(part) * int(part.max()) for part in lengths) / sum(int(part.sum()) for part in lengths)
 
 
 def length_batches(lengths: np.ndarray, *, max_tokens: int, max_rows: int = 256) -> list[np.ndarray]:

@@ -141,11 +141,8 @@ def texts_of(table: SourceTable, text: TextColumns, faults: Faults) -> Texts | N
         return Texts(table.cells.select(columns))
     chosen = hashlib.sha256(json.dumps([table.key, text]).encode()).hexdigest()
     file = cache_dir() / "sources" / f"{chosen}.arrow"
-    known = map_file(file)
-    if known is None:
-        write_file(file, _joined(table, text))
-        known = map_file(file)
-        assert known is not None
+    known = map_file(file) or write_file(file, _joined(table, text))
+    assert known is not None  # a table has rows
     return Texts(known[0])
 
 

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+from understudy.atomic import CACHE, new_folder
 from understudy.data.encoder import Text, TextEncoder
-from understudy.data.store import new_folder
 from understudy.data.tables import cache_dir
 from understudy.data.texts import Texts
 
@@ -76,7 +76,7 @@ def encode(
     found = _open(folder, fingerprint)
     if found is None:
         shutil.rmtree(folder, ignore_errors=True)
-        with new_folder(folder) as temporary:
+        with new_folder(folder, remedy=CACHE) as temporary:
             _write(temporary, encoder, texts)
         found = _open(folder, fingerprint)
     assert found is not None

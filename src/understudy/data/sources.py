@@ -88,8 +88,10 @@ def load_splits(
     if columns is not None:
         for split, table in tables.items():
             lenient = sources[split].dataset is not None and split != "train"
+            # rows that could not be read may have had labels of their own
+            known = labels if split == "train" or tables["train"].whole else None
             found = _rows(
-                table, split, columns, labels, faults, notes, allow_unlabelled=allow_unlabelled, may_be_bare=lenient
+                table, split, columns, known, faults, notes, allow_unlabelled=allow_unlabelled, may_be_bare=lenient
             )
             if found is not None:
                 rows[split] = found
@@ -178,7 +180,7 @@ def _learn(
     columns = find_text(table.names, wanted, origin=table.origin, faults=faults, label=label)
     taken = [name for entry in columns or () for name in entry]
     column = find_label(table.names, label, text=taken, origin=table.origin, faults=faults)
-    return columns, None if column is None else Labels.learn(table, column, kind, faults)
+    return columns, None if column is None else Labels.learn(table, column, kind, faults if table.whole else Faults())
 
 
 def _rows(

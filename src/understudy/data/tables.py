@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pyarrow as pa
 
+from understudy.atomic import CACHE, new_file
 from understudy.data import files
 from understudy.data.faults import Faults
 from understudy.data.parsed import Parsed, Unreadable
@@ -50,6 +50,8 @@ class SourceTable:
     """Empty lines between the rows, which are no rows."""
     key: str
     """The name in the cache, made of the contents."""
+    whole: bool = True
+    """False where some rows could not be read: faults have been found, and the others are there to find more."""
 
     def __len__(self) -> int:
         return int(self.cells.num_rows)
@@ -63,7 +65,7 @@ def read_table(path: Path, origin: str, faults: Faults) -> SourceTable | None:
     """Read a csv, tsv, jsonl, parquet or txt file (or its ``.gz``), or map what an earlier run has read.
 
     Returns:
-        The table, or None if `faults` were found.
+        The table, or None if there are no rows to look at. It is not whole if `faults` were found.
     """
     kind, zipped = files.format_of(path)
     if kind is None:
@@ -92,24 +94,21 @@ def _build(key: str, origin: str, batches: Parsed, faults: Faults) -> SourceTabl
     """The cached table of that key, else what `batches` yields, written to the cache first."""
     file = cache_dir() / "sources" / f"{key}.arrow"
     known = map_file(file)
+    before = faults.count
     if known is None:
-        before = faults.count
         try:
-            if not write_file(file, batches, keep=lambda: faults.count == before):
-                if faults.count == before:
-                    faults.add(
-                        f"{origin}: {'a header, but no rows' if batches.names else 'empty'}. It needs at least one row."
-                    )
-                return None
+            known = write_file(file, batches, keep=lambda: faults.count == before)
         except Unreadable as error:
             faults.add(str(error))
             return None
-        known = map_file(file)
         if known is None:
-            raise OutputError(
-                f"{file}: has just been written and cannot be read back. Empty the folder, or name another in UNDERSTUDY_CACHE."
-            )
+            if faults.count == before:
+                faults.add(
+                    f"{origin}: {'a header, but no rows' if batches.names else 'empty'}. It needs at least one row."
+                )
+            return None
     table, about = known
+    whole = faults.count == before
     names = tuple(table.column_names[:-1])
     return SourceTable(
         origin=origin,
@@ -119,18 +118,30 @@ def _build(key: str, origin: str, batches: Parsed, faults: Faults) -> SourceTabl
         lists=frozenset(about["lists"]),
         unit=about["unit"],
         blank=about["blank"],
-        key=key,
+        key=key if whole else f"{key}-part",
+        whole=whole,
     )
 
 
-def write_file(file: Path, batches: Parsed | Iterable[pa.RecordBatch], *, keep: Any = lambda: True) -> bool:
+class _NotKept(Exception):
+    """Leaves a file that is being written without giving it its name."""
+
+
+def write_file(
+    file: Path, batches: Parsed | Iterable[pa.RecordBatch], *, keep: Callable[[], bool] = lambda: True
+) -> tuple[pa.Table, dict[str, Any]] | None:
     """Stream record batches into an Arrow file, under a temporary name until it is complete.
 
     Returns:
-        Whether there were rows and `keep()` was true in the end; else nothing is left behind.
+        What :func:`map_file` says of it, or None if there were no rows. If `keep()` is false in the end, the table is
+        there to be looked at, but no file is left.
+
+    Raises:
+        OutputError: if the cache cannot be written.
     """
+    found = None
     rows = 0
-    with _written(file) as (stream, commit):
+    with suppress(_NotKept), new_file(file, remedy=CACHE) as stream:
         writer = None
         schema: pa.Schema | None = None
         for batch in batches:
@@ -146,34 +157,13 @@ def write_file(file: Path, batches: Parsed | Iterable[pa.RecordBatch], *, keep: 
             # What is known only at the end travels with an empty last batch: one file, complete or absent.
             writer.write_batch(last, custom_metadata={"about": json.dumps(about)})
             writer.close()
-        kept = rows > 0 and keep()
-        if kept:
-            commit()
-    return kept
-
-
-@contextmanager
-def _written(file: Path) -> Iterator[tuple[BinaryIO, Any]]:
-    """A stream to a temporary file beside `file`, and a function that puts it in place; otherwise it is removed."""
-    said = "{}: the cache cannot be written ({}). Free some space there, or name another folder in the environment variable UNDERSTUDY_CACHE."
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f"{file.stem[:16]}-", suffix=".tmp")
-    except OSError as error:
-        raise OutputError(said.format(file.parent, error.strerror or error)) from error
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-
-            def commit() -> None:
-                stream.flush()
-                os.fsync(stream.fileno())
-                os.replace(name, file)
-
-            yield stream, commit
-    except OSError as error:
-        raise OutputError(said.format(file.parent, error.strerror or error)) from error
-    finally:
-        Path(name).unlink(missing_ok=True)
+        stream.flush()
+        found = map_file(Path(stream.name)) if rows else None  # the mapping outlives the name
+        if not (rows and keep()):
+            raise _NotKept
+    if rows and found is None:
+        raise OutputError(f"{file}: has just been written and cannot be read back. Empty the folder, or {CACHE}.")
+    return found
 
 
 def map_file(file: Path) -> tuple[pa.Table, dict[str, Any]] | None:

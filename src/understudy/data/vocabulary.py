@@ -6,13 +6,12 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
 from understudy.errors import ConfigError, DataError, nearest
 
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-_CONTINUES = "##"
 _KINDS = ("words", "bpe")
 
 
@@ -44,10 +43,10 @@ def parse_spec(spec: str) -> tuple[str, int]:
 def train_tokenizer(texts: Iterable[str], spec: str, *, lowercase: bool = True) -> PreTrainedTokenizerFast:
     """A tokenizer learnt from `texts`; the same texts give the same one.
 
-    Both kinds split at white space and punctuation, as BERT does. ``words:N`` keeps the N most frequent words;
-    ``bpe:N`` builds N pieces by merging, marks those that go on within a word by ``##``, and leaves out
-    only the rarest characters. What is unknown becomes ``[UNK]``. A text becomes ``[CLS] a [SEP]``, a pair ``[CLS] a [SEP] b [SEP]``
-    with type ids 0 and 1.
+    Both kinds split at white space and punctuation. ``words:N`` keeps the N most frequent words; ``bpe:N`` builds N
+    pieces by merging, marks those that begin a word by ``▁`` and leaves out only the rarest characters. (Marking the
+    others, by ``##``, would make `tokenizers` number them in an order that changes from run to run.) What is unknown
+    becomes ``[UNK]``. A text becomes ``[CLS] a [SEP]``, a pair ``[CLS] a [SEP] b [SEP]`` with type ids 0 and 1.
 
     Args:
         texts: read once, in a stream.
@@ -64,29 +63,30 @@ def train_tokenizer(texts: Iterable[str], spec: str, *, lowercase: bool = True) 
         ['[CLS]', 'a', 'fine', '[UNK]', '[SEP]']
     """
     kind, size = parse_spec(spec)
+    bert = normalizers.BertNormalizer(lowercase=lowercase, strip_accents=lowercase)
     trainer: Any
     if kind == "words":
         tokenizer = Tokenizer(models.WordLevel(unk_token="[UNK]"))
+        tokenizer.normalizer = bert
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         trainer = trainers.WordLevelTrainer(vocab_size=size, special_tokens=list(_SPECIAL), show_progress=False)
     else:
-        tokenizer = Tokenizer(models.BPE(unk_token="[UNK]", continuing_subword_prefix=_CONTINUES, fuse_unk=True))
-        # A character takes two entries, at the start of a word and within one: half of the vocabulary at the most.
+        tokenizer = Tokenizer(models.BPE(unk_token="[UNK]", fuse_unk=True))
+        single_spaces = [normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()]
+        tokenizer.normalizer = normalizers.Sequence([bert, *single_spaces])
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Metaspace(), pre_tokenizers.Punctuation()])
+        tokenizer.decoder = decoders.Metaspace()
         trainer = trainers.BpeTrainer(
             vocab_size=size,
-            limit_alphabet=max(1, (size - len(_SPECIAL)) // 4),
+            limit_alphabet=max(1, (size - len(_SPECIAL)) // 2),  # the other half is for merges
             special_tokens=list(_SPECIAL),
-            continuing_subword_prefix=_CONTINUES,
             show_progress=False,
         )
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase, strip_accents=lowercase)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.train_from_iterator(texts, trainer)
     if tokenizer.get_vocab_size() == len(_SPECIAL):
         raise DataError(
             "the texts hold not a single word to train a tokenizer on. Give a training file or a pool with text in it."
         )
-    if kind == "bpe":
-        tokenizer.decoder = decoders.WordPiece(prefix=_CONTINUES)
     numbers = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=numbers

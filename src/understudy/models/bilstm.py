@@ -19,7 +19,7 @@ class BiLSTMConfig(StudentConfig):
 
     model_type = "understudy_bilstm"
 
-    lstm_size: int = 150
+    lstm_size: int = 128
     """Width of the state of each direction."""
 
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +15,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging
 
+from understudy.atomic import OUTPUT, new_folder
 from understudy.data.tasks import Task
 from understudy.errors import OutputError
 
@@ -41,29 +39,12 @@ def save_model(folder: Path, model: Any, tokenizer: PreTrainedTokenizerBase, *, 
     set_task(model.config, task)
     model.config.understudy = {"kind": kind, "task": task.as_dict(), "max_length": max_length}
     folder = Path(folder)
-    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}.tmp")
     try:
-        temporary.mkdir(parents=True)
-        with quiet():
+        with new_folder(folder, remedy=OUTPUT, replace=True) as temporary, quiet():
             model.save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)
-        for entry in (*temporary.iterdir(), temporary):
-            _sync(entry)
-        if folder.exists():
-            # A folder cannot be replaced in one step: the old one is moved away first, so that no mixture ever stands.
-            old = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}.old")
-            os.rename(folder, old)
-            os.rename(temporary, folder)
-            shutil.rmtree(old)
-        else:
-            os.rename(temporary, folder)
-        _sync(folder.parent)
-    except (OSError, SafetensorError) as error:
-        raise OutputError(
-            f"{folder}: the model cannot be written: {getattr(error, 'strerror', None) or error}. Make room there, or name another --output."
-        ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    except SafetensorError as error:  # what its writer makes of a full disk
+        raise OutputError(f"{folder}: the model cannot be written: {error}. Make room there, or {OUTPUT}.") from error
 
 
 def weights_fingerprint(model: nn.Module) -> str:
@@ -81,14 +62,6 @@ def set_task(config: Any, task: Task) -> None:
     config.id2label = dict(enumerate(labels))
     config.label2id = {label: index for index, label in enumerate(labels)}
     config.problem_type = PROBLEMS[task.kind]
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -85,7 +85,8 @@ class Student(PreTrainedModel):
         Returns:
             ``logits``: ``(rows, outputs)``.
         """
-        if attention_mask is not None and len(input_ids) == 1 and not _recorded() and bool(attention_mask.all()):
+        alone = not _recorded() and len(input_ids) == 1
+        if alone and attention_mask is not None and bool(attention_mask.all()):
             attention_mask = None  # a text alone: the operations that padding needs would be a fifth of its time
         if self.config.pair:
             if token_type_ids is None:

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from understudy.atomic import OUTPUT, new_folder
 from understudy.data.tasks import Task
 from understudy.errors import DataError, ModelError
 from understudy.models.linear import search, spread_columns
@@ -161,16 +162,14 @@ class Tfidf:
         }
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write config.json, vocabulary.json and model.safetensors; each appears whole, the configuration last."""
-        target = Path(folder)
-        target.mkdir(parents=True, exist_ok=True)
-        for name, content in self._files().items():
-            partial = target / f"{name}.tmp"
-            with partial.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(target / name)
+        """Write config.json, vocabulary.json and model.safetensors: a folder that appears whole or not at all.
+
+        Raises:
+            OutputError: if it cannot be written.
+        """
+        with new_folder(Path(folder), remedy=OUTPUT, replace=True) as temporary:
+            for name, content in self._files().items():
+                (temporary / name).write_bytes(content)
 
     def _files(self) -> dict[str, bytes]:
         from safetensors.numpy import save

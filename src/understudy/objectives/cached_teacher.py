@@ -18,7 +18,7 @@ from understudy.data.tables import cache_dir
 from understudy.data.texts import Texts
 from understudy.errors import ModelError
 from understudy.failpoints import failpoint
-from understudy.inference import Predictor, batch_logits, evaluating, outputs_of
+from understudy.inference import Predictor, batch_logits, device_of, evaluating, outputs_of, token_budget
 from understudy.models import load
 from understudy.objectives.label_store import Job, LabelStore, sortable
 
@@ -59,7 +59,7 @@ class CachedTeacher:
         *,
         weights_fingerprint: str | None = None,
         columns: np.ndarray | None = None,
-        max_tokens: int = 8192,
+        max_tokens: int | None = None,
         on_texts: Callable[[int, int], None] = lambda done, total: None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> CachedTeacher:
@@ -73,7 +73,7 @@ class CachedTeacher:
             texts: the rows that will be asked for; equal texts are labelled once.
             weights_fingerprint: of the teacher's weights, computed if not given.
             columns: the model's outputs in the task's order, see :func:`understudy.objectives.teachers.match_labels`.
-            max_tokens: padded tokens of a batch.
+            max_tokens: padded tokens of a batch; by default :func:`understudy.inference.token_budget`.
             on_texts: told how many distinct texts have their labels, and how many there are, at first and after each
                 batch.
             should_stop: asked before each batch; once it says yes, what is done is saved and the rest stays NaN.
@@ -93,7 +93,7 @@ class CachedTeacher:
             return cls(logits, index.reshape(-1), columns=columns, forward_texts=0, complete=True)
         encoded = encode(texts, predictor.tokenizer, max_length=predictor.max_length)
         labelling = _Labelling(predictor, encoded, keys, first, store, on_texts, should_stop)
-        complete = labelling.run(max_tokens)
+        complete = labelling.run(max_tokens or token_budget(device_of(predictor.model)))
         logits = store.assemble(keys) if complete else store.gather(keys)
         return cls(logits, index.reshape(-1), columns=columns, forward_texts=labelling.forward_texts, complete=complete)
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from understudy.data.store import new_file, new_folder
+from understudy.atomic import CACHE, new_file, new_folder
 from understudy.failpoints import failpoint
 
 KEY = np.dtype("S16")
@@ -54,7 +54,7 @@ class Job:
         numbers = list(logits)
         keys = np.concatenate([self.keys[self.batches[number]] for number in numbers])
         path = self.folder / f"{numbers[0]:06d}-{hashlib.sha256(keys.tobytes()).hexdigest()[:8]}.npz"
-        with new_file(path, before_rename=lambda: failpoint("label.shard")) as file:
+        with new_file(path, remedy=CACHE, before_rename=lambda: failpoint("label.shard")) as file:
             np.savez(
                 file, batches=np.asarray(numbers, np.int64), keys=keys, logits=np.concatenate(list(logits.values()))
             )
@@ -111,7 +111,7 @@ class LabelStore:
             batches: positions in `new`.
         """
         folder = self._job_folder(keys, number)
-        with new_folder(folder) as temporary:
+        with new_folder(folder, remedy=CACHE) as temporary:
             ends = np.cumsum([len(batch) for batch in batches])
             np.savez(temporary / "plan.npz", keys=keys[new], order=np.concatenate(batches), ends=ends)
         job = self.job(keys, number)
@@ -120,7 +120,7 @@ class LabelStore:
 
     def assemble(self, keys: np.ndarray) -> np.ndarray:
         """Put the logits of a set together and keep them: float32 ``(keys, outputs)``, memory-mapped."""
-        with new_file(self._set_path(keys)) as file:
+        with new_file(self._set_path(keys), remedy=CACHE) as file:
             shape = (len(keys), self.outputs)
             np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
             start = file.tell()

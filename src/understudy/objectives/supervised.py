@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -25,6 +24,7 @@ def has_label(labels: Tensor) -> Tensor:
     """Which rows carry a label: ``(rows,)`` of bool, for class indices, numbers and multi-label rows alike.
 
     Example:
+        >>> import torch
         >>> has_label(torch.tensor([1, NO_LABEL])).tolist(), has_label(torch.tensor([[0., 1.], [torch.nan] * 2])).tolist()
         ([True, False], [True, False])
     """

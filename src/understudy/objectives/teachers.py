@@ -53,7 +53,7 @@ class OnlineTeacher:
         *,
         device: torch.device | str | None = None,
         columns: np.ndarray | None = None,
-        max_tokens: int = 8192,
+        max_tokens: int | None = None,
     ) -> None:
         self.outputs = outputs_of(model) if columns is None else len(columns)
         self.forward_texts = 0

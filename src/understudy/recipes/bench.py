@@ -18,7 +18,7 @@ class Bench:
     models: list[str] = field(default_factory=list)
     """Runs or model folders."""
     texts: str | None = None
-    """A file whose texts are used (default: English filler of about 50 words)."""
+    """A file whose texts are used (default: English filler of about 40 words)."""
     text: list[str] = field(default_factory=list)
     """The file's text columns; found by themselves if named as usual."""
     threads: Annotated[int, Gt(0)] | None = None

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from annotated_types import Ge, Gt
 
+from understudy.errors import Interrupted
 from understudy.recipes.settings import as_dict, check, model_faults
 from understudy.record import RunRecord
 
@@ -34,6 +35,8 @@ class Demo:
     """Passes of the teacher over the labelled paragraphs."""
     epochs: Annotated[int, Gt(0)] = 10
     """Passes of the student over all paragraphs."""
+    max_length: Annotated[int, Gt(2)] = 96
+    """Tokens of a paragraph, the rest is cut."""
     seed: Annotated[int, Ge(0)] = 0
     """Fixes everything random."""
     overwrite: bool = False
@@ -48,8 +51,16 @@ class Demo:
 
         Raises:
             UnderstudyError: if the teacher's package is not installed or the folder cannot be used.
+            Interrupted: on SIGTERM or Ctrl-C.
         """
         check(self)
+        try:
+            return self._run()
+        except Interrupted as error:
+            error.remedy = "Go on with the same command (without --overwrite)."
+            raise
+
+    def _run(self) -> RunRecord:
         from understudy.data.pydocs import write_pydocs
         from understudy.models.load import bundled_encoder
         from understudy.recipes.distill import Distill
@@ -67,7 +78,7 @@ class Demo:
             model=teacher,
             output=str(folder / "teacher"),
             epochs=self.teacher_epochs,
-            max_length=96,
+            max_length=self.max_length,
             baseline=False,
             overwrite=self.overwrite,
             resume=not self.overwrite,
@@ -80,7 +91,7 @@ class Demo:
             unlabeled=str(data / "pool.txt"),
             output=str(folder / "student"),
             epochs=self.epochs,
-            max_length=96,
+            max_length=self.max_length,
             overwrite=self.overwrite,
             resume=not self.overwrite,
             seed=self.seed,

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le
 
+from understudy.errors import nearest
 from understudy.recipes.settings import DataSettings, RunSettings, TrainSettings, as_dict, check, model_faults
 from understudy.recipes.students import BiLSTMOptions, LayersOptions, StaticOptions, student_faults
 
 if TYPE_CHECKING:
     from understudy.data.splits import Splits
+    from understudy.recipes.distillation import Distillation
     from understudy.record import RunRecord
 
 Share = Annotated[float, Ge(0), Le(1)]
+_EMBEDDINGS = ("auto", "teacher", "random")
 
 
 @dataclass(kw_only=True)
@@ -35,6 +39,7 @@ class AugmentationOptions:
 class Distill(DataSettings, TrainSettings, RunSettings):
     """Train a small student to answer as the teacher does, and set it beside what it would be without one."""
 
+    command: ClassVar[str] = "distill"
     teacher: list[str] = field(default_factory=list)
     """The fine-tuned teacher: a run, a model folder, a hub id, or a file of its outputs. Several are averaged."""
     teacher_weights: list[float] = field(default_factory=list)
@@ -68,23 +73,33 @@ class Distill(DataSettings, TrainSettings, RunSettings):
 
     def faults(self) -> list[str]:
         """What is wrong with these settings, as far as it shows without reading data or weights."""
-        faults = self.data_faults() + self.run_faults()
+        faults = self.data_faults() + self.run_faults() + self.train_faults()
         if not self.teacher:
             faults.append("no teacher: name a model folder, a hub id or a file of outputs with --teacher.")
         for name in self.teacher:
             if not is_outputs_file(name):
                 faults += model_faults(name)
         faults += student_faults(self.student, keeps_layers=bool(self.layers.keep))
+        if self.embeddings not in _EMBEDDINGS and not Path(self.embeddings).expanduser().is_file():
+            faults.append(
+                f"embeddings must be {', '.join(_EMBEDDINGS)} or a file of word vectors, but there is no file {self.embeddings!r}.{nearest(self.embeddings, _EMBEDDINGS)}"
+            )
         if self.teacher_weights and len(self.teacher_weights) != len(self.teacher):
-            faults.append(f"teacher_weights must be one for each teacher: {len(self.teacher)} teachers, but {len(self.teacher_weights)} weights.")
+            faults.append(
+                f"teacher_weights must be one for each teacher: {len(self.teacher)} teachers, but {len(self.teacher_weights)} weights."
+            )
         if any(weight <= 0 for weight in self.teacher_weights):
             faults.append(f"teacher_weights must be positive, but are {' '.join(map(str, self.teacher_weights))}.")
         if self.pool_rest and self.limit_train is None:
             faults.append("--pool_rest adds the rows that --limit_train leaves out: give --limit_train too.")
         if self.augmentation.mask + self.augmentation.swap > 1:
-            faults.append("augmentation.mask and augmentation.swap are shares of the words: together they must be at most 1.")
+            faults.append(
+                "augmentation.mask and augmentation.swap are shares of the words: together they must be at most 1."
+            )
         if self.temperature != 1.0 and self.distance != "kl":
-            faults.append(f"--temperature belongs to --distance kl, but the distance is {self.distance}. Leave one of them out.")
+            faults.append(
+                f"--temperature belongs to --distance kl, but the distance is {self.distance}. Leave one of them out."
+            )
         return faults
 
     def run(self) -> RunRecord:
@@ -94,14 +109,11 @@ class Distill(DataSettings, TrainSettings, RunSettings):
             UnderstudyError: for every fault of the settings, the data or the models, before any training.
         """
         check(self)
-        from understudy.recipes.distillation import Distillation
         from understudy.recipes.workbench import open_workbench
         from understudy.record import RunRecord
 
-        splits: Splits = self.load(
-            seed=self.seed, unlabeled=self.unlabeled, pool_rest=self.pool_rest, allow_unlabelled=True
-        )
-        work = Distillation(self, splits)
+        splits = self.read()
+        work = self.prepare(splits)
         work.say_plan()
         if self.dry_run:
             return RunRecord(command="distill", config=as_dict(self), seed=self.seed)
@@ -112,6 +124,18 @@ class Distill(DataSettings, TrainSettings, RunSettings):
             student = work.train_student(bench, teacher)
             without = work.train_baseline(bench) if self.baseline else None
             return work.conclude(bench, student, without)
+
+    def read(self) -> Splits:
+        """Read and check the data; rows without a label count as unlabelled ones."""
+        return self.load(
+            seed=self.seed, unlabeled=self.unlabeled, pool_rest=self.pool_rest, allow_unlabelled=True
+        )
+
+    def prepare(self, splits: Splits) -> Distillation:
+        """Load and check the teachers, build the student."""
+        from understudy.recipes.distillation import Distillation
+
+        return Distillation(self, splits)
 
 
 def is_outputs_file(name: str) -> bool:

@@ -8,21 +8,20 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from understudy.data.augment import augment
 from understudy.data.batches import BucketedBatches
-from understudy.data.encode import encode, input_names
+from understudy.data.encode import Encoded, encode, input_names
 from understudy.data.splits import Splits
 from understudy.data.tasks import NO_LABEL
 from understudy.data.texts import Texts
-from understudy.errors import ConfigError, Interrupted, ModelError
+from understudy.errors import ConfigError, ModelError
 from understudy.functional.logits import bernoulli_kl, forward_kl, logit_mse
-from understudy.inference import Predictor
+from understudy.inference import Ensemble, Predictor, token_budget
 from understudy.models.load import load_trained, max_length, save_model
-from understudy.objectives.distill import DistillClassifier, Distance
+from understudy.objectives.distill import Distance, DistillClassifier
 from understudy.objectives.supervised import Supervised
 from understudy.objectives.teachers import AveragedTeacher, CachedTeacher, FileTeacher, Teacher, match_labels
 from understudy.recipes.distill import Distill, faults_of_task, is_outputs_file
@@ -30,7 +29,6 @@ from understudy.recipes.students import build_student
 from understudy.recipes.workbench import (
     Workbench,
     describe_tfidf,
-    duration,
     finish,
     metric_faults,
     processes,
@@ -52,10 +50,12 @@ class Distillation:
             raise ConfigError(*faults)
         self.labelled = splits.train.take(np.flatnonzero(splits.train.labelled))
         if not len(self.labelled):
-            raise ConfigError("no training row has a label. Give some labelled rows, or --no-baseline and … a file with labels.")
+            raise ConfigError("no training row has a label. Label some: the student without teacher and TF-IDF learn from them.")
         models = [name for name in recipe.teacher if not is_outputs_file(name)]
         self.predictors = {name: self._load_teacher(name) for name in models}
+        self.labelled_here: dict[str, int] = {}
         self.texts = self._all_texts()
+        self.files = {name: FileTeacher(name, self.texts, self.task) for name in recipe.teacher if is_outputs_file(name)}
         self.student = build_student(
             recipe.student,
             self.task,
@@ -81,8 +81,11 @@ class Distillation:
         model, tokenizer, known, length = load_trained(name)
         if known.kind != self.task.kind:
             raise ModelError(f"{name}: was trained for {known.kind} labels, but the data's are {self.task.kind}. Fine-tune a teacher on this data, or give --kind.")
+        if known.is_pair != self.task.is_pair and hasattr(model.config, "understudy"):  # others do not tell
+            theirs, ours = ("pairs of texts" if task.is_pair else "single texts" for task in (known, self.task))
+            raise ModelError(f"{name}: was trained on {theirs}, but the data's rows are {ours}. Name other columns with --text, or a teacher that was trained on this data.")
         length = max_length(model.config, tokenizer, self.recipe.max_length or length)
-        return Predictor(model, tokenizer, self.task, length), match_labels(known.labels, self.task, name=name)
+        return Predictor(model, tokenizer, self.task, length), match_labels(known.labels or (known.label,), self.task, name=name)
 
     def _all_texts(self) -> Texts:
         """Training texts, the pool, and the varied copies, in this order."""
@@ -123,45 +126,60 @@ class Distillation:
                     teachers.append(self._from_file(name, bench))
                 else:
                     teachers.append(self._cached(name, bench))
-        weights = self.recipe.teacher_weights or [1.0] * len(teachers)
-        return teachers[0] if len(teachers) == 1 else AveragedTeacher(teachers, weights)
+        return teachers[0] if len(teachers) == 1 else AveragedTeacher(teachers, self._weights(self.recipe.teacher))
+
+    def _weights(self, names: list[str]) -> list[float]:
+        given = self.recipe.teacher_weights or [1.0] * len(self.recipe.teacher)
+        return [weight for name, weight in zip(self.recipe.teacher, given) if name in names]
 
     def _cached(self, name: str, bench: Workbench) -> CachedTeacher:
         predictor, columns = self.predictors[name]
         predictor.model.to(bench.device)
         budget = bench.stop.remaining()
         bench.display.start(f"{name} labels", len(self.texts))
+        record = bench.run.record
+
+        def on_texts(done: int, total: int) -> None:
+            if name not in record.answered_before:  # a killed run's own answers are in the cache when it is resumed
+                record.answered_before[name] = done
+                bench.run.save()
+            answered[name] = done
+            bench.display.update(done)
+
+        answered: dict[str, int] = {}
 
         def stops() -> bool:
             # half of a time budget is the student's
             return bench.stop.signal_number is not None or (budget is not None and bench.stop.out_of_time(budget / 2))
 
         def label() -> CachedTeacher:
-            return CachedTeacher.label(predictor, self.texts, columns=columns, on_texts=lambda done, total: bench.display.update(done), should_stop=stops)
+            return CachedTeacher.label(predictor, self.texts, columns=columns, on_texts=on_texts, should_stop=stops)
 
         if bench.accelerator.is_main_process:
             teacher = label()
-            bench.run.record.teacher_forward_texts += teacher.forward_texts
+            self.labelled_here[name] = answered.get(name, 0) - record.answered_before.get(name, 0)
+            record.teacher_forward_texts = sum(self.labelled_here.values())
         bench.accelerator.wait_for_everyone()
         if not bench.accelerator.is_main_process:
             teacher = label()  # all known by now
         bench.display.close()
-        if bench.stop.signal_number is not None:
-            bench.run.save()
-            raise Interrupted(bench.stop.signal_number)
+        bench.heed()
         if not teacher.complete:
             bench.run.say(f"{name}: half of the time budget went into labelling; the student learns from the texts labelled by then.")
         return teacher
 
     def _from_file(self, name: str, bench: Workbench) -> FileTeacher:
-        teacher = FileTeacher(name, self.texts, self.task)
-        for note in teacher.notes:
+        for note in self.files[name].notes:
             bench.run.say(note)
-        return teacher
+        return self.files[name]
 
     def train_student(self, bench: Workbench, teacher: Teacher) -> nn.Module:
         """Labels where there are some, the teacher everywhere."""
-        batches = self._batches(self.encoded, self._all_labels(), teacher)
+        batches = self._student_batches(teacher)
+        if len(batches.rows) < len(self.texts):
+            left_out = len(self.texts) - len(batches.rows)
+            bench.run.say(f"student: {left_out:,} texts have neither an answer of a teacher nor a label that counts, and are left out.")
+        self.student_steps = batches.steps(0)
         objective = DistillClassifier(self.student.model, self.task.kind, self._distance(), alpha=self.recipe.alpha)
         remaining = bench.stop.remaining()
         share = 0.5 if self.recipe.baseline else 1.0
@@ -181,8 +199,7 @@ class Distillation:
     def train_baseline(self, bench: Workbench) -> nn.Module:
         """The same student from the same start, for as many steps and evaluations, on the labels alone."""
         batches = self._baseline_batches()
-        student_steps = self._batches(self.encoded, None, None).steps(0)
-        steps = student_steps * self.recipe.epochs
+        steps = self.student_steps * self.recipe.epochs
         bench.fit(
             Supervised(self.start, self.task.kind),
             batches,
@@ -191,6 +208,7 @@ class Distillation:
             learning_rate=self._learning_rate(),
             epochs=math.ceil(steps / batches.steps(0)),
             max_steps=steps,
+            eval_every=self.student_steps,
             budget_s=bench.stop.remaining(),
         )
         return self.start
@@ -199,10 +217,11 @@ class Distillation:
         """Everything on one test split, measured in one way."""
         if bench.run.writes:
             _, rows = reporting_rows(self.splits)
-            for name, (predictor, columns) in self.predictors.items():
-                known = CachedTeacher.label(predictor, rows.texts, columns=columns)
-                title = "teacher" if len(self.predictors) == 1 else f"teacher {name}"
-                bench.describe(title, predictor, known(np.arange(len(rows))).numpy(), self.splits)
+            if self.predictors:
+                known = [CachedTeacher.label(p, rows.texts, columns=columns) for p, columns in self.predictors.values()]
+                together = AveragedTeacher(known, self._weights(list(self.predictors)))
+                whole = Ensemble([predictor for predictor, _ in self.predictors.values()])
+                bench.describe("teacher", whole, together(np.arange(len(rows))).numpy(), self.splits)
             models = {"student": student} | ({"student without teacher": without} if without is not None else {})
             for name, model in models.items():
                 predictor = Predictor(model, self.student.tokenizer, self.task, self.length)
@@ -216,15 +235,26 @@ class Distillation:
     def _validation(self, bench: Workbench) -> Any:
         return validation_scores(self.encoded_validation, self.splits.validation, self.task, names=self.names, device=bench.device)
 
-    def _batches(self, encoded: Any, labels: np.ndarray | None, teacher: Teacher | None) -> BucketedBatches:
+    def _student_batches(self, teacher: Teacher) -> BucketedBatches:
+        """The rows from which there is something to learn: a teacher's answer, or a label that counts."""
+        labels = self._all_labels()
+        useful = ~teacher(np.arange(len(self.texts))).isnan().any(-1).numpy()
+        if self.recipe.alpha > 0:
+            useful[np.flatnonzero(self.splits.train.labelled)] = True
+        return self._batches(self.encoded, labels, teacher, rows=np.flatnonzero(useful))
+
+    def _batches(
+        self, encoded: Encoded, labels: np.ndarray, teacher: Teacher | None, rows: np.ndarray | None = None
+    ) -> BucketedBatches:
         state = processes()
         return BucketedBatches(
             encoded,
             labels,
             names=self.names,
             batch_size=self.recipe.batch_size,
-            max_tokens=self.recipe.max_tokens,
+            max_tokens=self.recipe.max_tokens or token_budget(state.device),
             seed=self.recipe.seed,
+            rows=rows,
             teacher=teacher,
             world_size=state.num_processes,
             rank=state.process_index,
@@ -236,7 +266,6 @@ class Distillation:
     def _all_labels(self) -> np.ndarray:
         """The training rows' labels, and none for all that follows them."""
         known = self.splits.train.labels
-        assert known is not None
         missing = NO_LABEL if known.dtype.kind == "i" else np.nan
         out = np.full((len(self.texts), *known.shape[1:]), missing, known.dtype)
         out[: len(known)] = known

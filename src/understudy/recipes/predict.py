@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 from annotated_types import Gt
 
-from understudy.errors import DataError, OutputError
+from understudy.atomic import OUTPUT, new_file
+from understudy.errors import DataError
 from understudy.recipes.settings import check, model_faults
 
 if TYPE_CHECKING:
@@ -42,8 +44,12 @@ class Predict:
     def faults(self) -> list[str]:
         """What is wrong with these settings, as far as it shows without loading weights."""
         faults = model_faults(self.model) if self.model else ["no model: name a run or a model folder with --model."]
-        faults += [f"{name}: no such file." for name in self.input if not Path(name).expanduser().is_file()]
-        if self.output and Path(self.output).expanduser().exists() and not self.overwrite:
+        faults += [
+            f"{name}: no such file. Check the path." for name in self.input if not Path(name).expanduser().is_file()
+        ]
+        if self.output and Path(self.output).expanduser().is_dir():
+            faults.append(f"{self.output}: is a folder, but the output is one file. Name a file with --output.")
+        elif self.output and Path(self.output).expanduser().exists() and not self.overwrite:
             faults.append(f"{self.output}: exists already. Name another --output, or give --overwrite.")
         return faults
 
@@ -74,11 +80,13 @@ class Predict:
         if self.output is None:
             stack.callback(sys.stdout.flush)
             return sys.stdout
-        path = Path(self.output).expanduser()
-        try:
+        path = Path(self.output).expanduser().resolve()
+        if path.exists() and not path.is_file():  # a device or a pipe has no name to be given at the end
             return stack.enter_context(open(path, "w", newline="", encoding="utf-8"))
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be written ({error.strerror}). Name another --output.") from None
+        whole = stack.enter_context(new_file(path, remedy=OUTPUT))
+        text = io.TextIOWrapper(whole, encoding="utf-8", newline="")
+        stack.callback(text.detach)  # flushes, and leaves the closing to new_file
+        return text
 
     def _texts(self, arity: int) -> Iterator[tuple[str, ...]]:
         from understudy.data.sources import read_texts
@@ -94,7 +102,9 @@ def _lines(arity: int) -> Iterator[tuple[str, ...]]:
     for number, line in enumerate(sys.stdin, 1):
         parts = tuple(line.rstrip("\n").split("\t")) if arity == 2 else (line.rstrip("\n"),)
         if len(parts) != arity:
-            raise DataError(f"standard input, line {number}: this model reads pairs, so a line must be two texts with a tab between them.")
+            raise DataError(
+                f"standard input, line {number}: this model reads pairs, so a line must be two texts with a tab between them."
+            )
         yield parts
 
 

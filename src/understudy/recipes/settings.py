@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import yaml
 from annotated_types import Ge, Gt
 
 from understudy.errors import ConfigError, UnderstudyError, nearest
+from understudy.record import output_faults
 
 Recipe = TypeVar("Recipe")
 
@@ -69,6 +71,8 @@ class DataSettings:
 class RunSettings:
     """Where a run goes and how it ends."""
 
+    command: ClassVar[str]
+    """What the command line calls the recipe."""
     output: str | None = None
     """The run folder (default: runs/<command>-<time>)."""
     overwrite: bool = False
@@ -89,6 +93,8 @@ class RunSettings:
             faults.append("--overwrite and --resume contradict each other: give one of them.")
         if self.time_budget is not None and seconds(self.time_budget) is None:
             faults.append(f"time_budget must be a number with s, m or h, such as 90s, 30m or 1.5h, but is {self.time_budget!r}.")
+        if os.environ.get("RANK", "0") == "0":  # of several processes, the others may find what this one has just begun
+            faults += output_faults(self.command, as_dict(self), output=self.output, overwrite=self.overwrite, resume=self.resume)
         return faults
 
 
@@ -100,8 +106,8 @@ class TrainSettings:
     """Passes over the training rows."""
     batch_size: Annotated[int, Gt(0)] = 32
     """Rows of an optimizer step, over all processes."""
-    max_tokens: Annotated[int, Gt(0)] = 8192
-    """Padded tokens computed at once; a larger batch is cut, with the same gradient."""
+    max_tokens: Annotated[int, Gt(0)] | None = None
+    """Padded tokens computed at once; a larger batch is cut, with the same gradient (default: by the device)."""
     learning_rate: Annotated[float, Gt(0)] | None = None
     """Peak rate (default: by the kind of model)."""
     weight_decay: Annotated[float, Ge(0)] = 0.01
@@ -126,6 +132,22 @@ class TrainSettings:
     """auto: bf16 on CUDA, fp32 elsewhere."""
     track: Literal["tensorboard", "wandb"] | None = None
     """Also report to a tracker."""
+
+    def train_faults(self) -> list[str]:
+        """What these settings ask of the machine and it does not have."""
+        from understudy.training.trackers import check_tracker
+
+        faults = []
+        if self.precision == "fp16":
+            import torch
+
+            if not torch.cuda.is_available():
+                faults.append("precision fp16 needs a CUDA device, and there is none here. Give --precision fp32 or bf16.")
+        try:
+            check_tracker(self.track)
+        except UnderstudyError as error:
+            faults += error.faults
+        return faults
 
 
 def model_faults(name: str) -> list[str]:

@@ -26,11 +26,11 @@ NAMES = ("bilstm", "static", "layers")
 class BiLSTMOptions:
     """The BiLSTM student."""
 
-    embedding: Annotated[int, Gt(0)] = 300
+    embedding: Annotated[int, Gt(0)] = 128
     """Width of the token embeddings."""
-    lstm: Annotated[int, Gt(0)] = 150
+    lstm: Annotated[int, Gt(0)] = 128
     """Width of the LSTM's state, in each direction."""
-    hidden: Annotated[int, Gt(0)] = 256
+    hidden: Annotated[int, Gt(0)] = 128
     """Width of the hidden layer."""
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.2
     """On the embeddings and before the output."""
@@ -104,7 +104,7 @@ def build_student(
     import torch
 
     from understudy.errors import ModelError
-    from understudy.models.load import load_classifier, load_tokenizer
+    from understudy.models.load import check_tokenizer, load_classifier, load_tokenizer
     from understudy.models.shrink import cut_layers, evenly, layer_count
 
     torch.manual_seed(seed)
@@ -115,7 +115,9 @@ def build_student(
         keep = layers.keep or evenly(layer_count(whole), int(spec.split(":")[1]))
         return Student(cut_layers(whole, keep), load_tokenizer(teacher), learning_rate=1e-4)
     if spec not in NAMES:
-        return Student(load_classifier(spec, task), load_tokenizer(spec), learning_rate=5e-5)
+        model, own = load_classifier(spec, task), load_tokenizer(spec)
+        check_tokenizer(model, own, name=spec)
+        return Student(model, own, learning_rate=5e-5)
     if tokenizer == "auto":
         tokenizer = "teacher" if teacher is not None else "words:30000"
     if tokenizer == "teacher":

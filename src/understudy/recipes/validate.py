@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from understudy.errors import ConfigError, UnderstudyError
-from understudy.recipes.settings import DataSettings, check
+from understudy.recipes.distill import Distill
+from understudy.recipes.finetune import Finetune
+from understudy.recipes.settings import check
+
+if TYPE_CHECKING:
+    from understudy.data.splits import Splits
 
 
 def validate(command: str, recipe: Any) -> list[str]:
-    """Check a recipe's settings, its data and its output folder; print what was found to be in order.
+    """Check a recipe's settings, its data and, where those are in order, its models; print what was found.
 
     Returns:
-        What the data layer counted and said.
+        Sentences on the rows, the task and what the data layer counted.
 
     Raises:
-        ConfigError: with every fault, those of the data among them.
+        ConfigError: with every fault, those of the data and the models among them.
     """
     faults: list[str] = []
     notes: list[str] = []
@@ -23,9 +28,12 @@ def validate(command: str, recipe: Any) -> list[str]:
         check(recipe)
     except UnderstudyError as error:
         faults += error.faults
-    if isinstance(recipe, DataSettings) and not recipe.data_faults():
+    if isinstance(recipe, Finetune | Distill) and not recipe.data_faults():
         try:
-            notes = _data_notes(command, recipe)
+            splits = recipe.read()
+            notes = _said(splits)
+            if not faults:
+                recipe.prepare(splits)
         except UnderstudyError as error:
             faults += error.faults
     if faults:
@@ -36,10 +44,7 @@ def validate(command: str, recipe: Any) -> list[str]:
     return notes
 
 
-def _data_notes(command: str, recipe: Any) -> list[str]:
-    distills = command == "distill"
-    pool = {"unlabeled": recipe.unlabeled, "pool_rest": recipe.pool_rest} if distills else {}
-    splits = recipe.load(seed=recipe.seed, allow_unlabelled=distills, **pool)
+def _said(splits: Splits) -> list[str]:
     task = splits.task
     parts = {"train": splits.train, "validation": splits.validation, "test": splits.test, "unlabeled": splits.unlabeled}
     rows = ", ".join(f"{name} {len(part):,}" for name, part in parts.items() if part is not None)

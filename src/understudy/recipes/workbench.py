@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
-from accelerate.utils import ProjectConfiguration
+from accelerate.utils import ProjectConfiguration, broadcast_object_list
 from rich.console import Console
 from torch import nn
 from transformers import PreTrainedTokenizerBase
@@ -25,20 +26,20 @@ from understudy.data.encode import Encoded
 from understudy.data.splits import Rows, Splits
 from understudy.data.tasks import Task
 from understudy.data.texts import Texts
-from understudy.errors import ConfigError, nearest
+from understudy.errors import Interrupted, nearest
 from understudy.evaluation import evaluate
 from understudy.functional import schedules
 from understudy.functional.metrics import higher_is_better
-from understudy.inference import Predictor, logits
+from understudy.inference import Answering, LinearPredictor, Predictor, logits
 from understudy.models.load import max_length, save_model
 from understudy.models.student import Student
 from understudy.models.tfidf import Tfidf
 from understudy.recipes.settings import RunSettings, TrainSettings, as_dict, seconds
-from understudy.record import Run, RunRecord, hardware, open_run, versions
+from understudy.record import Run, RunRecord, default_folder, hardware, open_run, versions
 from understudy.training.checkpoint import ProgressLog, Stop
 from understudy.training.groups import build_optimizer
 from understudy.training.loop import FitResult, Schedule, fit
-from understudy.training.trackers import Display, check_tracker, flat
+from understudy.training.trackers import Display, flat
 
 _WAIT = timedelta(days=2)
 """How long the other processes wait while one labels."""
@@ -76,10 +77,14 @@ class Workbench:
         learning_rate: float,
         epochs: int,
         max_steps: int | None = None,
-        eval_steps: int | None = None,
+        eval_every: int | None = None,
         budget_s: float | None = None,
     ) -> FitResult:
-        """:func:`understudy.training.loop.fit` under this run's settings, timed and put on the record."""
+        """:func:`understudy.training.loop.fit` under this run's settings, timed and put on the record.
+
+        Args:
+            eval_every: evaluate at these steps instead of after the epochs.
+        """
         settings: TrainSettings = self.settings
         metric, higher = self.metric()
         torch.manual_seed(self.settings.seed + self.accelerator.process_index)
@@ -102,7 +107,8 @@ class Workbench:
                 evaluate=validation,
                 metric=metric,
                 higher_is_better=higher,
-                eval_steps=eval_steps or settings.eval_steps,
+                eval_steps=settings.eval_steps or eval_every,
+                eval_epochs=eval_every is None,
                 patience=settings.patience,
                 save_steps=settings.save_steps,
                 resume=self.settings.resume,
@@ -111,6 +117,8 @@ class Workbench:
                 display=self.display,
             )
         self.display.close()
+        # what a killed process did is in the checkpoint that this one went on from
+        self.run.record.timings[f"{phase}_s"] = max(self.run.record.timings[f"{phase}_s"], result.seconds)
         self.run.record.training[phase] = vars(result) | {
             "learning_rate": learning_rate,
             "padding_ratio": batches.padding_ratio(),
@@ -131,9 +139,19 @@ class Workbench:
         entry["intervals"] = {split: {key: list(value) for key, value in scores.intervals.items()}}
         entry["confusion"] = scores.confusion
         entry["calibration"] = scores.calibration
-        others = [m for m in self.run.record.models if m["name"] != name]
-        self.run.record.models = [*others, entry]
+        known = {model["name"]: model for model in self.run.record.models}
+        self.run.record.models = list((known | {name: entry}).values())
         self.run.save()
+        self.heed()
+
+    def heed(self) -> None:
+        """Leave at a signal, where all that has been done is on disk.
+
+        Raises:
+            Interrupted: if there was one.
+        """
+        if self.stop.signal_number is not None:
+            raise Interrupted(self.stop.signal_number)
 
 
 def reporting_rows(splits: Splits) -> tuple[str, Rows]:
@@ -153,15 +171,11 @@ def make_accelerator(settings: TrainSettings, tracking: Path | None = None) -> A
     precision = settings.precision
     if precision == "auto":
         precision = "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "fp32"
-    if precision == "fp16" and not torch.cuda.is_available():
-        raise ConfigError("precision fp16 needs a CUDA device, and there is none here. Give --precision fp32 or bf16.")
     return Accelerator(
         mixed_precision="no" if precision == "fp32" else precision,
         log_with=settings.track,
         project_config=ProjectConfiguration(logging_dir=str(tracking) if tracking else None),
-        kwargs_handlers=[
-            DistributedDataParallelKwargs(find_unused_parameters=True),
-        ],
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
 
 
@@ -173,10 +187,13 @@ def open_workbench(command: str, settings: Any, splits: Splits) -> Iterator[Work
     """
     run_settings: RunSettings = settings
     state = processes()
+    output = [run_settings.output or str(default_folder(command))]
+    if state.num_processes > 1:
+        broadcast_object_list(output)  # the folder's name has the time in it
     run = open_run(
         command,
         as_dict(settings),
-        output=run_settings.output,
+        output=output[0],
         overwrite=run_settings.overwrite,
         resume=run_settings.resume,
         seed=run_settings.seed,
@@ -204,7 +221,11 @@ def open_workbench(command: str, settings: Any, splits: Splits) -> Iterator[Work
         writes=run.writes,
     )
     with Stop(budget_s=budget) as stop, Display(visible=run.writes) as display:
-        yield Workbench(run, accelerator, stop, display, log, settings, splits.task)
+        try:
+            yield Workbench(run, accelerator, stop, display, log, settings, splits.task)
+        except Interrupted as error:
+            error.remedy = f"Go on with the same command, --output {run.folder} and --resume."
+            raise
     if settings.track:
         accelerator.end_training()
 
@@ -257,17 +278,19 @@ def text_length(model: Any, tokenizer: PreTrainedTokenizerBase, asked: int | Non
     return max_length(model.config, tokenizer, asked) if asked else min(256, max_length(model.config, tokenizer, None))
 
 
-def save(model: Predictor | Tfidf, folder: Path) -> None:
+def save(model: Answering, folder: Path) -> None:
     """Write a trained model as :func:`understudy.load` reads it."""
-    if isinstance(model, Tfidf):
-        model.save(folder)
-    else:
+    if isinstance(model, LinearPredictor):
+        model.tfidf.save(folder)
+    elif isinstance(model, Predictor):
         save_model(folder, model.model, model.tokenizer, task=model.task, max_length=model.max_length)
 
 
 def processes() -> PartialState:
     """The processes of this run; the first call joins them."""
-    return PartialState(timeout=_WAIT)
+    # without being told, accelerate takes several processes on a CPU for as many runs of one
+    several_on_cpu = "LOCAL_RANK" in os.environ and not torch.cuda.is_available()
+    return PartialState(cpu=several_on_cpu, timeout=_WAIT)
 
 
 def training_plan(objective: nn.Module, batches: BucketedBatches, splits: Splits, settings: Any, *, rows: int | None = None) -> dict[str, str]:
@@ -307,7 +330,9 @@ def seconds_per_row(objective: nn.Module, batches: BucketedBatches) -> float:
 
 
 def say_plan(lines: Mapping[str, str]) -> None:
-    """Print what is about to be done, a line a fact."""
+    """Print what is about to be done, a line a fact, once however many processes there are."""
+    if not processes().is_main_process:
+        return
     console = Console(stderr=True, highlight=False)
     width = max(map(len, lines))
     for name, value in lines.items():
@@ -336,8 +361,9 @@ def finish(bench: Workbench) -> RunRecord:
     if bench.run.writes:
         with bench.run.timed("report_s"):
             draw_all(bench.run.folder, record.as_dict())
+            write_card(bench.run.folder, record.as_dict())
+        bench.heed()
         bench.run.finish()
-        write_card(bench.run.folder, record.as_dict())
         console = Console()
         console.print(models_table(record.as_dict()))
         console.print(f"Everything is in {bench.run.folder}", highlight=False, soft_wrap=True)

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from understudy.record import write_atomic
+from understudy.atomic import write_bytes
 from understudy.report.numbers import human_count, human_seconds, number
 from understudy.report.tables import (
     ABSENT,
@@ -124,7 +124,7 @@ def write_card(folder: Path, record: Record) -> Path:
     environment.filters["code"] = code
     text = environment.get_template("card.md.j2").render(_facts(folder, record))
     path = folder / "README.md"
-    write_atomic(path, text.encode())
+    write_bytes(path, text.encode())
     return path
 
 

@@ -15,17 +15,24 @@ from typing import Any
 
 import torch
 
+from understudy.atomic import OUTPUT, new_file
 from understudy.failpoints import failpoint
-from understudy.record import write_atomic
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
-    """Write a state (tensors and plain containers) under a temporary name, sync it, rename it."""
-    buffer = io.BytesIO()
+    """Write a state (tensors and plain containers); the old checkpoint or the new one is there, whole.
+
+    Raises:
+        OutputError: if the disk is full.
+    """
+    buffer = io.BytesIO()  # torch's own writer hides why a file could not be written
     torch.save(dict(state), buffer)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    failpoint("checkpoint.write")
-    write_atomic(path, buffer.getvalue())
+    with new_file(
+        path,
+        remedy=f"{OUTPUT}; with --resume it goes on from the last checkpoint",
+        before_rename=lambda: failpoint("checkpoint.write"),
+    ) as file:
+        file.write(buffer.getbuffer())
     failpoint("checkpoint.written")
 
 
@@ -53,7 +60,7 @@ class ProgressLog:
         self.path = path
         self.columns = columns
         self.writes = writes
-        if writes and not path.exists():
+        if writes and not (path.exists() and path.stat().st_size):
             with open(path, "w", newline="", encoding="utf-8") as file:
                 csv.writer(file).writerow(columns)
 
@@ -74,11 +81,13 @@ class ProgressLog:
             os.truncate(self.path, position)
 
     def forget(self, phase: str) -> None:
-        """Drop a phase's rows, for it starts again, and whatever follows them."""
+        """Drop a phase's rows, for it starts again, and whatever follows them; a torn row too."""
         if not self.writes:
             return
         lines = self.path.read_bytes().splitlines(keepends=True)
-        kept = itertools.takewhile(lambda line: not line.startswith(f"{phase},".encode()), lines)
+        kept = itertools.takewhile(
+            lambda line: line.endswith(b"\n") and not line.startswith(f"{phase},".encode()), lines
+        )
         self.cut(sum(map(len, kept)))
 
 

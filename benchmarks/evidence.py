@@ -1,0 +1,283 @@
+"""What the benchmarks share: where data and results lie, recipes that run once, contenders in turn, result files."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import datetime
+import gzip
+import json
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = os.environ.get("UNDERSTUDY_DATA", "../shared/data")
+"""The folder of the data sets, relative to the repository."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a script was asked for. ``quick`` only tries it: a few hundred rows, and folders of its own."""
+
+    seeds: tuple[int, ...]
+    threads: int | None
+    quick: bool
+
+    @property
+    def runs(self) -> Path:
+        """The folder of run folders."""
+        return Path("runs/benchmarks-quick" if self.quick else "runs/benchmarks")
+
+    @property
+    def results(self) -> Path:
+        """The folder of result files."""
+        return self.runs / "results" if self.quick else Path("benchmarks/results")
+
+    def data(self, name: str) -> str:
+        """The folder of a data set; of its first rows if this is quick."""
+        whole = f"{DATA}/{name}"
+        if not self.quick:
+            return whole
+        folder = self.runs / "data" / name
+        for path in sorted((ROOT / whole).glob("*.csv*")):
+            _copy_head(path, folder / path.name.removesuffix(".gz"), rows=480 if "train" in path.name else 160)
+        return str(folder)
+
+    def pick(self, full: int, quick: int) -> int:
+        """A size: the real one, or the one that only shows that the script works."""
+        return quick if self.quick else full
+
+
+def begin(description: str | None) -> Setting:
+    """Read the command line, go to the repository's root, set the number of threads."""
+    parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[0, 1, 2], help="training seeds, where a script has some"
+    )
+    parser.add_argument("--threads", type=int, help="processor threads (default: torch's own choice)")
+    parser.add_argument("--quick", action="store_true", help="only try the script, at a tiny size")
+    given = parser.parse_args()
+    os.chdir(ROOT)
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    if given.threads:
+        import torch
+
+        os.environ["OMP_NUM_THREADS"] = str(given.threads)
+        torch.set_num_threads(given.threads)
+    return Setting(tuple(given.seeds), given.threads, given.quick)
+
+
+def _copy_head(source: Path, path: Path, *, rows: int) -> None:
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    opener: Any = gzip.open if source.suffix == ".gz" else open
+    with (
+        opener(source, "rt", encoding="utf-8", newline="") as file,
+        open(path, "w", encoding="utf-8", newline="") as copy,
+    ):
+        writer = csv.writer(copy)
+        for number, row in enumerate(csv.reader(file)):
+            if number > rows:
+                break
+            writer.writerow(row)
+
+
+# Recipes, each run once
+
+
+def run(recipe: Any) -> Any:
+    """A recipe's record: of the finished run where there is one; an unfinished one goes on."""
+    from understudy.recipes.settings import as_dict
+    from understudy.record import open_run
+
+    command = type(recipe).__name__.lower()
+    begun = open_run(command, as_dict(recipe), output=recipe.output, resume=True, seed=recipe.seed)
+    if begun.record.finished:
+        return begun.record
+    print(f"\n== {recipe.output}", flush=True)
+    return replace(recipe, resume=True).run()
+
+
+def finished(folder: Path) -> Any:
+    """The record of a finished run, or None: what there is to report by now."""
+    from understudy.record import RunRecord
+
+    path = folder / "record.json"
+    record = RunRecord.load(path) if path.exists() else None
+    return record if record is not None and record.finished else None
+
+
+def score_of(record: Any, model: str, metric: str = "accuracy") -> float | None:
+    """A model's score on the test split; None if the record does not have it."""
+    names = [entry["name"] for entry in record.models]
+    return record.model(model)["metrics"]["test"][metric] if model in names else None
+
+
+def cost(record: Any, model: str) -> dict[str, Any]:
+    """A model's size and speed, as its run measured them."""
+    entry = record.model(model)
+    keys = ("parameters", "embedding_parameters", "size_bytes", "texts_per_second", "latency_ms", "threads")
+    return {key: entry[key] for key in keys}
+
+
+# Measuring
+
+
+def in_turn(contenders: Mapping[str, Callable[[], Any]], *, rounds: int) -> dict[str, list[Any]]:
+    """Call all contenders once a round, so that whatever else the machine does meets them alike.
+
+    Who begins changes from round to round.
+    """
+    names = list(contenders)
+    found: dict[str, list[Any]] = {name: [] for name in names}
+    for number in range(rounds):
+        start = number % len(names)
+        for name in names[start:] + names[:start]:
+            began = time.perf_counter()
+            found[name].append(contenders[name]())
+            print(f"round {number + 1} of {rounds}: {name}: {time.perf_counter() - began:.1f} s", flush=True)
+    return found
+
+
+@contextmanager
+def fresh_cache() -> Iterator[Path]:
+    """An empty cache, until the end of the block."""
+    before = os.environ.get("UNDERSTUDY_CACHE")
+    folder = tempfile.mkdtemp(prefix="understudy-cache-")
+    os.environ["UNDERSTUDY_CACHE"] = folder
+    try:
+        yield Path(folder)
+    finally:
+        os.environ.pop("UNDERSTUDY_CACHE")
+        if before is not None:
+            os.environ["UNDERSTUDY_CACHE"] = before
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def train(
+    objective: Any,
+    batches: Any,
+    *,
+    epochs: int,
+    learning_rate: float,
+    optimizer: Any = None,
+    max_steps: int | None = None,
+) -> Any:
+    """:func:`understudy.training.loop.fit` as the recipes call it, without an evaluation and in a folder that goes away."""
+    from functools import partial
+
+    from understudy.functional.schedules import linear
+    from understudy.models.student import Student
+    from understudy.training.checkpoint import ProgressLog
+    from understudy.training.groups import build_optimizer
+    from understudy.training.loop import fit
+
+    if isinstance(objective.model, Student):
+        objective.model.sparse = True
+    columns = [
+        "phase",
+        "epoch",
+        "step",
+        "seconds",
+        "loss",
+        "label_loss",
+        "distillation",
+        "learning_rate",
+        "rows_per_second",
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        return fit(
+            objective,
+            batches,
+            optimizer or build_optimizer(objective, learning_rate=learning_rate),
+            epochs=epochs,
+            max_steps=max_steps,
+            folder=Path(folder),
+            log=ProgressLog(Path(folder) / "progress.csv", columns),
+            schedule=partial(linear, warmup=0.1),
+        )
+
+
+# Results
+
+
+def spread(values: Sequence[float | None]) -> dict[str, Any]:
+    """Mean, standard deviation (of the sample; None for a single value) and n of what is there by now."""
+    known = [value for value in values if value is not None]
+    return {
+        "mean": statistics.fmean(known) if known else None,
+        "std": statistics.stdev(known) if len(known) > 1 else None,
+        "n": len(known),
+    }
+
+
+def target(
+    what: str, measured: float | None, *, at_least: float | None = None, at_most: float | None = None
+) -> dict[str, Any]:
+    """A measured number beside what it should be; ``met`` is None while there is no number."""
+    met = None
+    if measured is not None:
+        met = (at_least is None or measured >= at_least) and (at_most is None or measured <= at_most)
+    limit = {"at_least": at_least, "at_most": at_most}
+    return {
+        "what": what,
+        **{key: value for key, value in limit.items() if value is not None},
+        "measured": measured,
+        "met": met,
+    }
+
+
+def write(
+    setting: Setting,
+    name: str,
+    *,
+    question: str,
+    config: Mapping[str, Any],
+    raw: Any,
+    summary: Any,
+    targets: Sequence[Mapping[str, Any]],
+    complete: bool = True,
+    seeds: Sequence[int] = (0,),
+) -> None:
+    """Write ``<name>.json``; said again on the terminal in short.
+
+    Args:
+        seeds: those that `raw` has numbers of.
+        complete: whether all that was asked for is there.
+    """
+    import torch
+
+    from understudy.atomic import write_bytes
+    from understudy.record import hardware, versions
+
+    result = {
+        "question": question,
+        "date": f"{datetime.datetime.now():%Y-%m-%d %H:%M}",
+        "complete": complete,
+        "quick": setting.quick,
+        "seeds": list(seeds),
+        "config": dict(config),
+        "targets": list(targets),
+        "summary": summary,
+        "raw": raw,
+        "versions": versions(),
+        "hardware": hardware(threads=torch.get_num_threads(), accelerator=None),
+    }
+    setting.results.mkdir(parents=True, exist_ok=True)
+    path = setting.results / f"{name}.json"
+    write_bytes(path, (json.dumps(result, indent=1, ensure_ascii=False) + "\n").encode())
+    print(f"\n{path} ({'complete' if complete else 'partial'})")
+    for row in targets:
+        bounds = " ".join(f"{key.replace('_', ' ')} {row[key]:g}" for key in ("at_least", "at_most") if key in row)
+        measured = "not yet" if row["measured"] is None else f"{row['measured']:.4g}"
+        verdict = {True: "met", False: "NOT met", None: ""}[row["met"]]
+        print(f"  {row['what']}: {measured} ({bounds}) {verdict}", flush=True)

@@ -1,0 +1,170 @@
+"""Files and folders that appear under their names whole or not at all, whenever the process dies."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from understudy.errors import OutputError
+
+CACHE = "name another cache folder in the environment variable UNDERSTUDY_CACHE"
+"""The way out where a cache cannot be written."""
+OUTPUT = "name another --output"
+"""The way out where a run folder cannot be written."""
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_UNWRITABLE = {
+    errno.EACCES,
+    errno.EEXIST,
+    errno.EFBIG,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+}
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]+\.tmp")
+_ABANDONED_AFTER_S = 24 * 3600
+"""A temporary entry that nobody has touched for this long was left by a killed run."""
+
+
+@contextmanager
+def new_file(path: Path, *, remedy: str, before_rename: Callable[[], None] = lambda: None) -> Iterator[BinaryIO]:
+    """A file that gets its name only when it is complete and synced; a file of that name is replaced.
+
+    Args:
+        remedy: what to do where the disk is full or the folder cannot be written: :data:`CACHE` or :data:`OUTPUT`.
+        before_rename: called when everything is on disk and only the name is missing.
+
+    Raises:
+        OutputError: if the disk is full or the folder cannot be written.
+    """
+    with said_plainly(path.parent, remedy=remedy), _temporary(path) as temporary:
+        with open(temporary, "x+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        before_rename()
+        os.replace(temporary, path)
+        _sync(path.parent)
+
+
+@contextmanager
+def new_folder(path: Path, *, remedy: str, replace: bool = False) -> Iterator[Path]:
+    """A folder to fill with files, which gets its name only when it is complete and synced.
+
+    Args:
+        remedy: as in :func:`new_file`.
+        replace: what is done with a folder that has the name already. False: it stays, for another run has made the
+            same entry, and the new one is thrown away. True: the new one takes its place. (That cannot be one step:
+            for a moment there is neither; never a mixture.)
+
+    Raises:
+        OutputError: if the disk is full or the folder cannot be written.
+    """
+    with said_plainly(path.parent, remedy=remedy), _temporary(path) as temporary:
+        temporary.mkdir()
+        yield temporary
+        for entry in (*temporary.iterdir(), temporary):
+            _sync(entry)
+        if replace and path.exists():
+            with _temporary(path) as old:
+                os.rename(path, old)
+                try:
+                    os.rename(temporary, path)
+                except OSError:
+                    os.rename(old, path)
+                    raise
+        else:
+            try:
+                os.rename(temporary, path)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+        _sync(path.parent)
+
+
+def write_bytes(path: Path, content: bytes | memoryview, *, remedy: str = OUTPUT) -> None:
+    """Write a file: at any moment the old one or the new one is there, whole.
+
+    Raises:
+        OutputError: if the disk is full or the folder cannot be written.
+    """
+    with new_file(path, remedy=remedy) as file:
+        file.write(content)
+
+
+@contextmanager
+def said_plainly(folder: Path, *, remedy: str) -> Iterator[None]:
+    """Inside, a full disk and a folder that cannot be written are the user's to mend, and said so."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise OutputError(
+                f"{folder}: the disk is full ({error.strerror}). Make room there, or {remedy}."
+            ) from error
+        if error.errno in _UNWRITABLE:
+            way = remedy[0].upper() + remedy[1:]
+            raise OutputError(f"{folder}: cannot be written ({error.strerror}). {way}.") from error
+        raise
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a file or folder is one of those that have not got their name yet.
+
+    Example:
+        >>> is_temporary(Path("runs/a/.model.3f09.tmp")), is_temporary(Path("runs/a/model"))
+        (True, False)
+    """
+    return _TEMPORARY.fullmatch(path.name) is not None
+
+
+def remove_abandoned(folder: Path, *, untouched_s: float = _ABANDONED_AFTER_S) -> None:
+    """Delete what killed runs left in a folder; what another run may still be writing (it is younger) is let be."""
+    for entry in folder.glob(".*.tmp"):
+        try:
+            newest = max(part.stat().st_mtime for part in [entry, *(entry.iterdir() if entry.is_dir() else ())])
+            if is_temporary(entry) and time.time() - newest >= untouched_s:
+                remove(entry)
+        except OSError:
+            continue  # another process was quicker
+
+
+def remove(path: Path) -> None:
+    """Delete a file, a link or a folder with all that is in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+@contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
+    """A name beside `path` that no other process uses; what still bears it in the end is deleted."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(path.parent)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
+    try:
+        yield temporary
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
