@@ -99,10 +99,9 @@ def run(recipe: Any) -> Any:
     from understudy.recipes.settings import as_dict
     from understudy.record import open_run
 
-    command = type(recipe).__name__.lower()
-    begun = open_run(command, as_dict(recipe), output=recipe.output, resume=True, seed=recipe.seed)
-    if begun.record.finished:
-        return begun.record
+    if finished(Path(recipe.output)) is not None:
+        command = type(recipe).__name__.lower()
+        return open_run(command, as_dict(recipe), output=recipe.output, resume=True, seed=recipe.seed).record
     print(f"\n== {recipe.output}", flush=True)
     return replace(recipe, resume=True).run()
 

@@ -28,18 +28,22 @@ TOLERANCE = 1e-6
 
 
 class Cut:
-    """Global batches of 32 rows in plan order, a rank's share of each cut into `pieces`."""
+    """The steps of bucketed batches, this rank's share of each cut into `pieces`."""
 
-    def __init__(self, batches: Any, *, pieces: int) -> None:
+    def __init__(self, batches: Any, *, pieces: int, world_size: int, rank: int) -> None:
+        from understudy.data.batches import bucketed_plan
+
         self.batches, self.pieces = batches, pieces
+        lengths, size = batches.encoded.lengths, {"batch_size": BATCH_SIZE, "max_tokens": 10**6}
+        self.plan = bucketed_plan(lengths, **size, seed=0, epoch=0, world_size=world_size, rank=rank)
 
     def steps(self, epoch: int) -> int:
-        """As many as the source has."""
-        return self.batches.steps(epoch)
+        """As many as the plan has."""
+        return len(self.plan)
 
     def windows(self, epoch: int, start: int = 0) -> Iterator[list[Any]]:
         """Each step as `pieces` micro-batches."""
-        for step in self.batches._plan(epoch=epoch)[start:]:
+        for step in self.plan[start:]:
             yield [self.batches.batch(rows) for rows in np.array_split(np.concatenate(step), self.pieces)]
 
 
@@ -80,8 +84,6 @@ def weights(data: str, pieces: int, folder: Path) -> tuple[dict[str, torch.Tenso
         max_tokens=10**6,
         seed=0,
         teacher=lambda numbers: answers[numbers],
-        world_size=accelerator.num_processes,
-        rank=accelerator.process_index,
     )
     before = {name: value.clone() for name, value in model.state_dict().items()}
     group = {"params": list(model.parameters()), "lr": LEARNING_RATE, "initial_lr": LEARNING_RATE}
@@ -98,7 +100,7 @@ def weights(data: str, pieces: int, folder: Path) -> tuple[dict[str, torch.Tenso
     ]
     fit(
         DistillClassifier(model, "single_label", logit_mse, alpha=0.5),
-        Cut(batches, pieces=pieces),
+        Cut(batches, pieces=pieces, world_size=accelerator.num_processes, rank=accelerator.process_index),
         torch.optim.SGD([group]),
         epochs=1,
         folder=folder,

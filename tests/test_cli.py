@@ -35,7 +35,22 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
 
 
 def test_printed_config_runs_the_same_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["distill", "--data", "a.csv", "--teacher", "x/y", "--no-baseline", "--bilstm.hidden", "99", "--print_config"]) == 0
+    assert (
+        main(
+            [
+                "distill",
+                "--data",
+                "a.csv",
+                "--teacher",
+                "x/y",
+                "--no-baseline",
+                "--bilstm.hidden",
+                "99",
+                "--print_config",
+            ]
+        )
+        == 0
+    )
     printed = capsys.readouterr().out
     assert yaml.safe_load(printed)["bilstm"]["hidden"] == 99
     (tmp_path / "c.yaml").write_text(printed, encoding="utf-8")
@@ -53,14 +68,28 @@ def test_printed_config_runs_the_same_command(tmp_path: Path, capsys: pytest.Cap
         (["finetune", "--data", "a.csv", "--model", "bilstmm"], "Did you mean 'bilstm'?"),
         (["distill", "--config"], "--config needs a value"),
         (["distill", "--config", "none.yaml"], "none.yaml: no such file"),
-        (["distill", "--data", "a.csv", "--teacher", "x/y", "--student", "layers:none"], "student layers needs a number"),
-        (["distill", "--data", "a.csv", "--teacher", "x/y", "--teacher_weights", "1", "2"], "teacher_weights must be one for each teacher"),
+        (
+            ["distill", "--data", "a.csv", "--teacher", "x/y", "--student", "layers:none"],
+            "student layers needs a number",
+        ),
+        (
+            ["distill", "--data", "a.csv", "--teacher", "x/y", "--teacher_weights", "1", "2"],
+            "teacher_weights must be one for each teacher",
+        ),
         (["distill", "--data", "a.csv", "--teacher", "x/y", "--resume", "--overwrite"], "contradict"),
-        (["distill", "--data", "a.csv", "--teacher", "x/y", "--temperature", "2"], "--temperature belongs to --distance kl"),
-        (["finetune", "--data", "a.csv", "--model", "tfidf", "--epochs", "0"], "epochs must be greater than 0, but is 0."),
+        (
+            ["distill", "--data", "a.csv", "--teacher", "x/y", "--temperature", "2"],
+            "--temperature belongs to --distance kl",
+        ),
+        (
+            ["finetune", "--data", "a.csv", "--model", "tfidf", "--epochs", "0"],
+            "epochs must be greater than 0, but is 0.",
+        ),
     ],
 )
-def test_mistakes_end_with_two_and_a_sentence(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_end_with_two_and_a_sentence(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(arguments) == 2
     error = capsys.readouterr().err
     assert said in error
@@ -68,7 +97,9 @@ def test_mistakes_end_with_two_and_a_sentence(arguments: list[str], said: str, c
 
 
 def test_all_faults_of_a_configuration_come_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "c.yaml").write_text("studnt: bilstm\nepochs: none\nbilstm: {hiden: 3, dropout: 2}\ndistance: mle\n", encoding="utf-8")
+    (tmp_path / "c.yaml").write_text(
+        "studnt: bilstm\nepochs: none\nbilstm: {hiden: 3, dropout: 2}\ndistance: mle\n", encoding="utf-8"
+    )
     assert main(["distill", "--config", str(tmp_path / "c.yaml")]) == 2
     error = capsys.readouterr().err
     assert "unknown key 'studnt'" in error
@@ -113,9 +144,28 @@ def test_a_missing_extra_says_how_to_install_it() -> None:
         require("surely_not_installed", extra="serve")
 
 
-LAYERS = ["cli", "recipes", "report", "training", "evaluation", "objectives", "inference", "models", "data", "functional", "record"]
+LAYERS = [
+    "cli",
+    "recipes",
+    "report",
+    "training",
+    "evaluation",
+    "objectives",
+    "inference",
+    "models",
+    "data",
+    "functional",
+    "record",
+]
 """From the top down; what stands on one line may import what stands below, and itself."""
-SAME = {"loading": "cli", "__init__": "cli", "bench": "evaluation", "atomic": "record", "errors": "record", "failpoints": "record"}
+SAME = {
+    "loading": "cli",
+    "__init__": "cli",
+    "bench": "evaluation",
+    "atomic": "record",
+    "errors": "record",
+    "failpoints": "record",
+}
 ROOT = Path(cli.__file__).parent
 
 

@@ -53,7 +53,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        return _refuse([f"no space left on the device{f' of {error.filename}' if error.filename else ''}. Free some, or name another --output or UNDERSTUDY_CACHE; --resume then goes on."])
+        return _refuse(
+            [
+                f"no space left on the device{f' of {error.filename}' if error.filename else ''}. Free some, or name another --output or UNDERSTUDY_CACHE; --resume then goes on."
+            ]
+        )
 
 
 def _refuse(faults: Sequence[str]) -> int:
@@ -132,7 +136,9 @@ def _validate(arguments: list[str]) -> int:
     from understudy.recipes.validate import validate
 
     if not arguments or arguments[0] in {"-h", "--help"}:
-        print("usage: understudy validate COMMAND [the command's own flags]\n\nChecks the settings, the data and the models of a command without running it, and lists every fault.\n\n  understudy validate distill --data reviews.csv --teacher runs/teacher\n  understudy validate distill --config distill.yaml")
+        print(
+            "usage: understudy validate COMMAND [the command's own flags]\n\nChecks the settings, the data and the models of a command without running it, and lists every fault.\n\n  understudy validate distill --data reviews.csv --teacher runs/teacher\n  understudy validate distill --config distill.yaml"
+        )
         return 0
     made = parse(arguments[0], arguments[1:])
     if isinstance(made, int):
@@ -157,7 +163,11 @@ def _flags(recipe: type, prefix: str = "") -> set[str]:
 def _check_flags(recipe: type, arguments: list[str]) -> None:
     known = _flags(recipe) | _OWN_FLAGS
     given = [a.split("=", 1)[0] for a in arguments if a.startswith("--") and len(a) > 2]
-    faults = [f"unknown flag {flag}.{nearest(flag, known)}" for flag in given if flag.replace("-", "_").replace("__", "--", 1) not in known]
+    faults = [
+        f"unknown flag {flag}.{nearest(flag, known)}"
+        for flag in given
+        if flag.replace("-", "_").replace("__", "--", 1) not in known
+    ]
     if faults:
         raise ConfigError(*faults)
 
@@ -179,7 +189,12 @@ def _take_bare(arguments: list[str], flag: str) -> tuple[list[str], bool]:
 
 
 def _overview() -> str:
-    lines = [f"understudy {__version__}: small language models that stand in for large ones.", "", "usage: understudy COMMAND [flags]", ""]
+    lines = [
+        f"understudy {__version__}: small language models that stand in for large ones.",
+        "",
+        "usage: understudy COMMAND [flags]",
+        "",
+    ]
     for heading, group in COMMANDS.items():
         lines.append(f"{heading}:")
         lines += [f"  {name:<10} {row[2]}" for name, row in group.items()]

@@ -70,4 +70,6 @@ def require(module: str, *, extra: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or not module.startswith(error.name):
             raise
-        raise UnderstudyError(f"this needs '{module}', which is not installed. Run: pip install 'understudy[{extra}]'") from None
+        raise UnderstudyError(
+            f"this needs '{module}', which is not installed. Run: pip install 'understudy[{extra}]'"
+        ) from None

@@ -87,14 +87,20 @@ def versions() -> dict[str, str]:
     return found
 
 
-def hardware(*, threads: int, accelerator: str | None) -> dict[str, Any]:
-    """The processor's name, the threads used and the accelerator, if any."""
+def hardware(*, threads: int, accelerator: str | None, processes: int = 1) -> dict[str, Any]:
+    """The processor's name, the threads of a process, how many of those there are, and the accelerator, if any."""
     name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         lines = [line for line in cpuinfo.read_text(encoding="utf-8").splitlines() if line.startswith("model name")]
         name = lines[0].split(":", 1)[1].strip() if lines else name
-    return {"cpu": name, "cores": os.cpu_count(), "threads": threads, "accelerator": accelerator}
+    return {
+        "cpu": name,
+        "cores": os.cpu_count(),
+        "threads": threads,
+        "processes": processes,
+        "accelerator": accelerator,
+    }
 
 
 class Run:

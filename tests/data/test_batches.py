@@ -14,8 +14,16 @@ law = settings(deadline=None, derandomize=True)
 
 
 @law
-@given(lengths=lengths_of, batch_size=st.integers(4, 20), budget=st.integers(8, 400), world=st.integers(1, 4), seed=st.integers(0, 5))
-def test_every_row_once_whatever_the_number_of_processes(lengths: np.ndarray, batch_size: int, budget: int, world: int, seed: int) -> None:
+@given(
+    lengths=lengths_of,
+    batch_size=st.integers(4, 20),
+    budget=st.integers(8, 400),
+    world=st.integers(1, 4),
+    seed=st.integers(0, 5),
+)
+def test_every_row_once_whatever_the_number_of_processes(
+    lengths: np.ndarray, batch_size: int, budget: int, world: int, seed: int
+) -> None:
     options = {"batch_size": batch_size, "max_tokens": budget, "seed": seed, "epoch": 3}
     one = bucketed_plan(lengths, **options)
     ranks = [bucketed_plan(lengths, **options, world_size=world, rank=rank) for rank in range(world)]
@@ -38,7 +46,11 @@ def test_micro_batches_stay_within_the_budget(lengths: np.ndarray, batch_size: i
 
 def test_epochs_and_seeds_differ_and_repeat() -> None:
     lengths = np.random.default_rng(0).integers(5, 50, 500)
-    plan = lambda seed, epoch: [step[0].tolist() for step in bucketed_plan(lengths, batch_size=8, max_tokens=999, seed=seed, epoch=epoch)]  # noqa: E731
+
+    def plan(seed: int, epoch: int) -> list[list[int]]:
+        steps = bucketed_plan(lengths, batch_size=8, max_tokens=999, seed=seed, epoch=epoch)
+        return [step[0].tolist() for step in steps]
+
     assert plan(0, 0) == plan(0, 0)
     assert plan(0, 0) != plan(0, 1)
     assert plan(0, 0) != plan(1, 0)

@@ -16,7 +16,17 @@ def test_the_demo_ends_with_four_models_and_goes_on_where_it_was(
 ) -> None:
     few = {name: folder for name, folder in pydocs.installed().items() if name in ("numpy", pydocs.STANDARD_LIBRARY)}
     monkeypatch.setattr(pydocs, "installed", lambda: few)
-    command = ["demo", "--output", str(tmp_path / "demo"), "--teacher", str(tiny_bert), "--labelled", "60", "--pool", "80"]
+    command = [
+        "demo",
+        "--output",
+        str(tmp_path / "demo"),
+        "--teacher",
+        str(tiny_bert),
+        "--labelled",
+        "60",
+        "--pool",
+        "80",
+    ]
     command += ["--test", "40", "--teacher_epochs", "1", "--epochs", "1", "--max_length", "64"]
     assert main(command) == 0
     record = RunRecord.load(tmp_path / "demo" / "record.json")

@@ -22,7 +22,19 @@ from understudy.training import loop
 from understudy.training.checkpoint import ProgressLog, Stop
 from understudy.training.loop import fit
 
-COLUMNS = ["phase", "epoch", "step", "seconds", "loss", "label_loss", "extra", "learning_rate", "rows_per_second", "validation_accuracy", "validation_mse"]
+COLUMNS = [
+    "phase",
+    "epoch",
+    "step",
+    "seconds",
+    "loss",
+    "label_loss",
+    "extra",
+    "learning_rate",
+    "rows_per_second",
+    "validation_accuracy",
+    "validation_mse",
+]
 
 
 class Toy(nn.Module):
@@ -65,7 +77,9 @@ class TwoTerms(Supervised):
         return [*super().forward(batch), Term("extra", 0.3, logits.square().sum(), per="rows")]
 
 
-def rows(n: int = 64, *, unlabelled: bool = False, dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, torch.Tensor]:
+def rows(
+    n: int = 64, *, unlabelled: bool = False, dtype: torch.dtype = torch.float64
+) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(n, 4, generator=generator, dtype=dtype)
     y = (x @ torch.randn(4, 3, generator=generator, dtype=dtype)).argmax(-1)
@@ -83,7 +97,15 @@ def optimizer(model: nn.Module, kind: type = torch.optim.SGD, lr: float = 0.1) -
     return kind([{"params": list(model.parameters()), "lr": lr, "initial_lr": lr}])
 
 
-def train(folder: Path, model: nn.Module, source: Rows, *, opt: type = torch.optim.SGD, objective: type = Supervised, **options: object) -> loop.FitResult:
+def train(
+    folder: Path,
+    model: nn.Module,
+    source: Rows,
+    *,
+    opt: type = torch.optim.SGD,
+    objective: type = Supervised,
+    **options: object,
+) -> loop.FitResult:
     folder.mkdir(exist_ok=True)
     log = ProgressLog(folder / "progress.csv", COLUMNS)
     options = {"epochs": 2, "clip": 0.0} | options
@@ -146,7 +168,15 @@ def test_the_schedule_multiplies_every_groups_rate(tmp_path: Path) -> None:
         {"params": [model.linear.weight], "lr": 0.1, "initial_lr": 0.1},
         {"params": [model.linear.bias], "lr": 0.4, "initial_lr": 0.4},
     ]
-    fit(Supervised(model, "single_label"), Rows(x, y, [16]), Recording(groups), epochs=2, folder=tmp_path, log=log, schedule=linear)
+    fit(
+        Supervised(model, "single_label"),
+        Rows(x, y, [16]),
+        Recording(groups),
+        epochs=2,
+        folder=tmp_path,
+        log=log,
+        schedule=linear,
+    )
     assert seen == [pytest.approx([0.1 * linear(i, 8), 0.4 * linear(i, 8)]) for i in range(8)]
 
 
@@ -155,7 +185,13 @@ def test_stopped_by_a_signal_and_resumed_it_ends_with_the_same_bits(tmp_path: Pa
     x, y = rows(64, dtype=torch.float32)
     whole = toy(0.3, torch.float32)
     source = Rows(x, y, [4, 12])
-    options = {"opt": torch.optim.AdamW, "evaluate": accuracy(source), "metric": "accuracy", "eval_steps": 3, "schedule": linear}
+    options = {
+        "opt": torch.optim.AdamW,
+        "evaluate": accuracy(source),
+        "metric": "accuracy",
+        "eval_steps": 3,
+        "schedule": linear,
+    }
     torch.manual_seed(5)
     undisturbed = train(tmp_path / "whole", whole, source, **options)
 
@@ -176,7 +212,11 @@ def test_stopped_by_a_signal_and_resumed_it_ends_with_the_same_bits(tmp_path: Pa
     result = train(tmp_path / "cut", resumed, source, resume=True, **options)
     assert torch.equal(resumed.linear.weight, whole.linear.weight)
     assert torch.equal(resumed.linear.bias, whole.linear.bias)
-    assert (result.steps, result.best_step, result.metrics) == (undisturbed.steps, undisturbed.best_step, undisturbed.metrics)
+    assert (result.steps, result.best_step, result.metrics) == (
+        undisturbed.steps,
+        undisturbed.best_step,
+        undisturbed.metrics,
+    )
     assert result.rows == undisturbed.rows == 128
 
 

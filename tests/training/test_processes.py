@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-SCRIPT = '''
+from understudy.record import RunRecord
+
+SCRIPT = """
 import sys
 from pathlib import Path
 
@@ -72,7 +74,7 @@ if accelerator.is_main_process:
 accelerator.wait_for_everyone()
 if world > 1:
     torch.distributed.destroy_process_group()
-'''
+"""
 
 
 def free_port() -> int:
@@ -81,13 +83,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def launch(script: Path, folder: Path, processes: int) -> None:
-    command = [sys.executable, str(script), str(folder)]
+def launch(*program: object, processes: int) -> None:
+    command = [sys.executable, *map(str, program)]
     if processes > 1:
-        command[1:1] = [
-            *("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(processes), "--num_machines", "1"),
-            *("--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", str(free_port())),
-        ]
+        options = {"num_processes": processes, "num_machines": 1, "mixed_precision": "no", "dynamo_backend": "no"}
+        flags = [str(part) for name, value in options.items() for part in (f"--{name}", value)]
+        port = ["--main_process_port", str(free_port())]
+        command[1:1] = ["-m", "accelerate.commands.launch", "--multi_gpu", *flags, *port]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -98,11 +100,23 @@ def test_two_processes_end_with_the_weights_of_one(tmp_path: Path, processes: in
     script = tmp_path / "train.py"
     script.write_text(SCRIPT, encoding="utf-8")
     for world in (1, processes):
-        launch(script, tmp_path, world)
+        launch(script, tmp_path, processes=world)
     one = torch.load(tmp_path / "world-1.pt", weights_only=True)
     several = torch.load(tmp_path / f"world-{processes}.pt", weights_only=True)
     for name, weight in one.items():
-        torch.testing.assert_close(several[name], weight, rtol=1e-6, atol=1e-8, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(
+            several[name], weight, rtol=1e-6, atol=1e-8, msg=lambda text, name=name: f"{name}: {text}"
+        )
     torch.manual_seed(0)
     untouched = torch.nn.Embedding(20, 6, dtype=torch.float64).weight
     assert not torch.allclose(one["table.weight"], untouched)  # something was learnt
+
+
+def test_a_whole_command_runs_as_one_run_of_two_processes(reviews: Path, tiny_bert: Path, tmp_path: Path) -> None:
+    flags = ["--data", reviews, "--model", tiny_bert, "--output", tmp_path / "run", "--epochs", "1", "--no-baseline"]
+    launch("-m", "understudy.cli", "finetune", *flags, processes=2)
+    record = RunRecord.load(tmp_path / "run" / "record.json")
+    assert record.finished
+    assert record.hardware["processes"] == 2
+    assert record.training["train"]["rows"] == 120  # each row once: the processes shared them
+    assert (tmp_path / "run" / "progress.csv").read_text(encoding="utf-8").count("phase,epoch") == 1

@@ -51,7 +51,9 @@ class Bench:
         for name in self.models:
             model = understudy.load(name)
             arity = len(model.task.text)
-            texts = list(read_texts(self.texts, text=self.text, arity=arity)) if self.texts else [(_FILLER,) * arity] * 64
+            texts = (
+                list(read_texts(self.texts, text=self.text, arity=arity)) if self.texts else [(_FILLER,) * arity] * 64
+            )
             entries.append({"name": name, **measure(model, texts)})
         if self.json:
             print(json.dumps(entries, indent=1))

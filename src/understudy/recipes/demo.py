@@ -96,7 +96,9 @@ class Demo:
             resume=not self.overwrite,
             seed=self.seed,
         ).run()
-        record = replace(record, command="demo", config=as_dict(self), children=["teacher/record.json", "student/record.json"])
+        record = replace(
+            record, command="demo", config=as_dict(self), children=["teacher/record.json", "student/record.json"]
+        )
         record.save(folder / "record.json")
         print(_next_steps(folder))
         return record

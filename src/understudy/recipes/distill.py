@@ -127,9 +127,7 @@ class Distill(DataSettings, TrainSettings, RunSettings):
 
     def read(self) -> Splits:
         """Read and check the data; rows without a label count as unlabelled ones."""
-        return self.load(
-            seed=self.seed, unlabeled=self.unlabeled, pool_rest=self.pool_rest, allow_unlabelled=True
-        )
+        return self.load(seed=self.seed, unlabeled=self.unlabeled, pool_rest=self.pool_rest, allow_unlabelled=True)
 
     def prepare(self, splits: Splits) -> Distillation:
         """Load and check the teachers, build the student."""

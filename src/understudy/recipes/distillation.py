@@ -50,12 +50,16 @@ class Distillation:
             raise ConfigError(*faults)
         self.labelled = splits.train.take(np.flatnonzero(splits.train.labelled))
         if not len(self.labelled):
-            raise ConfigError("no training row has a label. Label some: the student without teacher and TF-IDF learn from them.")
+            raise ConfigError(
+                "no training row has a label. Label some: the student without teacher and TF-IDF learn from them."
+            )
         models = [name for name in recipe.teacher if not is_outputs_file(name)]
         self.predictors = {name: self._load_teacher(name) for name in models}
         self.labelled_here: dict[str, int] = {}
         self.texts = self._all_texts()
-        self.files = {name: FileTeacher(name, self.texts, self.task) for name in recipe.teacher if is_outputs_file(name)}
+        self.files = {
+            name: FileTeacher(name, self.texts, self.task) for name in recipe.teacher if is_outputs_file(name)
+        }
         self.student = build_student(
             recipe.student,
             self.task,
@@ -80,12 +84,18 @@ class Distillation:
         """A teacher and its outputs in the task's order."""
         model, tokenizer, known, length = load_trained(name)
         if known.kind != self.task.kind:
-            raise ModelError(f"{name}: was trained for {known.kind} labels, but the data's are {self.task.kind}. Fine-tune a teacher on this data, or give --kind.")
+            raise ModelError(
+                f"{name}: was trained for {known.kind} labels, but the data's are {self.task.kind}. Fine-tune a teacher on this data, or give --kind."
+            )
         if known.is_pair != self.task.is_pair and hasattr(model.config, "understudy"):  # others do not tell
             theirs, ours = ("pairs of texts" if task.is_pair else "single texts" for task in (known, self.task))
-            raise ModelError(f"{name}: was trained on {theirs}, but the data's rows are {ours}. Name other columns with --text, or a teacher that was trained on this data.")
+            raise ModelError(
+                f"{name}: was trained on {theirs}, but the data's rows are {ours}. Name other columns with --text, or a teacher that was trained on this data."
+            )
         length = max_length(model.config, tokenizer, self.recipe.max_length or length)
-        return Predictor(model, tokenizer, self.task, length), match_labels(known.labels or (known.label,), self.task, name=name)
+        return Predictor(model, tokenizer, self.task, length), match_labels(
+            known.labels or (known.label,), self.task, name=name
+        )
 
     def _all_texts(self) -> Texts:
         """Training texts, the pool, and the varied copies, in this order."""
@@ -115,7 +125,14 @@ class Distillation:
         objective = Supervised(self.student.model, self.task.kind)
         plan = training_plan(objective, self._baseline_batches(), self.splits, self.recipe, rows=len(self.texts))
         pool = len(self.texts) - len(self.splits.train)
-        say_plan({"teacher": " + ".join(self.recipe.teacher), "student": self.recipe.student, "pool": f"{pool:,} texts without labels"} | plan)
+        say_plan(
+            {
+                "teacher": " + ".join(self.recipe.teacher),
+                "student": self.recipe.student,
+                "pool": f"{pool:,} texts without labels",
+            }
+            | plan
+        )
 
     def label(self, bench: Workbench) -> Teacher:
         """Each distinct text through each teacher once, or out of the cache."""
@@ -165,7 +182,9 @@ class Distillation:
         bench.display.close()
         bench.heed()
         if not teacher.complete:
-            bench.run.say(f"{name}: half of the time budget went into labelling; the student learns from the texts labelled by then.")
+            bench.run.say(
+                f"{name}: half of the time budget went into labelling; the student learns from the texts labelled by then."
+            )
         return teacher
 
     def _from_file(self, name: str, bench: Workbench) -> FileTeacher:
@@ -178,7 +197,9 @@ class Distillation:
         batches = self._student_batches(teacher)
         if len(batches.rows) < len(self.texts):
             left_out = len(self.texts) - len(batches.rows)
-            bench.run.say(f"student: {left_out:,} texts have neither an answer of a teacher nor a label that counts, and are left out.")
+            bench.run.say(
+                f"student: {left_out:,} texts have neither an answer of a teacher nor a label that counts, and are left out."
+            )
         self.student_steps = batches.steps(0)
         objective = DistillClassifier(self.student.model, self.task.kind, self._distance(), alpha=self.recipe.alpha)
         remaining = bench.stop.remaining()
@@ -193,7 +214,13 @@ class Distillation:
             budget_s=None if remaining is None else max(remaining, 0.0) * share,
         )
         if bench.run.writes:
-            save_model(bench.run.folder / "model", self.student.model, self.student.tokenizer, task=self.task, max_length=self.length)
+            save_model(
+                bench.run.folder / "model",
+                self.student.model,
+                self.student.tokenizer,
+                task=self.task,
+                max_length=self.length,
+            )
         return self.student.model
 
     def train_baseline(self, bench: Workbench) -> nn.Module:
@@ -233,7 +260,9 @@ class Distillation:
         return self.recipe.learning_rate or self.student.learning_rate
 
     def _validation(self, bench: Workbench) -> Any:
-        return validation_scores(self.encoded_validation, self.splits.validation, self.task, names=self.names, device=bench.device)
+        return validation_scores(
+            self.encoded_validation, self.splits.validation, self.task, names=self.names, device=bench.device
+        )
 
     def _student_batches(self, teacher: Teacher) -> BucketedBatches:
         """The rows from which there is something to learn: a teacher's answer, or a label that counts."""
@@ -276,7 +305,9 @@ class Distillation:
             return _hard
         if self.recipe.distance == "mse":
             return logit_mse
-        return partial(bernoulli_kl if self.task.kind == "multi_label" else forward_kl, temperature=self.recipe.temperature)
+        return partial(
+            bernoulli_kl if self.task.kind == "multi_label" else forward_kl, temperature=self.recipe.temperature
+        )
 
 
 def _hard(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:

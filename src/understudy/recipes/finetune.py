@@ -33,7 +33,9 @@ class Finetune(DataSettings, TrainSettings, RunSettings):
         elif self.model != "tfidf":
             faults += model_faults(self.model)
         if self.model == "tfidf" and self.features == "frozen":
-            faults.append("--features frozen needs an encoder, but --model is tfidf. Name an encoder, or leave --features out.")
+            faults.append(
+                "--features frozen needs an encoder, but --model is tfidf. Name an encoder, or leave --features out."
+            )
         return faults
 
     def run(self) -> RunRecord:

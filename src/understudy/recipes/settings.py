@@ -47,7 +47,9 @@ class DataSettings:
             return ["no data: name a file, a folder or a hub data set with --data (or a file with --train)."]
         return []
 
-    def load(self, *, seed: int, unlabeled: str | None = None, pool_rest: bool = False, allow_unlabelled: bool = False) -> Any:
+    def load(
+        self, *, seed: int, unlabeled: str | None = None, pool_rest: bool = False, allow_unlabelled: bool = False
+    ) -> Any:
         """Read and check everything; see :func:`understudy.data.sources.load_splits`."""
         from understudy.data.sources import load_splits
 
@@ -92,9 +94,13 @@ class RunSettings:
         if self.overwrite and self.resume:
             faults.append("--overwrite and --resume contradict each other: give one of them.")
         if self.time_budget is not None and seconds(self.time_budget) is None:
-            faults.append(f"time_budget must be a number with s, m or h, such as 90s, 30m or 1.5h, but is {self.time_budget!r}.")
+            faults.append(
+                f"time_budget must be a number with s, m or h, such as 90s, 30m or 1.5h, but is {self.time_budget!r}."
+            )
         if os.environ.get("RANK", "0") == "0":  # of several processes, the others may find what this one has just begun
-            faults += output_faults(self.command, as_dict(self), output=self.output, overwrite=self.overwrite, resume=self.resume)
+            faults += output_faults(
+                self.command, as_dict(self), output=self.output, overwrite=self.overwrite, resume=self.resume
+            )
         return faults
 
 
@@ -142,7 +148,9 @@ class TrainSettings:
             import torch
 
             if not torch.cuda.is_available():
-                faults.append("precision fp16 needs a CUDA device, and there is none here. Give --precision fp32 or bf16.")
+                faults.append(
+                    "precision fp16 needs a CUDA device, and there is none here. Give --precision fp32 or bf16."
+                )
         try:
             check_tracker(self.track)
         except UnderstudyError as error:
@@ -194,7 +202,9 @@ def read_config(path: str, command: str) -> dict[str, Any]:
         raise ConfigError(f"{path}: must hold 'name: value' lines.")
     named = content.pop("command", command)
     if named != command:
-        raise ConfigError(f"{path}: is a configuration of '{named}', not of '{command}'. Run: understudy {named} --config {path}")
+        raise ConfigError(
+            f"{path}: is a configuration of '{named}', not of '{command}'. Run: understudy {named} --config {path}"
+        )
     return content
 
 
@@ -254,7 +264,9 @@ def _with_lists(recipe: type, values: Mapping[str, Any]) -> dict[str, Any]:
     """A bare string where a list of strings belongs is a list of one; unknown keys are left out."""
     hints = typing.get_type_hints(recipe)
     known = {key: value for key, value in values.items() if key in hints}
-    return {key: [value] if hints[key] == list[str] and isinstance(value, str) else value for key, value in known.items()}
+    return {
+        key: [value] if hints[key] == list[str] and isinstance(value, str) else value for key, value in known.items()
+    }
 
 
 def _sentence(fault: Any) -> str:

@@ -73,7 +73,9 @@ def student_faults(spec: str, *, keeps_layers: bool) -> list[str]:
         return [f"student layers needs a number, as in layers:3, or --layers.keep 0 2 4, but is {spec!r}."]
     if Path(spec).expanduser().exists() or "/" in spec:
         return []
-    return [f"student must be bilstm, static, layers:N, a model folder or a hub id such as org/name, but is {spec!r}.{nearest(spec, NAMES)}"]
+    return [
+        f"student must be bilstm, static, layers:N, a model folder or a hub id such as org/name, but is {spec!r}.{nearest(spec, NAMES)}"
+    ]
 
 
 def build_student(
@@ -110,7 +112,9 @@ def build_student(
     torch.manual_seed(seed)
     if spec.split(":")[0] == "layers":
         if teacher is None:
-            raise ModelError(f"student {spec} is cut from its teacher, but this teacher is a file of outputs. Choose bilstm, static or a model folder.")
+            raise ModelError(
+                f"student {spec} is cut from its teacher, but this teacher is a file of outputs. Choose bilstm, static or a model folder."
+            )
         whole = load_classifier(teacher, task)
         keep = layers.keep or evenly(layer_count(whole), int(spec.split(":")[1]))
         return Student(cut_layers(whole, keep), load_tokenizer(teacher), learning_rate=1e-4)
@@ -122,15 +126,18 @@ def build_student(
         tokenizer = "teacher" if teacher is not None else "words:30000"
     if tokenizer == "teacher":
         if teacher is None:
-            raise ModelError("tokenizer 'teacher' needs a teacher that is a model, but this one is a file of outputs. Give --tokenizer words:30000.")
+            raise ModelError(
+                "tokenizer 'teacher' needs a teacher that is a model, but this one is a file of outputs. Give --tokenizer words:30000."
+            )
         own = load_tokenizer(teacher)
     else:
         from understudy.data.vocabulary import train_tokenizer
 
         own = train_tokenizer(_each_text(texts), tokenizer)
-    table = _table(embeddings, own, teacher, bilstm.embedding if spec == "bilstm" else static.embedding)
+    options = bilstm if spec == "bilstm" else static
+    table = _table(embeddings, own, teacher, options.embedding)
     torch.manual_seed(seed)
-    model = _bilstm(own, task, bilstm) if spec == "bilstm" else _static(own, task, static)
+    model = _untrained(own, task, options)
     if table is not None:
         with torch.no_grad():
             model.embeddings.weight.copy_(table)
@@ -154,42 +161,28 @@ def _table(embeddings: str, tokenizer: PreTrainedTokenizerBase, teacher: str | N
         if teacher is None:
             from understudy.errors import ModelError
 
-            raise ModelError("embeddings 'teacher' needs a teacher that is a model, but this one is a file of outputs. Give --embeddings random or a word-vector file.")
+            raise ModelError(
+                "embeddings 'teacher' needs a teacher that is a model, but this one is a file of outputs. Give --embeddings random or a word-vector file."
+            )
         table = word_embeddings(load_encoder(teacher)).weight.detach()
         return from_teacher(table, load_tokenizer(teacher), tokenizer, width)
     return from_vectors_file(embeddings, tokenizer, width)[0]
 
 
-def _bilstm(tokenizer: PreTrainedTokenizerBase, task: Task, options: BiLSTMOptions) -> Any:
+def _untrained(tokenizer: PreTrainedTokenizerBase, task: Task, options: BiLSTMOptions | StaticOptions) -> Any:
     from understudy.models.bilstm import BiLSTM, BiLSTMConfig
-    from understudy.models.embeddings import table_rows
-
-    return BiLSTM(
-        BiLSTMConfig(
-            vocab_size=table_rows(tokenizer),
-            embedding_size=options.embedding,
-            lstm_size=options.lstm,
-            hidden_size=options.hidden,
-            dropout=options.dropout,
-            pair=task.is_pair,
-            num_labels=task.outputs,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    )
-
-
-def _static(tokenizer: PreTrainedTokenizerBase, task: Task, options: StaticOptions) -> Any:
     from understudy.models.embeddings import table_rows
     from understudy.models.static import StaticBag, StaticConfig
 
-    return StaticBag(
-        StaticConfig(
-            vocab_size=table_rows(tokenizer),
-            embedding_size=options.embedding,
-            hidden_size=options.hidden,
-            dropout=options.dropout,
-            pair=task.is_pair,
-            num_labels=task.outputs,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    )
+    shape: dict[str, Any] = {
+        "vocab_size": table_rows(tokenizer),
+        "embedding_size": options.embedding,
+        "hidden_size": options.hidden,
+        "dropout": options.dropout,
+        "pair": task.is_pair,
+        "num_labels": task.outputs,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    if isinstance(options, BiLSTMOptions):
+        return BiLSTM(BiLSTMConfig(lstm_size=options.lstm, **shape))
+    return StaticBag(StaticConfig(**shape))

@@ -208,13 +208,27 @@ def open_workbench(command: str, settings: Any, splits: Splits) -> Iterator[Work
         accelerator.init_trackers("understudy", config=flat(as_dict(settings)))
     accelerator.wait_for_everyone()
     run.record.versions = versions()
-    run.record.hardware = hardware(threads=torch.get_num_threads(), accelerator=_accelerator_name(accelerator))
+    run.record.hardware = hardware(
+        threads=torch.get_num_threads(),
+        accelerator=_accelerator_name(accelerator),
+        processes=accelerator.num_processes,
+    )
     run.record.task = splits.task.as_dict()
     run.record.data = _data_rows(splits)
     for note in splits.notes:
         run.say(note)
     budget = seconds(run_settings.time_budget) if run_settings.time_budget else None
-    columns = ["phase", "epoch", "step", "seconds", "loss", "label_loss", "distillation", "learning_rate", "rows_per_second"]
+    columns = [
+        "phase",
+        "epoch",
+        "step",
+        "seconds",
+        "loss",
+        "label_loss",
+        "distillation",
+        "learning_rate",
+        "rows_per_second",
+    ]
     log = ProgressLog(
         run.folder / "progress.csv",
         [*columns, *(f"validation_{name}" for name in splits.task.metrics)],
@@ -247,10 +261,14 @@ def metric_faults(settings: TrainSettings, task: Task) -> list[str]:
     """What is wrong with the metric that is to select models, now that the task is known."""
     if settings.metric is None or settings.metric in task.metrics:
         return []
-    return [f"metric must be one of {', '.join(task.metrics)} for this task, but is {settings.metric!r}.{nearest(settings.metric, task.metrics)}"]
+    return [
+        f"metric must be one of {', '.join(task.metrics)} for this task, but is {settings.metric!r}.{nearest(settings.metric, task.metrics)}"
+    ]
 
 
-def validation_scores(encoded: Encoded, rows: Rows, task: Task, *, names: Sequence[str], device: torch.device | str) -> Callable[[nn.Module], dict[str, float]]:
+def validation_scores(
+    encoded: Encoded, rows: Rows, task: Task, *, names: Sequence[str], device: torch.device | str
+) -> Callable[[nn.Module], dict[str, float]]:
     """A function that scores a model on the validation rows."""
 
     def score(model: nn.Module) -> dict[str, float]:
@@ -293,7 +311,9 @@ def processes() -> PartialState:
     return PartialState(cpu=several_on_cpu, timeout=_WAIT)
 
 
-def training_plan(objective: nn.Module, batches: BucketedBatches, splits: Splits, settings: Any, *, rows: int | None = None) -> dict[str, str]:
+def training_plan(
+    objective: nn.Module, batches: BucketedBatches, splits: Splits, settings: Any, *, rows: int | None = None
+) -> dict[str, str]:
     """What training will take: rows, tokens, steps, time, memory and disk.
 
     Args:

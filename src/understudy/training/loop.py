@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
@@ -29,12 +28,12 @@ from understudy.training.checkpoint import (
     set_random_state,
 )
 from understudy.training.groups import clip_gradients
+from understudy.training.reporter import Reporter
 from understudy.training.trackers import Display
 
 Schedule = Callable[[int, int], float]
 """``(step, total steps)`` to the multiplier of every group's learning rate."""
 
-_REPORT_EVERY_S = 1.0
 _SAVE_COST = 0.03
 """The share of the time that checkpoints may take where ``save_steps`` does not say when to write them."""
 
@@ -142,8 +141,8 @@ def fit(
             state.step += 1
             state.step_in_epoch += 1
             ends_epoch = state.step_in_epoch == steps_in_epoch or state.step == total
-            if trainer.report_due() or ends_epoch:
-                display.update(state.step, trainer.report(multiplier))
+            if trainer.reporter.due() or ends_epoch:
+                display.update(state.step, trainer.report())
             ends_here = state.step == total or (ends_epoch and eval_epochs)
             if evaluate and (ends_here or (eval_steps and state.step % eval_steps == 0)):
                 trainer.assess(evaluate, metric, higher_is_better)
@@ -183,14 +182,11 @@ class _Trainer:
         self.wrapped = accelerator.prepare_model(objective)
         self.optimizer = accelerator.prepare_optimizer(optimizer, device_placement=True)
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        self.log, self.phase = log, phase
-        self.path = stem.with_name(f"{stem.name}.pt")
-        self.done_path = stem.with_name(f"{stem.name}-done.pt")
-        self.rank_path = stem.with_name(f"{stem.name}-rank{accelerator.process_index}.pt")
+        self.reporter = Reporter(log, accelerator, phase)
+        self.stem = stem
+        self.path, self.done_path = stem.with_name(f"{stem.name}.pt"), stem.with_name(f"{stem.name}-done.pt")
         self.state = _State()
         self.best: dict[str, Tensor] | None = None
-        self.sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=accelerator.device))
-        self.steps_since_report = self.rows_since_report = 0
         self.save_seconds = 0.0
 
     def step(self, window: Sequence[Batch], multiplier: float, clip: float) -> None:
@@ -203,12 +199,12 @@ class _Trainer:
             waits = processes > 1 and i < len(window) - 1
             with accelerator.no_sync(self.wrapped) if waits else nullcontext():
                 terms: list[Term] = self.wrapped(batch)
-                parts = [term.weight * term.sum.float() * (processes / max(totals[term.per], 1)) for term in terms]
-                loss = torch.stack(parts).sum()
+                parts = [term.sum.float() * (processes / max(totals[term.per], 1)) for term in terms]
+                loss = torch.stack([term.weight * part for term, part in zip(terms, parts)]).sum()
                 accelerator.backward(loss)
-            for term, part in zip(terms, parts):
-                self.sums[term.name] += part.detach() / (term.weight or 1.0)
-            self.sums["loss"] += loss.detach()
+            self.reporter.add(
+                [("loss", loss.detach()), *((term.name, part.detach()) for term, part in zip(terms, parts))]
+            )
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * multiplier * window[0].rate
         if accelerator.scaler is not None:
@@ -216,10 +212,8 @@ class _Trainer:
         if clip:
             clip_gradients(self.parameters, clip)
         self.optimizer.step()
-        rows = int(totals["rows"])
-        self.state.rows += rows
-        self.rows_since_report += rows
-        self.steps_since_report += 1
+        self.state.rows += int(totals["rows"])
+        self.reporter.step_done(int(totals["rows"]))
 
     def _totals(self, window: Sequence[Batch]) -> dict[str, float]:
         """Counts over the window and all processes, before any forward."""
@@ -232,7 +226,7 @@ class _Trainer:
 
     def start_clock(self) -> None:
         """From here on time counts as training."""
-        self.resumed_at = self.reported_at = self.saved_at = time.monotonic()
+        self.resumed_at = self.saved_at = time.monotonic()
         self.seconds_before = self.state.seconds
 
     def _tick(self) -> float:
@@ -240,43 +234,17 @@ class _Trainer:
         self.state.seconds = self.seconds_before + now - self.resumed_at
         return now
 
-    def report_due(self) -> bool:
-        """Whether it is time to say something."""
-        return time.monotonic() - self.reported_at >= _REPORT_EVERY_S
-
-    def report(self, multiplier: float) -> str:
-        """Write a row of ``progress.csv``; the same in short for the bar."""
-        now = self._tick()
-        rate = self.rows_since_report / max(now - self.reported_at, 1e-9)
-        values = {name: value.item() / self.steps_since_report for name, value in self.sums.items()}
-        if not math.isfinite(values["loss"]):
-            raise ConfigError(
-                f"the loss is {values['loss']} at step {self.state.step}. Give a lower --learning_rate, "
-                "or train in full precision (--precision fp32)."
-            )
-        row = self._where() | values | {"rows_per_second": rate}
-        groups = self.optimizer.param_groups
-        row["learning_rate"] = max(group["lr"] for group in groups)
-        self._write(row)
-        self.sums.clear()
-        self.steps_since_report = self.rows_since_report = 0
-        self.reported_at = now
-        score = f"  best {next(iter(self.state.metrics.values())):.4f}" if self.state.metrics else ""
-        return f"loss {values['loss']:.4f}  {rate:,.0f} rows/s{score}"
-
     def _where(self) -> dict[str, Any]:
-        state = self.state
-        return {"phase": self.phase, "epoch": state.epoch + 1, "step": state.step, "seconds": round(state.seconds, 3)}
+        self._tick()
+        return {"epoch": self.state.epoch + 1, "step": self.state.step, "seconds": round(self.state.seconds, 3)}
 
-    def _write(self, row: dict[str, Any]) -> None:
-        if self.accelerator.is_main_process:
-            self.log.write(row)
-            numbers = {f"{self.phase}/{key}": value for key, value in row.items() if isinstance(value, int | float)}
-            self.accelerator.log(numbers, step=self.state.step)
+    def report(self) -> str:
+        """Write a row of ``progress.csv``; the same in short, with the best score so far."""
+        rate = max(group["lr"] for group in self.optimizer.param_groups)
+        said = self.reporter.report(self._where(), learning_rate=rate)
+        return said + (f"  best {next(iter(self.state.metrics.values())):.4f}" if self.state.metrics else "")
 
-    def assess(
-        self, evaluate: Callable[[nn.Module], Mapping[str, float]], metric: str, higher_is_better: bool
-    ) -> None:
+    def assess(self, evaluate: Callable[[nn.Module], Mapping[str, float]], metric: str, higher_is_better: bool) -> None:
         """Score the bare model on the main process and keep its weights if they are the best so far."""
         state = self.state
         started = time.monotonic()
@@ -286,8 +254,8 @@ class _Trainer:
         if self.accelerator.num_processes > 1:
             broadcast_object_list(scores)
         metrics = scores[0]
-        self.reported_at += self._tick() - started  # the rate of training is not evaluation's
-        self._write(self._where() | {f"validation_{name}": value for name, value in metrics.items()})
+        self.reporter.write(self._where() | {f"validation_{name}": value for name, value in metrics.items()})
+        self.reporter.pause(time.monotonic() - started)
         score = metrics[metric] if higher_is_better else -metrics[metric]
         state.evaluations_since_best += 1
         if score > state.best_score or self.best is None:
@@ -309,13 +277,15 @@ class _Trainer:
         wait = max(10.0, self.save_seconds / _SAVE_COST)
         return self.agree(time.monotonic() - self.saved_at > wait)
 
+    def _rank_path(self, step: int) -> Path:
+        return self.stem.with_name(f"{self.stem.name}-rank{self.accelerator.process_index}-{step}.pt")
+
     def save(self) -> None:
         """Write the checkpoint: the ranks' generators first, then, once all have, everything else."""
         accelerator = self.accelerator
         start = self._tick()
-        processes = {"processes": accelerator.num_processes, "step": self.state.step}
         if accelerator.num_processes > 1:
-            save_checkpoint(self.rank_path, {"random": random_state(), **processes})
+            save_checkpoint(self._rank_path(self.state.step), {"random": random_state()})
             accelerator.wait_for_everyone()
         if accelerator.is_main_process:
             content = {
@@ -325,13 +295,14 @@ class _Trainer:
                 "optimizer": self.optimizer.state_dict(),
                 "scaler": accelerator.scaler.state_dict() if accelerator.scaler else None,
                 "random": random_state(),
-                "sums": dict(self.sums),
-                "since_report": (self.steps_since_report, self.rows_since_report),
-                "log": self.log.position(),
-                **processes,
+                "reporter": self.reporter.state_dict(),
+                "processes": accelerator.num_processes,
             }
             save_checkpoint(self.path, content)
         accelerator.wait_for_everyone()
+        for path in set(self.stem.parent.glob(self._rank_path(0).name.replace("-0.", "-*."))):
+            if path != self._rank_path(self.state.step):
+                path.unlink()
         self.saved_at = time.monotonic()
         self.save_seconds = self.saved_at - start
 
@@ -339,7 +310,7 @@ class _Trainer:
         """Go back to the checkpoint, where there is one."""
         content = load_checkpoint(self.path)
         if content is None:
-            self.log.forget(self.phase)
+            self.reporter.log.forget(self.reporter.phase)
             return
         if content["processes"] != self.accelerator.num_processes:
             raise ConfigError(
@@ -352,12 +323,10 @@ class _Trainer:
         self.optimizer.load_state_dict(content["optimizer"])
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(content["scaler"])
-        self.sums.update({name: value.to(self.accelerator.device) for name, value in content["sums"].items()})
-        self.steps_since_report, self.rows_since_report = content["since_report"]
-        self.log.cut(content["log"])
-        own = load_checkpoint(self.rank_path) if self.accelerator.num_processes > 1 else content
-        if own is None or own["step"] != content["step"]:
-            raise ConfigError(f"{self.rank_path}: does not belong to {self.path}. Give --overwrite to start afresh.")
+        self.reporter.load_state_dict(content["reporter"])
+        own = load_checkpoint(self._rank_path(self.state.step)) if self.accelerator.num_processes > 1 else content
+        if own is None:
+            raise ConfigError(f"{self._rank_path(self.state.step)}: is missing. Give --overwrite to start afresh.")
         set_random_state(own["random"])
 
     def finish(self, stopped_by: str) -> FitResult:
