@@ -169,7 +169,7 @@ def train(
     epochs: int,
     learning_rate: float,
     optimizer: Any = None,
-    max_steps: int | None = None,
+    save_steps: int | None = None,
 ) -> Any:
     """:func:`understudy.training.loop.fit` as the recipes call it, without an evaluation and in a folder that goes away."""
     from functools import partial
@@ -199,7 +199,7 @@ def train(
             batches,
             optimizer or build_optimizer(objective, learning_rate=learning_rate),
             epochs=epochs,
-            max_steps=max_steps,
+            save_steps=save_steps,
             folder=Path(folder),
             log=ProgressLog(Path(folder) / "progress.csv", columns),
             schedule=partial(linear, warmup=0.1),

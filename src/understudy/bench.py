@@ -33,7 +33,7 @@ def measure(
     texts: Texts | Sequence[str] | Sequence[tuple[str, ...]],
     *,
     latency_texts: int = 200,
-    throughput_texts: int = 1000,
+    throughput_texts: int = 512,
     warmup: int = 20,
 ) -> dict[str, Any]:
     """How big and how fast a model is, from raw text to logits: tokenisation is included everywhere.

@@ -238,7 +238,8 @@ class Predictor(Answering):
         self.max_tokens = max_tokens
         self.names = input_names(model, tokenizer)
         # our students take no mask for "nothing is padding", and a text alone is answered the faster for it
-        self._mask_is_optional = bool(getattr(getattr(model, "config", None), "understudy_student", False))
+        self._is_student = bool(getattr(getattr(model, "config", None), "understudy_student", False))
+        self._anchor = next(model.parameters(), None)  # tells the device without a walk through the modules
         self.encoder = TextEncoder(tokenizer, max_length=max_length)
 
     def logits(self, texts: Texts | Sequence[Text]) -> np.ndarray:
@@ -268,14 +269,14 @@ class Predictor(Answering):
         with torch.inference_mode():
             input_ids = torch.tensor([ids or [self.encoder.pad_id]])
             inputs = {"input_ids": input_ids}
-            if not (self._mask_is_optional and ids):
+            if not (self._is_student and ids):
                 inputs["attention_mask"] = torch.full_like(input_ids, bool(ids))
             if "token_type_ids" in self.names:
                 inputs["token_type_ids"] = torch.tensor([segments]) if segments else torch.zeros_like(input_ids)
-            device = device_of(self.model)
-            if device.type != "cpu":
-                inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
-            return self.model(**inputs).logits.float().cpu().numpy()
+            if self._anchor is not None and self._anchor.device.type != "cpu":
+                inputs = {name: tensor.to(self._anchor.device) for name, tensor in inputs.items()}
+            out = self.model.scores(**inputs) if self._is_student else self.model(**inputs).logits  # type: ignore[operator]
+            return out.float().cpu().numpy()
 
     def _check(self, text: Text) -> None:
         """Strings for a task on single texts, pairs for one on pairs."""

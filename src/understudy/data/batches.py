@@ -194,7 +194,7 @@ class BucketedBatches:
 
         from understudy.data.encode import collate
 
-        counts = {"rows": len(rows)}
+        counts = {"rows": len(rows), "labelled": 0}
         labels = teacher_logits = None
         if self.labels is not None:
             taken = self.labels[rows]

@@ -85,6 +85,12 @@ class Student(PreTrainedModel):
         Returns:
             ``logits``: ``(rows, outputs)``.
         """
+        return SequenceClassifierOutput(logits=self.scores(input_ids, attention_mask, token_type_ids))
+
+    def scores(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
+    ) -> Tensor:
+        """The logits alone, as :meth:`forward` has them: wrapping them costs a text alone a tenth of its time."""
         alone = not _recorded() and len(input_ids) == 1
         if alone and attention_mask is not None and bool(attention_mask.all()):
             attention_mask = None  # a text alone: the operations that padding needs would be a fifth of its time
@@ -97,7 +103,7 @@ class Student(PreTrainedModel):
             (pooled,) = self.pool(input_ids, attention_mask, None)
         if self.hidden is not None:
             pooled = self.hidden(pooled).relu()
-        return SequenceClassifierOutput(logits=self.classifier(self.dropout(pooled)))
+        return self.classifier(self.dropout(pooled))
 
     @torch.no_grad()
     def _init_weights(self, module: Any) -> None:

