@@ -317,7 +317,9 @@ class _Trainer:
             self.reporter.log.forget(self.reporter.phase)
             return
         if content.get("format") != _FORMAT:
-            raise ConfigError(f"{self.path}: was written by another version of understudy. Give --overwrite to start afresh.")
+            raise ConfigError(
+                f"{self.path}: was written by another version of understudy. Give --overwrite to start afresh."
+            )
         if content["processes"] != self.accelerator.num_processes:
             raise ConfigError(
                 f"{self.path}: was written by {content['processes']} processes, but there are now "
