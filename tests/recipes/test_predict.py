@@ -102,3 +102,11 @@ def test_validate_is_content_with_good_settings(reviews: Path, model: Path, caps
     said = capsys.readouterr().out
     assert "train 120" in said
     assert "negative, positive" in said
+
+
+def test_validate_loads_the_models_once_the_settings_are_in_order(
+    reviews: Path, tiny_bert: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ["validate", "distill", "--data", str(reviews), "--student", "layers:2"]
+    assert main([*common, "--teacher", str(tiny_bert)]) == 2  # an encoder without a trained head
+    assert "not a trained classifier" in capsys.readouterr().err
