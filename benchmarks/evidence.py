@@ -179,20 +179,11 @@ def train(
     from understudy.training.checkpoint import ProgressLog
     from understudy.training.groups import build_optimizer
     from understudy.training.loop import fit
+    from understudy.training.reporter import progress_columns
 
     if isinstance(objective.model, Student):
         objective.model.sparse = True
-    columns = [
-        "phase",
-        "epoch",
-        "step",
-        "seconds",
-        "loss",
-        "label_loss",
-        "distillation",
-        "learning_rate",
-        "rows_per_second",
-    ]
+    columns = progress_columns(["label_loss", "distillation"])
     with tempfile.TemporaryDirectory() as folder:
         return fit(
             objective,

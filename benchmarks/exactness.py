@@ -61,6 +61,7 @@ def weights(data: str, pieces: int, folder: Path) -> tuple[dict[str, torch.Tenso
     from understudy.objectives.distill import DistillClassifier
     from understudy.training.checkpoint import ProgressLog
     from understudy.training.loop import fit
+    from understudy.training.reporter import progress_columns
 
     accelerator = Accelerator(cpu=True, kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
     splits = load_splits(data)
@@ -87,17 +88,7 @@ def weights(data: str, pieces: int, folder: Path) -> tuple[dict[str, torch.Tenso
     )
     before = {name: value.clone() for name, value in model.state_dict().items()}
     group = {"params": list(model.parameters()), "lr": LEARNING_RATE, "initial_lr": LEARNING_RATE}
-    columns = [
-        "phase",
-        "epoch",
-        "step",
-        "seconds",
-        "loss",
-        "label_loss",
-        "distillation",
-        "learning_rate",
-        "rows_per_second",
-    ]
+    columns = progress_columns(["label_loss", "distillation"])
     fit(
         DistillClassifier(model, "single_label", logit_mse, alpha=0.5),
         Cut(batches, pieces=pieces, world_size=accelerator.num_processes, rank=accelerator.process_index),

@@ -39,6 +39,7 @@ from understudy.record import Run, RunRecord, default_folder, hardware, open_run
 from understudy.training.checkpoint import ProgressLog, Stop
 from understudy.training.groups import build_optimizer
 from understudy.training.loop import FitResult, Schedule, fit
+from understudy.training.reporter import progress_columns
 from understudy.training.trackers import Display, flat
 
 _WAIT = timedelta(days=2)
@@ -218,20 +219,9 @@ def open_workbench(command: str, settings: Any, splits: Splits) -> Iterator[Work
     for note in splits.notes:
         run.say(note)
     budget = seconds(run_settings.time_budget) if run_settings.time_budget else None
-    columns = [
-        "phase",
-        "epoch",
-        "step",
-        "seconds",
-        "loss",
-        "label_loss",
-        "distillation",
-        "learning_rate",
-        "rows_per_second",
-    ]
     log = ProgressLog(
         run.folder / "progress.csv",
-        [*columns, *(f"validation_{name}" for name in splits.task.metrics)],
+        progress_columns(["label_loss", "distillation"], splits.task.metrics),
         writes=run.writes,
     )
     with Stop(budget_s=budget) as stop, Display(visible=run.writes) as display:

@@ -18,6 +18,17 @@ from understudy.training.checkpoint import ProgressLog
 _EVERY_S = 1.0
 
 
+def progress_columns(terms: Iterable[str], metrics: Iterable[str] = ()) -> list[str]:
+    """The columns of ``progress.csv`` for a run whose objectives have these terms and whose evaluations these metrics.
+
+    Example:
+        >>> progress_columns(["label_loss"], ["accuracy"])[4:]
+        ['loss', 'label_loss', 'learning_rate', 'rows_per_second', 'validation_accuracy']
+    """
+    validation = [f"validation_{name}" for name in metrics]
+    return ["phase", "epoch", "step", "seconds", "loss", *terms, "learning_rate", "rows_per_second", *validation]
+
+
 class Reporter:
     """Sums up losses between reports and writes them, on the main process only."""
 
