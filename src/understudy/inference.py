@@ -267,7 +267,8 @@ class Predictor(Answering):
         if self.model.training:
             self.model.eval()
         with torch.inference_mode():
-            input_ids = torch.tensor([ids or [self.encoder.pad_id]])
+            # torch takes five times as long as NumPy to read a list
+            input_ids = torch.from_numpy(np.array([ids or [self.encoder.pad_id]], np.int64))
             inputs = {"input_ids": input_ids}
             if not (self._is_student and ids):
                 inputs["attention_mask"] = torch.full_like(input_ids, bool(ids))

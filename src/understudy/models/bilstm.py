@@ -67,7 +67,7 @@ class BiLSTM(Student):
         real = (position < length).t()[..., None]
 
         # Time comes first from here on: nn.LSTM would otherwise transpose there and back.
-        embedded = self.dropout(self.embeddings(input_ids.gather(1, order).t()))
+        embedded = self.drop(self.embeddings(input_ids.gather(1, order).t()))
         cells = mirror * rows + torch.arange(rows, device=input_ids.device)
         mirrored = embedded.flatten(0, 1).index_select(0, cells.flatten()).view_as(embedded)
         onward, backward = self.forward_lstm(embedded)[0], self.backward_lstm(mirrored)[0]
@@ -84,7 +84,7 @@ class BiLSTM(Student):
 
     def _pool_unpadded(self, ids: Tensor, segments: Tensor | None) -> list[Tensor]:
         """The same without padding, ``ids`` being ``(tokens, rows)``: a text alone, where each operation counts."""
-        embedded = self.dropout(self.embeddings(ids))
+        embedded = self.drop(self.embeddings(ids))
         onward, backward = self.forward_lstm(embedded)[0], self.backward_lstm(embedded.flip(0))[0]
         if segments is None:
             return [torch.cat([onward.amax(0), backward.amax(0)], dim=-1)]

@@ -33,7 +33,7 @@ class StaticBag(Student):
 
     def pool(self, input_ids: Tensor, attention_mask: Tensor | None, segments: Tensor | None) -> list[Tensor]:
         """The mean over the real tokens of each text; zero for a text without any."""
-        embedded = self.dropout(self.embeddings(input_ids))
+        embedded = self.drop(self.embeddings(input_ids))
         if segments is None:
             return [embedded.mean(1) if attention_mask is None else _mean(embedded, attention_mask)]
         real = torch.ones_like(input_ids) if attention_mask is None else attention_mask
