@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
-from evidence import Setting, begin, cost, earlier, finished, run, score_of, spread, target, with_earlier, write
+from evidence import (
+    Setting,
+    begin,
+    cost,
+    earlier,
+    finished,
+    run,
+    score_of,
+    spread,
+    target,
+    with_earlier,
+    write,
+    write_rows,
+)
 
 TEACHER_EPOCHS = 2
 STUDENTS: dict[str, dict[str, Any]] = {
@@ -46,15 +58,8 @@ def same_rows(setting: Setting) -> str:
         found = load_splits(setting.data("ag_news"), seed=0)
         folder.mkdir(parents=True, exist_ok=True)
         for name in splits:
-            _write_rows(folder / f"{name}.csv", getattr(found, name), found.task.labels)
+            write_rows(folder / f"{name}.csv", getattr(found, name), found.task.labels)
     return str(folder)
-
-
-def _write_rows(path: Path, rows: Any, labels: tuple[str, ...]) -> None:
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["text", "label"])
-        writer.writerows((text, labels[label]) for (text,), label in zip(rows.texts, rows.labels))
 
 
 def folder_of(setting: Setting, student: str, seed: int) -> Path:

@@ -78,7 +78,7 @@ def recipe(setting: Setting, student: str, variant: str, seed: int) -> Any:
 def validation_accuracy(distill: Any) -> float:
     """Train the student and stop before anything is read off the test split; a chosen one goes on from there."""
     from understudy.recipes.settings import as_dict
-    from understudy.recipes.workbench import open_workbench
+    from understudy.recipes.workbench import open_labelled
     from understudy.record import open_run
 
     record = open_run("distill", as_dict(distill), output=distill.output, resume=True, seed=distill.seed).record
@@ -86,7 +86,7 @@ def validation_accuracy(distill: Any) -> float:
         print(f"\n== {distill.output} (validation only)", flush=True)
         splits = distill.read()
         work = distill.prepare(splits)
-        with open_workbench("distill", distill, splits) as bench:
+        with open_labelled("distill", distill, splits) as bench:
             work.train_student(bench, work.label(bench))
             bench.run.save()
             record = bench.run.record

@@ -131,7 +131,7 @@ class Race:
         model, optimizer, meter = self._start()
         objective = Supervised(model, "single_label")
         batches = self.bucketed(seed)
-        train(objective, batches, epochs=1, learning_rate=LEARNING_RATE, optimizer=optimizer, save_steps=10**9)
+        train(objective, batches, epochs=1, learning_rate=LEARNING_RATE, optimizer=lambda: optimizer, save_steps=10**9)
         return meter.rows_per_second()
 
     def bare(self, seed: int) -> float:

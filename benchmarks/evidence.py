@@ -49,6 +49,8 @@ class Setting:
         folder = self.runs / "data" / name
         for path in sorted((ROOT / whole).glob("*.csv*")):
             _copy_head(path, folder / path.name.removesuffix(".gz"), rows=480 if "train" in path.name else 160)
+        for path in sorted((ROOT / whole).glob("*.txt*")):
+            _copy_lines(path, folder / path.name.removesuffix(".gz"), lines=240 if "train" in path.name else 40)
         return str(folder)
 
     def pick(self, full: int, quick: int) -> int:
@@ -91,6 +93,24 @@ def _copy_head(source: Path, path: Path, *, rows: int) -> None:
             writer.writerow(row)
 
 
+def _copy_lines(source: Path, path: Path, *, lines: int) -> None:
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    opener: Any = gzip.open if source.suffix == ".gz" else open
+    with opener(source, "rt", encoding="utf-8") as file:
+        path.write_text("".join(line for line, _ in zip(file, range(lines))), encoding="utf-8")
+
+
+def write_rows(path: Path, rows: Any, labels: tuple[str, ...]) -> None:
+    """Labelled rows of single texts, as a CSV."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label"])
+        writer.writerows((text, labels[label]) for (text,), label in zip(rows.texts, rows.labels))
+
+
 # Recipes, each run once
 
 
@@ -100,8 +120,7 @@ def run(recipe: Any) -> Any:
     from understudy.record import open_run
 
     if finished(Path(recipe.output)) is not None:
-        command = type(recipe).__name__.lower()
-        return open_run(command, as_dict(recipe), output=recipe.output, resume=True, seed=recipe.seed).record
+        return open_run(recipe.command, as_dict(recipe), output=recipe.output, resume=True, seed=recipe.seed).record
     print(f"\n== {recipe.output}", flush=True)
     return replace(recipe, resume=True).run()
 
@@ -170,6 +189,7 @@ def train(
     learning_rate: float,
     optimizer: Any = None,
     save_steps: int | None = None,
+    terms: Sequence[str] = ("label_loss", "distillation"),
 ) -> Any:
     """:func:`understudy.training.loop.fit` as the recipes call it, without an evaluation and in a folder that goes away."""
     from functools import partial
@@ -178,18 +198,18 @@ def train(
     from understudy.models.student import Student
     from understudy.training.checkpoint import ProgressLog
     from understudy.training.groups import build_optimizer
-    from understudy.training.loop import fit
+    from understudy.training.loop import Stage, fit
     from understudy.training.reporter import progress_columns
 
     if isinstance(objective.model, Student):
         objective.model.sparse = True
-    columns = progress_columns(["label_loss", "distillation"])
+    make = optimizer or partial(build_optimizer, objective, learning_rate=learning_rate)
+    columns = progress_columns(terms)
     with tempfile.TemporaryDirectory() as folder:
         return fit(
             objective,
             batches,
-            optimizer or build_optimizer(objective, learning_rate=learning_rate),
-            epochs=epochs,
+            [Stage("all", epochs, make)],
             save_steps=save_steps,
             folder=Path(folder),
             log=ProgressLog(Path(folder) / "progress.csv", columns),

@@ -60,7 +60,7 @@ def weights(data: str, pieces: int, folder: Path) -> tuple[dict[str, torch.Tenso
     from understudy.models.shrink import cut_layers, evenly, layer_count
     from understudy.objectives.distill import DistillClassifier
     from understudy.training.checkpoint import ProgressLog
-    from understudy.training.loop import fit
+    from understudy.training.loop import Stage, fit
     from understudy.training.reporter import progress_columns
 
     accelerator = Accelerator(cpu=True, kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
@@ -92,8 +92,7 @@ def weights(data: str, pieces: int, folder: Path) -> tuple[dict[str, torch.Tenso
     fit(
         DistillClassifier(model, "single_label", logit_mse, alpha=0.5),
         Cut(batches, pieces=pieces, world_size=accelerator.num_processes, rank=accelerator.process_index),
-        torch.optim.SGD([group]),
-        epochs=1,
+        [Stage("all", 1, lambda: torch.optim.SGD([group]))],
         folder=folder,
         log=ProgressLog(folder / "progress.csv", columns, writes=accelerator.is_main_process),
         accelerator=accelerator,

@@ -22,9 +22,21 @@ HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 FOLDER = HERE.parent / "runs" / "benchmarks"
 
-QUALITY = ("ag_news", "ag_news_1000", "sst2")
+QUALITY = ("ag_news", "ag_news_1000", "sst2", "distilbert", "switches", "twi", "domain", "fake_news")
 """These train, at several seeds."""
-MEASURED = ("latency", "batching", "teacher_cache", "against_textbrewer", "exactness", "memory", "kills")
+MEASURED = (
+    "latency",
+    "batching",
+    "teacher_cache",
+    "against_textbrewer",
+    "exactness",
+    "memory",
+    "kills",
+    "albert_arithmetic",
+    "masked_step",
+    "awd_lstm_speed",
+    "freezing",
+)
 """These measure, once."""
 
 

@@ -25,7 +25,17 @@ from transformers import (
 from understudy.data.encode import encode
 from understudy.data.tasks import Task
 from understudy.data.texts import Texts
-from understudy.inference import Predictor, evaluating, logits, parameter_summary, predictions, probabilities
+from understudy.inference import (
+    Ensemble,
+    LinearPredictor,
+    Predictor,
+    evaluating,
+    logits,
+    parameter_summary,
+    predictions,
+    probabilities,
+)
+from understudy.models.tfidf import Tfidf
 
 WORDS = [f"w{i}" for i in range(30)]
 SINGLE = Task(text=(("text",),), label="label", kind="single_label", labels=("a", "b", "c"))
@@ -177,6 +187,21 @@ def test_texts_that_do_not_suit_the_task(task: Task, text: object, said: str) ->
     predictor = Predictor(make_model(), make_tokenizer(), task, 14)
     with pytest.raises(ValueError, match=f"must be {said} for this model"):
         predictor.logits([text])
+
+
+@pytest.mark.parametrize("kind", ["network", "tfidf", "both"])
+def test_a_bare_string_is_no_list_of_texts(kind: str) -> None:
+    rows = [(f"{'w1' if label else 'w2'} w{9 + i}",) for i, label in enumerate([0, 1, 2] * 4)]
+    linear = LinearPredictor(Tfidf.fit(rows, np.array([0, 1, 2] * 4), SINGLE))
+    network = Predictor(make_model(), make_tokenizer(), SINGLE, 14)
+    model = {"network": network, "tfidf": linear, "both": Ensemble([network, linear])}[kind]
+    for asked in (model.predict, model.logits, lambda text: list(model.stream(text))):
+        with pytest.raises(ValueError, match=r"is the string 'w1 w2'\. For a single text there is predict_one"):
+            asked("w1 w2")
+        for text in (None, 3, ["w1", None]):
+            with pytest.raises(ValueError, match="each text must be a string for this model, but one is"):
+                asked(["w1 w2", text])
+    assert model.predict_one("w1 w2").label == model.predict(["w1 w2"])[0].label
 
 
 def test_shared_tables_count_once_and_bytes_are_those_of_the_file(tmp_path) -> None:

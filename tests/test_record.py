@@ -174,6 +174,15 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyt
     assert path.read_bytes() == b"new"
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="a folder that takes no entries, not even root's")
+def test_a_folder_that_takes_no_entries() -> None:
+    for write in (lambda: begin(Path("/proc/x")), lambda: atomic.write_bytes(Path("/proc/x.csv"), b"")):
+        with pytest.raises(
+            OutputError, match=r"cannot be written \(No such file or directory\). Name another --output"
+        ):
+            write()
+
+
 def test_a_folder_whose_place_cannot_be_taken_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "old").touch()

@@ -14,8 +14,15 @@ if TYPE_CHECKING:
     from understudy.recipes.bench import Bench as Bench
     from understudy.recipes.demo import Demo as Demo
     from understudy.recipes.distill import Distill as Distill
+    from understudy.recipes.distill_lm import DistillLM as DistillLM
+    from understudy.recipes.fill_mask import FillMask as FillMask
     from understudy.recipes.finetune import Finetune as Finetune
+    from understudy.recipes.generate import Generate as Generate
+    from understudy.recipes.lr_find import FindForFinetune as FindForFinetune
+    from understudy.recipes.lr_find import FindForPretrain as FindForPretrain
+    from understudy.recipes.params import Params as Params
     from understudy.recipes.predict import Predict as Predict
+    from understudy.recipes.pretrain import Pretrain as Pretrain
     from understudy.record import RunRecord as RunRecord
 
 __version__ = "0.1.0"
@@ -24,8 +31,15 @@ _PUBLIC = {
     "Bench": "understudy.recipes.bench",
     "Demo": "understudy.recipes.demo",
     "Distill": "understudy.recipes.distill",
+    "DistillLM": "understudy.recipes.distill_lm",
+    "FillMask": "understudy.recipes.fill_mask",
+    "FindForFinetune": "understudy.recipes.lr_find",
+    "FindForPretrain": "understudy.recipes.lr_find",
     "Finetune": "understudy.recipes.finetune",
+    "Generate": "understudy.recipes.generate",
+    "Params": "understudy.recipes.params",
     "Predict": "understudy.recipes.predict",
+    "Pretrain": "understudy.recipes.pretrain",
     "RunRecord": "understudy.record",
     "load": "understudy.loading",
     "register": "understudy.loading",

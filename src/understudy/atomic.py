@@ -27,6 +27,7 @@ _UNWRITABLE = {
     errno.EFBIG,
     errno.EISDIR,
     errno.ENAMETOOLONG,
+    errno.ENOENT,
     errno.ENOTDIR,
     errno.EPERM,
     errno.EROFS,

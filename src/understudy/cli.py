@@ -18,14 +18,24 @@ COMMANDS: dict[str, dict[str, tuple[str, str, str]]] = {
     "Train": {
         "demo": ("understudy.recipes.demo", "Demo", "the whole job on the documentation of this machine's packages"),
         "finetune": ("understudy.recipes.finetune", "Finetune", "train a transformer, or a baseline, on labelled rows"),
+        "pretrain": ("understudy.recipes.pretrain", "Pretrain", "train a language model on raw text, or adapt one"),
         "distill": ("understudy.recipes.distill", "Distill", "train a small student to answer as a teacher does"),
+        "distill-lm": ("understudy.recipes.distill_lm", "DistillLM", "make one small pretrained model of a larger one"),
     },
     "Choose": {
         "bench": ("understudy.recipes.bench", "Bench", "parameters, size, latency and throughput of any model"),
+        "lr-find finetune": ("understudy.recipes.lr_find", "FindForFinetune", "the learning rate, by experiment"),
+        "lr-find pretrain": ("understudy.recipes.lr_find", "FindForPretrain", "the same, for a language model"),
+        "params": ("understudy.recipes.params", "Params", "parameters by component and bytes, of one model or several"),
         "validate": ("understudy.recipes.validate", "", "check a command's settings and data without training"),
     },
     "Use": {
         "predict": ("understudy.recipes.predict", "Predict", "label the texts of files or of standard input"),
+        "generate": ("understudy.recipes.generate", "Generate", "continue a text with a language model"),
+        "fill-mask": ("understudy.recipes.fill_mask", "FillMask", "the likeliest words for the gaps of a text"),
+    },
+    "Ship": {
+        "import fastai": ("understudy.recipes.import_fastai", "ImportFastai", "a fast.ai language model as ours"),
     },
 }
 """Heading -> command -> module, recipe, one line of help."""
@@ -73,14 +83,30 @@ def _dispatch(arguments: list[str]) -> int:
     if arguments[0] == "--version":
         print(__version__)
         return 0
-    command, *rest = arguments
+    command, rest = _command(arguments)
     if command == "validate":
         return _validate(rest)
+    if rest in ([], ["-h"], ["--help"]) and (parts := [name for name in _table() if name.startswith(f"{command} ")]):
+        print("usage: " + "\n       ".join(f"understudy {part} [flags]" for part in parts))
+        print(f"\n`understudy {parts[0]} --help` shows its flags.")
+        return 0
     result = parse(command, rest)
     if isinstance(result, int):
         return result
     result.run()
     return 0
+
+
+def _table() -> dict[str, tuple[str, str, str]]:
+    return {name: row for group in COMMANDS.values() for name, row in group.items()}
+
+
+def _command(arguments: list[str]) -> tuple[str, list[str]]:
+    """The command, which may be two words, and what follows it."""
+    words = 2 if any(name.startswith(f"{arguments[0]} ") for name in _table()) else 1
+    if any(word.startswith("-") for word in arguments[:words]):
+        words = 1
+    return " ".join(arguments[:words]), arguments[words:]
 
 
 def recipe_class(command: str) -> type[Any]:
@@ -89,7 +115,7 @@ def recipe_class(command: str) -> type[Any]:
     Raises:
         ConfigError: if there is no such command.
     """
-    table = {name: row for group in COMMANDS.values() for name, row in group.items()}
+    table = _table()
     if command not in table:
         raise ConfigError(f"unknown command '{command}'.{nearest(command, table)} The commands are {', '.join(table)}.")
     module, name, _ = table[command]
@@ -110,6 +136,7 @@ def parse(command: str, arguments: list[str]) -> Any:
     recipe = recipe_class(command)
     arguments, config = _take_value(arguments, "--config")
     arguments, shows = _take_bare(arguments, "--print_config")
+    arguments = _named(recipe, arguments)
     _check_flags(recipe, arguments)
     default: Any = tyro.MISSING_NONPROP
     if config is not None:
@@ -140,10 +167,11 @@ def _validate(arguments: list[str]) -> int:
             "usage: understudy validate COMMAND [the command's own flags]\n\nChecks the settings, the data and the models of a command without running it, and lists every fault.\n\n  understudy validate distill --data reviews.csv --teacher runs/teacher\n  understudy validate distill --config distill.yaml"
         )
         return 0
-    made = parse(arguments[0], arguments[1:])
+    command, rest = _command(arguments)
+    made = parse(command, rest)
     if isinstance(made, int):
         return made
-    validate(arguments[0], made)
+    validate(command, made)
     return 0
 
 
@@ -188,6 +216,20 @@ def _take_bare(arguments: list[str], flag: str) -> tuple[list[str], bool]:
     return [a for a in arguments if a not in {flag, hyphened}], flag in arguments or hyphened in arguments
 
 
+def _named(recipe: type, arguments: list[str]) -> list[str]:
+    """Bare words at the beginning as the flags that they stand for; the last of these takes all that are left.
+
+    A recipe names them, in order, in a class variable ``positional``.
+    """
+    names: tuple[str, ...] = getattr(recipe, "positional", ())
+    count = next((i for i, argument in enumerate(arguments) if argument.startswith("--")), len(arguments))
+    words, flags = arguments[:count], arguments[count:]
+    for i, name in enumerate(names[: len(words)]):
+        taken = words[i:] if i == len(names) - 1 else words[i : i + 1]
+        flags = [f"--{name}", *taken, *flags]
+    return flags if names else arguments
+
+
 def _overview() -> str:
     lines = [
         f"understudy {__version__}: small language models that stand in for large ones.",
@@ -195,9 +237,10 @@ def _overview() -> str:
         "usage: understudy COMMAND [flags]",
         "",
     ]
+    width = max(map(len, _table()))
     for heading, group in COMMANDS.items():
         lines.append(f"{heading}:")
-        lines += [f"  {name:<10} {row[2]}" for name, row in group.items()]
+        lines += [f"  {name:<{width}}  {row[2]}" for name, row in group.items()]
         lines.append("")
     lines.append("`understudy COMMAND --help` shows its flags. Start with `understudy demo`.")
     return "\n".join(lines)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from types import ModuleType
 
 
@@ -44,6 +45,23 @@ class Interrupted(Exception):
         super().__init__(f"stopped by signal {signal_number}")
         self.signal_number = signal_number
         self.remedy = remedy
+
+
+@contextmanager
+def gathered(faults: list[str]) -> Iterator[None]:
+    """Inside, a mistake of the user's joins the others in `faults` instead of ending the work.
+
+    Example:
+        >>> faults = ["a.csv: no such file."]
+        >>> with gathered(faults):
+        ...     raise ConfigError("epochs must be positive, but is 0.")
+        >>> faults
+        ['a.csv: no such file.', 'epochs must be positive, but is 0.']
+    """
+    try:
+        yield
+    except UnderstudyError as error:
+        faults += error.faults
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

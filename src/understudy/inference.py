@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +17,14 @@ from understudy.data.encode import Encoded, collate, encode_in_memory, input_nam
 from understudy.data.encoder import Text, TextEncoder
 from understudy.data.tasks import Task
 from understudy.data.texts import Texts
+from understudy.models.awd_config import reads_whole
+from understudy.models.layers import evaluating
 from understudy.models.tfidf import Tfidf
 
 Label = str | list[str] | float
+
+_LEAST = 1e-12
+"""Averaged probabilities come no closer to 0 and 1 than this, so that their logits are finite."""
 
 
 def logits(
@@ -49,7 +53,7 @@ def logits(
     """
     rows = np.arange(len(encoded)) if rows is None else np.asarray(rows)
     out: np.ndarray | None = None
-    max_tokens = max_tokens or token_budget(device or device_of(model))
+    max_tokens = max_tokens or token_budget(device or device_of(model), model)
     with evaluating(model), torch.inference_mode():
         for batch in length_batches(encoded.lengths[rows], max_tokens=max_tokens):
             part = batch_logits(model, encoded, rows[batch], names=names, device=device)
@@ -61,11 +65,15 @@ def logits(
     return np.empty((0, outputs_of(model)), np.float32) if out is None else out
 
 
-def token_budget(device: torch.device | str) -> int:
+def token_budget(device: torch.device | str, model: Any = None) -> int:
     """Padded tokens to compute at once: as many as fit a processor's caches, or as fill an accelerator.
 
-    A 6-layer encoder of width 384 takes a third less time a row on a CPU at 1,024 to 2,048 tokens than at 8,192.
+    A 6-layer encoder of width 384 takes a third less time a row on a CPU at 1,024 to 2,048 tokens than at 8,192. An
+    AWD-LSTM computes one token of every row at a time, and is four times as fast a row with 32 rows as with one, so it
+    gets the room for 32 documents of a thousand tokens.
     """
+    if torch.device(device).type == "cpu" and model is not None and reads_whole(getattr(model, "config", None)):
+        return 32768
     return 2048 if torch.device(device).type == "cpu" else 65536
 
 
@@ -82,18 +90,6 @@ def batch_logits(
     inputs = {name: tensor.to(device) for name, tensor in collate(encoded, rows, names=names).items()}
     with torch.inference_mode():
         return model(**inputs).logits.float().cpu().numpy()
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; afterwards each module is back in the mode it had (some may have been frozen in eval)."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 def device_of(model: nn.Module) -> torch.device:
@@ -170,6 +166,30 @@ def predictions(logits: np.ndarray, task: Task, *, threshold: float = 0.5) -> li
     return said
 
 
+def check_texts(texts: Texts | Sequence[Text], task: Task) -> None:
+    """Refuse what is not a sequence of the task's texts, before a model reads something else into it.
+
+    Raises:
+        ValueError: if `texts` is one bare string, or one of them is not what the task has (a string, or a pair of
+            strings).
+
+    Example:
+        >>> task = Task(text=(("text",),), label="label", kind="single_label", labels=("no", "yes"))
+        >>> check_texts("a film", task)
+        Traceback (most recent call last):
+        ValueError: texts must be a list of texts, but is the string 'a film'. For a single text there is predict_one.
+    """
+    if isinstance(texts, str):
+        raise ValueError(
+            f"texts must be a list of texts, but is the string {texts!r:.80}. For a single text there is predict_one."
+        )
+    for text in itertools.islice(texts, 1) if isinstance(texts, Texts) else texts:  # the rows of Texts are all alike
+        parts: Any = text if isinstance(text, Sized) and not isinstance(text, str) else (text,)
+        if len(parts) != len(task.text) or not all(isinstance(part, str) for part in parts):
+            expected = "a pair of strings" if task.is_pair else "a string"
+            raise ValueError(f"each text must be {expected} for this model, but one is {text!r:.80}")
+
+
 class Answering:
     """Whatever has ``logits`` and a ``task`` can also say labels and probabilities."""
 
@@ -184,7 +204,11 @@ class Answering:
         raise NotImplementedError
 
     def predict(self, texts: Texts | Sequence[Text]) -> list[Prediction]:
-        """Labels and probabilities for texts, in their order."""
+        """Labels and probabilities for texts, in their order.
+
+        Raises:
+            ValueError: if `texts` is a bare string, or one of them is not what the task has.
+        """
         return predictions(self.logits(texts), self.task)
 
     def predict_one(self, text: Text) -> Prediction:
@@ -193,6 +217,8 @@ class Answering:
 
     def stream(self, texts: Iterable[Text], *, batch: int = 1024) -> Iterator[Prediction]:
         """Predictions one by one, in order, of as many texts as there are; `batch` of them are in memory at a time."""
+        if isinstance(texts, str):  # else it would be a stream of letters
+            check_texts(texts, self.task)
         rows = iter(texts)
         while chunk := list(itertools.islice(rows, batch)):
             yield from self.predict(chunk)
@@ -206,7 +232,12 @@ class LinearPredictor(Answering):
         self.task = tfidf.task
 
     def logits(self, texts: Texts | Sequence[Text]) -> np.ndarray:
-        """Outputs for texts, in their order: float32 ``(texts, outputs)``."""
+        """Outputs for texts, in their order: float32 ``(texts, outputs)``.
+
+        Raises:
+            ValueError: if a text is not what the task has (a string, or a pair of strings).
+        """
+        check_texts(texts, self.task)
         return self.tfidf.logits(list(texts))
 
     def summary(self) -> dict[str, int]:
@@ -250,10 +281,7 @@ class Predictor(Answering):
         Raises:
             ValueError: if a text is not what the task has (a string, or a pair of strings).
         """
-        for text in (
-            itertools.islice(texts, 1) if isinstance(texts, Texts) else texts
-        ):  # the rows of Texts are all alike
-            self._check(text)
+        check_texts(texts, self.task)
         if len(texts) == 1:
             return self._one(texts[0])
         return logits(self.model, encode_in_memory(self.encoder, texts), names=self.names, max_tokens=self.max_tokens)
@@ -279,27 +307,32 @@ class Predictor(Answering):
             out = self.model.scores(**inputs) if self._is_student else self.model(**inputs).logits  # type: ignore[operator]
             return out.float().cpu().numpy()
 
-    def _check(self, text: Text) -> None:
-        """Strings for a task on single texts, pairs for one on pairs."""
-        parts = (text,) if isinstance(text, str) else text
-        if len(parts) != len(self.task.text) or not all(isinstance(part, str) for part in parts):
-            expected = "a pair of strings" if self.task.is_pair else "a string"
-            raise ValueError(f"each text must be {expected} for this model, but one is {text!r:.80}")
-
 
 class Ensemble(Answering):
-    """Several predictors as one, for what they cost together; their outputs may be in different orders.
+    r"""Several models of one task as one: the mean of their probabilities, or of their values in regression.
 
-    Sizes add up, and a text goes through all of them.
+    .. math:: p(y \mid x) = \tfrac1M \textstyle\sum_m p_m(y \mid x)
+
+    Unlike the mean of logits, that of probabilities does not depend on the scale of a member's logits: a TF-IDF model
+    and a network count alike. Sizes add up, and a text goes through all of them.
+
+    Args:
+        columns: for each member its outputs in the order of the first one's labels; as they stand by default.
     """
 
-    def __init__(self, members: Sequence[Predictor]) -> None:
+    def __init__(self, members: Sequence[Answering], columns: Sequence[np.ndarray] | None = None) -> None:
         self.members = members
+        self.columns = [np.arange(members[0].task.outputs)] * len(members) if columns is None else columns
         self.task = members[0].task
 
     def logits(self, texts: Texts | Sequence[Text]) -> np.ndarray:
-        """The mean of the members' outputs as they stand: float32 ``(texts, outputs)``."""
-        return np.mean([member.logits(texts) for member in self.members], axis=0)
+        """Outputs whose :func:`probabilities` are the mean of the members': float32 ``(texts, outputs)``."""
+        parts = [member.logits(texts)[:, columns] for member, columns in zip(self.members, self.columns)]
+        mean = np.mean([probabilities(part.astype(np.float64), self.task) for part in parts], axis=0)
+        if self.task.kind == "multi_label":
+            mean = np.clip(mean, _LEAST, 1 - _LEAST)
+            return np.log(mean / (1 - mean)).astype(np.float32)
+        return (mean if self.task.kind == "regression" else np.log(np.maximum(mean, _LEAST))).astype(np.float32)
 
     def summary(self) -> dict[str, int]:
         """The sums of the members' parameters and bytes."""

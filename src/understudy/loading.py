@@ -2,22 +2,71 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 if TYPE_CHECKING:
-    from understudy.inference import LinearPredictor, Predictor
+    import numpy as np
+
+    from understudy.data.tasks import Task
+    from understudy.inference import Ensemble, LinearPredictor, Predictor
 
 
-def load(folder: str | Path) -> Predictor | LinearPredictor:
+@overload
+def load(folder: str | Path, /) -> Predictor | LinearPredictor: ...
+@overload
+def load(folder: str | Path, /, *others: str | Path) -> Predictor | LinearPredictor | Ensemble: ...
+def load(folder: str | Path, /, *others: str | Path) -> Predictor | LinearPredictor | Ensemble:
     """A trained model, ready to answer: ``understudy.load("runs/student").predict(["a text", ...])``.
 
     Args:
         folder: a run folder or its ``model/``.
+        others: more of them, trained for the same labels; the answer is then the mean of all.
 
     Raises:
-        ModelError: if there is no model of ours in it.
+        ModelError: if there is no model of ours in a folder, or the models were trained for different tasks.
     """
+    from understudy.inference import Ensemble
+
+    if not others:
+        return _load(folder)
+    names = [str(name) for name in (folder, *others)]
+    members = [_load(name) for name in names]
+    return Ensemble(members, _columns(names, [member.task for member in members]))
+
+
+def _columns(names: Sequence[str], tasks: Sequence[Task]) -> list[np.ndarray]:
+    """For each task the places of the first one's labels.
+
+    Raises:
+        ModelError: with one sentence for each task that is another than the first.
+    """
+    import numpy as np
+
+    from understudy.errors import ModelError
+
+    first = tasks[0]
+    faults = []
+    for name, task in zip(names, tasks):
+        if task.kind != first.kind:
+            faults.append(f"{name}: answers a {task.kind} task, but {names[0]} a {first.kind} one.")
+        elif len(task.text) != len(first.text):
+            faults.append(f"{name}: reads {_texts(task)}, but {names[0]} {_texts(first)}.")
+        elif sorted(task.labels) != sorted(first.labels):
+            faults.append(
+                f"{name}: its labels are {', '.join(task.labels)}, but those of {names[0]} are {', '.join(first.labels)}."
+            )
+    if faults:
+        raise ModelError(*(f"{fault} Only models of one task can be averaged." for fault in faults))
+    return [np.array([task.labels.index(label) for label in first.labels] or [0]) for task in tasks]
+
+
+def _texts(task: Task) -> str:
+    return "pairs of texts" if task.is_pair else "single texts"
+
+
+def _load(folder: str | Path) -> Predictor | LinearPredictor:
     from understudy.inference import LinearPredictor, Predictor
     from understudy.models.load import kind_of, load_trained, resolve
     from understudy.models.tfidf import Tfidf

@@ -190,7 +190,7 @@ def open_run(
 
 def default_folder(command: str) -> Path:
     """Where a run goes that was not told where."""
-    return Path("runs") / f"{command}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    return Path("runs") / f"{command.replace(' ', '-')}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
 
 
 def output_faults(

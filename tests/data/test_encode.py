@@ -249,6 +249,53 @@ def test_a_tokenizer_without_a_fast_one_underneath_is_called_itself() -> None:
     assert slow.one(texts[0]) == fast.one(texts[0])
 
 
+@pytest.mark.parametrize("slow", [False, True])
+def test_a_long_text_goes_on_in_further_rows(slow: bool) -> None:
+    tokenizer = make_tokenizer()
+    texts = [("a b c d e f g",), ("a",), ("",), ("j " * 10,)]
+    encoder = TextEncoder(tokenizer, max_length=5, split=True)
+    if slow:
+        encoder._backend = None
+        tokenizer.build_inputs_with_special_tokens = lambda ids: [2, *ids, 3]
+    encoded = encode_in_memory(encoder, texts)
+    rows = [tokenizer.convert_ids_to_tokens(encoded.row(i)[1:-1]) for i in range(len(encoded))]
+    assert ["".join(row) for row in rows] == ["abc", "def", "g", "a", "", "jjj", "jjj", "jjj", "j"]
+    assert all(encoded.row(i)[0] == 2 and encoded.row(i)[-1] == 3 for i in range(len(encoded)))
+
+
+def test_splitting_has_cache_entries_of_its_own() -> None:
+    tokenizer, texts = make_tokenizer(), Texts.of(["a b c d e", "f"])
+    assert len(encode(texts, tokenizer, max_length=4)) == 2
+    assert len(encode(texts, tokenizer, max_length=4, split=True)) == 4
+    assert len(encode(texts, tokenizer, max_length=4)) == 2
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_texts_are_encoded_whole_and_ended_however_many_go_at_once(slow: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = make_tokenizer()
+    texts = Texts.of(["a b c d e " * 200, "f", "g h"])
+
+    def encoded(limit: int) -> list[list[int]]:
+        monkeypatch.setattr(encoder_module, "_CHARACTERS_AT_ONCE", limit)
+        encoder = TextEncoder(tokenizer, max_length=None, end_id=7)
+        if slow:
+            encoder._backend = None
+        found = encode_in_memory(encoder, texts)
+        return [found.row(i).tolist() for i in range(len(found))]
+
+    plain = encode_in_memory(TextEncoder(tokenizer, max_length=2000), texts)
+    assert encoded(10**6) == encoded(3) == [[*plain.row(i).tolist(), 7] for i in range(3)]
+
+
+def test_whole_texts_and_ends_have_cache_entries_of_their_own() -> None:
+    tokenizer, texts = make_tokenizer(), Texts.of(["a b", "c"])
+    fingerprints = {
+        encode(texts, tokenizer, max_length=length, end_id=end).fingerprint
+        for length, end in ((None, None), (8, None), (None, 7), (None, 8))
+    }
+    assert len(fingerprints) == 4
+
+
 class Takes(nn.Module):
     """A model with a configuration that may or may not take segments."""
 

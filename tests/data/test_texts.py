@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -101,3 +103,23 @@ def test_misuse_is_said() -> None:
         Texts.of(["a"])[1]
     with pytest.raises(IndexError):
         Texts.of(["a"]).take(np.array([-1]))
+
+
+@pytest.mark.parametrize("arity", [1, 2])
+def test_cached_rows_are_made_once_and_not_held_in_memory(arity: int) -> None:
+    made, held = [], []
+    before = pa.total_allocated_bytes()
+
+    def rows() -> Iterator[tuple[str, ...]]:
+        for i in range(30_000):
+            made.append(i)
+            held.append(pa.total_allocated_bytes() - before)
+            yield (f"{i} " + "x" * 500,) * arity
+
+    first, again = (Texts.cached(f"{arity} texts a row", rows) for _ in range(2))
+    held.append(pa.total_allocated_bytes() - before)
+    assert len(made) == len(first) == len(again) == 30_000
+    assert first.fingerprint == again.fingerprint == Texts.of(list(first)).fingerprint
+    assert max(held) < 30_000 * 500 / 2  # the strings of a row of one text alone are twice that
+    assert again[29_999][0].startswith("29999 ")
+    assert len(Texts.cached("none", lambda: iter(()))) == 0

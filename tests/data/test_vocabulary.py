@@ -8,9 +8,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from transformers import AutoTokenizer
+from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from understudy.data.vocabulary import parse_spec, train_tokenizer
+from understudy.data.vocabulary import parse_choice, parse_spec, retrain, train_tokenizer
 from understudy.errors import ConfigError, DataError
 
 TEXTS = ["The film was good, the play was not.", "Filming a good play", "the the the"]
@@ -105,3 +106,83 @@ def test_malformed_specs(spec: str, message: str) -> None:
 def test_nothing_to_learn_from(texts: list[str]) -> None:
     with pytest.raises(DataError, match="not a single word"):
         train_tokenizer(texts, "words:30")
+
+
+def test_the_padding_has_the_id_that_is_asked_for() -> None:
+    tokenizer = train_tokenizer(TEXTS, "bpe:60", pad_id=1)
+    assert (tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.mask_token_id) == (1, 0, 4)
+    assert [tokenizer.convert_ids_to_tokens(i) for i in (2, 3)] == ["[CLS]", "[SEP]"]
+    with pytest.raises(ValueError, match="is to be 5"):
+        train_tokenizer(TEXTS, "bpe:60", pad_id=5)
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ("new", "Did you mean 'new:16000'"),
+        ("word:300", "Did you mean 'words'"),
+        ("new:-3", "must be keep, new:N"),
+        ("bpe:300", "for example new:16000, but is 'bpe:300'"),
+        ("new:5", "more than the 5 special tokens. For example: new:16000"),
+    ],
+)
+def test_malformed_choices(choice: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_choice(choice)
+
+
+@pytest.mark.parametrize("lowercase", [False, True])
+@pytest.mark.parametrize("spec", ["words:40", "bpe:60"])
+def test_a_new_tokenizer_treats_case_as_the_old_one_does(spec: str, lowercase: bool) -> None:
+    old = train_tokenizer(["The film"], "bpe:30", lowercase=lowercase, pad_id=1)
+    old.model_max_length = 77
+    new = retrain(["Film Film film"] * 3, spec, like=old)
+    mark = "▁" if spec.startswith("bpe") else ""
+    assert (f"{mark}Film" in new.get_vocab()) != lowercase
+    assert (new.pad_token_id, new.model_max_length) == (1, 77)
+
+
+def test_words_are_split_by_the_rules_of_the_old_words() -> None:
+    backend = Tokenizer(models.WordLevel({"xxunk": 0, "xxpad": 1, "a": 2}, unk_token="xxunk"))
+    backend.pre_tokenizer = pre_tokenizers.CharDelimiterSplit("|")
+    backend.post_processor = processors.TemplateProcessing(single="xxpad $A", special_tokens=[("xxpad", 1)])
+    old = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="xxunk", pad_token="xxpad")
+    new = retrain(["the film|a play", "the film"], "words:30", like=old)
+    assert new.get_vocab() == {"xxunk": 0, "xxpad": 1, "the film": 2, "a play": 3}
+    assert new("the film")["input_ids"] == [1, 2]
+    assert new.pad_token_id == 1
+    with pytest.raises(DataError, match="not a single word"):
+        retrain(["|"], "words:30", like=old)
+
+
+def test_bytes_stay_bytes_and_words_need_not(byte_level: PreTrainedTokenizerFast) -> None:
+    old = byte_level
+    first, second = (retrain(iter(many_texts()), "bpe:320", like=old) for _ in range(2))
+    assert first.backend_tokenizer.to_str() == second.backend_tokenizer.to_str()
+    assert len(first) == 320
+    assert first.decode(first("☃ un café\n\n").input_ids) == "☃ un café\n\n"
+    assert first.eos_token == "<|endoftext|>"
+    assert "zebra" in retrain(["zebra"], "words:30", like=old).get_vocab()
+    with pytest.raises(ConfigError, match="a vocabulary of 100 is too small: its 257 bytes"):
+        retrain(many_texts(), "bpe:100", like=old)
+
+
+def test_an_encoder_of_bytes_keeps_its_special_tokens_and_their_places() -> None:
+    """As RoBERTa's: the padding is token 1, from which its positions are counted."""
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    backend = Tokenizer(models.BPE(unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=280,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    backend.train_from_iterator(many_texts(), trainer)
+    backend.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+    roles = dict(zip(("bos_token", "pad_token", "eos_token", "unk_token", "mask_token"), special))
+    old = PreTrainedTokenizerFast(tokenizer_object=backend, cls_token="<s>", sep_token="</s>", **roles)
+    new = retrain(["zebra zebra"] * 9, "bpe:270", like=old)
+    assert [new.convert_ids_to_tokens(i) for i in range(5)] == special
+    assert new.convert_ids_to_tokens(new("a zebra").input_ids) == ["<s>", "a", "Ġzebra", "</s>"]
+    assert (new.pad_token_id, new.mask_token_id, new.cls_token_id) == (1, 4, 0)

@@ -11,7 +11,7 @@ import scipy.stats
 import sklearn.metrics
 
 from understudy.errors import ConfigError, DataError
-from understudy.functional.metrics import METRICS, higher_is_better, score
+from understudy.functional.metrics import LANGUAGE_MODEL_METRICS, METRICS, higher_is_better, score
 
 RNG = np.random.default_rng(7)
 LOGITS = RNG.normal(size=(60, 4)).astype(np.float32)
@@ -138,8 +138,16 @@ def test_only_an_error_is_better_when_lower() -> None:
 def test_an_unknown_metric_is_named_with_its_neighbour() -> None:
     with pytest.raises(ConfigError, match=r"no metric 'acuracy'\. Did you mean 'accuracy'\?"):
         score("acuracy", LOGITS, CLASSES)
-    with pytest.raises(ConfigError, match="no metric 'loss'"):
-        higher_is_better("loss")
+    with pytest.raises(ConfigError, match="no metric 'recall'"):
+        higher_is_better("recall")
+
+
+def test_of_a_language_model_less_loss_is_better() -> None:
+    assert {name: higher_is_better(name) for name in LANGUAGE_MODEL_METRICS} == {
+        "loss": False,
+        "perplexity": False,
+        "accuracy": True,
+    }
 
 
 @pytest.mark.parametrize(

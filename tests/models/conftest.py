@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerFast
+from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
 from understudy.data.tasks import Task
 from understudy.data.vocabulary import train_tokenizer
@@ -38,6 +38,52 @@ CONFIGS: dict[str, Callable[[], Any]] = {
         **SIZES, pad_token_id=0, bos_token_id=1, eos_token_id=2, cls_token_id=1, sep_token_id=2
     ),
 }
+MASKED: dict[str, Callable[[], Any]] = {
+    **{name: CONFIGS[name] for name in ("bert", "roberta", "distilbert", "albert", "electra", "mpnet")},
+    "xlm-roberta": lambda: transformers.XLMRobertaConfig(**SIZES),
+    "mobilebert": lambda: transformers.MobileBertConfig(
+        **SIZES, embedding_size=8, intra_bottleneck_size=8, num_feedforward_networks=1
+    ),
+    "deberta-v2": CONFIGS["deberta-v2"],
+    "modernbert": lambda: transformers.ModernBertConfig(
+        **SIZES,
+        local_attention=6,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        cls_token_id=1,
+        sep_token_id=2,
+    ),
+}
+"""Those that fill in masks. ModernBERT's window is narrower than its texts."""
+
+
+@pytest.fixture(params=sorted(MASKED))
+def masked_architecture(request: pytest.FixtureRequest) -> str:
+    """The name of each architecture that fills in masks, in turn."""
+    return request.param
+
+
+def build_masked(architecture: str) -> Any:
+    """A tiny masked language model in eval mode with every parameter random."""
+    torch.manual_seed(1)
+    model = AutoModelForMaskedLM.from_config(MASKED[architecture]()).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.3)
+    return model
+
+
+@pytest.fixture
+def masked_model(masked_architecture: str) -> Any:
+    """A masked language model of that architecture."""
+    return build_masked(masked_architecture)
+
+
+@pytest.fixture
+def tiny_masked() -> Callable[[str], Any]:
+    """Builds the masked language model of a named architecture."""
+    return build_masked
 
 
 @pytest.fixture(params=sorted(CONFIGS))

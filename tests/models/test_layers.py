@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from transformers import Trainer
 
 from understudy.errors import ModelError
 from understudy.models.bilstm import BiLSTM, BiLSTMConfig
-from understudy.models.layers import encoder_layers, head_modules, layer_groups, word_embeddings
+from understudy.models.layers import encoder_layers, head_modules, layer_groups, undecayed, word_embeddings
 from understudy.models.pooled import PooledClassifier
 from understudy.models.static import StaticBag, StaticConfig
 
@@ -84,6 +85,21 @@ def test_pooled_classifier_is_seen_through(tiny_classifier: Any) -> None:
         "layer 3",
         "head",
     ]
+
+
+def test_what_decays_is_what_decays_under_transformers_trainer(classifier: Any) -> None:
+    spared = undecayed(classifier)
+    left = {name for name, parameter in classifier.named_parameters() if id(parameter) not in spared}
+    assert left == set(Trainer.get_decay_parameter_names(None, classifier))
+    assert spared
+
+
+def test_students_have_biases_too() -> None:
+    model = BiLSTM(BiLSTMConfig(vocab_size=9, embedding_size=4, lstm_size=3, hidden_size=5))
+    spared = undecayed(model)
+    left = {name for name, parameter in model.named_parameters() if id(parameter) not in spared}
+    lstm = {f"{way}_lstm.weight_{part}_l0" for way in ("forward", "backward") for part in ("ih", "hh")}
+    assert left == {"embeddings.weight", "hidden.weight", "classifier.weight"} | lstm
 
 
 def test_unknown_architectures_are_refused() -> None:

@@ -14,7 +14,7 @@ from transformers import AutoModelForSequenceClassification
 
 from understudy.errors import ModelError
 from understudy.models.layers import encoder_layers
-from understudy.models.shrink import cut_layers, evenly, layer_count
+from understudy.models.shrink import choose_layers, cut_layers, evenly, layer_count
 
 IDS = torch.tensor([[5, 9, 23, 41, 7, 30]])
 
@@ -36,6 +36,26 @@ def test_evenly_spreads_from_first_to_last(sizes: tuple[int, int]) -> None:
 def test_evenly_refuses(count: int) -> None:
     with pytest.raises(ModelError, match=f"4 layers, .* 1 to 4 .* {count} were"):
         evenly(4, count)
+
+
+@pytest.mark.parametrize("how", ["evenly", "alternate", "first", "last"])
+@settings(deadline=None, derandomize=True, max_examples=30)
+@given(sizes=st.integers(1, 24).flatmap(lambda total: st.tuples(st.just(total), st.integers(1, total))))
+def test_chosen_layers_rise_and_fit(how: Any, sizes: tuple[int, int]) -> None:
+    total, count = sizes
+    kept = choose_layers(total, count, how)
+    assert len(set(kept)) == count
+    assert kept == sorted(kept)
+    assert set(kept) <= set(range(total))
+    if how == "alternate":
+        assert len({b - a for a, b in itertools.pairwise(kept)}) <= 1
+        assert kept[0] == 0
+
+
+@pytest.mark.parametrize("how", ["evenly", "alternate", "first", "last"])
+def test_too_many_layers_are_refused_however_chosen(how: Any) -> None:
+    with pytest.raises(ModelError, match=r"4 layers, .* 1 to 4 .* 5 were"):
+        choose_layers(4, 5, how)
 
 
 def test_all_layers_kept_is_the_same_model(classifier: Any) -> None:

@@ -420,19 +420,30 @@ def test_the_columns_can_be_named(tmp_path: Path) -> None:
         (
             ["text", "bad", "fair", "good"],
             ["other", 0.2, 0.2, 0.6],
-            r"answers.csv: answers for none of the 1 texts.*first text is 'other'.*--text",
+            r"answers.csv: answers for none of the 1 texts.*first text, from column 'text', is 'other'\.$",
+        ),
+        (
+            ["content", "bad", "fair", "good"],
+            ["other", 0.2, 0.2, 0.6],
+            r"first text, from column 'content', is 'other'. Rename the text column to 'text', as in the training rows, if",
+        ),
+        (
+            ["prompt", "label"],
+            ["a", "good"],
+            r"no text column with a usual name. The columns are 'prompt', 'label'. Rename the text column to 'text', as in",
         ),
         (
             ["content", "verdict"],
             ["a", "good"],
-            r"answers.csv: no label column with a usual name. The columns are 'content', 'verdict'",
+            r"answers.csv: no label column with a usual name. The columns are 'content', 'verdict'. Rename the column of answers to 'label', as in the training rows, or give a column of probabilities for each class \('p_bad', 'p_fair', 'p_good'\)",
         ),
     ],
 )
 def test_faults_of_a_file(header: list[str], row: list[object], message: str, tmp_path: Path) -> None:
     path = write(tmp_path / "answers.csv", header, [row])
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=message) as raised:
         FileTeacher(path, Texts.of(["a"]), TASK)
+    assert "--" not in str(raised.value)  # the flags name the columns of the data
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

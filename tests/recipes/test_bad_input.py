@@ -18,7 +18,7 @@ from understudy.data.tasks import Task
 from understudy.models.load import load_classifier, load_tokenizer, save_model
 from understudy.record import RunRecord
 
-SMALL = ["--static.embedding", "8", "--static.hidden", "8", "--epochs", "1"]
+SMALL = ["--student", "static", "--static.embedding", "8", "--static.hidden", "8", "--epochs", "1"]
 LABELS = ("negative", "positive")
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -232,6 +232,41 @@ def test_settings_that_do_not_suit(
     assert expected in refused("distill", "--data", reviews, "--teacher", teacher, *options)
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (
+            ["--student", "static", "--layers.keep", "7", "9", "--bilstm.hidden", "999", "--static.hidden", "8"],
+            ["--student static has no use for --layers.keep.", "--student static has no use for --bilstm.hidden."],
+        ),
+        (
+            ["--student", "layers:2", "--tokenizer", "words:50", "--embeddings", "random"],
+            ["layers:2 has no use for --tokenizer. Leave it out.", "layers:2 has no use for --embeddings."],
+        ),
+        (["--student", "{tmp}/teacher", "--layers.start", "random"], ["has no use for --layers.start."]),
+        (
+            ["--student", "layers:2", "--layers.keep", "0", "1", "2"],
+            ["says how many layers to keep, and --layers.keep"],
+        ),
+        (
+            ["--augmentation.mask", "0.3", "--augmentation.seed", "2"],
+            ["--augment is 0, so there is no use for --augmentation.mask.", "no use for --augmentation.seed."],
+        ),
+        (["--teacher", "{tmp}/teacher", "{tmp}/teacher"], ["--teacher names {tmp}/teacher more than once."]),
+    ],
+)
+def test_settings_that_would_do_nothing(
+    options: list[str], expected: list[str], reviews: Path, tiny_bert: Path, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    teacher = trained(tmp_path / "teacher", tiny_bert)
+    said = refused(
+        "distill", "--data", reviews, "--teacher", teacher, *(option.format(tmp=tmp_path) for option in options)
+    )
+    assert len(said.splitlines()) == len(expected)
+    for part in expected:
+        assert part.format(tmp=tmp_path) in said
+
+
 # --- models ----------------------------------------------------------------------------------------------------------
 
 
@@ -362,8 +397,6 @@ def test_a_disk_that_fills_up(
         reviews,
         "--teacher",
         teacher,
-        "--student",
-        "static",
         *SMALL,
         "--save_steps",
         2,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,20 +14,13 @@ from transformers import AutoModelForSequenceClassification
 
 import understudy
 from understudy.cli import main
+from understudy.models.load import load_encoder
+from understudy.recipes import distillation
+from understudy.recipes.distill import Distill
 from understudy.record import RunRecord
 
-SMALL = [
-    "--bilstm.embedding",
-    "16",
-    "--bilstm.lstm",
-    "12",
-    "--bilstm.hidden",
-    "16",
-    "--static.embedding",
-    "16",
-    "--static.hidden",
-    "16",
-]
+SMALL = ["--bilstm.embedding", "16", "--bilstm.lstm", "12", "--bilstm.hidden", "16"]
+STATIC = ["--student", "static", "--static.embedding", "16", "--static.hidden", "16"]
 
 pytestmark = pytest.mark.usefixtures("quick")  # module fixtures come before it: they draw and measure for real
 
@@ -144,10 +138,8 @@ def test_a_second_run_forwards_no_text_through_the_teacher(reviews: Path, teache
         teacher,
         "--unlabeled",
         reviews / "pool.txt",
-        "--student",
-        "static",
         "--no-baseline",
-        *SMALL,
+        *STATIC,
     ]
     assert run(*common, "--epochs", 1, "--output", tmp_path / "one") == 0
     assert run(*common, "--epochs", 5, "--output", tmp_path / "five") == 0
@@ -166,9 +158,9 @@ def test_config_yaml_runs_the_same_again(distilled: Path, tmp_path: Path) -> Non
     [
         ["--student", "layers:2"],
         ["--student", "layers", "--layers.keep", "0", "3"],
-        ["--student", "static", "--tokenizer", "words:50", "--distance", "kl", "--temperature", "2"],
-        ["--student", "bilstm", "--tokenizer", "bpe:60", "--embeddings", "random", "--distance", "hard"],
-        ["--student", "static", "--augment", "2", "--alpha", "0.5", "--limit_train", "40", "--pool_rest"],
+        [*STATIC, "--tokenizer", "words:50", "--distance", "kl", "--temperature", "2"],
+        [*SMALL, "--tokenizer", "bpe:60", "--embeddings", "random", "--distance", "hard"],
+        [*STATIC, "--augment", "2", "--alpha", "0.5", "--limit_train", "40", "--pool_rest"],
     ],
 )
 def test_students_and_options(options: list[str], reviews: Path, teacher: Path, tmp_path: Path) -> None:
@@ -183,7 +175,6 @@ def test_students_and_options(options: list[str], reviews: Path, teacher: Path, 
             tmp_path / "run",
             "--epochs",
             2,
-            *SMALL,
             *options,
         )
         == 0
@@ -196,6 +187,46 @@ def test_students_and_options(options: list[str], reviews: Path, teacher: Path, 
         plain = AutoModelForSequenceClassification.from_pretrained(tmp_path / "run" / "model")
         assert plain.config.num_hidden_layers == 2
         assert plain.config.id2label == {0: "negative", 1: "positive"}
+
+
+def test_copies_are_made_once_and_kept_on_disk(
+    reviews: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    augment = distillation.augment
+    monkeypatch.setattr(distillation, "augment", lambda *given, **how: made.append(how) or augment(*given, **how))
+    recipe = Distill(data=str(reviews), teacher=[str(teacher)], student="static", augment=2)
+    texts = [recipe.prepare(recipe.read()).texts for _ in range(2)]
+    assert [how["copies"] for how in made] == [2]  # the second time they are there
+    assert texts[0].fingerprint == texts[1].fingerprint
+    expected = [*recipe.read().train.texts, *augment(recipe.read().train.texts, **made[0])]
+    assert list(texts[0]) == expected
+    recipe.augmentation.seed = 1
+    assert recipe.prepare(recipe.read()).texts.fingerprint != texts[0].fingerprint
+
+
+def test_a_file_of_word_vectors_says_how_much_it_covers(reviews: Path, teacher: Path, tmp_path: Path) -> None:
+    (tmp_path / "vectors.txt").write_text("good 1 0 0.5\nBAD 0 1 1\nfilm 1 1 0\nunseen 3 3 3\n", encoding="utf-8")
+    vectors = ["--embeddings", tmp_path / "vectors.txt", "--epochs", 1, "--no-baseline", *STATIC]
+    assert run("distill", "--data", reviews, "--teacher", teacher, "--output", tmp_path / "run", *vectors) == 0
+    notes = RunRecord.load(tmp_path / "run" / "record.json").notes
+    # the teacher knows 22 words; the file has two of them, and others
+    assert f"{tmp_path}/vectors.txt: vectors for 2 of 22 tokens; the others start at random." in notes
+
+
+def test_a_bracket_in_a_path_is_a_bracket(
+    reviews: Path, teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = tmp_path / "out[" / "x] :bug:"  # [/x] would close what rich never saw opened, :bug: would be a picture
+    shutil.copytree(teacher, odd / "teacher")
+    distill = ["distill", "--data", reviews, "--teacher", odd / "teacher", "--epochs", 1, "--no-baseline", *STATIC]
+    assert run(*distill, "--output", odd / "run", "--dry_run") == 0
+    assert f"  {odd}/teacher\n" in capsys.readouterr().err
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal: bars are drawn, too
+    assert run(*distill, "--output", odd / "run") == 0
+    found = capsys.readouterr()
+    assert f"Everything is in {odd}/run\n" in found.out
+    assert "/x] :bug:" in found.err
 
 
 def test_a_model_folder_can_be_the_student_and_two_teachers_are_averaged(
@@ -241,17 +272,7 @@ def test_a_file_of_answers_can_be_the_only_teacher(reviews: Path, tmp_path: Path
                 )
                 + "\n"
             )
-    options = [
-        "--teacher",
-        answers,
-        "--student",
-        "static",
-        "--unlabeled",
-        reviews / "pool.txt",
-        "--epochs",
-        "60",
-        *SMALL,
-    ]
+    options = ["--teacher", answers, "--unlabeled", reviews / "pool.txt", "--epochs", "60", *STATIC]
     assert run("distill", "--data", reviews, *options, "--output", tmp_path / "run") == 0
     record = RunRecord.load(tmp_path / "run" / "record.json")
     assert [m["name"] for m in record.models] == ["student", "student without teacher", "tfidf"]
@@ -270,13 +291,11 @@ def test_rows_without_a_label_are_the_teachers_alone(reviews: Path, teacher: Pat
             *data,
             "--teacher",
             teacher,
-            "--student",
-            "static",
             "--epochs",
             1,
             "--output",
             tmp_path / "run",
-            *SMALL,
+            *STATIC,
         )
         == 0
     )
@@ -297,7 +316,7 @@ def test_dry_run_writes_nothing(
 
 
 def test_time_budget_ends_with_a_model(reviews: Path, teacher: Path, tmp_path: Path) -> None:
-    options = ["--student", "static", "--epochs", "100000", "--time_budget", "3s", *SMALL]
+    options = ["--epochs", "100000", "--time_budget", "3s", *STATIC]
     assert run("distill", "--data", reviews, "--teacher", teacher, "--output", tmp_path / "run", *options) == 0
     record = RunRecord.load(tmp_path / "run" / "record.json")
     assert record.training["student"]["stopped_by"] == "time budget"
@@ -345,6 +364,21 @@ def test_baselines_of_finetune(reviews: Path, tiny_bert: Path, tmp_path: Path) -
         assert record.models[0]["name"] == "model"
         logits = understudy.load(tmp_path / name).logits(["a good film", "a bad film"])
         assert logits.shape == (2, 2)
+
+
+def test_a_mean_pooled_encoder_learns_whole_and_teaches(reviews: Path, tiny_bert: Path, tmp_path: Path) -> None:
+    common = ["--data", reviews, "--epochs", 1]
+    teacher = tmp_path / "teacher"
+    assert run("finetune", *common, "--model", tiny_bert, "--pooling", "mean", "--output", teacher) == 0
+    model = understudy.load(teacher).model
+    before = load_encoder(str(tiny_bert)).state_dict()
+    learnt = [name for name, weights in model.encoder.state_dict().items() if not torch.equal(weights, before[name])]
+    assert any("layer.0" in name for name in learnt)
+    assert any("word_embeddings" in name for name in learnt)
+    assert run("distill", *common, "--teacher", teacher, "--student", "layers:1", "--output", tmp_path / "cut") == 0
+    assert RunRecord.load(tmp_path / "cut" / "record.json").model("student")["parameters"] < sum(
+        weights.numel() for weights in model.parameters()
+    )
 
 
 @pytest.mark.parametrize(

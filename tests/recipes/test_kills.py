@@ -22,7 +22,7 @@ from understudy.models.load import load_classifier, load_tokenizer, save_model
 from understudy.recipes import distillation, workbench
 from understudy.record import RunRecord
 from understudy.report import card
-from understudy.training import loop
+from understudy.training import trainer
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -181,7 +181,7 @@ def at_call(patch: pytest.MonkeyPatch, owner: Any, name: str, number: int, then:
     ("owner", "name", "number", "kind"),
     [
         (distillation.CachedTeacher, "label", 1, signal.SIGINT),
-        (loop._Trainer, "step", 40, signal.SIGINT),
+        (trainer.Trainer, "step", 40, signal.SIGINT),
         (workbench, "measure", 2, signal.SIGTERM),
     ],
 )
@@ -213,10 +213,10 @@ class Killed(BaseException):
 @pytest.mark.parametrize(
     ("owner", "name", "number", "steps_left"),
     [
-        (loop, "save_checkpoint", 1, 92),  # the student's first one
+        (trainer, "save_checkpoint", 1, 92),  # the student's first one
         (distillation, "save_model", 1, 46),  # the student is trained, but not saved
         (distillation.Distillation, "train_baseline", 1, 46),
-        (loop._Trainer, "step", 60, 36),  # the 14th of the student without teacher, with a checkpoint after the 10th
+        (trainer.Trainer, "step", 60, 36),  # the 14th of the student without teacher, with a checkpoint after the 10th
         (workbench, "measure", 3, 0),
         (card, "write_card", 1, 0),
     ],
@@ -242,13 +242,13 @@ def test_deaths_between_the_phases(
         with pytest.raises(Killed):
             main(command)
     steps: list[int] = []
-    at_every = loop._Trainer.step
+    at_every = trainer.Trainer.step
 
     def counting(self: Any, *arguments: Any) -> None:
         steps.append(1)
         at_every(self, *arguments)
 
-    monkeypatch.setattr(loop._Trainer, "step", counting)
+    monkeypatch.setattr(trainer.Trainer, "step", counting)
     assert main([*command, "--resume"]) == 0
     assert len(steps) == steps_left
     check(tmp_path / "run", undisturbed)

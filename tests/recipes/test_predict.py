@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 import understudy
 from understudy.cli import main
+from understudy.data.sources import read_texts
 
 
 @pytest.fixture(scope="module")
@@ -20,11 +23,16 @@ def model(reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def give(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    """Bytes on standard input, which a locale may have opened as it likes."""
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content), "ascii", "surrogateescape", newline="\n"))
+
+
 def test_standard_input_to_csv_in_order(
     model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     texts = ["a good film", 'a bad, "awful" book', "the great cast", ""]
-    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(texts) + "\n"))
+    give(monkeypatch, ("\n".join(texts) + "\n").encode())
     assert main(["predict", "--model", str(model), "--batch_size", "2"]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [row["text"] for row in rows] == texts
@@ -32,6 +40,46 @@ def test_standard_input_to_csv_in_order(
     assert sum(float(rows[0][f"probability_{label}"]) for label in ("negative", "positive")) == pytest.approx(
         1, abs=1e-5
     )
+
+
+def test_standard_input_is_decoded_as_data_files_are(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    command = ["predict", "--model", str(model), "--format", "jsonl"]
+    give(monkeypatch, "\ufeffa café\r\na good\u2028film\r\nthe end".encode())
+    assert main(command) == 0
+    said = [json.loads(line)["text"] for line in capfd.readouterr().out.split("\n")[:-1]]
+    assert said == ["a café", "a good\u2028film", "the end"]
+    give(monkeypatch, b"a good film\na caf\xe9\n")
+    assert main([*command, "--batch_size", "1"]) == 2
+    found = capfd.readouterr()
+    assert "standard input, line 2: not UTF-8 (byte 0xe9 at position 6 of the line)" in found.err
+    assert [json.loads(line)["text"] for line in found.out.splitlines()] == ["a good film"]
+
+
+def test_a_pipe_is_read_as_standard_input_is(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    end, begin = os.pipe()
+    os.write(begin, b"a good film\nthe bad cast\n")
+    os.close(begin)
+    try:  # what the shell gives for <(...)
+        assert main(["predict", "--model", str(model), "--input", f"/dev/fd/{end}", "--format", "jsonl"]) == 0
+    finally:
+        os.close(end)
+    assert [json.loads(line)["text"] for line in capsys.readouterr().out.splitlines()] == [
+        "a good film",
+        "the bad cast",
+    ]
+    assert main(["predict", "--model", str(model), "--input", f"{model}"]) == 2  # a folder is none
+    assert "no such file" in capsys.readouterr().err
+
+
+def test_a_name_with_gz_is_compressed(model: Path, reviews: Path, tmp_path: Path) -> None:
+    for name in ("p.csv", "p.jsonl"):
+        command = ["predict", "--model", str(model), "--input", str(reviews / "pool.txt"), "--output"]
+        assert main([*command, str(tmp_path / name)]) == 0
+        assert main([*command, str(tmp_path / f"{name}.gz")]) == 0
+        assert gzip.decompress((tmp_path / f"{name}.gz").read_bytes()) == (tmp_path / name).read_bytes()
+    assert len(read_texts(tmp_path / "p.csv.gz")) == 150
 
 
 def test_files_to_jsonl(model: Path, reviews: Path, tmp_path: Path) -> None:
@@ -110,3 +158,28 @@ def test_validate_loads_the_models_once_the_settings_are_in_order(
     common = ["validate", "distill", "--data", str(reviews), "--student", "layers:2"]
     assert main([*common, "--teacher", str(tiny_bert)]) == 2  # an encoder without a trained head
     assert "not a trained classifier" in capsys.readouterr().err
+
+
+def test_validate_lists_the_faults_of_metric_teachers_and_student_together(
+    reviews: Path, model: Path, tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "answers.csv").write_text("text,label\nnot in the data,positive\n", encoding="utf-8")
+    common = ["validate", "distill", "--data", str(reviews), "--metric", "acuracy", "--max_length", "100"]
+    teachers = ["--teacher", str(model), str(tiny_bert), str(tmp_path / "answers.csv")]
+    assert main([*common, *teachers, "--student", str(tiny_bert), "--freeze", "embedings"]) == 2
+    said = capsys.readouterr().err
+    for fault in (
+        "metric must be one of",
+        "is a TF-IDF model",
+        "is not a trained classifier",
+        "answers for none of the 120 texts",
+        "embedings",
+        "reads at most 64 tokens",
+    ):
+        assert said.count(fault) == 1, fault
+    assert main([*common, *teachers, "--student", "static", "--tokenizer", "word:50"]) == 2
+    said = capsys.readouterr().err
+    assert "tokenizer 'word:50' is neither words:N nor bpe:N" in said
+    assert "TF-IDF" not in said  # models are loaded once the settings are in order
+    assert main([*common, "--teacher", str(model), "--student", "static", "--tokenizer", "teachr"]) == 2
+    assert "Did you mean 'teacher'?" in capsys.readouterr().err

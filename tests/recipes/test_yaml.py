@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import transformers
 import yaml
 
 import understudy
@@ -16,17 +17,26 @@ from understudy.cli import main
 from understudy.record import RunRecord
 
 FILES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
-NARROW = {"bilstm.embedding": 16, "bilstm.lstm": 12, "bilstm.hidden": 16, "static.embedding": 40, "static.hidden": 16}
-DISTILL = {"epochs": 1, "baseline": False, **NARROW}
+DISTILL = {"epochs": 1, "baseline": False}
+BILSTM = {**DISTILL, "bilstm.embedding": 16, "bilstm.lstm": 12, "bilstm.hidden": 16}
+STATIC = {**DISTILL, "static.embedding": 40, "static.hidden": 16}
+AWD_LSTM = {"epochs": 1, "batch_size": 8, "bptt": 20, "tokenizer": "words:60"}
+AWD_LSTM |= {"awd_lstm.embedding": 8, "awd_lstm.hidden": 10}
 SMALLER: dict[str, dict[str, Any]] = {
-    "distill-augment": {**DISTILL, "augment": 2},
-    "distill-bilstm": {**DISTILL, "baseline": True},
-    "distill-few-labels": {**DISTILL, "limit_train": 60},
+    "distill-augment": {**BILSTM, "augment": 2},
+    "distill-bilstm": {**BILSTM, "baseline": True},
+    "distill-few-labels": {**BILSTM, "limit_train": 60},
     "distill-layers": DISTILL,
-    "distill-static": DISTILL,
+    "distill-lm": {"epochs": 1, "max_length": 32, "batch_size": 32},
+    "distill-static": STATIC,
     "finetune": {"epochs": 1, "max_length": 32, "baseline": False},
-    "pairs": DISTILL,
+    "finetune-ulmfit": {"max_length": 32, "baseline": False},
+    "pairs": BILSTM,
+    "pretrain-awd-lstm": AWD_LSTM,
+    "pretrain-masked": {"epochs": 1, "max_length": 32},
     "tfidf": {},
+    "ulmfit-classifier": {"baseline": False},
+    "ulmfit-language-model": {"epochs": 1, "batch_size": 8},
 }
 """What a test must make smaller. Data, teacher, model and output are replaced in every recipe."""
 
@@ -74,6 +84,17 @@ def places(
         here["unlabeled"] = reviews / "pool.txt"
         teacher = {"data": here["data"], "model": tiny_bert, "output": here["teacher"], "epochs": 1, "baseline": False}
         assert main(["finetune", *flags(teacher)]) == 0
+    found["texts"] = {
+        "data": reviews / "pool.txt",
+        "model": tiny_bert,
+        "teacher": tmp_path_factory.mktemp("lm") / "run",
+    }
+    words = {"data": reviews / "pool.txt", "model": tiny_bert, "output": found["texts"]["teacher"], "epochs": 1}
+    assert main(["pretrain", *flags(words)]) == 0
+    language_model = tmp_path_factory.mktemp("awd-lstm") / "run"
+    options = {"data": reviews / "pool.txt", "model": "awd_lstm", "output": language_model, **AWD_LSTM}
+    assert main(["pretrain", *flags(options)]) == 0
+    found["reviews.csv"] |= {"runs/general": language_model, "runs/lm": language_model}
     return found
 
 
@@ -83,9 +104,9 @@ def test_a_recipe_runs_and_does_what_it_says(path: Path, places: dict[str, dict[
     recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
     here = places[recipe["data"]]
     given = {
-        name: here[name]
+        name: here.get(recipe[name], here[name])
         for name in ("data", "model", "teacher", "unlabeled")
-        if name in recipe and recipe[name] != "tfidf"
+        if name in recipe and recipe[name] not in ("tfidf", "awd_lstm")
     }
     given |= {"output": tmp_path / "run", **SMALLER[path.stem]}
     assert main([recipe["command"], "--config", str(path), *flags(given)]) == 0
@@ -99,6 +120,12 @@ def test_a_recipe_runs_and_does_what_it_says(path: Path, places: dict[str, dict[
             if f"{name}.{key}" not in given:
                 done = record.config[name] if key is None else record.config[name][key]
                 assert done == part, f"{path.name} says {name} = {value}, but the run had {record.config[name]}"
+    if recipe["command"] in ("pretrain", "distill-lm"):
+        understudy.register()
+        masked = record.task["kind"] == "masked_language_model"
+        kind = transformers.AutoModelForMaskedLM if masked else transformers.AutoModelForCausalLM
+        assert kind.from_pretrained(tmp_path / "run" / "model")
+        return
     model = understudy.load(tmp_path / "run")
     assert model.logits([("a good film", "a film")[: len(model.task.text)]]).shape == (1, model.task.outputs)
 

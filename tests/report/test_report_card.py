@@ -152,6 +152,42 @@ def test_a_pair_a_regression_and_a_record_with_little_in_it(tmp_path: Path) -> N
     assert 'model.predict([("first text", "second text")])' in body
 
 
+@pytest.mark.parametrize(
+    ("kind", "model_type", "said"),
+    [
+        (
+            "language_model",
+            "understudy_awd_lstm",
+            ["A language model", "understudy generate", "AutoModelForCausalLM", "understudy.register()", "each token"],
+        ),
+        ("language_model", "gpt2", ["A language model", "AutoModelForCausalLM", "without Understudy"]),
+        (
+            "masked_language_model",
+            "bert",
+            ["A masked language model", "understudy fill-mask", "AutoModelForMaskedLM", "each masked token"],
+        ),
+    ],
+)
+def test_a_language_model_has_a_card_of_its_own(kind: str, model_type: str, said: list[str], tmp_path: Path) -> None:
+    folder = tmp_path / "it's here"
+    folder.mkdir()
+    scores = {"loss": 4.5, "perplexity": 90.02, "accuracy": 0.25}
+    record = {
+        "command": "pretrain",
+        "config": {"model": "runs/general", "data": "texts", "backward": True},
+        "task": {"kind": kind, "metrics": list(scores)},
+        "models": [{"name": "model", "model_type": model_type, "parameters": 3_600_000, "metrics": {"test": scores}}],
+    }
+    front, body = front_and_body(write_card(folder, record))
+    for text in [*said, "reads from right to left", "4.500", "90.0", "25.0", "3.6M", "understudy finetune --model"]:
+        assert text in body
+    assert ("understudy.register()" in body) == model_type.startswith("understudy")
+    assert front["pipeline_tag"] == ("fill-mask" if kind.startswith("masked") else "text-generation")
+    assert shlex.quote("it's here") in body
+    assert 'from_pretrained("it\'s here/model")' in body
+    assert "Latency" not in body
+
+
 @settings(deadline=None, derandomize=True, max_examples=150)
 @given(
     st.text(alphabet=st.sampled_from("ab1 .)#-+=*_`[]()<>&|~\\!$\n\t{}%\"':/"), min_size=1, max_size=12).filter(

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from PIL import Image
 
-from understudy.report import plots
+from understudy.report import curves, plots
 from understudy.report.curves import read_progress
 from understudy.report.look import looks_of
 
@@ -87,6 +87,49 @@ def test_learning_curves_of_several_rates_and_of_nothing(tmp_path: Path) -> None
     progress.write_text("phase,step,loss\n", encoding="utf-8")
     assert plots.learning_curves(progress, tmp_path / "b.png") is None
     assert not (tmp_path / "b.png").exists()
+
+
+def drawn(progress: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The panels of learning curves by the first words of their titles."""
+    figures: list[Figure] = []
+    monkeypatch.setattr(curves, "save", lambda figure, out: figures.append(figure) or out)
+    assert plots.learning_curves(progress, tmp_path / "a.png") is not None
+    return {ax.get_title(loc="left").partition(" of ")[0]: ax for ax in figures[0].axes}
+
+
+def test_every_groups_rate_is_drawn_as_it_was_with_gaps_where_it_was_frozen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    progress = tmp_path / "progress.csv"
+    rows = ["phase,step,loss,learning_rate,learning_rate_embeddings,learning_rate_layer_0,learning_rate_head"]
+    rows += ["train,1,1,0.1,,,0.1", "train,2,1,0.001,0.001,,", "train,2,,,,,", "train,3,1,0.2,0.002,0.02,0.2"]
+    progress.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    rates = drawn(progress, tmp_path, monkeypatch)["Learning rate"]
+    lines = [line for line in rates.get_lines() if len(line.get_xdata())]
+    nan = np.nan
+    expected = [[nan, 0.001, 0.002], [nan, nan, 0.02], [0.1, nan, 0.2]]
+    for line, values in zip(lines, expected, strict=True):
+        np.testing.assert_array_equal(line.get_xdata(), [1, 2, 3])  # the row of an evaluation makes no gap
+        np.testing.assert_allclose(line.get_ydata(), values)
+    lightness = [sum(line.get_color()) for line in lines]
+    assert lightness == sorted(lightness, reverse=True)
+    assert rates.get_yscale() == "log"
+    assert [text.get_text() for text in rates.get_legend().get_texts()] == ["embeddings", "layer 0", "head"]
+
+
+def test_one_rate_is_drawn_as_one_line_and_momentum_has_a_panel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    progress = tmp_path / "progress.csv"
+    progress.write_text(
+        "phase,step,loss,learning_rate,momentum\ntrain,1,1,0,0.95\ntrain,2,1,0.1,0.85\n", encoding="utf-8"
+    )
+    panels = drawn(progress, tmp_path, monkeypatch)
+    (line,) = [line for line in panels["Learning rate"].get_lines() if len(line.get_xdata())]
+    np.testing.assert_allclose(line.get_ydata(), [0, 0.1])
+    assert panels["Learning rate"].get_legend() is None
+    (line,) = [line for line in panels["Momentum (Adam's first beta)"].get_lines() if len(line.get_xdata())]
+    np.testing.assert_allclose(line.get_ydata(), [0.95, 0.85])
 
 
 def test_names_beside_points_cover_neither_each_other_nor_leave_the_frame(

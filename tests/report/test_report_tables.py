@@ -89,6 +89,24 @@ def test_numbers_that_are_not_there_are_dashes_and_names_are_no_markup(record: d
     assert {last.score, last.interval, last.kept, *last.others.values(), last.costs.size, last.costs.p99} == {"–"}
 
 
+def test_of_a_language_model_only_what_it_has_gets_a_column() -> None:
+    scores = {"loss": 4.81234, "perplexity": 123.01, "accuracy": 0.2712}
+    record = {
+        "task": {"kind": "language_model", "metrics": list(scores)},
+        "data": {"validation": {"rows": 40}},
+        "models": [
+            {"name": "model", "parameters": 3_600_000, "size_bytes": 14_400_000, "metrics": {"validation": scores}},
+            {"name": "before training", "parameters": 3_600_000, "metrics": {"validation": scores | {"loss": 6.5}}},
+        ],
+    }
+    text = rendered(models_table(record), 80)
+    assert "…" not in text
+    for value in ("validation split (40 rows)", "4.812", "123.0", "27.1", "6.500", "3.6M", "14.4 MB"):
+        assert value in text
+    for absent in ("CI", "texts/s", "p50", "kept"):
+        assert absent not in text
+
+
 def test_costs_alone(record: dict[str, Any]) -> None:
     text = rendered(costs_table(record["models"]), 80)
     assert "…" not in text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import signal
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from toys import Rows, accuracy, read, rows
 
 from understudy.data.batches import Batch
 from understudy.errors import ConfigError, Interrupted
@@ -20,7 +20,7 @@ from understudy.functional.schedules import linear
 from understudy.objectives.supervised import Supervised, Term
 from understudy.training import loop
 from understudy.training.checkpoint import ProgressLog, Stop
-from understudy.training.loop import fit
+from understudy.training.loop import Stage, fit
 
 COLUMNS = [
     "phase",
@@ -49,43 +49,12 @@ class Toy(nn.Module):
         return SimpleNamespace(logits=self.linear(self.dropout(input_ids)))
 
 
-class Rows:
-    """A batch source over fixed rows: `cuts` gives the sizes of the micro-batches of every step."""
-
-    def __init__(self, x: torch.Tensor, y: torch.Tensor, cuts: list[int]) -> None:
-        self.x, self.y, self.cuts = x, y, cuts
-
-    def steps(self, epoch: int) -> int:
-        return len(self.x) // sum(self.cuts)
-
-    def windows(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]:
-        order = torch.randperm(len(self.x), generator=torch.Generator().manual_seed(epoch))
-        for step in order.split(sum(self.cuts))[start : self.steps(epoch)]:
-            yield [self._batch(rows) for rows in step.split(self.cuts)]
-
-    def _batch(self, rows: torch.Tensor) -> Batch:
-        labels = self.y[rows]
-        counts = {"rows": len(rows), "labelled": int((labels != -100).sum())}
-        return Batch(inputs={"input_ids": self.x[rows]}, counts=counts, labels=labels)
-
-
 class TwoTerms(Supervised):
     """Cross-entropy per labelled row and a penalty per row: two denominators in one loss."""
 
     def forward(self, batch: Batch) -> list[Term]:
         logits = self.model(**batch.inputs).logits
         return [*super().forward(batch), Term("extra", 0.3, logits.square().sum(), per="rows")]
-
-
-def rows(
-    n: int = 64, *, unlabelled: bool = False, dtype: torch.dtype = torch.float64
-) -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(n, 4, generator=generator, dtype=dtype)
-    y = (x @ torch.randn(4, 3, generator=generator, dtype=dtype)).argmax(-1)
-    if unlabelled:
-        y[torch.randperm(n, generator=generator)[: n // 2]] = -100
-    return x, y
 
 
 def toy(dropout: float = 0.0, dtype: torch.dtype = torch.float64) -> Toy:
@@ -104,21 +73,14 @@ def train(
     *,
     opt: type = torch.optim.SGD,
     objective: type = Supervised,
+    epochs: int = 2,
     **options: object,
 ) -> loop.FitResult:
     folder.mkdir(exist_ok=True)
     log = ProgressLog(folder / "progress.csv", COLUMNS)
-    options = {"epochs": 2, "clip": 0.0} | options
-    return fit(objective(model, "single_label"), source, optimizer(model, opt), folder=folder, log=log, **options)  # type: ignore[arg-type]
-
-
-def accuracy(source: Rows):
-    def score(model: nn.Module) -> dict[str, float]:
-        model.eval()
-        with torch.no_grad():
-            return {"accuracy": (model(source.x).logits.argmax(-1) == source.y).double().mean().item()}
-
-    return score
+    options = {"clip": 0.0} | options
+    stages = [Stage("all", epochs, lambda: optimizer(model, opt))]
+    return fit(objective(model, "single_label"), source, stages, folder=folder, log=log, **options)  # type: ignore[arg-type]
 
 
 def test_accumulated_micro_batches_give_the_gradient_of_the_whole_batch(tmp_path: Path) -> None:
@@ -171,8 +133,7 @@ def test_the_schedule_multiplies_every_groups_rate(tmp_path: Path) -> None:
     fit(
         Supervised(model, "single_label"),
         Rows(x, y, [16]),
-        Recording(groups),
-        epochs=2,
+        [Stage("all", 2, lambda: Recording(groups))],
         folder=tmp_path,
         log=log,
         schedule=linear,
@@ -237,14 +198,9 @@ def test_progress_is_cut_back_to_the_checkpoint(tmp_path: Path) -> None:
     position = log.position()
     log.write({"phase": "train", "step": 2})
     log.cut(position)
-    assert [row["step"] for row in read(log)] == ["1", "1"]
+    assert [row["step"] for row in read(log.path)] == ["1", "1"]
     log.forget("train")
-    assert [row["phase"] for row in read(log)] == ["first"]
-
-
-def read(log: ProgressLog) -> list[dict[str, str]]:
-    with open(log.path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    assert [row["phase"] for row in read(log.path)] == ["first"]
 
 
 def test_the_best_evaluation_wins_and_patience_ends_training(tmp_path: Path) -> None:
@@ -314,3 +270,15 @@ def test_rate_multiplier_of_a_batch_scales_the_step(tmp_path: Path) -> None:
     train(tmp_path / "half", half, Half(x, y, [32]), epochs=1)
     step = whole.linear.weight - start.linear.weight
     torch.testing.assert_close(half.linear.weight - start.linear.weight, 0.5 * step)
+
+
+def test_a_model_that_comes_in_evaluation_mode_is_trained_with_its_dropout(tmp_path: Path) -> None:
+    weights = {}
+    for name, mode in (("evaluation", False), ("training", True)):
+        model = toy(dropout=0.5).train(mode)
+        train(tmp_path / name, model, Rows(*rows(), [8] * 4), epochs=1)
+        weights[name] = model.linear.weight.detach()
+    model = toy(dropout=0.0)
+    train(tmp_path / "without", model, Rows(*rows(), [8] * 4), epochs=1)
+    assert torch.equal(weights["evaluation"], weights["training"])
+    assert not torch.equal(weights["training"], model.linear.weight)

@@ -27,7 +27,7 @@ from understudy.data.batches import Batch, bucketed_plan
 from understudy.objectives.distill import DistillClassifier
 from understudy.functional.logits import logit_mse
 from understudy.training.checkpoint import ProgressLog
-from understudy.training.loop import fit
+from understudy.training.loop import Stage, fit
 
 torch.set_num_threads(1)
 folder = Path(sys.argv[1])
@@ -66,9 +66,17 @@ class Rows:
 
 torch.manual_seed(0)
 model = Toy()
-optimizer = torch.optim.SGD([{"params": list(model.parameters()), "lr": 0.5, "initial_lr": 0.5}])
+def learns(*parts):
+    def begin():
+        for part in (model.table, model.head, model.spare):
+            part.requires_grad_(part in parts)
+        parameters = [parameter for part in parts for parameter in part.parameters()]
+        return torch.optim.SGD([{"params": parameters, "lr": 0.5, "initial_lr": 0.5}], momentum=0.5)
+    return begin
+
+stages = [Stage("head", 1, learns(model.head)), Stage("all", 2, learns(model.table, model.head, model.spare))]
 log = ProgressLog(folder / "progress.csv", ["phase", "epoch", "step", "seconds", "loss", "label_loss", "distillation", "learning_rate", "rows_per_second"], writes=accelerator.is_main_process)
-fit(DistillClassifier(model, "single_label", logit_mse, alpha=0.3), Rows(), optimizer, epochs=2, folder=folder, log=log, accelerator=accelerator, clip=1.0)
+fit(DistillClassifier(model, "single_label", logit_mse, alpha=0.3), Rows(), stages, folder=folder, log=log, accelerator=accelerator, clip=1.0)
 if accelerator.is_main_process:
     torch.save(model.state_dict(), folder / f"world-{world}.pt")
 accelerator.wait_for_everyone()
@@ -120,3 +128,80 @@ def test_a_whole_command_runs_as_one_run_of_two_processes(reviews: Path, tiny_be
     assert record.hardware["processes"] == 2
     assert record.training["train"]["rows"] == 120  # each row once: the processes shared them
     assert (tmp_path / "run" / "progress.csv").read_text(encoding="utf-8").count("phase,epoch") == 1
+
+
+STREAMS = """
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+
+from understudy.data.encode import Encoded
+from understudy.data.streams import StreamBatches
+from understudy.errors import Interrupted
+from understudy.models.awd_lstm import AWDLSTMConfig, AWDLSTMForCausalLM
+from understudy.objectives.language_model import RecurrentLM
+from understudy.training.checkpoint import ProgressLog, Stop
+from understudy.training.loop import Stage, fit
+
+torch.set_num_threads(1)
+folder = Path(sys.argv[1])
+accelerator = Accelerator(cpu=True, kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
+rank, world = accelerator.process_index, accelerator.num_processes
+rng = np.random.default_rng(0)
+offsets = np.concatenate([[0], np.cumsum(rng.integers(3, 20, 60))])
+encoded = Encoded(rng.integers(1, 15, offsets[-1]).astype(np.int32), offsets, None, 0, "right", "")
+
+class Halting(StreamBatches):
+    def windows(self, epoch, start=0):
+        for number, window in enumerate(super().windows(epoch, start), start):
+            if (epoch, number) == (1, 3) and self.stop is not None:
+                self.stop.signal_number = 15  # in the middle of the second epoch's streams
+            yield window
+
+def train(resume):
+    torch.manual_seed(0)
+    config = AWDLSTMConfig(vocab_size=15, embedding_size=6, hidden_size=7, drop_mult=0.0)
+    model = AWDLSTMForCausalLM(config).double()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    batches = Halting(encoded, streams=5, bptt=10, seed=0, max_tokens=20, world_size=world, rank=rank)
+    batches.stop = Stop() if world > 1 and not resume else None
+    columns = "phase epoch step seconds loss cross_entropy activation temporal learning_rate rows_per_second".split()
+    log = ProgressLog(folder / f"progress-{world}.csv", columns, writes=accelerator.is_main_process)
+    make = lambda: torch.optim.SGD([{"params": list(model.parameters()), "lr": 0.3, "initial_lr": 0.3}])
+    fit(RecurrentLM(model), batches, [Stage("all", 2, make)], folder=folder / f"checkpoints-{world}", log=log,
+        accelerator=accelerator, resume=resume, stop=batches.stop)
+    return model
+
+if world > 1:
+    try:
+        train(False)
+    except Interrupted:
+        own = torch.load(next((folder / "checkpoints-2").glob(f"train-rank{rank}-*.pt")), weights_only=True)
+        assert sorted(own["carried"]["_extra_state"]) == (["0", "2"] if rank == 0 else ["0", "1"]), own["carried"].keys()
+    else:
+        raise SystemExit("it was not interrupted")
+model = train(world > 1)
+if accelerator.is_main_process:
+    torch.save(model.state_dict(), folder / f"world-{world}.pt")
+accelerator.wait_for_everyone()
+if world > 1:
+    torch.distributed.destroy_process_group()
+"""
+
+
+def test_each_process_goes_on_with_its_own_streams(tmp_path: Path) -> None:
+    """Two processes, stopped in mid-stream and resumed, end where one ends that was never stopped."""
+    script = tmp_path / "train.py"
+    script.write_text(STREAMS, encoding="utf-8")
+    for world in (1, 2):
+        (tmp_path / f"checkpoints-{world}").mkdir()
+        launch(script, tmp_path, processes=world)
+    one, two = (torch.load(tmp_path / f"world-{world}.pt", weights_only=True) for world in (1, 2))
+    for name, weight in one.items():
+        torch.testing.assert_close(
+            two[name], weight, rtol=1e-6, atol=1e-8, msg=lambda text, name=name: f"{name}: {text}"
+        )

@@ -15,6 +15,8 @@ import numpy as np
 
 from understudy.data.word_classes import WordClasses, word_spans
 
+VERSION = 1
+"""Raised when other rows come of the same arguments."""
 LONGEST_NGRAM = 5
 """n of an n-gram sample is drawn from 1 to this."""
 

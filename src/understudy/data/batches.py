@@ -7,8 +7,9 @@ by rank, so every number of processes sees the same batches.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain, count, islice
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -44,12 +45,11 @@ class Batch:
     def to(self, device: torch.device | str) -> Batch:
         """The same batch with every tensor on `device`."""
         move = lambda tensor: None if tensor is None else tensor.to(device, non_blocking=True)  # noqa: E731
-        return Batch(
+        return replace(
+            self,
             inputs={name: tensor.to(device, non_blocking=True) for name, tensor in self.inputs.items()},
-            counts=self.counts,
             labels=move(self.labels),
             teacher_logits=move(self.teacher_logits),
-            rate=self.rate,
         )
 
 
@@ -62,6 +62,10 @@ class BatchSource(Protocol):
 
     def windows(self, epoch: int, start: int = 0) -> Iterator[Sequence[Batch]]:
         """The micro-batches of each optimizer step of this rank, from step `start` of the epoch on."""
+        ...
+
+    def padding_ratio(self) -> float:
+        """Tokens computed over tokens real."""
         ...
 
 
@@ -211,6 +215,37 @@ class BucketedBatches:
         """Tokens computed over tokens real, of one epoch of this rank."""
         lengths = [self._lengths[places] for step in self._plan(epoch=epoch) for places in step]
         return sum(len(part) * int(part.max()) for part in lengths) / sum(int(part.sum()) for part in lengths)
+
+
+class Paced:
+    """The windows of other batches, in their order, counted in epochs of so many steps: a budget that is another's.
+
+    Example:
+        >>> class Letters:
+        ...     def steps(self, epoch): return 3
+        ...     def windows(self, epoch, start=0): return iter([[f"{epoch}{letter}"] for letter in "abc"[start:]])
+        >>> [window[0] for window in Paced(Letters(), 4).windows(1)]
+        ['1b', '1c', '2a', '2b']
+    """
+
+    def __init__(self, batches: BucketedBatches, steps: int) -> None:
+        self.batches, self._steps = batches, steps
+
+    def steps(self, epoch: int) -> int:
+        """Optimizer steps in an epoch: the same for every epoch."""
+        return self._steps
+
+    def windows(self, epoch: int, start: int = 0) -> Iterator[Sequence[Batch]]:
+        """The micro-batches of each step, from step `start` on."""
+        own, place = 0, epoch * self._steps + start
+        while place >= self.batches.steps(own):
+            own, place = own + 1, place - self.batches.steps(own)
+        following = chain.from_iterable(self.batches.windows(own + i, 0 if i else place) for i in count())
+        return islice(following, self._steps - start)
+
+    def padding_ratio(self) -> float:
+        """Of the other batches."""
+        return self.batches.padding_ratio()
 
 
 def length_batches(lengths: np.ndarray, *, max_tokens: int, max_rows: int = 256) -> list[np.ndarray]:

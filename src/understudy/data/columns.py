@@ -38,6 +38,7 @@ def find_text(
     faults: Faults,
     label: str | None = None,
     arity: int | None = None,
+    remedy: str = "Name what to read with --text",
 ) -> TextColumns | None:
     """The text columns that were asked for, or those with the usual names.
 
@@ -46,6 +47,7 @@ def find_text(
         wanted: one entry a text, ``title+description`` joins columns; empty to look for the usual names.
         label: a column that is not taken for text.
         arity: how many texts a row must have, where that is known.
+        remedy: what to do where no column has a usual name.
 
     Returns:
         The columns, or None if `faults` were found.
@@ -81,15 +83,21 @@ def find_text(
                 return ((usual["title"], usual[name]),) if both else ((usual[name],),)
     kind = "pair of text columns" if arity == 2 else "text column"
     faults.add(
-        f"{origin}: no {kind} with a usual name. The columns are {said(names)}. Name what to read with --text (the first line of a csv or tsv file must hold the column names)."
+        f"{origin}: no {kind} with a usual name. The columns are {said(names)}. {remedy} (the first line of a csv or tsv file must hold the column names)."
     )
     return None
 
 
 def find_label(
-    names: Sequence[str], wanted: str | None, *, text: Sequence[str], origin: str, faults: Faults
+    names: Sequence[str],
+    wanted: str | None,
+    *,
+    text: Sequence[str],
+    origin: str,
+    faults: Faults,
+    remedy: str = "Name the right one with --label.",
 ) -> str | None:
-    """The label column that was asked for, or the one with a usual name; None if `faults` were found."""
+    """The label column that was asked for, or the one with a usual name; None, and the `remedy`, if `faults` were found."""
     if wanted is not None:
         if wanted in names:
             return wanted
@@ -101,9 +109,7 @@ def find_label(
     for name in LABELS:
         if name in usual:
             return usual[name]
-    faults.add(
-        f"{origin}: no label column with a usual name. The columns are {said(names)}. Name the right one with --label."
-    )
+    faults.add(f"{origin}: no label column with a usual name. The columns are {said(names)}. {remedy}")
     return None
 
 

@@ -51,13 +51,22 @@ class Encoded:
 
 
 def encode(
-    texts: Texts | Sequence[Text], tokenizer: PreTrainedTokenizerBase, *, max_length: int, cache: bool = True
+    texts: Texts | Sequence[Text],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    max_length: int | None,
+    split: bool = False,
+    end_id: int | None = None,
+    cache: bool = True,
 ) -> Encoded:
     """Tokenise texts into flat arrays, or open what an earlier run made of the same ones.
 
     Args:
         texts: all single texts or all pairs.
-        max_length: tokens a row at most, special ones included; of a pair the longer text is cut first.
+        max_length: tokens a row at most, special ones included; of a pair the longer text is cut first. None for texts
+            as long as they are.
+        split: go on with a single text that is longer in further rows, instead of cutting it.
+        end_id: a token to put after every single text, for tokenizers that mark no end themselves.
         cache: keep the arrays in the cache folder, memory-mapped, so that memory does not grow with the rows and the
             next run finds them. An entry that is not whole is made again.
 
@@ -65,7 +74,7 @@ def encode(
         ConfigError: if `max_length` leaves no room beside the special tokens.
         OutputError: if the cache cannot be written.
     """
-    encoder = TextEncoder(tokenizer, max_length=max_length)
+    encoder = TextEncoder(tokenizer, max_length=max_length, split=split, end_id=end_id)
     if not cache:
         return encode_in_memory(encoder, texts)
     texts = (
@@ -112,14 +121,10 @@ def collate(encoded: Encoded, rows: np.ndarray, *, names: Sequence[str]) -> dict
         {'input_ids': tensor([[8, 0, 0],
                 [5, 6, 7]])}
     """
-    starts = np.asarray(encoded.offsets[rows])
-    lengths = np.asarray(encoded.offsets[np.asarray(rows) + 1]) - starts
+    source, places, lengths = tokens_of(encoded, rows)
     shape = (len(lengths), max(1, int(lengths.max(initial=0))))
-    within = np.arange(int(lengths.sum()))
-    before = np.cumsum(lengths) - lengths
-    source = np.repeat(starts - before, lengths) + within
     first_cell = np.arange(shape[0]) * shape[1] + (shape[1] - lengths if encoded.padding_side == "left" else 0)
-    cells = np.repeat(first_cell - before, lengths) + within
+    cells = np.repeat(first_cell, lengths) + places
 
     def padded(values: np.ndarray | int, fill: int) -> Tensor:
         out = np.full(shape, fill, np.int64)
@@ -137,6 +142,25 @@ def collate(encoded: Encoded, rows: np.ndarray, *, names: Sequence[str]) -> dict
         else:
             raise ValueError(f"inputs are input_ids, attention_mask and token_type_ids, but {name!r} is asked for")
     return batch
+
+
+def tokens_of(encoded: Encoded, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where the tokens of some rows are, one row after the other.
+
+    Returns:
+        ``(tokens,)`` indices into the flat arrays, ``(tokens,)`` places within the row counted from 0, and ``(rows,)``
+        lengths.
+
+    Example:
+        >>> ids, offsets = np.array([5, 6, 7, 8], np.int32), np.array([0, 3, 4])
+        >>> encoded = Encoded(ids, offsets, None, pad_id=0, padding_side="right", fingerprint="")
+        >>> [array.tolist() for array in tokens_of(encoded, np.array([1, 0]))]
+        [[3, 0, 1, 2], [0, 0, 1, 2], [1, 3]]
+    """
+    starts = np.asarray(encoded.offsets[rows])
+    lengths = np.asarray(encoded.offsets[np.asarray(rows) + 1]) - starts
+    places = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return np.repeat(starts, lengths) + places, places, lengths
 
 
 def input_names(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:

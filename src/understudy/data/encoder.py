@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from understudy.errors import ConfigError
 
-_TEXTS_AT_ONCE = 2000
+_TEXTS_AT_ONCE, _CHARACTERS_AT_ONCE = 2000, 4_000_000
 _FORMAT = "1"
 """Part of every fingerprint: a change of what is made of a text makes new cache entries instead of misread old ones."""
 
@@ -33,6 +33,9 @@ class Piece(NamedTuple):
 class TextEncoder:
     """A tokenizer made ready for encoding: special tokens on, truncated to `max_length`, never padded.
 
+    With `split`, what does not fit `max_length` is not cut off: the text goes on in further pieces, each with special
+    tokens of its own, so that a text may give several rows. Without a `max_length` a text is encoded as long as it is.
+
     It works on a copy of the fast tokenizer underneath, without the truncation and padding that the tokenizer's own
     file may carry; a tokenizer that has no fast one underneath is called as it is.
 
@@ -40,8 +43,18 @@ class TextEncoder:
         ConfigError: if `max_length` leaves no room for a token beside the special ones.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, *, max_length: int) -> None:
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        max_length: int | None,
+        split: bool = False,
+        end_id: int | None = None,
+    ) -> None:
         self.max_length = max_length
+        self.split = split
+        self.end_id = end_id
+        """What is put after every single text, for tokenizers that mark no end themselves."""
         self.pad_id = 0 if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
         self.pad_segment = int(tokenizer.pad_token_type_id)
         self.padding_side = tokenizer.padding_side
@@ -56,7 +69,11 @@ class TextEncoder:
     def fingerprint(self) -> str:
         """Of all that decides which ids a text gets: the tokenizer's content and the maximal length."""
         sides = [self.padding_side, self._tokenizer.truncation_side, self._tokenizer.split_special_tokens]
-        settings = json.dumps([_FORMAT, self.max_length, self.pad_id, self.pad_segment, *sides])
+        settings = json.dumps(
+            [_FORMAT, self.max_length, self.pad_id, self.pad_segment, *sides, *["split"] * self.split]
+        )
+        if self.end_id is not None:
+            settings += f" and {self.end_id} at the end"
         return hashlib.sha256(f"{settings}\n{self._content}".encode()).hexdigest()
 
     def one(self, text: Text) -> tuple[list[int], list[int] | None]:
@@ -81,15 +98,17 @@ class TextEncoder:
         return encoding.ids, encoding.type_ids if kind == "types" else _sequence_ids(encoding)
 
     def pieces(self, texts: Iterable[Text]) -> Iterator[Piece]:
-        """Encode a few thousand texts at a time. The texts must be all single or all pairs."""
-        rows = iter(texts)
-        while chunk := list(itertools.islice(rows, _TEXTS_AT_ONCE)):
-            yield self._fast_piece(chunk) if self._backend else self._slow_piece(chunk)
+        """Encode a few thousand texts at a time, fewer if they are long. The texts must be all single or all pairs."""
+        for chunk in _chunks(texts):
+            piece = self._fast_piece(chunk) if self._backend else self._slow_piece(chunk)
+            yield piece if self.end_id is None else _ended(piece, self.end_id)
 
     def _fast_piece(self, texts: list[Text]) -> Piece:
         assert self._backend is not None
         kind = self._segment_kind(texts[0])
         encodings = self._backend.encode_batch_fast(list(map(_bare, texts)))
+        if self.split:
+            encodings = [piece for encoding in encodings for piece in (encoding, *encoding.overflowing)]
         lengths = np.fromiter(map(len, encodings), np.int64, len(encodings))
         tokens = int(lengths.sum())
 
@@ -104,15 +123,27 @@ class TextEncoder:
         return Piece(ids, lengths, flat(map(_sequence_ids, encodings), np.uint8))
 
     def _slow_piece(self, texts: list[Text]) -> Piece:
+        if self.split:
+            return self._slow_pieces_of(texts)
         pairs = [(text,) if isinstance(text, str) else text for text in texts]
         columns = [list(column) for column in zip(*pairs, strict=True)]
-        out = self._tokenizer(
-            *columns, truncation=True, max_length=self.max_length, return_token_type_ids=True, verbose=False
-        )
+        cut = {"truncation": True, "max_length": self.max_length} if self.max_length is not None else {}
+        out = self._tokenizer(*columns, **cut, return_token_type_ids=True, verbose=False)
         lengths = np.array([len(ids) for ids in out["input_ids"]], np.int64)
         ids = np.concatenate([np.array(ids, np.int32) for ids in out["input_ids"]])
         segments = np.concatenate([np.array(types, np.uint8) for types in out["token_type_ids"]])
         return Piece(ids, lengths, segments)
+
+    def _slow_pieces_of(self, texts: list[Text]) -> Piece:
+        assert self.max_length is not None, "without a limit there is nothing to split at"
+        room = self.max_length - self._tokenizer.num_special_tokens_to_add()
+        rows: list[list[int]] = []
+        for text in map(_bare, texts):
+            ids = self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+            for start in range(0, max(len(ids), 1), room):
+                rows.append(self._tokenizer.build_inputs_with_special_tokens(ids[start : start + room]))
+        lengths = np.array([len(row) for row in rows], np.int64)
+        return Piece(np.concatenate([np.array(row, np.int32) for row in rows]), lengths, None)
 
     def _segment_kind(self, text: Text) -> Literal["types", "sequences", "none"]:
         """Where segments come from: the tokenizer's type ids, or for a pair without them the place in the pair."""
@@ -120,16 +151,37 @@ class TextEncoder:
         if arity not in self._segment_kinds:
             assert self._backend is not None
             special = self._backend.num_special_tokens_to_add(arity == 2)
-            if self.max_length <= special:
-                raise ConfigError(
-                    f"max_length is {self.max_length}, but the tokenizer alone adds {special} special tokens. Give at least {special + 1}."
+            if self.max_length is not None:
+                if self.max_length <= special:
+                    raise ConfigError(
+                        f"max_length is {self.max_length}, but the tokenizer alone adds {special} special tokens. Give at least {special + 1}."
+                    )
+                self._backend.enable_truncation(
+                    self.max_length, strategy="longest_first", direction=self._tokenizer.truncation_side
                 )
-            self._backend.enable_truncation(
-                self.max_length, strategy="longest_first", direction=self._tokenizer.truncation_side
-            )
             probe = self._backend.encode_batch_fast(["a" if arity == 1 else ("a", "a")])[0]
             self._segment_kinds[arity] = "types" if any(probe.type_ids) else "sequences" if arity == 2 else "none"
         return self._segment_kinds[arity]
+
+
+def _chunks(texts: Iterable[Text]) -> Iterator[list[Text]]:
+    """Texts in lists of :data:`_TEXTS_AT_ONCE`, or fewer where these reach :data:`_CHARACTERS_AT_ONCE`."""
+    chunk: list[Text] = []
+    characters = 0
+    for text in texts:
+        chunk.append(text)
+        characters += len(text) if isinstance(text, str) else sum(map(len, text))
+        if len(chunk) == _TEXTS_AT_ONCE or characters >= _CHARACTERS_AT_ONCE:
+            yield chunk
+            chunk, characters = [], 0
+    if chunk:
+        yield chunk
+
+
+def _ended(piece: Piece, end_id: int) -> Piece:
+    """Single texts with one more token after each."""
+    ids = np.insert(piece.ids, np.cumsum(piece.lengths), np.int32(end_id))
+    return Piece(ids, piece.lengths + 1, None)
 
 
 def _bare(text: Text) -> Text:

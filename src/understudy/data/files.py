@@ -6,7 +6,8 @@ import csv
 import gzip
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -33,10 +34,16 @@ def format_of(path: Path) -> tuple[str | None, bool]:
     return (kind if kind in FORMATS else None), zipped
 
 
-def parse(path: Path, kind: str, zipped: bool, origin: str, faults: Faults) -> Parsed:
-    """Prepare to read a file; nothing is opened before the first batch is asked for."""
+def parse(path: Path, kind: str, zipped: bool, origin: str, faults: Faults, *, longest: int | None = None) -> Parsed:
+    """Prepare to read a file; nothing is opened before the first batch is asked for.
+
+    Args:
+        longest: bytes from which on a line of a txt file is cut into several rows.
+    """
     parsed = Parsed(origin, faults, unit="row" if kind == "parquet" else "line")
-    readers = {"csv": _csv, "tsv": _tsv, "jsonl": jsonl_batches, "txt": _txt, "parquet": parquet_batches}
+    readers: dict[str, Callable[[Parsed, Opener], Iterator[pa.RecordBatch]]]
+    readers = {"csv": _csv, "tsv": _tsv, "jsonl": jsonl_batches, "parquet": parquet_batches}
+    readers["txt"] = partial(_txt, longest=longest)
     parsed.batches = lambda: readers[kind](parsed, lambda: _open(path, zipped))
     return parsed
 
@@ -130,16 +137,18 @@ def _delimited(parsed: Parsed, stream: BinaryIO, delimiter: str, quoting: Any) -
         yield flush()
 
 
-def _txt(parsed: Parsed, opener: Opener) -> Iterator[pa.RecordBatch]:
+def _txt(parsed: Parsed, opener: Opener, *, longest: int | None) -> Iterator[pa.RecordBatch]:
     with opener() as stream:
         rows: list[str] = []
-        first, done = 1, 0
-        lines = Lines(stream, parsed)
+        places: list[int] = []
+        done = 0
+        lines = Lines(stream, parsed, longest=longest)
         for line in lines:
             parsed.names = ("text",)
             rows.append(line.removesuffix("\n").removesuffix("\r"))
+            places.append(lines.number)
             if len(rows) == BATCH_ROWS or lines.bytes - done > BATCH_BYTES:
-                yield parsed.batch([pa.array(rows, pa.large_string())], range(first, first + len(rows)))
-                first, done, rows = first + len(rows), lines.bytes, []
+                yield parsed.batch([pa.array(rows, pa.large_string())], places)
+                rows, places, done = [], [], lines.bytes
         if rows:
-            yield parsed.batch([pa.array(rows, pa.large_string())], range(first, first + len(rows)))
+            yield parsed.batch([pa.array(rows, pa.large_string())], places)

@@ -37,6 +37,8 @@ class Parsed:
         self.names: tuple[str, ...] = ()
         self.lists: set[str] = set()
         self.blank = 0
+        self.long = 0
+        """Lines that were cut because they are longer than was asked for."""
         self.batches: Callable[[], Iterator[pa.RecordBatch]] = lambda: iter(())
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
@@ -49,7 +51,7 @@ class Parsed:
 
     def about(self) -> dict[str, Any]:
         """What belongs to the table beside its rows, for JSON."""
-        return {"lists": sorted(self.lists), "unit": self.unit, "blank": self.blank}
+        return {"lists": sorted(self.lists), "unit": self.unit, "blank": self.blank, "long": self.long}
 
     def set_names(self, names: list[str], line: int) -> bool:
         """Take the column names; False, with a fault, if one stands twice."""
@@ -78,18 +80,48 @@ class Parsed:
 
 
 class Lines:
-    """The lines of a stream as strings, with their line ends; counts bytes and reports what is not UTF-8."""
+    """The lines of a stream as strings, with their line ends; counts bytes and reports what is not UTF-8.
 
-    def __init__(self, stream: BinaryIO, parsed: Parsed) -> None:
+    Args:
+        longest: bytes of a line from which on it is given in pieces of at most so many, cut before white space where
+            there is some, so that memory does not grow with the line. None: lines as they are.
+    """
+
+    def __init__(self, stream: BinaryIO, parsed: Parsed, *, longest: int | None = None) -> None:
         self.bytes = 0
+        self.number = 0
+        """Of the line that was given last, from 1."""
         self._stream = stream
         self._parsed = parsed
+        self._longest = longest
+
+    def _numbered(self) -> Iterator[tuple[int, bytes]]:
+        if self._longest is None:
+            yield from enumerate(self._stream, 1)
+            return
+        number, rest = 1, b""
+        while raw := rest + self._stream.readline(self._longest - len(rest)):
+            rest = b""
+            if len(raw) < self._longest or raw.endswith(b"\n"):
+                yield number, raw
+                number += 1
+                continue
+            at = raw.rfind(b" ")
+            if at <= 0:  # nowhere to cut but between two characters
+                at = len(raw) - 1
+                while at > 1 and raw[at] & 0xC0 == 0x80:
+                    at -= 1
+            self._parsed.long += number != self.number
+            yield number, raw[:at]
+            rest = raw[at:]
 
     def __iter__(self) -> Iterator[str]:
-        for number, raw in enumerate(self._stream, 1):
+        first = True
+        for number, raw in self._numbered():
+            self.number = number
             self.bytes += len(raw)
-            if number == 1:
-                raw = raw.removeprefix(BOM)
+            if first:
+                raw, first = raw.removeprefix(BOM), False
             try:
                 line = raw.decode()
             except UnicodeDecodeError as error:

@@ -266,20 +266,21 @@ def _pool_texts(table: SourceTable, columns: TextColumns, faults: Faults, notes:
 
 
 def _draw(rows: Rows, limit: int | None, seed: int, notes: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of the training rows that are used, and of those that are not."""
+    """Numbers of the training rows that are used, and of the labelled ones that are not. Rows without a label stay."""
     everything = np.arange(len(rows))
     labelled = np.flatnonzero(rows.labelled)
     if limit is None:
         return everything, everything[:0]
     if limit >= len(labelled):
         notes.append(f"train: all {len(labelled):,} labelled rows are used, --limit_train asks for {limit:,}.")
-        return labelled, np.setdiff1d(everything, labelled)
+        return everything, everything[:0]
     assert rows.labels is not None
     single = rows.labels.dtype.kind == "i"
     drawn = draw(labelled, rows.labels[labelled] if single else None, limit, seed)
     how = f"balanced over {len(np.unique(rows.labels[labelled]))} classes" if single else "at random"
     notes.append(f"train: {limit:,} of {len(labelled):,} labelled rows were drawn {how} (seed {seed}).")
-    return drawn, np.setdiff1d(everything, drawn, assume_unique=True)
+    left_out = np.setdiff1d(labelled, drawn, assume_unique=True)
+    return np.setdiff1d(everything, left_out, assume_unique=True), left_out
 
 
 def _cut(rows: Rows, share: float, seed: int, limited: bool, notes: list[str]) -> tuple[Rows, Rows]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -48,3 +48,16 @@ class Splits:
     test: Rows | None
     unlabeled: Texts | None
     notes: tuple[str, ...]
+
+    def selected_by(self, metric: str | None) -> Splits:
+        """The same with a metric of the task put first, where it selects models and heads the reports."""
+        known = self.task.metrics
+        if metric not in known:
+            return self
+        return replace(self, task=replace(self.task, metrics=(metric, *(name for name in known if name != metric))))
+
+    def texts(self) -> dict[str, Texts]:
+        """What there is of each part, labels aside: ``train``, ``validation``, ``test``, ``unlabeled``."""
+        rows = {"train": self.train, "validation": self.validation, "test": self.test}
+        parts = {name: part.texts for name, part in rows.items() if part is not None}
+        return parts if self.unlabeled is None else {**parts, "unlabeled": self.unlabeled}

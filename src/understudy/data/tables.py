@@ -48,6 +48,8 @@ class SourceTable:
     """What `lines` counts: ``line``, or ``row`` where the format has no lines."""
     blank: int
     """Empty lines between the rows, which are no rows."""
+    long: int
+    """Lines that were cut into several rows."""
     key: str
     """The name in the cache, made of the contents."""
     whole: bool = True
@@ -61,8 +63,11 @@ class SourceTable:
         return f"{self.origin}, {self.unit} {self.lines[row].as_py()}"
 
 
-def read_table(path: Path, origin: str, faults: Faults) -> SourceTable | None:
+def read_table(path: Path, origin: str, faults: Faults, *, longest: int | None = None) -> SourceTable | None:
     """Read a csv, tsv, jsonl, parquet or txt file (or its ``.gz``), or map what an earlier run has read.
+
+    Args:
+        longest: bytes from which on a line of a txt file is cut into several rows; None for lines as they are.
 
     Returns:
         The table, or None if there are no rows to look at. It is not whole if `faults` were found.
@@ -80,8 +85,10 @@ def read_table(path: Path, origin: str, faults: Faults) -> SourceTable | None:
     except OSError as error:
         faults.add(f"{origin}: cannot be read ({error.strerror or error}). Check the path and its permissions.")
         return None
-    key = hashlib.sha256(b"\0".join([_VERSION, kind.encode(), str(zipped).encode(), content])).hexdigest()
-    return _build(key, origin, files.parse(path, kind, zipped, origin, faults), faults)
+    longest = longest if kind == "txt" else None
+    named = [_VERSION, kind.encode(), str(zipped).encode(), content, *([] if longest is None else [b"%d" % longest])]
+    key = hashlib.sha256(b"\0".join(named)).hexdigest()
+    return _build(key, origin, files.parse(path, kind, zipped, origin, faults, longest=longest), faults)
 
 
 def read_dataset(dataset: Any, origin: str, faults: Faults) -> SourceTable | None:
@@ -118,6 +125,7 @@ def _build(key: str, origin: str, batches: Parsed, faults: Faults) -> SourceTabl
         lists=frozenset(about["lists"]),
         unit=about["unit"],
         blank=about["blank"],
+        long=about.get("long", 0),
         key=key if whole else f"{key}-part",
         whole=whole,
     )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import overload
 
 import numpy as np
 import pyarrow as pa
 
-_BLOCK = 4096
-"""Rows that are turned into Python strings at a time."""
+from understudy.data.tables import cache_dir, map_file, write_file
+
+_BLOCK, _BLOCK_BYTES = 4096, 32 << 20
+"""Rows that are turned into Python strings at a time: so many, or fewer where they are long."""
 
 
 class Texts(Sequence[tuple[str, ...]]):
@@ -34,6 +37,7 @@ class Texts(Sequence[tuple[str, ...]]):
         self._known_keys = _keys
         # All columns are cut alike, so that a row lies in the chunk of the same number in each.
         batches = table.to_batches()
+        self._block = max(1, min(_BLOCK, _BLOCK_BYTES * table.num_rows // max(table.nbytes, 1)))
         self._chunks = [batch.columns for batch in batches]
         self._starts = np.cumsum([0] + [batch.num_rows for batch in batches])[:-1]
 
@@ -51,6 +55,21 @@ class Texts(Sequence[tuple[str, ...]]):
         columns = list(zip(*tuples)) or [()]
         arrays = [pa.array(column, pa.large_string()) for column in columns]
         return cls(pa.table(arrays, names=[str(i) for i in range(len(arrays))]))
+
+    @classmethod
+    def cached(cls, key: str, make: Callable[[], Iterable[tuple[str, ...]]]) -> Texts:
+        """Rows that are made but once: streamed into the cache and mapped from there, so that memory does not grow with them.
+
+        Args:
+            key: what tells these rows from all others.
+            make: gives them, where the cache does not have them.
+
+        Raises:
+            OutputError: if the cache cannot be written.
+        """
+        file = cache_dir() / "sources" / f"{hashlib.sha256(key.encode()).hexdigest()}.arrow"
+        known = map_file(file) or write_file(file, _batches(make()))
+        return cls.of([]) if known is None else cls(known[0])
 
     @classmethod
     def concat(cls, parts: Sequence[Texts]) -> Texts:
@@ -107,8 +126,8 @@ class Texts(Sequence[tuple[str, ...]]):
 
     def blocks(self, *, encoded: bool = False) -> Iterator[list[list]]:
         """The rows in order, a few thousand at a time: one list of strings a column (UTF-8 bytes if `encoded`)."""
-        for start in range(0, len(self), _BLOCK):
-            stop = min(start + _BLOCK, len(self))
+        for start in range(0, len(self), self._block):
+            stop = min(start + self._block, len(self))
             rows = np.arange(start, stop) if self._rows is None else self._rows[start:stop]
             yield self._gather(rows, encoded)
 
@@ -165,3 +184,10 @@ class Texts(Sequence[tuple[str, ...]]):
     def fingerprint(self) -> str:
         """A sha256 in hex over all rows in their order, whatever files and selections they come from."""
         return hashlib.sha256(f"texts of {self.arity}:".encode() + self.keys().tobytes()).hexdigest()
+
+
+def _batches(rows: Iterable[tuple[str, ...]]) -> Iterator[pa.RecordBatch]:
+    rows = iter(rows)
+    while chunk := list(itertools.islice(rows, _BLOCK)):
+        columns = [pa.array(column, pa.large_string()) for column in zip(*chunk, strict=True)]
+        yield pa.RecordBatch.from_arrays(columns, names=[str(i) for i in range(len(columns))])

@@ -166,6 +166,12 @@ METRICS: dict[str, Metric] = {
     "mse": mse,
 }
 
+LANGUAGE_MODEL_METRICS = ("loss", "perplexity", "accuracy")
+"""What is said of a language model: nats a token, their exponential, and the share of tokens that it finds likeliest."""
+DISTANCE = "distance"
+"""What is said of a student beside its teacher: the value of its objective."""
+_LOWER_IS_BETTER = {"mse", "loss", "perplexity", DISTANCE}
+
 _SUITS: dict[str, tuple[str, ...]] = {
     "two classes": ("accuracy", "f1", "f1_macro", "f1_micro", "matthews", "average_precision"),
     "one class a row": ("accuracy", "f1_macro", "f1_micro", "matthews", "average_precision"),
@@ -181,11 +187,12 @@ def higher_is_better(metric: str) -> bool:
         ConfigError: if there is no such metric.
 
     Example:
-        >>> higher_is_better("accuracy"), higher_is_better("mse")
-        (True, False)
+        >>> higher_is_better("accuracy"), higher_is_better("mse"), higher_is_better("loss")
+        (True, False, False)
     """
-    _check_known(metric)
-    return metric != "mse"
+    if metric not in (*LANGUAGE_MODEL_METRICS, DISTANCE):
+        _check_known(metric)
+    return metric not in _LOWER_IS_BETTER
 
 
 def score(metric: str, logits: np.ndarray, labels: np.ndarray) -> float:

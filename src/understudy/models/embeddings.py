@@ -22,11 +22,10 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from understudy.errors import DataError
+from understudy.models.transplant import origins
 
 _STD = 0.4
 """Of the entries of a table that starts from known vectors: measured above."""
-
-_ROLES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token", "bos_token", "eos_token")
 
 
 def table_rows(tokenizer: PreTrainedTokenizerBase) -> int:
@@ -53,9 +52,9 @@ def from_teacher(
 ) -> Tensor:
     """The teacher's word embeddings, brought to the student's vocabulary and width.
 
-    With the same vocabulary row is copied to row. With another one a token gets the mean of the pieces into which the
-    teacher's tokenizer cuts its text, a special token the row of the teacher's token of the same role. A narrower
-    table keeps the principal components (:func:`project`), a wider one gets small random columns besides.
+    With the same vocabulary row is copied to row. With another one a token keeps its row if the teacher has it, and else
+    gets the mean of the pieces into which the teacher's tokenizer cuts it (:func:`understudy.models.transplant.origins`).
+    A narrower table keeps the principal components (:func:`project`), a wider one gets small random columns besides.
 
     Args:
         table: the teacher's, ``(teacher tokens, teacher width)``.
@@ -69,7 +68,7 @@ def from_teacher(
     if teacher_tokenizer.get_vocab() == tokenizer.get_vocab():
         rows = source[: table_rows(tokenizer)]
     else:
-        rows = _mean_of_pieces(source, teacher_tokenizer, tokenizer)
+        rows = origins(teacher_tokenizer, tokenizer).carry(source)
     return _scaled(resize(rows, width), std)
 
 
@@ -155,27 +154,6 @@ def _scaled(table: Tensor, std: float | None) -> Tensor:
         return table
     own = table.std(correction=0)
     return table * (std / own) if own > 0 else table
-
-
-def _mean_of_pieces(
-    source: Tensor, teacher_tokenizer: PreTrainedTokenizerBase, tokenizer: PreTrainedTokenizerBase
-) -> Tensor:
-    vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
-    average = source.mean(0)
-    rows = average.repeat(table_rows(tokenizer), 1)
-    special = set(tokenizer.all_special_ids)
-    for role in _ROLES:
-        own, theirs = getattr(tokenizer, f"{role}_id", None), getattr(teacher_tokenizer, f"{role}_id", None)
-        if own is not None and theirs is not None:
-            rows[own] = source[theirs]
-    plain = [(_bare(token), index) for token, index in vocabulary if index not in special]
-    if not plain:
-        return rows
-    pieces = teacher_tokenizer([text for text, _ in plain], add_special_tokens=False)["input_ids"]
-    for (_, index), ids in zip(plain, pieces):
-        if ids:  # a token without any piece (a bare space, say) keeps the average
-            rows[index] = source[ids].mean(0)
-    return rows
 
 
 def _bare(token: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
@@ -72,7 +74,8 @@ def layer_groups(model: Any) -> list[tuple[str, list[nn.Parameter]]]:
     """Named groups of parameters, input to output; every parameter is in exactly one, no group is empty.
 
     ``embeddings`` (with what all blocks share, such as tables of relative positions), ``layer 0`` … (one group for
-    all of ALBERT's repetitions, which share their weights), ``pooler`` (with a final norm), ``head``.
+    all of ALBERT's repetitions, which share their weights), ``pooler`` (with a final norm), ``head``. A table of
+    embeddings that a language model also predicts with is in ``head``.
     """
     if isinstance(model, Student):
         modules: list[tuple[str, list[nn.Module]]] = [
@@ -101,6 +104,9 @@ def layer_groups(model: Any) -> list[tuple[str, list[nn.Parameter]]]:
             above.append(parameter)
     in_base = {id(parameter) for parameter in base.parameters()}
     head = [parameter for parameter in model.parameters() if id(parameter) not in in_base]
+    output = _output_table(model)
+    head = [parameter for parameter in below if parameter is output] + head
+    below = [parameter for parameter in below if parameter is not output]
     groups = [
         ("embeddings", below),
         *((f"layer {i}", block) for i, block in enumerate(blocks)),
@@ -108,6 +114,38 @@ def layer_groups(model: Any) -> list[tuple[str, list[nn.Parameter]]]:
         ("head", head),
     ]
     return [(name, parameters) for name, parameters in groups if parameters]
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside; afterwards each module is back in the mode it had (some may have been frozen in eval)."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def undecayed(module: nn.Module) -> set[int]:
+    """The ids of the parameters that no weight decay should touch: biases, and all of a norm.
+
+    A bias is what is named so, wherever it stands (tables of biases on attention included); a norm is a module whose
+    class is named so. This is the rule of transformers' Trainer.
+    """
+    return {
+        id(parameter)
+        for prefix, part in module.named_modules()
+        for name, parameter in part.named_parameters(prefix, recurse=False)
+        if "bias" in name.lower() or "norm" in type(part).__name__.lower()
+    }
+
+
+def _output_table(model: Any) -> nn.Parameter | None:
+    """What a language model scores its vocabulary with."""
+    output = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    return getattr(output, "weight", None)
 
 
 def _is_final_norm(name: str, owner: nn.Module) -> bool:

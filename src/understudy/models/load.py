@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModel,
+    AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedConfig,
@@ -21,6 +22,8 @@ from transformers import (
 
 from understudy.data.tasks import Task
 from understudy.errors import ConfigError, ModelError, UnderstudyError
+from understudy.models.awd_config import AWDLSTMConfig, reads_whole
+from understudy.models.awd_lstm import AWDLSTMForCausalLM, AWDLSTMForSequenceClassification, AWDLSTMModel
 from understudy.models.bilstm import BiLSTM
 from understudy.models.layers import base_model, head_modules, word_embeddings
 from understudy.models.names import bundled_encoder, kind_of, resolve
@@ -31,20 +34,29 @@ from understudy.models.static import StaticBag
 __all__ = [
     "bundled_encoder",
     "check_tokenizer",
+    "explained",
+    "first_position",
     "kind_of",
+    "load_checkpoint",
     "load_classifier",
     "load_encoder",
+    "load_mean_classifier",
     "load_tokenizer",
     "load_trained",
     "max_length",
+    "read_checkpoint",
     "register",
     "resolve",
     "save_model",
     "set_task",
+    "settle_padding",
     "weights_fingerprint",
 ]
 
-_OWN: dict[str, Any] = {model.config_class.model_type: model for model in (BiLSTM, StaticBag, PooledClassifier)}
+_OWN: dict[str, Any] = {
+    model.config_class.model_type: model
+    for model in (BiLSTM, StaticBag, PooledClassifier, AWDLSTMForSequenceClassification)
+}
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 _OFFSET_POSITIONS = {
     "camembert",
@@ -62,6 +74,9 @@ _OFFSET_POSITIONS = {
 """Architectures whose positions are counted from the padding id plus one, so that the table has rows no text reaches."""
 
 _DEFAULT_LENGTH = 512
+_DOCUMENT_LENGTH = 16384
+"""What a model without positions reads of a document, whose memory does not grow with it: about forty pages. The limit
+is there for time alone, for the row that is a whole book by mistake."""
 
 
 def register() -> None:
@@ -69,6 +84,8 @@ def register() -> None:
     for model_type, model in _OWN.items():
         AutoConfig.register(model_type, model.config_class, exist_ok=True)
         AutoModelForSequenceClassification.register(model.config_class, model, exist_ok=True)
+    AutoModel.register(AWDLSTMConfig, AWDLSTMModel, exist_ok=True)
+    AutoModelForCausalLM.register(AWDLSTMConfig, AWDLSTMForCausalLM, exist_ok=True)
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
@@ -82,7 +99,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
         raise ModelError(
             f"{path}: holds no tokenizer (tokenizer.json or vocab.txt). Copy the tokenizer's files beside the weights."
         )
-    with _explained(path), quiet():
+    with explained(path), quiet():
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
@@ -92,16 +109,17 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
 
 
 def load_classifier(name: str, task: Task) -> Any:
-    """A model for `task`, in float32: any encoder of transformers, or a student of ours.
+    """A model for `task`, in float32: any encoder of transformers, a student of ours, or an AWD-LSTM.
 
     The head of the checkpoint is kept where it was trained for the same labels in the same order; otherwise it starts
-    afresh, from torch's current seed.
+    afresh, from torch's current seed. Of a language model the encoder is taken; an AWD-LSTM's dropouts are then set to
+    the proportions of a classifier.
 
     Raises:
         ModelError: if the model cannot be loaded, or lacks more than a head.
     """
     path = resolve(name)
-    kind, config = _read(path)
+    kind, config = read_checkpoint(path)
     if getattr(config, "understudy_student", False) and config.pair != task.is_pair:
         raise ModelError(
             f"{path}: was built for {'pairs of texts' if config.pair else 'single texts'}, but a row of the task has {len(task.text)}. Name another model."
@@ -109,9 +127,11 @@ def load_classifier(name: str, task: Task) -> Any:
     stored = _stored_task(config)
     same = stored is not None and (stored.kind, stored.labels) == (task.kind, task.labels)
     set_task(config, task)
-    model, lacking = _load(path, kind, config, ignore_mismatched_sizes=True)
-    head = {id(parameter) for module in head_modules(model) for parameter in module.parameters()}
-    names = {key for key, parameter in model.named_parameters() if id(parameter) in head}
+    if AWDLSTMForCausalLM.__name__ in (config.architectures or ()):
+        config.for_classification()
+    model, lacking = load_checkpoint(path, kind, config, ignore_mismatched_sizes=True)
+    head = {id(tensor) for module in head_modules(model) for tensor in (*module.parameters(), *module.buffers())}
+    names = {key for key, tensor in (*model.named_parameters(), *model.named_buffers()) if id(tensor) in head}
     broken = sorted(key for key in lacking if key not in names and "pooler" not in key)
     if broken:
         raise ModelError(
@@ -129,18 +149,33 @@ def load_encoder(name: str) -> Any:
         ModelError: if it cannot be loaded or lacks weights.
     """
     path = resolve(name)
-    kind, config = _read(path)
+    kind, config = read_checkpoint(path)
     if kind is PooledClassifier:
         return load_trained(path)[0].encoder
     if kind is not AutoModelForSequenceClassification:
-        raise ModelError(f"{path}: is a student, which has no encoder of transformers inside. Name such an encoder.")
-    model, lacking = _load(path, AutoModel, config)
+        raise ModelError(
+            f"{path}: holds one of our own networks ({config.model_type.removeprefix('understudy_')}), which has no encoder of transformers inside. Name such an encoder."
+        )
+    model, lacking = load_checkpoint(path, AutoModel, config)
     broken = sorted(key for key in lacking if "pooler" not in key)
     if broken:
         raise ModelError(
             f"{path}: lacks {', '.join(broken[:3])}{_more(broken)}. Give a complete checkpoint of this architecture."
         )
     return model.eval()
+
+
+def load_mean_classifier(name: str, task: Task) -> PooledClassifier:
+    """The encoder of a checkpoint under a fresh linear layer, drawn from torch's current seed, on the mean of its states.
+
+    Raises:
+        ModelError: if the encoder cannot be loaded.
+    """
+    encoder = load_encoder(name)
+    weight = torch.empty(task.outputs, encoder.config.hidden_size).normal_(std=0.02)
+    model = PooledClassifier.assemble(encoder, weight, torch.zeros(task.outputs))
+    set_task(model.config, task)
+    return model
 
 
 def load_trained(folder: str) -> tuple[Any, PreTrainedTokenizerBase, Task, int]:
@@ -154,8 +189,12 @@ def load_trained(folder: str) -> tuple[Any, PreTrainedTokenizerBase, Task, int]:
         ModelError: if it cannot be loaded, or has no trained head.
     """
     path = resolve(folder)
-    kind, config = _read(path)
-    model, lacking = _load(path, kind, config)
+    kind, config = read_checkpoint(path)
+    if _is_language_model(config):
+        raise ModelError(
+            f"{path}: is a language model, not a trained classifier. Fine-tune it first (understudy finetune --model {folder})."
+        )
+    model, lacking = load_checkpoint(path, kind, config)
     if lacking:
         missing = sorted(lacking)
         remedy = (
@@ -188,20 +227,34 @@ def check_tokenizer(model: Any, tokenizer: PreTrainedTokenizerBase, *, name: str
         )
 
 
+def settle_padding(model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Give a causal model that never had to pad (GPT-2 and its kin) a padding token: its end-of-text token.
+
+    As a classifier it reads a row's last token that is not padding, and takes no batches where it knows of none.
+    """
+    if tokenizer.pad_token_id is None and tokenizer.eos_token_id is not None:
+        tokenizer.pad_token = tokenizer.eos_token
+    if getattr(model.config, "pad_token_id", None) is None:
+        model.config.pad_token_id = tokenizer.pad_token_id
+
+
 def max_length(config: Any, tokenizer: PreTrainedTokenizerBase, asked: int | None) -> int:
     """The most tokens a text may have, special ones included.
 
     Without `asked`, 512 or what the model and its tokenizer allow, whichever is less. The tokenizer's limit is advice
-    and yields to `asked`; the model's table of positions does not.
+    and yields to `asked`; the model's table of positions does not. What :func:`reads_whole` reads 16,384 tokens of a
+    document, whatever is asked: there the number asked for bounds the gradient.
 
     Raises:
         ConfigError: if `asked` is more than the model can read.
     """
+    if reads_whole(config):
+        return _DOCUMENT_LENGTH
     config = getattr(config, "encoder_config", config)
     positions = getattr(config, "max_position_embeddings", None)
     limit = positions if isinstance(positions, int) and positions > 0 else None
-    if limit is not None and config.model_type in _OFFSET_POSITIONS:
-        limit -= (config.pad_token_id or 0) + 1
+    if limit is not None:
+        limit -= first_position(config)
     if asked is None:
         return min(_DEFAULT_LENGTH, int(min(tokenizer.model_max_length, _DEFAULT_LENGTH)), limit or _DEFAULT_LENGTH)
     if limit is not None and asked > limit:
@@ -211,9 +264,24 @@ def max_length(config: Any, tokenizer: PreTrainedTokenizerBase, asked: int | Non
     return asked
 
 
-def _read(path: str) -> tuple[Any, Any]:
-    """The class that loads a checkpoint, and its configuration."""
-    with _explained(path), quiet():
+def first_position(config: Any) -> int:
+    """The position of a text's first token: 0, or the padding id plus one in RoBERTa's family.
+
+    Example:
+        >>> from transformers import BertConfig, RobertaConfig
+        >>> first_position(BertConfig()), first_position(RobertaConfig(pad_token_id=1))
+        (0, 2)
+    """
+    return (config.pad_token_id or 0) + 1 if config.model_type in _OFFSET_POSITIONS else 0
+
+
+def read_checkpoint(path: str) -> tuple[Any, Any]:
+    """The class that loads a checkpoint, and its configuration.
+
+    Raises:
+        ModelError: if it cannot be read, or is no network.
+    """
+    with explained(path), quiet():
         settings, _ = PreTrainedConfig.get_config_dict(path)
         own = settings.get("understudy")
         if isinstance(own, dict) and own.get("kind") == "tfidf":
@@ -226,9 +294,15 @@ def _read(path: str) -> tuple[Any, Any]:
         return AutoModelForSequenceClassification, AutoConfig.from_pretrained(path, trust_remote_code=False)
 
 
-def _load(path: str, kind: Any, config: Any, *, ignore_mismatched_sizes: bool = False) -> tuple[Any, set[str]]:
-    """The model, and the names of weights that the checkpoint lacks or has in another shape."""
-    with _explained(path), quiet():
+def load_checkpoint(
+    path: str, kind: Any, config: Any, *, ignore_mismatched_sizes: bool = False
+) -> tuple[Any, set[str]]:
+    """The model, in float32, and the names of weights that the checkpoint lacks or has in another shape.
+
+    Raises:
+        ModelError: if it cannot be loaded.
+    """
+    with explained(path), quiet():
         model, info = kind.from_pretrained(
             path,
             config=config,
@@ -249,7 +323,7 @@ def _stored_task(config: Any) -> Task | None:
     own = getattr(config, "understudy", None)
     if isinstance(own, dict) and "task" in own:
         return Task.from_dict(own["task"])
-    if not config.id2label:
+    if not config.id2label or _is_language_model(config):
         return None
     labels = tuple(str(config.id2label[index]) for index in sorted(config.id2label))
     kinds = {problem: kind for kind, problem in PROBLEMS.items()}
@@ -257,13 +331,18 @@ def _stored_task(config: Any) -> Task | None:
     return Task(text=(("text",),), label="label", kind=kind, labels=() if kind == "regression" else labels)
 
 
+def _is_language_model(config: Any) -> bool:
+    own = getattr(config, "understudy", None)
+    return isinstance(own, dict) and str(own.get("kind")).endswith("language_model")
+
+
 def _start_afresh(model: Any) -> None:
     """Initialise the head anew."""
     for part in head_modules(model):
         for module in part.modules():
-            parameters: Any = module.parameters(recurse=False)
-            for parameter in parameters:
-                parameter._is_hf_initialized = False  # transformers leaves alone what a checkpoint filled
+            tensors: Any = (*module.parameters(recurse=False), *module.buffers(recurse=False))
+            for tensor in tensors:
+                tensor._is_hf_initialized = False  # transformers leaves alone what a checkpoint filled
             with torch.no_grad():
                 model._init_weights(module)
 
@@ -280,7 +359,7 @@ def _more(names: list[str]) -> str:
 
 
 @contextmanager
-def _explained(path: str) -> Iterator[None]:
+def explained(path: str) -> Iterator[None]:
     """Turn what loading raises into one sentence of ours."""
     try:
         yield
@@ -297,7 +376,7 @@ def _explained(path: str) -> Iterator[None]:
         SafetensorError,
     ) as error:
         reason = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
-        if Path(path).is_dir():
+        if Path(path).exists():
             raise ModelError(f"{path}: transformers {transformers.__version__} cannot load it: {reason}.") from error
         raise ModelError(
             f"{path}: is no folder here, and could not be had from the hub either: {reason}. Check the name and the network, or give a model folder."

@@ -13,15 +13,21 @@ from understudy.errors import ModelError, UnderstudyError, nearest
 STUDENTS = ("bilstm", "static", "layers", "tfidf")
 """What can be built by name; none of them is a trained model."""
 
+UNTRAINED_LANGUAGE_MODELS = ("awd_lstm",)
+"""What ``understudy pretrain`` builds by name."""
+
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9_][\w.-]*)?")
 _CONVERT = "convert it to safetensors once, where you trust its origin: AutoModelForSequenceClassification.from_pretrained(...).save_pretrained(...)"
 
 
-def resolve(name: str) -> str:
+def resolve(name: str, *, weights: bool = True) -> str:
     """The model folder that `name` stands for, or `name` itself where it is a hub id.
 
     A run folder stands for the ``model/`` in it.
+
+    Args:
+        weights: whether the folder must hold weights, not only a configuration.
 
     Raises:
         ModelError: for a folder without a configuration or without weights, for pickled weights, and for what is
@@ -33,7 +39,7 @@ def resolve(name: str) -> str:
     """
     path = Path(name).expanduser()
     if path.is_dir():
-        return str(_model_folder(path))
+        return str(_model_folder(path, weights=weights))
     if path.is_file():
         if path.suffix in _PICKLES:
             raise ModelError(
@@ -47,8 +53,14 @@ def resolve(name: str) -> str:
         raise ModelError(
             f"'{name}' says how to build a student; it is not a trained model. Give a run folder, a model folder or a hub id, such as google-bert/bert-base-uncased."
         )
-    if "/" not in name and (near := nearest(kind, STUDENTS)):
-        raise ModelError(f"{name}: there is no such folder, and it is not a student's name.{near}")
+    if name in UNTRAINED_LANGUAGE_MODELS:
+        raise ModelError(
+            f"'{name}' says how to build a language model; nothing has trained it yet. Pretrain it first (understudy pretrain --model {name} --data TEXTS), then name that run."
+        )
+    if "/" not in name and (near := nearest(kind, (*STUDENTS, *UNTRAINED_LANGUAGE_MODELS))):
+        raise ModelError(
+            f"{name}: there is no such folder, and it is not the name of anything that can be built.{near}"
+        )
     if not _HUB_ID.fullmatch(name) or path.parts[:1] == ("runs",) or (path.parent != Path() and path.parent.is_dir()):
         siblings = [entry.name for entry in path.parent.iterdir() if entry.is_dir()] if path.parent.is_dir() else []
         raise ModelError(
@@ -57,14 +69,14 @@ def resolve(name: str) -> str:
     return name
 
 
-def _model_folder(path: Path) -> Path:
+def _model_folder(path: Path, *, weights: bool) -> Path:
     if not (path / "config.json").is_file():
         if (path / "model" / "config.json").is_file():
-            return _model_folder(path / "model")
+            return _model_folder(path / "model", weights=weights)
         if (path / "config.yaml").is_file() or (path / "checkpoints").is_dir():
             raise ModelError(f"{path}: this run holds no model yet. Let it finish with --resume.")
         raise ModelError(f"{path}: is no model folder: it holds no config.json.")
-    if not any(path.glob("*.safetensors")):
+    if weights and not any(path.glob("*.safetensors")):
         pickles = sorted(entry.name for entry in path.iterdir() if entry.suffix in _PICKLES)
         if pickles:
             raise ModelError(
@@ -95,7 +107,7 @@ def read_config(folder: str | Path) -> dict[str, Any]:
 
 
 def kind_of(folder: str | Path) -> str:
-    """What a model folder holds: ``transformer``, ``bilstm``, ``static``, ``pooled``, ``tfidf``.
+    """What a model folder holds: ``transformer``, ``bilstm``, ``static``, ``pooled``, ``awd_lstm``, ``tfidf``, ``language_model``.
 
     A folder that says nothing is plain transformers'.
 

@@ -26,18 +26,27 @@ PROBLEMS = {
 }
 
 
-def save_model(folder: Path, model: Any, tokenizer: PreTrainedTokenizerBase, *, task: Task, max_length: int) -> None:
+def save_model(
+    folder: Path, model: Any, tokenizer: PreTrainedTokenizerBase, *, task: Task | None, max_length: int
+) -> None:
     """Write a model folder: config.json, model.safetensors and the tokenizer. It appears whole or not at all.
 
     What is plain transformers' loads with transformers alone.
+
+    Args:
+        task: of a trained classifier; None for a language model.
+        max_length: tokens that it reads of a text.
 
     Raises:
         OutputError: if it cannot be written.
     """
     model_type = model.config.model_type
     kind = model_type.removeprefix("understudy_") if model_type.startswith("understudy_") else "transformer"
-    set_task(model.config, task)
-    model.config.understudy = {"kind": kind, "task": task.as_dict(), "max_length": max_length}
+    if task is None:
+        model.config.understudy = {"kind": "language_model", "max_length": max_length}
+    else:
+        set_task(model.config, task)
+        model.config.understudy = {"kind": kind, "task": task.as_dict(), "max_length": max_length}
     folder = Path(folder)
     try:
         with new_folder(folder, remedy=OUTPUT, replace=True) as temporary, quiet():

@@ -1,16 +1,42 @@
-"""A student cut from its teacher: the same architecture with some of its layers, weights copied."""
+"""A student cut from its teacher: the same architecture with some of its layers, weights copied.
+
+A smaller hidden size is in :mod:`understudy.models.narrow`, ALBERT's shape in :mod:`understudy.models.albert`.
+"""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from understudy.errors import ModelError
 from understudy.models.layers import base_model, encoder_layers
+
+Choice = Literal["evenly", "alternate", "first", "last"]
+
+
+def choose_layers(total: int, count: int, how: Choice = "evenly") -> list[int]:
+    """`count` of a teacher's `total` layers, counted from 0.
+
+    ``evenly`` as :func:`evenly`; ``alternate`` every second, third … from the first on; ``first`` and ``last`` that many
+    at one end.
+
+    Raises:
+        ModelError: if `count` is not between 1 and `total`.
+
+    Example:
+        >>> [choose_layers(6, 3, how) for how in ("evenly", "alternate", "first", "last")]
+        [[0, 2, 5], [0, 2, 4], [0, 1, 2], [3, 4, 5]]
+    """
+    even = evenly(total, count)
+    if how == "evenly":
+        return even
+    if how == "alternate":
+        return list(range(0, total, total // count))[:count]
+    return list(range(count)) if how == "first" else list(range(total - count, total))
 
 
 def evenly(total: int, count: int) -> list[int]:
@@ -79,8 +105,18 @@ def cut_layers(model: nn.Module, keep: Sequence[int]) -> Any:
         raise ModelError(
             f"{type(model).__name__} with the layers {' '.join(map(str, keep))} has no place for, or lacks, {', '.join(misfits[:3])}: its first layer is built unlike the others. Keep layer 0 too."
         )
+    if misshapen := sorted(name for name in own if own[name].shape != weights[name].shape):
+        raise ModelError(
+            f"{type(model).__name__} with the layers {' '.join(map(str, keep))} does not fit together: its layers have different widths ({misshapen[0]}). Keep them all, or take another teacher."
+        )
     cut.load_state_dict(weights)
     return cut.to(next(model.parameters()).device).train(model.training)
+
+
+def afresh(model: Any) -> Any:
+    """A new model of the same shape, its weights random from torch's current seed."""
+    fresh = type(model)(copy.deepcopy(model.config))
+    return fresh.to(next(model.parameters())).train(model.training)
 
 
 def _stack_prefix(model: nn.Module) -> str:

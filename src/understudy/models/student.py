@@ -91,7 +91,7 @@ class Student(PreTrainedModel):
         self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
     ) -> Tensor:
         """The logits alone, as :meth:`forward` has them: wrapping them costs a text alone a tenth of its time."""
-        alone = not _recorded() and len(input_ids) == 1
+        alone = not recorded() and len(input_ids) == 1
         if alone and attention_mask is not None and bool(attention_mask.all()):
             attention_mask = None  # a text alone: the operations that padding needs would be a fifth of its time
         if self.config.pair:
@@ -119,6 +119,6 @@ class Student(PreTrainedModel):
             init.zeros_(module.bias)
 
 
-def _recorded() -> bool:
+def recorded() -> bool:
     """Whether an exporter is recording the graph, which must then not depend on the values in it."""
     return torch.jit.is_tracing() or torch.compiler.is_compiling()

@@ -18,8 +18,9 @@ from understudy.data.tables import cache_dir
 from understudy.data.texts import Texts
 from understudy.errors import ModelError
 from understudy.failpoints import failpoint
-from understudy.inference import Predictor, batch_logits, device_of, evaluating, outputs_of, token_budget
+from understudy.inference import Predictor, batch_logits, device_of, outputs_of, token_budget
 from understudy.models import load
+from understudy.models.layers import evaluating
 from understudy.objectives.label_store import Job, LabelStore, sortable
 
 _FLUSH_SHARE, _FLUSH_AT_LEAST_S, _FLUSH_AT_MOST_S = 0.05, 1.0, 60.0
@@ -93,7 +94,7 @@ class CachedTeacher:
             return cls(logits, index.reshape(-1), columns=columns, forward_texts=0, complete=True)
         encoded = encode(texts, predictor.tokenizer, max_length=predictor.max_length)
         labelling = _Labelling(predictor, encoded, keys, first, store, on_texts, should_stop)
-        complete = labelling.run(max_tokens or token_budget(device_of(predictor.model)))
+        complete = labelling.run(max_tokens or token_budget(device_of(predictor.model), predictor.model))
         logits = store.assemble(keys) if complete else store.gather(keys)
         return cls(logits, index.reshape(-1), columns=columns, forward_texts=labelling.forward_texts, complete=complete)
 

@@ -102,8 +102,10 @@ class FileTeacher:
         )
         if len(texts) and not self.covered:
             shown = " | ".join(said_of[0])
+            read = said([name for entry in columns or () for name in entry])
+            other = "" if columns == task.text else f" {_rename_text(task)}, if that is the wrong one."
             faults.add(
-                f"{table.origin}: answers for none of the {len(texts):,} texts, which must be equal to the letter. Its first text is '{shown:.60}'; name the column it should be read from with --text."
+                f"{table.origin}: answers for none of the {len(texts):,} texts, which must be equal to the letter. Its first text, from column {read}, is '{shown:.60}'.{other}"
             )
             faults.check()
         self._logits = np.concatenate([_as_logits(means, task, floor), np.full((1, self.outputs), np.nan)]).astype(
@@ -120,7 +122,20 @@ def _text_columns(table: SourceTable, task: Task, wanted: Sequence[str], faults:
     """The columns that were named, else the task's own, else the usual ones."""
     if not wanted and all(name in table.names for entry in task.text for name in entry):
         return task.text
-    return find_text(table.names, wanted, origin=table.origin, faults=faults, label=task.label, arity=len(task.text))
+    return find_text(
+        table.names,
+        wanted,
+        origin=table.origin,
+        faults=faults,
+        label=task.label,
+        arity=len(task.text),
+        remedy=_rename_text(task),
+    )
+
+
+def _rename_text(task: Task) -> str:
+    """What to do where the texts stand in another column: --text names those of the data."""
+    return f"Rename the text column to {said([name for entry in task.text for name in entry])}, as in the training rows"
 
 
 def _answers(
@@ -135,8 +150,16 @@ def _answers(
         return None
     if label is None and task.label in table.names:
         label = task.label
+    rename = f"Rename the column of answers to '{task.label}', as in the training rows"
+    if task.labels:
+        rename += f", or give a column of probabilities for each class ({said(['p_' + name for name in task.labels])})"
     column = find_label(
-        table.names, label, text=[name for entry in text or () for name in entry], origin=table.origin, faults=faults
+        table.names,
+        label,
+        text=[name for entry in text or () for name in entry],
+        origin=table.origin,
+        faults=faults,
+        remedy=f"{rename}.",
     )
     if column is None:
         return None

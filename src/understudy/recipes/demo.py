@@ -10,7 +10,7 @@ from annotated_types import Ge, Gt
 
 from understudy.errors import Interrupted
 from understudy.recipes.settings import as_dict, check, model_faults
-from understudy.record import RunRecord
+from understudy.record import RunRecord, open_run, output_faults
 
 
 @dataclass(kw_only=True)
@@ -44,7 +44,10 @@ class Demo:
 
     def faults(self) -> list[str]:
         """What is wrong with these settings."""
-        return model_faults(self.teacher) if self.teacher else []
+        faults = model_faults(self.teacher) if self.teacher else []
+        return faults + output_faults(
+            "demo", as_dict(self), output=self.output, overwrite=self.overwrite, resume=not self.overwrite
+        )
 
     def run(self) -> RunRecord:
         """Write the data, fine-tune the teacher, distil it; an interrupted demo goes on where it was.
@@ -66,7 +69,18 @@ class Demo:
         from understudy.recipes.distill import Distill
         from understudy.recipes.finetune import Finetune
 
-        folder = Path(self.output).expanduser()
+        run = open_run(
+            "demo",
+            as_dict(self),
+            output=self.output,
+            overwrite=self.overwrite,
+            resume=not self.overwrite,
+            seed=self.seed,
+        )
+        folder = run.folder
+        if run.record.finished:
+            print(f"{folder}: the demo is finished already. Give --overwrite to run it again.")
+            return run.record
         teacher = self.teacher or bundled_encoder()
         data = folder / "data"
         print("1 of 3: paragraphs from the documentation of the packages installed here")
@@ -77,12 +91,12 @@ class Demo:
             data=str(data),
             model=teacher,
             output=str(folder / "teacher"),
+            pooling="mean",
             epochs=self.teacher_epochs,
             batch_size=16,
             max_length=self.max_length,
             baseline=False,
-            overwrite=self.overwrite,
-            resume=not self.overwrite,
+            resume=True,
             seed=self.seed,
         ).run()
         print("3 of 3: a BiLSTM, with the teacher over all paragraphs and without it")
@@ -93,8 +107,7 @@ class Demo:
             output=str(folder / "student"),
             epochs=self.epochs,
             max_length=self.max_length,
-            overwrite=self.overwrite,
-            resume=not self.overwrite,
+            resume=True,
             seed=self.seed,
         ).run()
         record = replace(

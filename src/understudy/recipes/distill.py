@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le
 
-from understudy.errors import nearest
 from understudy.recipes.settings import DataSettings, RunSettings, TrainSettings, as_dict, check, model_faults
-from understudy.recipes.students import BiLSTMOptions, LayersOptions, StaticOptions, student_faults
+from understudy.recipes.students import BiLSTMOptions, LayersOptions, StaticOptions, changed, student_faults
 
 if TYPE_CHECKING:
     from understudy.data.splits import Splits
@@ -18,7 +16,6 @@ if TYPE_CHECKING:
     from understudy.record import RunRecord
 
 Share = Annotated[float, Ge(0), Le(1)]
-_EMBEDDINGS = ("auto", "teacher", "random")
 
 
 @dataclass(kw_only=True)
@@ -79,11 +76,18 @@ class Distill(DataSettings, TrainSettings, RunSettings):
         for name in self.teacher:
             if not is_outputs_file(name):
                 faults += model_faults(name)
-        faults += student_faults(self.student, keeps_layers=bool(self.layers.keep))
-        if self.embeddings not in _EMBEDDINGS and not Path(self.embeddings).expanduser().is_file():
-            faults.append(
-                f"embeddings must be {', '.join(_EMBEDDINGS)} or a file of word vectors, but there is no file {self.embeddings!r}.{nearest(self.embeddings, _EMBEDDINGS)}"
-            )
+            if self.teacher.count(name) > 1:
+                faults.append(
+                    f"--teacher names {name} more than once. Name it once, and give --teacher_weights to let it count for more."
+                )
+        faults += student_faults(
+            self.student,
+            bilstm=self.bilstm,
+            static=self.static,
+            layers=self.layers,
+            tokenizer=self.tokenizer,
+            embeddings=self.embeddings,
+        )
         if self.teacher_weights and len(self.teacher_weights) != len(self.teacher):
             faults.append(
                 f"teacher_weights must be one for each teacher: {len(self.teacher)} teachers, but {len(self.teacher_weights)} weights."
@@ -92,6 +96,11 @@ class Distill(DataSettings, TrainSettings, RunSettings):
             faults.append(f"teacher_weights must be positive, but are {' '.join(map(str, self.teacher_weights))}.")
         if self.pool_rest and self.limit_train is None:
             faults.append("--pool_rest adds the rows that --limit_train leaves out: give --limit_train too.")
+        if not self.augment:
+            faults += [
+                f"--augment is 0, so there is no use for {flag}. Leave it out, or give --augment 20, for example."
+                for flag in changed(self.augmentation, "augmentation")
+            ]
         if self.augmentation.mask + self.augmentation.swap > 1:
             faults.append(
                 "augmentation.mask and augmentation.swap are shares of the words: together they must be at most 1."
@@ -109,7 +118,7 @@ class Distill(DataSettings, TrainSettings, RunSettings):
             UnderstudyError: for every fault of the settings, the data or the models, before any training.
         """
         check(self)
-        from understudy.recipes.workbench import open_workbench
+        from understudy.recipes.workbench import open_labelled
         from understudy.record import RunRecord
 
         splits = self.read()
@@ -117,7 +126,7 @@ class Distill(DataSettings, TrainSettings, RunSettings):
         work.say_plan()
         if self.dry_run:
             return RunRecord(command="distill", config=as_dict(self), seed=self.seed)
-        with open_workbench("distill", self, splits) as bench:
+        with open_labelled("distill", self, splits, groups=work.groups) as bench:
             if bench.run.record.finished:
                 return bench.run.record
             teacher = work.label(bench)
@@ -127,7 +136,9 @@ class Distill(DataSettings, TrainSettings, RunSettings):
 
     def read(self) -> Splits:
         """Read and check the data; rows without a label count as unlabelled ones."""
-        return self.load(seed=self.seed, unlabeled=self.unlabeled, pool_rest=self.pool_rest, allow_unlabelled=True)
+        return self.load(
+            seed=self.seed, unlabeled=self.unlabeled, pool_rest=self.pool_rest, allow_unlabelled=True
+        ).selected_by(self.metric)
 
     def prepare(self, splits: Splits) -> Distillation:
         """Load and check the teachers, build the student."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from functools import partial
 from typing import Any
 
@@ -11,13 +10,13 @@ import numpy as np
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from understudy.data.augment import augment
-from understudy.data.batches import BucketedBatches
+from understudy.data.augment import VERSION, augment
+from understudy.data.batches import BucketedBatches, Paced
 from understudy.data.encode import Encoded, encode, input_names
 from understudy.data.splits import Splits
 from understudy.data.tasks import NO_LABEL
 from understudy.data.texts import Texts
-from understudy.errors import ConfigError, ModelError
+from understudy.errors import ConfigError, ModelError, gathered
 from understudy.functional.logits import bernoulli_kl, forward_kl, logit_mse
 from understudy.inference import Ensemble, Predictor, token_budget
 from understudy.models.load import load_trained, max_length, save_model
@@ -25,7 +24,8 @@ from understudy.objectives.distill import Distance, DistillClassifier
 from understudy.objectives.supervised import Supervised
 from understudy.objectives.teachers import AveragedTeacher, CachedTeacher, FileTeacher, Teacher, match_labels
 from understudy.recipes.distill import Distill, faults_of_task, is_outputs_file
-from understudy.recipes.students import build_student
+from understudy.recipes.students import NAMES, build_student
+from understudy.recipes.techniques import learning_plan
 from understudy.recipes.workbench import (
     Workbench,
     describe_tfidf,
@@ -46,24 +46,45 @@ class Distillation:
 
     def __init__(self, recipe: Distill, splits: Splits) -> None:
         self.recipe, self.splits, self.task = recipe, splits, splits.task
-        if faults := metric_faults(recipe, self.task) + faults_of_task(recipe, self.task):
-            raise ConfigError(*faults)
+        faults = metric_faults(recipe, self.task.metrics) + faults_of_task(recipe, self.task)
         self.labelled = splits.train.take(np.flatnonzero(splits.train.labelled))
         if not len(self.labelled):
-            raise ConfigError(
+            faults.append(
                 "no training row has a label. Label some: the student without teacher and TF-IDF learn from them."
             )
-        models = [name for name in recipe.teacher if not is_outputs_file(name)]
-        self.predictors = {name: self._load_teacher(name) for name in models}
+        self.predictors: dict[str, tuple[Predictor, np.ndarray]] = {}
+        self.files: dict[str, FileTeacher] = {}
         self.labelled_here: dict[str, int] = {}
-        self.texts = self._all_texts()
-        self.files = {
-            name: FileTeacher(name, self.texts, self.task) for name in recipe.teacher if is_outputs_file(name)
-        }
+        models = [name for name in recipe.teacher if not is_outputs_file(name)]
+        for name in models:
+            with gathered(faults):
+                self.predictors[name] = self._load_teacher(name)
+        self.texts = self._all_texts(copies=0 if faults else recipe.augment)  # they take their time
+        for name in recipe.teacher:
+            if name not in models:
+                with gathered(faults):
+                    self.files[name] = FileTeacher(name, self.texts, self.task)
+        source = models[0] if models else None
+        # of a teacher that has faults itself nothing can be taken
+        if source is None or source in self.predictors or recipe.student.split(":")[0] not in NAMES:
+            with gathered(faults):
+                self._make_student(source, faults)
+        if faults:
+            raise ConfigError(*dict.fromkeys(faults))
+        tokenizer = self.student.tokenizer
+        self.groups = self.plan.names if self.plan.by_layer else ()
+        self.names = input_names(self.student.model, tokenizer)
+        self.encoded = encode(self.texts, tokenizer, max_length=self.length)
+        self.encoded_labelled = encode(self.labelled.texts, tokenizer, max_length=self.length)
+        self.encoded_validation = encode(splits.validation.texts, tokenizer, max_length=self.length)
+
+    def _make_student(self, source: str | None, faults: list[str]) -> None:
+        """The student, how it learns and what it reads of a text; what is wrong with the latter two joins `faults`."""
+        recipe = self.recipe
         self.student = build_student(
             recipe.student,
             self.task,
-            teacher=models[0] if models else None,
+            teacher=source,
             texts=self.texts,
             tokenizer=recipe.tokenizer,
             embeddings=recipe.embeddings,
@@ -72,13 +93,14 @@ class Distillation:
             layers=recipe.layers,
             seed=recipe.seed,
         )
-        self.start = copy.deepcopy(self.student.model)  # the student without teacher begins from the same weights
-        tokenizer = self.student.tokenizer
-        self.names = input_names(self.student.model, tokenizer)
-        self.length = text_length(self.student.model, tokenizer, recipe.max_length)
-        self.encoded = encode(self.texts, tokenizer, max_length=self.length)
-        self.encoded_labelled = encode(self.labelled.texts, tokenizer, max_length=self.length)
-        self.encoded_validation = encode(splits.validation.texts, tokenizer, max_length=self.length)
+        model = self.student.model
+        self.start = copy.deepcopy(model)  # the student without teacher begins from the same weights
+        with gathered(faults):
+            self.plan = learning_plan(
+                Supervised(model, self.task.kind), recipe, learning_rate=self.student.learning_rate
+            )
+        with gathered(faults):
+            self.length = text_length(model, self.student.tokenizer, recipe.max_length)
 
     def _load_teacher(self, name: str) -> tuple[Predictor, np.ndarray]:
         """A teacher and its outputs in the task's order."""
@@ -97,23 +119,27 @@ class Distillation:
             known.labels or (known.label,), self.task, name=name
         )
 
-    def _all_texts(self) -> Texts:
+    def _all_texts(self, *, copies: int) -> Texts:
         """Training texts, the pool, and the varied copies, in this order."""
-        parts = [self.splits.train.texts]
+        train = self.splits.train.texts
+        parts = [train]
         if self.splits.unlabeled is not None:
             parts.append(self.splits.unlabeled)
-        if self.recipe.augment:
+        if copies:
             options = self.recipe.augmentation
-            made = augment(
-                self.splits.train.texts,
-                copies=self.recipe.augment,
+            make = partial(
+                augment,
+                train,
+                copies=copies,
                 seed=options.seed,
                 mask_probability=options.mask,
                 swap_probability=options.swap,
                 ngram_probability=options.ngram,
                 mask_token=self._mask_token(),
             )
-            parts.append(Texts.of(list(made)))
+            made = Texts.cached(f"copies {VERSION} of {train.fingerprint}: {make.keywords}", make)
+            if len(made):
+                parts.append(made)
         return Texts.concat(parts)
 
     def _mask_token(self) -> str:
@@ -122,8 +148,7 @@ class Distillation:
 
     def say_plan(self) -> None:
         """Print rows, tokens, steps, time and memory."""
-        objective = Supervised(self.student.model, self.task.kind)
-        plan = training_plan(objective, self._baseline_batches(), self.splits, self.recipe, rows=len(self.texts))
+        plan = training_plan(self.plan, self._baseline_batches(), self.splits, self.recipe, rows=len(self.texts))
         pool = len(self.texts) - len(self.splits.train)
         say_plan(
             {
@@ -194,6 +219,8 @@ class Distillation:
 
     def train_student(self, bench: Workbench, teacher: Teacher) -> nn.Module:
         """Labels where there are some, the teacher everywhere."""
+        if self.student.note is not None:
+            bench.run.say(self.student.note)
         batches = self._student_batches(teacher)
         if len(batches.rows) < len(self.texts):
             left_out = len(self.texts) - len(batches.rows)
@@ -209,8 +236,7 @@ class Distillation:
             batches,
             phase="student",
             validation=self._validation(bench),
-            learning_rate=self._learning_rate(),
-            epochs=self.recipe.epochs,
+            learning_rate=self.student.learning_rate,
             budget_s=None if remaining is None else max(remaining, 0.0) * share,
         )
         if bench.run.writes:
@@ -224,20 +250,18 @@ class Distillation:
         return self.student.model
 
     def train_baseline(self, bench: Workbench) -> nn.Module:
-        """The same student from the same start, for as many steps and evaluations, on the labels alone."""
-        batches = self._baseline_batches()
-        steps = self.student_steps * self.recipe.epochs
-        bench.fit(
+        """The same student from the same start, for as many steps, stages and evaluations, on the labels alone."""
+        phase = "student without teacher"
+        result = bench.fit(
             Supervised(self.start, self.task.kind),
-            batches,
-            phase="student without teacher",
+            Paced(self._baseline_batches(), self.student_steps),
+            phase=phase,
             validation=self._validation(bench),
-            learning_rate=self._learning_rate(),
-            epochs=math.ceil(steps / batches.steps(0)),
-            max_steps=steps,
-            eval_every=self.student_steps,
+            learning_rate=self.student.learning_rate,
             budget_s=bench.stop.remaining(),
         )
+        # its own epochs are shorter than those by which its stages were measured
+        bench.run.record.training[phase]["epochs"] = result.rows // len(self.labelled)
         return self.start
 
     def conclude(self, bench: Workbench, student: nn.Module, without: nn.Module | None) -> RunRecord:
@@ -245,19 +269,19 @@ class Distillation:
         if bench.run.writes:
             _, rows = reporting_rows(self.splits)
             if self.predictors:
-                known = [CachedTeacher.label(p, rows.texts, columns=columns) for p, columns in self.predictors.values()]
+                known = [
+                    CachedTeacher.label(p, rows.texts, columns=columns, on_texts=lambda done, total: bench.heed())
+                    for p, columns in self.predictors.values()
+                ]
                 together = AveragedTeacher(known, self._weights(list(self.predictors)))
                 whole = Ensemble([predictor for predictor, _ in self.predictors.values()])
                 bench.describe("teacher", whole, together(np.arange(len(rows))).numpy(), self.splits)
             models = {"student": student} | ({"student without teacher": without} if without is not None else {})
             for name, model in models.items():
                 predictor = Predictor(model, self.student.tokenizer, self.task, self.length)
-                bench.describe(name, predictor, predictor.logits(rows.texts), self.splits)
+                bench.describe(name, predictor, bench.answers(predictor, rows.texts), self.splits)
             describe_tfidf(bench, self.splits)
         return finish(bench)
-
-    def _learning_rate(self) -> float:
-        return self.recipe.learning_rate or self.student.learning_rate
 
     def _validation(self, bench: Workbench) -> Any:
         return validation_scores(
@@ -281,7 +305,7 @@ class Distillation:
             labels,
             names=self.names,
             batch_size=self.recipe.batch_size,
-            max_tokens=self.recipe.max_tokens or token_budget(state.device),
+            max_tokens=self.recipe.max_tokens or token_budget(state.device, self.student.model),
             seed=self.recipe.seed,
             rows=rows,
             teacher=teacher,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from annotated_types import Ge
 
 from understudy.recipes.settings import DataSettings, RunSettings, TrainSettings, as_dict, check, model_faults
 
@@ -19,9 +21,13 @@ class Finetune(DataSettings, TrainSettings, RunSettings):
 
     command: ClassVar[str] = "finetune"
     model: str = ""
-    """A model folder, a run, a hub id of any BERT-family encoder, or `tfidf` (TF-IDF with a linear model)."""
+    """A model folder, a run (of a language model too), a hub id of any BERT-family encoder, or `tfidf` (TF-IDF with a linear model)."""
     features: Literal["trained", "frozen"] = "trained"
     """trained: all weights learn. frozen: logistic regression on the mean vectors of the frozen encoder."""
+    pooling: Literal["head", "mean"] = "head"
+    """head: the architecture's own, which reads the first token. mean: a linear layer on the mean, as sentence encoders have it."""
+    drop_mult: Annotated[float, Ge(0)] | None = None
+    """For an AWD-LSTM: scales all its dropouts (default: the model's own; 0.5 where it was a language model)."""
     baseline: bool = True
     """Also fit TF-IDF with a linear model on the same rows, for the table."""
 
@@ -36,6 +42,17 @@ class Finetune(DataSettings, TrainSettings, RunSettings):
             faults.append(
                 "--features frozen needs an encoder, but --model is tfidf. Name an encoder, or leave --features out."
             )
+        if self.pooling == "mean" and (self.model == "tfidf" or self.features == "frozen"):
+            faults.append("--pooling is for encoders that are trained. Leave it out, or --features and tfidf.")
+        if (self.model == "tfidf" or self.features == "frozen") and (flags := self.layer_flags()):
+            what = "--model tfidf" if self.model == "tfidf" else "--features frozen"
+            faults.append(
+                f"{', '.join(flags)}: this is for layers that are trained, and {what} trains none. Leave it out."
+            )
+        if self.drop_mult is not None and (self.model == "tfidf" or self.features == "frozen"):
+            faults.append(
+                "--drop_mult scales dropouts, but nothing here has any. Leave it out, or fine-tune an AWD-LSTM."
+            )
         return faults
 
     def run(self) -> RunRecord:
@@ -46,7 +63,7 @@ class Finetune(DataSettings, TrainSettings, RunSettings):
         """
         check(self)
         from understudy.recipes.finetuning import conclude
-        from understudy.recipes.workbench import open_workbench
+        from understudy.recipes.workbench import open_labelled
         from understudy.record import RunRecord
 
         splits = self.read()
@@ -54,14 +71,14 @@ class Finetune(DataSettings, TrainSettings, RunSettings):
         work.say_plan()
         if self.dry_run:
             return RunRecord(command="finetune", config=as_dict(self), seed=self.seed)
-        with open_workbench("finetune", self, splits) as bench:
+        with open_labelled("finetune", self, splits, groups=work.groups) as bench:
             if bench.run.record.finished:
                 return bench.run.record
             return conclude(bench, splits, work.train(bench), baseline=self.baseline)
 
     def read(self) -> Splits:
         """Read and check the data."""
-        return self.load(seed=self.seed)
+        return self.load(seed=self.seed).selected_by(self.metric)
 
     def prepare(self, splits: Splits) -> Work:
         """Load and check the model."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -12,11 +13,20 @@ from understudy.data.encode import encode, input_names
 from understudy.data.splits import Rows, Splits
 from understudy.errors import ConfigError
 from understudy.inference import Answering, LinearPredictor, Predictor, logits, token_budget
+from understudy.models.awd_config import reads_whole, set_reading
 from understudy.models.linear import fit_linear
-from understudy.models.load import check_tokenizer, load_classifier, load_encoder, load_tokenizer
+from understudy.models.load import (
+    check_tokenizer,
+    load_classifier,
+    load_encoder,
+    load_mean_classifier,
+    load_tokenizer,
+    settle_padding,
+)
 from understudy.models.pooled import PooledClassifier
 from understudy.objectives.supervised import Supervised
 from understudy.recipes.finetune import Finetune
+from understudy.recipes.techniques import learning_plan
 from understudy.recipes.workbench import (
     Workbench,
     describe_tfidf,
@@ -33,9 +43,15 @@ from understudy.recipes.workbench import (
 )
 from understudy.record import RunRecord
 
+LEARNING_RATE, RECURRENT_RATE = 5e-5, 3e-3
+"""The peak where the settings name none: of a transformer, of an AWD-LSTM."""
+
 
 class Work(Protocol):
     """What there is to be fine-tuned, with everything checked that can be checked before training."""
+
+    groups: Sequence[str]
+    """Of parameters that have learning rates of their own."""
 
     def say_plan(self) -> None:
         """Print what is about to be done."""
@@ -52,7 +68,7 @@ def prepare(recipe: Finetune, splits: Splits) -> Work:
     Raises:
         UnderstudyError: if the metric does not suit the task, or the model cannot be used for it.
     """
-    if faults := metric_faults(recipe, splits.task):
+    if faults := metric_faults(recipe, splits.task.metrics):
         raise ConfigError(*faults)
     if recipe.model == "tfidf":
         return TfidfBaseline(splits)
@@ -66,8 +82,11 @@ class Transformer:
         self.recipe, self.splits = recipe, splits
         self.tokenizer = load_tokenizer(recipe.model)
         torch.manual_seed(recipe.seed)
-        self.model = load_classifier(recipe.model, splits.task)
+        load = load_mean_classifier if recipe.pooling == "mean" else load_classifier
+        self.model: Any = load(recipe.model, splits.task)
         check_tokenizer(self.model, self.tokenizer, name=recipe.model)
+        settle_padding(self.model, self.tokenizer)
+        set_reading(self.model, name=recipe.model, gradient_tokens=recipe.max_length, drop_mult=recipe.drop_mult)
         self.length = text_length(self.model, self.tokenizer, recipe.max_length)
         self.names = input_names(self.model, self.tokenizer)
         self.validation = encode(splits.validation.texts, self.tokenizer, max_length=self.length)
@@ -77,16 +96,19 @@ class Transformer:
             splits.train.labels,
             names=self.names,
             batch_size=recipe.batch_size,
-            max_tokens=recipe.max_tokens or token_budget(state.device),
+            max_tokens=recipe.max_tokens or token_budget(state.device, self.model),
             seed=recipe.seed,
             world_size=state.num_processes,
             rank=state.process_index,
         )
         self.objective = Supervised(self.model, splits.task.kind)
+        self.learning_rate = RECURRENT_RATE if reads_whole(self.model.config) else LEARNING_RATE
+        self.plan = learning_plan(self.objective, recipe, learning_rate=self.learning_rate)
+        self.groups: Sequence[str] = self.plan.names if self.plan.by_layer else ()
 
     def say_plan(self) -> None:
         """Print rows, tokens, steps, time and memory."""
-        say_plan(training_plan(self.objective, self.batches, self.splits, self.recipe))
+        say_plan(training_plan(self.plan, self.batches, self.splits, self.recipe))
 
     def train(self, bench: Workbench) -> Predictor:
         """Fit the classifier; it ends with its best weights."""
@@ -97,8 +119,7 @@ class Transformer:
             validation=validation_scores(
                 self.validation, self.splits.validation, bench.task, names=self.names, device=bench.device
             ),
-            learning_rate=self.recipe.learning_rate or 5e-5,
-            epochs=self.recipe.epochs,
+            learning_rate=self.learning_rate,
             budget_s=bench.stop.remaining(),
         )
         return Predictor(self.model, self.tokenizer, bench.task, self.length)
@@ -106,6 +127,8 @@ class Transformer:
 
 class FrozenEncoder:
     """Logistic regression on the mean vectors of an encoder that stays as it is."""
+
+    groups: Sequence[str] = ()
 
     def __init__(self, recipe: Finetune, splits: Splits) -> None:
         self.recipe, self.splits = recipe, splits
@@ -140,6 +163,8 @@ class FrozenEncoder:
 class TfidfBaseline:
     """TF-IDF with a linear model: what every other model has to beat."""
 
+    groups: Sequence[str] = ()
+
     def __init__(self, splits: Splits) -> None:
         self.splits = splits
 
@@ -157,7 +182,7 @@ def conclude(bench: Workbench, splits: Splits, model: Answering, *, baseline: bo
     """Save the model, score it, set the baseline beside it, write the report."""
     if bench.run.writes:
         save(model, bench.run.folder / "model")
-        bench.describe("model", model, model.logits(reporting_rows(splits)[1].texts), splits)
+        bench.describe("model", model, bench.answers(model, reporting_rows(splits)[1].texts), splits)
         if baseline and not isinstance(model, LinearPredictor):
             describe_tfidf(bench, splits)
     return finish(bench)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import sys
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal, TextIO
 
 from annotated_types import Gt
 
@@ -26,14 +27,14 @@ if TYPE_CHECKING:
 class Predict:
     """Label texts: files or standard input in, CSV or JSON lines out, in the same order, a block at a time."""
 
-    model: str = ""
-    """A run or a model folder."""
+    model: list[str] = field(default_factory=list)
+    """A run or a model folder. Of several, such as a forward and a backward AWD-LSTM, the probabilities are averaged."""
     input: list[str] = field(default_factory=list)
-    """Files of texts (csv, tsv, jsonl, parquet, txt, also .gz); without any, standard input, one text a line."""
+    """Files of texts (csv, tsv, jsonl, parquet, txt, also .gz); without any, standard input, one text a line. So are pipes read."""
     text: list[str] = field(default_factory=list)
     """The files' text columns; found by themselves if named as usual."""
     output: str | None = None
-    """The file to write (default: standard output)."""
+    """The file to write (default: standard output); .gz is compressed."""
     format: Literal["csv", "jsonl"] | None = None
     """csv or jsonl (default: by the name of --output, else csv)."""
     batch_size: Annotated[int, Gt(0)] = 256
@@ -43,9 +44,14 @@ class Predict:
 
     def faults(self) -> list[str]:
         """What is wrong with these settings, as far as it shows without loading weights."""
-        faults = model_faults(self.model) if self.model else ["no model: name a run or a model folder with --model."]
+        faults = [fault for name in self._models() for fault in model_faults(name)]
+        if not self._models():
+            faults.append("no model: name a run or a model folder with --model.")
+        paths = {name: Path(name).expanduser() for name in self.input}
         faults += [
-            f"{name}: no such file. Check the path." for name in self.input if not Path(name).expanduser().is_file()
+            f"{name}: no such file. Check the path."
+            for name, path in paths.items()
+            if path.is_dir() or not path.exists()
         ]
         if self.output and Path(self.output).expanduser().is_dir():
             faults.append(f"{self.output}: is a folder, but the output is one file. Name a file with --output.")
@@ -62,7 +68,7 @@ class Predict:
         check(self)
         import understudy
 
-        model = understudy.load(self.model)
+        model = understudy.load(*self._models())
         count = 0
         with ExitStack() as stack:
             file = self._open(stack)
@@ -73,37 +79,65 @@ class Predict:
                 count += 1
         return count
 
+    def _models(self) -> list[str]:
+        """The models' names; Python callers may give a bare one."""
+        return [self.model] if isinstance(self.model, str) else self.model
+
     def _format(self) -> str:
-        return self.format or ("jsonl" if self.output and self.output.endswith(".jsonl") else "csv")
+        return self.format or ("jsonl" if self.output and self.output.endswith((".jsonl", ".jsonl.gz")) else "csv")
 
     def _open(self, stack: ExitStack) -> TextIO:
         if self.output is None:
             stack.callback(sys.stdout.flush)
             return sys.stdout
-        path = Path(self.output).expanduser().resolve()
-        if path.exists() and not path.is_file():  # a device or a pipe has no name to be given at the end
-            return stack.enter_context(open(path, "w", newline="", encoding="utf-8"))
-        whole = stack.enter_context(new_file(path, remedy=OUTPUT))
-        text = io.TextIOWrapper(whole, encoding="utf-8", newline="")
-        stack.callback(text.detach)  # flushes, and leaves the closing to new_file
+        path = Path(self.output).expanduser()
+        if _is_special(path):  # it has no name to be given at the end
+            stream: Any = stack.enter_context(open(path, "wb"))
+        else:
+            stream = stack.enter_context(new_file(path.resolve(), remedy=OUTPUT))
+        if self.output.endswith(".gz"):
+            stream = stack.enter_context(gzip.GzipFile("", "wb", fileobj=stream, mtime=0))
+        text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
+        stack.callback(text.detach)  # flushes, and leaves the closing to whoever opened
         return text
 
     def _texts(self, arity: int) -> Iterator[tuple[str, ...]]:
         from understudy.data.sources import read_texts
 
         for name in self.input:
-            yield from read_texts(name, text=self.text, arity=arity)
+            path = Path(name).expanduser()
+            if _is_special(path):  # its name tells no format, and it can be read but once
+                with open(path, "rb") as stream:
+                    yield from _lines(stream, name, arity)
+            else:
+                yield from read_texts(name, text=self.text, arity=arity)
         if not self.input:
-            yield from _lines(arity)
+            yield from _lines(sys.stdin.buffer, "standard input", arity)
 
 
-def _lines(arity: int) -> Iterator[tuple[str, ...]]:
-    """Standard input: a text a line, the two of a pair with a tab between them."""
-    for number, line in enumerate(sys.stdin, 1):
-        parts = tuple(line.rstrip("\n").split("\t")) if arity == 2 else (line.rstrip("\n"),)
+def _is_special(path: Path) -> bool:
+    """Whether a path is a pipe, such as the shell's ``<(...)``, or a device."""
+    return path.exists() and not path.is_file()
+
+
+def _lines(stream: BinaryIO, origin: str, arity: int) -> Iterator[tuple[str, ...]]:
+    """A text a line, the two of a pair with a tab between them.
+
+    Raises:
+        DataError: with the line, where it is not UTF-8 or no pair.
+    """
+    from understudy.data.faults import Faults
+    from understudy.data.parsed import Lines, Parsed
+
+    faults = Faults()
+    lines = Lines(stream, Parsed(origin, faults))
+    for line in lines:
+        faults.check()
+        whole = line.removesuffix("\n").removesuffix("\r")
+        parts = tuple(whole.split("\t")) if arity == 2 else (whole,)
         if len(parts) != arity:
             raise DataError(
-                f"standard input, line {number}: this model reads pairs, so a line must be two texts with a tab between them."
+                f"{origin}, line {lines.number}: this model reads pairs, so a line must be two texts with a tab between them."
             )
         yield parts
 

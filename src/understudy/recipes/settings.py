@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import re
 import typing
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import yaml
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 
 from understudy.errors import ConfigError, UnderstudyError, nearest
 from understudy.record import output_faults
@@ -70,6 +71,60 @@ class DataSettings:
 
 
 @dataclass(kw_only=True)
+class CorpusSettings:
+    """Where raw text comes from."""
+
+    data: str | None = None
+    """Texts: a file (one text a line, or a table), a folder of train, validation and test files, or a hub data set."""
+    train: str | None = None
+    """A file of training texts (instead of, or over, what --data has)."""
+    validation: str | None = None
+    """A file of validation texts. Without one, a tenth of the training texts is cut off by the seed."""
+    test: str | None = None
+    """A file of test texts: read once, at the end."""
+    text: list[str] = field(default_factory=list)
+    """The text column of tables, `title+description` to join some; found by itself if named as usual."""
+    limit_train: Annotated[int, Gt(0)] | None = None
+    """Use only so many training texts, drawn by the seed."""
+
+    def data_faults(self) -> list[str]:
+        """What is wrong with these settings by themselves."""
+        if self.data is None and self.train is None:
+            return ["no texts: name a file, a folder or a hub data set with --data (or a file with --train)."]
+        return []
+
+    def load(self, *, seed: int) -> Any:
+        """Read and check everything; see :func:`understudy.data.corpus.load_corpus`."""
+        from understudy.data.corpus import load_corpus
+
+        return load_corpus(
+            self.data,
+            train=self.train,
+            validation=self.validation,
+            test=self.test,
+            text=self.text,
+            limit_train=self.limit_train,
+            seed=seed,
+        )
+
+
+@dataclass(kw_only=True)
+class MaskingSettings:
+    """How texts become rows for a masked language model, and what of them is hidden."""
+
+    blocks: Literal["line", "pack"] = "line"
+    """For a masked language model: a text a row, cut at --max_length; or texts packed into rows of that length, kept apart."""
+    mask_probability: Annotated[float, Gt(0), Le(0.5)] = 0.15
+    """For a masked language model: the share of the tokens that it must guess, drawn anew each epoch."""
+    whole_words: bool = False
+    """For a masked language model: hide all the pieces of a word together."""
+
+    def masking_given(self) -> list[str]:
+        """The names of these settings that are not as they come."""
+        return [f.name for f in dataclasses.fields(MaskingSettings) if getattr(self, f.name) != f.default]
+
+
+@dataclass(kw_only=True)
 class RunSettings:
     """Where a run goes and how it ends."""
 
@@ -114,18 +169,30 @@ class TrainSettings:
     """Rows of an optimizer step, over all processes."""
     max_tokens: Annotated[int, Gt(0)] | None = None
     """Padded tokens computed at once; a larger batch is cut, with the same gradient (default: by the device)."""
-    learning_rate: Annotated[float, Gt(0)] | None = None
-    """Peak rate (default: by the kind of model)."""
-    weight_decay: Annotated[float, Ge(0)] = 0.01
-    """Decoupled decay of matrices; biases and norms have none."""
+    learning_rate: float | str | None = None
+    """Peak rate: 5e-5; 1e-5:1e-3 from the first layer to the last; or `auto` (default: by the kind of model)."""
+    discriminative: Annotated[float, Gt(1)] | None = None
+    """Each layer's rate is that of the layer above divided by this (ULMFiT: 2.6)."""
+    freeze: list[str] = field(default_factory=list)
+    """Layers that do not learn: `embeddings 0-5`, or `all-but-head`."""
+    unfreeze: list[str] = field(default_factory=list)
+    """In stages from the top: `gradual`, `chain-thaw`, or the layers that learn in each, as in `1 2 all`."""
+    unfreeze_epochs: list[Annotated[int, Gt(0)]] = field(default_factory=list)
+    """Epochs of each stage, or of all (default: --epochs for each)."""
+    optimizer: Literal["adamw", "nt_asgd"] = "adamw"
+    """nt_asgd: SGD that begins to average its weights when validation stops improving (AWD-LSTM)."""
+    weight_decay: Annotated[float, Ge(0)] | None = None
+    """Decay of all but biases and norms, times the rate in each step (default: 0.01; 1.2e-6 for nt_asgd)."""
     schedule: Literal["linear", "cosine", "constant", "slanted_triangular", "one_cycle"] = "linear"
     """How the rate goes; linear and cosine warm up first."""
     warmup: Annotated[float, Ge(0)] = 0.1
     """The share of the steps that linear and cosine warm up."""
+    cycle_momentum: bool = False
+    """With one_cycle: the momentum (Adam's first beta) falls from 0.95 to 0.85 as the rate rises, and comes back."""
     clip: Annotated[float, Ge(0)] = 1.0
     """The largest 2-norm of the gradient; 0 for no limit."""
     max_length: Annotated[int, Gt(2)] | None = None
-    """Tokens of a text, the rest is cut (default: 256, or less if the model takes less)."""
+    """Tokens of a text, the rest is cut (default: 256, or less if the model takes less). An AWD-LSTM reads texts whole, and its gradient reaches so many of their last tokens."""
     eval_steps: Annotated[int, Gt(0)] | None = None
     """Also evaluate every so many steps, not only after each epoch."""
     metric: str | None = None
@@ -139,11 +206,15 @@ class TrainSettings:
     track: Literal["tensorboard", "wandb"] | None = None
     """Also report to a tracker."""
 
+    def __post_init__(self) -> None:
+        if isinstance(self.learning_rate, str):  # YAML takes 5e-5 for a string
+            self.learning_rate = _as_number(self.learning_rate)
+
     def train_faults(self) -> list[str]:
-        """What these settings ask of the machine and it does not have."""
+        """What is wrong with these settings by themselves, or asks of the machine what it does not have."""
         from understudy.training.trackers import check_tracker
 
-        faults = []
+        faults = self._learning_faults()
         if self.precision == "fp16":
             import torch
 
@@ -156,6 +227,91 @@ class TrainSettings:
         except UnderstudyError as error:
             faults += error.faults
         return faults
+
+    def _learning_faults(self) -> list[str]:
+        faults = []
+        try:
+            rate = parse_rate(self.learning_rate)
+        except UnderstudyError as error:
+            faults, rate = list(error.faults), None
+        if isinstance(rate, tuple) and self.discriminative is not None:
+            faults.append(
+                f"--discriminative and the range of rates {self.learning_rate} both say how the rate falls from layer to layer. Give one of them."
+            )
+        if self.cycle_momentum and self.schedule != "one_cycle":
+            faults.append(
+                f"--cycle_momentum belongs to --schedule one_cycle, but the schedule is {self.schedule}. Leave one of them out."
+            )
+        if self.optimizer == "nt_asgd":
+            faults += self._averaging_faults()
+        if self.unfreeze or self.unfreeze_epochs:
+            from understudy.training.unfreeze import unfreeze_faults
+
+            faults += unfreeze_faults(self.unfreeze, self.unfreeze_epochs)
+        return faults
+
+    def _averaging_faults(self) -> list[str]:
+        from understudy.training.nt_asgd import INTERVAL
+
+        faults = []
+        if self.schedule != "constant":
+            faults.append(
+                f"--optimizer nt_asgd averages over steps at a constant rate, but the schedule is {self.schedule}. Give --schedule constant."
+            )
+        if self.learning_rate is None:
+            faults.append(
+                "--optimizer nt_asgd has no default rate: give --learning_rate auto, or a number (30 for the AWD-LSTM of the paper, with --clip 0.25)."
+            )
+        if self.patience is not None and self.patience <= INTERVAL + 1:
+            faults.append(
+                f"--patience {self.patience} stops before nt_asgd begins to average, which it does after {INTERVAL + 1} evaluations without improvement at the earliest. Give {2 * INTERVAL} or more, or leave it out."
+            )
+        return faults
+
+    def layer_flags(self) -> list[str]:
+        """Those of the settings given that say how the layers of a network learn: no other model can heed them."""
+        given = {
+            "--discriminative": self.discriminative,
+            "--freeze": self.freeze,
+            "--unfreeze": self.unfreeze,
+            "--unfreeze_epochs": self.unfreeze_epochs,
+            "--cycle_momentum": self.cycle_momentum,
+            f"--learning_rate {self.learning_rate}": isinstance(self.learning_rate, str),
+            f"--optimizer {self.optimizer}": self.optimizer != "adamw",
+        }
+        return [flag for flag, value in given.items() if value]
+
+
+def parse_rate(given: float | str | None) -> float | tuple[float, float] | Literal["auto"] | None:
+    """A learning rate as it was given: a number, those of the first and the last layer, or that it is to be found.
+
+    Raises:
+        ConfigError: if it is none of these, not positive, or a range upside down.
+
+    Example:
+        >>> parse_rate("5e-5"), parse_rate("1e-5:1e-3"), parse_rate("auto"), parse_rate(None)
+        (5e-05, (1e-05, 0.001), 'auto', None)
+    """
+    if given is None or given == "auto":
+        return given  # type: ignore[return-value]
+    parts = [_as_number(part) for part in str(given).split(":")]
+    rates = [part for part in parts if isinstance(part, float) and 0 < part < math.inf]
+    if len(rates) != len(parts) or len(rates) > 2:
+        raise ConfigError(
+            f"learning_rate must be a positive number such as 5e-5, two for the first and the last layer such as 1e-5:1e-3, or auto, but is {given!r}."
+        )
+    if rates[0] > rates[-1]:
+        raise ConfigError(
+            f"learning_rate {given} is upside down: the first layer's comes first and is the lower one. Did you mean {':'.join(reversed(str(given).split(':')))}?"
+        )
+    return rates[0] if len(rates) == 1 else (rates[0], rates[1])
+
+
+def _as_number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def model_faults(name: str) -> list[str]:
@@ -186,7 +342,7 @@ def as_dict(recipe: Any) -> dict[str, Any]:
 
 
 def read_config(path: str, command: str) -> dict[str, Any]:
-    """A YAML file of settings. Its ``command`` key, if any, must name this command.
+    """A YAML file of settings. Its ``command`` key, if any, must name this command; `lr-find finetune` takes finetune's.
 
     Raises:
         ConfigError: if it is missing, no YAML, no mapping, or another command's.
@@ -201,7 +357,7 @@ def read_config(path: str, command: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: must hold 'name: value' lines.")
     named = content.pop("command", command)
-    if named != command:
+    if named not in (command, command.rpartition(" ")[2]):
         raise ConfigError(
             f"{path}: is a configuration of '{named}', not of '{command}'. Run: understudy {named} --config {path}"
         )
@@ -229,12 +385,16 @@ def build(recipe: type[Recipe], values: Mapping[str, Any], *, origin: str = "the
 def check(recipe: Any) -> None:
     """Report every fault of a recipe together: values first, then what its own ``faults()`` finds.
 
+    Values that only need another shape (one string for a list of one) are put into it.
+
     Raises:
         ConfigError: with one sentence a fault.
     """
     faults: list[str] = []
     try:
-        build(type(recipe), as_dict(recipe))
+        made = build(type(recipe), as_dict(recipe))
+        for field_ in dataclasses.fields(recipe):
+            setattr(recipe, field_.name, getattr(made, field_.name))
     except ConfigError as error:
         faults += error.faults
     try:
@@ -261,12 +421,15 @@ def _unknown_keys(recipe: type, values: Mapping[str, Any], origin: str, prefix: 
 
 
 def _with_lists(recipe: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """A bare string where a list of strings belongs is a list of one; unknown keys are left out."""
+    """A bare value where a list belongs is a list of one, a number among strings a string; unknown keys are left out."""
     hints = typing.get_type_hints(recipe)
     known = {key: value for key, value in values.items() if key in hints}
-    return {
-        key: [value] if hints[key] == list[str] and isinstance(value, str) else value for key, value in known.items()
-    }
+    for key, value in known.items():
+        if typing.get_origin(hints[key]) is list and isinstance(value, str | int | float):
+            known[key] = value = [value]
+        if hints[key] == list[str] and isinstance(value, list):  # YAML takes the 1 of `unfreeze: [1, all]` for a number
+            known[key] = [str(item) if type(item) in (int, float) else item for item in value]
+    return known
 
 
 def _sentence(fault: Any) -> str:

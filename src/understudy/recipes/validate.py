@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from understudy.errors import ConfigError, UnderstudyError
-from understudy.recipes.distill import Distill
-from understudy.recipes.finetune import Finetune
-from understudy.recipes.settings import check
+from understudy.recipes.settings import CorpusSettings, DataSettings, check
 
 if TYPE_CHECKING:
+    from understudy.data.corpus import Corpus
     from understudy.data.splits import Splits
 
 
@@ -28,12 +27,13 @@ def validate(command: str, recipe: Any) -> list[str]:
         check(recipe)
     except UnderstudyError as error:
         faults += error.faults
-    if isinstance(recipe, Finetune | Distill) and not recipe.data_faults():
+    if isinstance(recipe, DataSettings | CorpusSettings) and not recipe.data_faults():
+        training: Any = recipe
         try:
-            splits = recipe.read()
-            notes = _said(splits)
+            data = training.read()
+            notes = _said_of_texts(data) if isinstance(recipe, CorpusSettings) else _said(data)
             if not faults:
-                recipe.prepare(splits)
+                training.prepare(data)
         except UnderstudyError as error:
             faults += error.faults
     if faults:
@@ -42,6 +42,10 @@ def validate(command: str, recipe: Any) -> list[str]:
         print(note)
     print(f"understudy {command}: no fault found.")
     return notes
+
+
+def _said_of_texts(corpus: Corpus) -> list[str]:
+    return ["texts: " + ", ".join(f"{name} {len(texts):,}" for name, texts in corpus.texts().items()), *corpus.notes]
 
 
 def _said(splits: Splits) -> list[str]:

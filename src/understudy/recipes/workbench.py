@@ -17,33 +17,40 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
 from accelerate.utils import ProjectConfiguration, broadcast_object_list
 from rich.console import Console
+from rich.text import Text
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from understudy.bench import Measurable, measure
-from understudy.data.batches import BucketedBatches
+from understudy.data.batches import BatchSource, BucketedBatches
 from understudy.data.encode import Encoded
 from understudy.data.splits import Rows, Splits
 from understudy.data.tasks import Task
 from understudy.data.texts import Texts
-from understudy.errors import Interrupted, nearest
+from understudy.errors import DataError, Interrupted, OutputError, nearest
 from understudy.evaluation import evaluate
 from understudy.functional import schedules
 from understudy.functional.metrics import higher_is_better
-from understudy.inference import Answering, LinearPredictor, Predictor, logits
+from understudy.inference import Answering, LinearPredictor, Predictor, device_of, logits
+from understudy.models.awd_config import reads_whole
 from understudy.models.load import max_length, save_model
 from understudy.models.student import Student
 from understudy.models.tfidf import Tfidf
+from understudy.recipes.lr_finding import rate_for
 from understudy.recipes.settings import RunSettings, TrainSettings, as_dict, seconds
+from understudy.recipes.techniques import learning_lines, learning_plan, stages
 from understudy.record import Run, RunRecord, default_folder, hardware, open_run, versions
 from understudy.training.checkpoint import ProgressLog, Stop
-from understudy.training.groups import build_optimizer
 from understudy.training.loop import FitResult, Schedule, fit
 from understudy.training.reporter import progress_columns
 from understudy.training.trackers import Display, flat
+from understudy.training.unfreeze import LearningPlan
 
 _WAIT = timedelta(days=2)
 """How long the other processes wait while one labels."""
+
+
+_TEXTS_AT_ONCE = 512
 
 
 @dataclass
@@ -56,7 +63,16 @@ class Workbench:
     display: Display
     log: ProgressLog
     settings: Any
-    task: Task
+    metrics: Sequence[str]
+    """What an evaluation says of a model; the first one selects, unless the settings name another."""
+    labels: Task | None = None
+    """The task of labelled rows; a language model has none."""
+
+    @property
+    def task(self) -> Task:
+        """The task of the labelled rows that this run is about."""
+        assert self.labels is not None, "a run on raw text has no task"
+        return self.labels
 
     @property
     def device(self) -> torch.device:
@@ -65,51 +81,47 @@ class Workbench:
 
     def metric(self) -> tuple[str, bool]:
         """The metric that selects models, and whether more of it is better."""
-        name = self.settings.metric or self.task.metrics[0]
+        name = self.settings.metric or self.metrics[0]
         return name, higher_is_better(name)
 
     def fit(
         self,
         objective: nn.Module,
-        batches: BucketedBatches,
+        batches: BatchSource,
         *,
         phase: str,
         validation: Callable[[nn.Module], Mapping[str, float]],
         learning_rate: float,
-        epochs: int,
-        max_steps: int | None = None,
-        eval_every: int | None = None,
         budget_s: float | None = None,
     ) -> FitResult:
         """:func:`understudy.training.loop.fit` under this run's settings, timed and put on the record.
 
         Args:
-            eval_every: evaluate at these steps instead of after the epochs.
+            learning_rate: where the settings name none.
         """
         settings: TrainSettings = self.settings
         metric, higher = self.metric()
-        torch.manual_seed(self.settings.seed + self.accelerator.process_index)
-        if isinstance(objective.model, Student):
-            # a batch uses a fraction of the table's rows; gradients for the others cost most of a small student's step
-            objective.model.sparse = self.device.type == "cpu" and self.accelerator.num_processes == 1
+        plan = self.begin(objective, learning_rate=learning_rate)
+        started = time.monotonic()
+        found = rate_for(self, plan, batches, phase=phase) if settings.learning_rate == "auto" else None
+        if budget_s is not None:
+            budget_s -= time.monotonic() - started
         with self.run.timed(f"{phase}_s"):
             result = fit(
                 objective,
                 batches,
-                build_optimizer(objective, learning_rate=learning_rate, weight_decay=settings.weight_decay),
-                epochs=epochs,
+                stages(plan, settings, learning_rate=found),
                 folder=self.run.folder / "checkpoints",
                 log=self.log,
                 accelerator=self.accelerator,
                 phase=phase,
                 schedule=schedule(settings),
-                max_steps=max_steps,
+                momentum=schedules.one_cycle_momentum if settings.cycle_momentum else None,
                 clip=settings.clip,
                 evaluate=validation,
                 metric=metric,
                 higher_is_better=higher,
-                eval_steps=settings.eval_steps or eval_every,
-                eval_epochs=eval_every is None,
+                eval_steps=settings.eval_steps,
                 patience=settings.patience,
                 save_steps=settings.save_steps,
                 resume=self.settings.resume,
@@ -120,13 +132,29 @@ class Workbench:
         self.display.close()
         # what a killed process did is in the checkpoint that this one went on from
         self.run.record.timings[f"{phase}_s"] = max(self.run.record.timings[f"{phase}_s"], result.seconds)
-        self.run.record.training[phase] = vars(result) | {
-            "learning_rate": learning_rate,
+        rates = {group.name: group.learning_rate for group in plan.groups(found) if group.name in plan.names}
+        self.run.record.training.setdefault(phase, {}).update(vars(result))
+        self.run.record.training[phase] |= {
+            "learning_rate": max(rates.values()),
+            "learning_rates": rates,
             "padding_ratio": batches.padding_ratio(),
         }
         if result.stopped_by == "time budget":
             self.run.say(f"{phase}: ended by the time budget after {result.steps:,} steps, with the best so far.")
         return result
+
+    def begin(self, objective: nn.Module, *, learning_rate: float) -> LearningPlan:
+        """Seed what a phase of training draws, and settle what learns in it.
+
+        Args:
+            learning_rate: where the settings name none.
+        """
+        torch.manual_seed(self.settings.seed + self.accelerator.process_index)
+        if isinstance(objective.model, Student):
+            # a batch uses a fraction of the table's rows; gradients for the others cost most of a small student's step
+            alone = self.device.type == "cpu" and self.accelerator.num_processes == 1
+            objective.model.sparse = alone and self.settings.optimizer == "adamw"
+        return learning_plan(objective, self.settings, learning_rate=learning_rate)
 
     def describe(self, name: str, model: Measurable, test_logits: np.ndarray, splits: Splits) -> None:
         """Put a model on the record: its scores on the rows that report, and what it costs."""
@@ -144,6 +172,14 @@ class Workbench:
         self.run.record.models = list((known | {name: entry}).values())
         self.run.save()
         self.heed()
+
+    def answers(self, model: Answering, texts: Texts) -> np.ndarray:
+        """A model's outputs for texts; a signal is heeded every few hundred of them."""
+        parts = []
+        for start in range(0, len(texts), _TEXTS_AT_ONCE):
+            self.heed()
+            parts.append(model.logits(texts[start : start + _TEXTS_AT_ONCE]))
+        return np.concatenate(parts)
 
     def heed(self) -> None:
         """Leave at a signal, where all that has been done is on disk.
@@ -181,10 +217,30 @@ def make_accelerator(settings: TrainSettings, tracking: Path | None = None) -> A
 
 
 @contextmanager
-def open_workbench(command: str, settings: Any, splits: Splits) -> Iterator[Workbench]:
+def open_workbench(
+    command: str,
+    settings: Any,
+    *,
+    data: Mapping[str, Texts],
+    task: Task | None,
+    notes: Sequence[str],
+    terms: Sequence[str],
+    metrics: Sequence[str],
+    groups: Sequence[str] = (),
+    kind: str = "",
+) -> Iterator[Workbench]:
     """Open the run folder and everything around it; on the way out the record is saved and the signals are ours no more.
 
     A run that is finished already comes with ``run.record.finished`` set: there is nothing left to do.
+
+    Args:
+        data: the texts of each part, for their numbers and fingerprints.
+        task: of labelled rows; None where there are no labels.
+        notes: what was found in the data, to be said and put on the record.
+        terms: the names of the terms that the objectives of this run return.
+        metrics: the names of the scores that its evaluations return; the first one selects models.
+        groups: of parameters that have learning rates of their own, to be shown.
+        kind: of a model without a task, for the record: ``language_model`` or ``masked_language_model``.
     """
     run_settings: RunSettings = settings
     state = processes()
@@ -202,7 +258,7 @@ def open_workbench(command: str, settings: Any, splits: Splits) -> Iterator[Work
     )
     if run.record.finished:
         print(f"{run.folder}: this run is finished already; nothing to do.")
-        yield Workbench(run, None, Stop(), Display(visible=False), None, settings, splits.task)  # type: ignore[arg-type]
+        yield Workbench(run, None, Stop(), Display(visible=False), None, settings, metrics, task)  # type: ignore[arg-type]
         return
     accelerator = make_accelerator(settings, run.folder / "tracking")
     if settings.track:
@@ -214,19 +270,25 @@ def open_workbench(command: str, settings: Any, splits: Splits) -> Iterator[Work
         accelerator=_accelerator_name(accelerator),
         processes=accelerator.num_processes,
     )
-    run.record.task = splits.task.as_dict()
-    run.record.data = _data_rows(splits)
-    for note in splits.notes:
+    run.record.task = {"kind": kind, "metrics": list(metrics)} if task is None else task.as_dict()
+    found = {name: {"rows": len(texts), "fingerprint": texts.fingerprint} for name, texts in data.items()}
+    before = run.record.data or found
+    if changed := [name for name in before | found if before.get(name) != found.get(name)]:
+        raise OutputError(
+            f"{run.folder}: was begun on other data: {', '.join(changed)} changed since. Give --overwrite to start afresh, or resume with the data of before."
+        )
+    run.record.data = found
+    for note in notes:
         run.say(note)
     budget = seconds(run_settings.time_budget) if run_settings.time_budget else None
     log = ProgressLog(
         run.folder / "progress.csv",
-        progress_columns(["label_loss", "distillation"], splits.task.metrics),
+        progress_columns(terms, metrics, groups=groups, momentum=settings.cycle_momentum),
         writes=run.writes,
     )
     with Stop(budget_s=budget) as stop, Display(visible=run.writes) as display:
         try:
-            yield Workbench(run, accelerator, stop, display, log, settings, splits.task)
+            yield Workbench(run, accelerator, stop, display, log, settings, metrics, task)
         except Interrupted as error:
             error.remedy = f"Go on with the same command, --output {run.folder} and --resume."
             raise
@@ -238,21 +300,28 @@ def _accelerator_name(accelerator: Accelerator) -> str | None:
     return torch.cuda.get_device_name(accelerator.device) if accelerator.device.type == "cuda" else None
 
 
-def _data_rows(splits: Splits) -> dict[str, Any]:
-    parts: dict[str, Texts] = {"train": splits.train.texts, "validation": splits.validation.texts}
-    if splits.test is not None:
-        parts["test"] = splits.test.texts
-    if splits.unlabeled is not None:
-        parts["unlabeled"] = splits.unlabeled
-    return {name: {"rows": len(texts), "fingerprint": texts.fingerprint} for name, texts in parts.items()}
+@contextmanager
+def open_labelled(command: str, settings: Any, splits: Splits, *, groups: Sequence[str] = ()) -> Iterator[Workbench]:
+    """:func:`open_workbench` for a run on labelled rows."""
+    with open_workbench(
+        command,
+        settings,
+        data=splits.texts(),
+        task=splits.task,
+        notes=splits.notes,
+        terms=["label_loss", "distillation"],
+        metrics=splits.task.metrics,
+        groups=groups,
+    ) as bench:
+        yield bench
 
 
-def metric_faults(settings: TrainSettings, task: Task) -> list[str]:
-    """What is wrong with the metric that is to select models, now that the task is known."""
-    if settings.metric is None or settings.metric in task.metrics:
+def metric_faults(settings: TrainSettings, metrics: Sequence[str]) -> list[str]:
+    """What is wrong with the metric that is to select models, now that those of the task are known."""
+    if settings.metric is None or settings.metric in metrics:
         return []
     return [
-        f"metric must be one of {', '.join(task.metrics)} for this task, but is {settings.metric!r}.{nearest(settings.metric, task.metrics)}"
+        f"metric must be one of {', '.join(metrics)} for this task, but is {settings.metric!r}.{nearest(settings.metric, metrics)}"
     ]
 
 
@@ -276,14 +345,22 @@ def fit_tfidf(train: Rows, splits: Splits) -> Tfidf:
 def describe_tfidf(bench: Workbench, splits: Splits) -> None:
     """The baseline that everything must beat: TF-IDF with a linear model, on the labelled rows."""
     labelled = splits.train.take(np.flatnonzero(splits.train.labelled))
-    with bench.run.timed("tfidf_s"):
-        tfidf = fit_tfidf(labelled, splits)
+    try:
+        with bench.run.timed("tfidf_s"):
+            tfidf = fit_tfidf(labelled, splits)
+    except DataError as error:  # what is compared with it stands all the same
+        bench.run.say(f"tfidf is left out: {' '.join(error.faults)}")
+        return
     bench.describe("tfidf", tfidf, tfidf.logits(list(reporting_rows(splits)[1].texts)), splits)
 
 
 def text_length(model: Any, tokenizer: PreTrainedTokenizerBase, asked: int | None) -> int:
-    """The most tokens of a text: what was asked for, else 256 or what the model reads, whichever is less."""
-    return max_length(model.config, tokenizer, asked) if asked else min(256, max_length(model.config, tokenizer, None))
+    """The most tokens of a text: what was asked for, else 256 or what the model reads, whichever is less.
+
+    A model that reads documents whole does so, whatever is asked for.
+    """
+    most = max_length(model.config, tokenizer, asked)
+    return most if asked or reads_whole(model.config) else min(256, most)
 
 
 def save(model: Answering, folder: Path) -> None:
@@ -302,39 +379,48 @@ def processes() -> PartialState:
 
 
 def training_plan(
-    objective: nn.Module, batches: BucketedBatches, splits: Splits, settings: Any, *, rows: int | None = None
+    plan: LearningPlan, batches: BucketedBatches, splits: Splits, settings: Any, *, rows: int | None = None
 ) -> dict[str, str]:
-    """What training will take: rows, tokens, steps, time, memory and disk.
+    """What training will take: rows, tokens, steps, time, memory and disk; and what learns when.
 
     Args:
         rows: of an epoch, where they are more than the batches show.
     """
     shown = len(batches.encoded)
     rows = rows or shown
-    steps = -(-rows // settings.batch_size) * settings.epochs
-    time_s = seconds_per_row(objective, batches) * rows * settings.epochs
-    weights = sum(p.numel() * p.element_size() for p in objective.parameters())
+    steps = -(-rows // settings.batch_size) * plan.epochs
+    everything = list(plan.objective.parameters())
+    with plan.at_its_widest() as learning:
+        time_s = seconds_per_row(plan.objective, batches) * rows * plan.epochs
+    weights, moving = (sum(p.numel() * p.element_size() for p in some) for some in (everything, learning))
+    learns, total = (sum(p.numel() for p in some) for some in (learning, everything))
     tokens = int(batches.encoded.lengths.sum() * rows / shown)
     counts = {"validation": len(splits.validation), "test": len(splits.test) if splits.test is not None else 0}
     return {
         "rows": f"{rows:,} to train on, " + ", ".join(f"{n:,} {name}" for name, n in counts.items()),
         "tokens": f"{tokens:,} an epoch",
-        "steps": f"{steps:,} of {settings.batch_size} rows, {settings.epochs} epochs at most",
-        "training": f"about {duration(time_s)} for {sum(p.numel() for p in objective.parameters()):,} parameters",
-        "memory": f"about {4 * weights / 1e6:,.0f} MB for weights, gradients and moments; as much disk for a checkpoint",
+        "steps": f"{steps:,} of {settings.batch_size} rows, {plan.epochs} epochs at most",
+        **learning_lines(plan, settings),
+        "training": f"{'at most' if len(plan.parts) > 1 else 'about'} {duration(time_s)} for "
+        + (f"{learns:,} parameters" if learns == total else f"{learns:,} of {total:,} parameters"),
+        "memory": f"about {(weights + 3 * moving) / 1e6:,.0f} MB for weights, gradients and moments; as much disk for a checkpoint",
     }
 
 
-def seconds_per_row(objective: nn.Module, batches: BucketedBatches) -> float:
-    """Seconds a row of training, measured on one micro-batch of the plan; leaves no trace in weights or generators."""
+def seconds_per_row(objective: nn.Module, batches: BatchSource) -> float:
+    """Seconds a row of training, measured on one micro-batch of the plan; leaves no trace in the model or in generators."""
     random_state = torch.get_rng_state()
+    buffers = [buffer.clone() for buffer in objective.buffers()]  # running statistics move with every forward
     steps = next(iter(batches.windows(0)))
     times = []
     for _ in range(2):
         start = time.perf_counter()
-        sum((term.sum for term in objective(steps[0])), start=torch.zeros(())).backward()
+        batch = steps[0].to(device_of(objective))  # where a teacher reads it, that is part of the time
+        sum((term.sum for term in objective(batch)), start=torch.zeros(())).backward()
         times.append(time.perf_counter() - start)
     objective.zero_grad(set_to_none=True)
+    for buffer, before in zip(objective.buffers(), buffers):
+        buffer.copy_(before)
     torch.set_rng_state(random_state)
     return min(times) / steps[0].counts["rows"]
 
@@ -346,7 +432,7 @@ def say_plan(lines: Mapping[str, str]) -> None:
     console = Console(stderr=True, highlight=False)
     width = max(map(len, lines))
     for name, value in lines.items():
-        console.print(f"  [bold]{name:<{width}}[/bold]  {value}", soft_wrap=True)
+        console.print(Text.assemble((f"  {name:<{width}}", "bold"), f"  {value}"), soft_wrap=True)
 
 
 def duration(value: float) -> str:
@@ -374,8 +460,7 @@ def finish(bench: Workbench) -> RunRecord:
             write_card(bench.run.folder, record.as_dict())
         bench.heed()
         bench.run.finish()
-        console = Console()
-        console.print(models_table(record.as_dict()))
-        console.print(f"Everything is in {bench.run.folder}", highlight=False, soft_wrap=True)
+        Console().print(models_table(record.as_dict()))
+        print(f"Everything is in {bench.run.folder}")
     bench.accelerator.wait_for_everyone()
     return record

@@ -8,7 +8,7 @@ import shlex
 import unicodedata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import yaml
@@ -31,9 +31,11 @@ from understudy.report.tables import (
 
 _MAIN_SETTINGS = (
     *("data", "train", "validation", "test", "text", "label", "limit_train", "unlabeled", "pool_rest", "augment"),
-    *("teacher", "teacher_weights", "model", "features", "student", "tokenizer", "embeddings"),
+    *("teacher", "teacher_weights", "model", "features", "student", "tokenizer", "cased", "embeddings"),
+    *("backward", "bptt", "drop_mult"),
     *("alpha", "distance", "temperature", "epochs", "batch_size", "learning_rate", "schedule", "warmup"),
-    *("weight_decay", "clip", "max_length", "metric", "patience", "precision", "time_budget", "seed"),
+    *("cycle_momentum", "discriminative", "freeze", "unfreeze", "unfreeze_epochs"),
+    *("optimizer", "weight_decay", "clip", "max_length", "metric", "patience", "precision", "time_budget", "seed"),
 )
 """Settings that say what was done, in reading order; the rest stands in ``config.yaml``."""
 
@@ -44,12 +46,35 @@ _HUB_METRICS = {
     "pearson": "pearsonr",
     "spearman": "spearmanr",
 }
-_NO_HUB_ID = {"tfidf", "bilstm", "static"}
+_NO_HUB_ID = {"tfidf", "bilstm", "static", "awd_lstm"}
 _FILES = {".csv", ".tsv", ".jsonl", ".json", ".parquet", ".txt", ".gz"}
 _KINDS = {
     "single_label": "one of {n} classes",
     "multi_label": "any number of {n} labels",
     "regression": "a number",
+}
+
+
+class _LanguageModel(NamedTuple):
+    """How a card speaks of a kind of language model."""
+
+    what: str
+    does: str
+    unit: str
+    command: str
+    auto: str
+    pipeline: str
+
+
+_LANGUAGE_MODELS = {
+    "language_model": _LanguageModel(
+        *("language model", "let it continue a text", "token", 'understudy generate {} "Once upon a time"'),
+        *("AutoModelForCausalLM", "text-generation"),
+    ),
+    "masked_language_model": _LanguageModel(
+        *("masked language model", "let it fill in a word", "masked token"),
+        *('understudy fill-mask {} "This is a [MASK]."', "AutoModelForMaskedLM", "fill-mask"),
+    ),
 }
 _PLOTS = {
     "quality-latency": "Quality against latency",
@@ -122,31 +147,68 @@ def write_card(folder: Path, record: Record) -> Path:
         keep_trailing_newline=True,
     )
     environment.filters["code"] = code
-    text = environment.get_template("card.md.j2").render(_facts(folder, record))
+    language = record["task"]["kind"] in _LANGUAGE_MODELS
+    facts = _facts(folder, record) | (_of_language_model if language else _of_answering)(folder, record)
+    text = environment.get_template("language_card.md.j2" if language else "card.md.j2").render(facts)
     path = folder / "README.md"
     write_bytes(path, text.encode())
     return path
 
 
-def _facts(folder: Path, record: Record) -> dict[str, Any]:
-    """Everything that the template shows."""
+def _of_answering(folder: Path, record: Record) -> dict[str, Any]:
+    """What only the card of a model that answers has."""
     task, config = record["task"], record.get("config") or {}
-    labels, rows = list(task.get("labels") or []), list(model_rows(record))
+    labels, path, pair = list(task.get("labels") or []), _one_line(_path(folder)), len(task["text"]) == 2
+    return {
+        "shell_example": Markdown(_shell_example(path, pair=pair)),
+        "python_example": Markdown(_python_example(path, pair=pair)),
+        "answer": _KINDS[task["kind"]].format(n=len(labels)),
+        "pair": pair,
+        "labels": labels[:_LABELS_SHOWN],
+        "more_labels": max(len(labels) - _LABELS_SHOWN, 0),
+        "max_length": config.get("max_length"),
+    }
+
+
+def _of_language_model(folder: Path, record: Record) -> dict[str, Any]:
+    """What only the card of a language model has."""
+    path, config = _one_line(_path(folder)), record.get("config") or {}
+    model = _LANGUAGE_MODELS[record["task"]["kind"]]
+    ours = str(main_model(record).get("model_type", "")).startswith("understudy_")
+    quoted = shlex.quote(path)
+    shell = f"{model.command.format(quoted)}\nunderstudy finetune --model {quoted} --data reviews.csv"
+    where = json.dumps(f"{path}/model", ensure_ascii=False)
+    register = "import understudy\n" if ours else ""
+    python = f"from transformers import {model.auto}, AutoTokenizer\n{register}\n"
+    python += "understudy.register()\n" if ours else ""
+    python += f"model = {model.auto}.from_pretrained({where})\ntokenizer = AutoTokenizer.from_pretrained({where})"
+    return {
+        "what": model.what + (" that reads from right to left" if config.get("backward") else ""),
+        "does": model.does,
+        "unit": model.unit,
+        "ours": ours,
+        "shell_example": Markdown(shell),
+        "python_example": Markdown(python),
+    }
+
+
+def _path(folder: Path) -> str:
+    return folder.name if folder.is_absolute() else str(folder)
+
+
+def _facts(folder: Path, record: Record) -> dict[str, Any]:
+    """What every card shows."""
+    task, config = record["task"], record.get("config") or {}
+    rows = list(model_rows(record))
     distilled = model_named(record, TEACHER) is not None and main_model(record)["name"] != TEACHER
-    path = folder.name if folder.is_absolute() else str(folder)
-    pair = len(task["text"]) == 2
     return {
         "absent": ABSENT,
         "front_matter": Markdown(_front_matter(record, distilled=distilled)),
         "name": folder.resolve().name,
-        "path": path,
-        "shell_example": Markdown(_shell_example(_one_line(path), pair=pair)),
-        "python_example": Markdown(_python_example(_one_line(path), pair=pair)),
+        "path": _path(folder),
         "rerun": Markdown(f"understudy {_one_line(record['command'])} --config config.yaml"),
         "origin": {key: _shareable(config.get(key) or "") for key in ("teacher", "student", "model")},
         "distilled": distilled,
-        "answer": _KINDS[task["kind"]].format(n=len(labels)),
-        "pair": pair,
         "size": human_count(main_model(record).get("parameters")),
         "split": shown_split(record),
         "metric": metric_name(selecting_metric(record)),
@@ -170,9 +232,6 @@ def _facts(folder: Path, record: Record) -> dict[str, Any]:
             for split, entry in (record.get("data") or {}).items()
         ],
         "notes": list(record.get("notes") or []),
-        "labels": labels[:_LABELS_SHOWN],
-        "more_labels": max(len(labels) - _LABELS_SHOWN, 0),
-        "max_length": config.get("max_length"),
         "environment": [
             (name, value)
             for part in ("versions", "hardware")
@@ -197,7 +256,9 @@ def _python_example(path: str, *, pair: bool) -> str:
 def _phase(name: str, result: Mapping[str, Any]) -> str:
     """How a phase of training went, in a sentence."""
     steps, epochs, best, rate = (number(result.get(key)) for key in ("steps", "epochs", "best_step", "learning_rate"))
+    stages = len(result.get("stages") or [])
     parts = [f"{steps:,.0f} steps" if steps else "", f"{epochs:.0f} epochs" if epochs else ""]
+    parts += [f"{stages} stages" if stages > 1 else ""]
     parts += [f"peak learning rate {rate:g}" if rate else "", f"best at step {best:,.0f}" if best else ""]
     parts += [f"ended by the {result['stopped_by']}" if result.get("stopped_by", "epochs") != "epochs" else ""]
     return f"Training of {name}: " + ", ".join(part for part in parts if part) + "."
@@ -213,10 +274,12 @@ def _front_matter(record: Record, *, distilled: bool) -> str:
     config, metrics = record.get("config") or {}, record["task"]["metrics"]
     named = (config.get("teacher") if distilled else config.get("model")) or []
     bases = [name for name in ([named] if isinstance(named, str) else named) if _is_hub_id(name)]
+    language = _LANGUAGE_MODELS.get(record["task"]["kind"])
+    pipeline = language.pipeline if language else "text-classification"
     facts: dict[str, Any] = {
         "library_name": "understudy",
-        "pipeline_tag": "text-classification",
-        "tags": ["understudy", "text-classification", *(["knowledge-distillation"] if distilled else [])],
+        "pipeline_tag": pipeline,
+        "tags": ["understudy", pipeline, *(["knowledge-distillation"] if distilled else [])],
         "metrics": list(dict.fromkeys(_HUB_METRICS.get(metric, metric) for metric in metrics)),
     }
     if bases:
@@ -241,7 +304,7 @@ def _settings(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield key, _shareable(value)
         choice = value.split(":")[0] if isinstance(value, str) else ""
         options = config.get(choice)
-        if key == "student" and isinstance(options, Mapping):
+        if key in ("student", "model") and isinstance(options, Mapping):
             for option, chosen in options.items():
                 if chosen is not None and chosen not in ("", [], ()):
                     yield f"{choice}.{option}", _shareable(chosen)

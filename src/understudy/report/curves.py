@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from understudy.report.look import FAINT, looks_of, plain, save, score_axis, style
-from understudy.report.tables import metric_name
+from understudy.report.tables import LOWER_IS_BETTER, metric_name
 
 
 def read_progress(progress_csv: Path) -> dict[str, dict[str, np.ndarray]]:
@@ -62,14 +63,14 @@ def learning_curves(progress_csv: Path, out: Path, *, metric: str | None = None)
     rates = [name for name in columns if name.startswith("learning_rate")]
     panels = [
         names
-        for names in (["loss"], [score], rates)
+        for names in (["loss"], [score], rates, ["momentum"])
         if any(_points(values, name)[0].size for name in names for values in phases.values())
     ]
     if not panels:
         return None
     looks = looks_of(list(phases))
     with style():
-        heights = [1.0 if names == rates else 2.2 for names in panels]
+        heights = [{"loss": 2.2, score: 2.2}.get(names[0], 1.0 if len(names) == 1 else 1.6) for names in panels]
         figure = Figure(figsize=(8, 1.0 + 1.25 * sum(heights)), layout="constrained")
         axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
         for ax, names in zip(axes, panels):
@@ -77,6 +78,8 @@ def learning_curves(progress_csv: Path, out: Path, *, metric: str | None = None)
                 _draw_rates(ax, phases, rates, looks)
             elif names == ["loss"]:
                 _draw_loss(ax, phases, looks)
+            elif names == ["momentum"]:
+                _draw_momentum(ax, phases, looks)
             else:
                 _draw_score(ax, phases, score, looks)
         axes[-1].set_xlabel("optimizer step")
@@ -126,7 +129,7 @@ def _draw_score(
     ax: Axes, phases: Mapping[str, Mapping[str, np.ndarray]], column: str, looks: Mapping[str, tuple[str, str]]
 ) -> None:
     metric = column.removeprefix("validation_")
-    lower = metric == "mse"
+    lower = metric in LOWER_IS_BETTER
     for phase, columns in phases.items():
         steps, values = _points(columns, column)
         if not steps.size:
@@ -141,23 +144,54 @@ def _draw_score(
     score_axis(ax.yaxis, metric)
 
 
+def _draw_momentum(
+    ax: Axes, phases: Mapping[str, Mapping[str, np.ndarray]], looks: Mapping[str, tuple[str, str]]
+) -> None:
+    for phase, columns in phases.items():
+        ax.plot(*_points(columns, "momentum"), color=looks[phase][0], linewidth=1.6)
+    ax.set_title("Momentum (Adam's first beta)")
+    ax.yaxis.set_major_locator(MaxNLocator(3))
+
+
 def _draw_rates(
     ax: Axes,
     phases: Mapping[str, Mapping[str, np.ndarray]],
     rates: Sequence[str],
     looks: Mapping[str, tuple[str, str]],
 ) -> None:
-    styles = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)))
+    """The rate of all, or of each group: the paler, the nearer to the input. Where a group is frozen there is a gap."""
+    groups = [rate for rate in rates if rate != "learning_rate"] or list(rates)
+    shares = np.linspace(0.7, 0.0, len(groups)) if len(groups) > 1 else [0.0]
+    seen = []
     for phase, columns in phases.items():
-        for i, rate in enumerate(rates):
-            steps, values = _points(columns, rate)
-            style, alpha = styles[i % len(styles)], 1 if len(rates) <= len(styles) else 0.5
-            ax.plot(steps, values, color=looks[phase][0], linewidth=1.6, linestyle=style, alpha=alpha)
-    ax.set_title("Learning rate")
-    ax.set_ylim(bottom=0)
-    ax.yaxis.set_major_locator(MaxNLocator(3))
+        for group, share in zip(groups, shares):
+            steps, values = _with_gaps(columns, group, rates)
+            values = np.where(values > 0, values, np.nan) if len(groups) > 1 else values
+            alone = "o" if np.isfinite(values).sum() < 3 else ""
+            ax.plot(steps, values, color=_paler(looks[phase][0], share), linewidth=1.6, marker=alone, markersize=4)
+            seen.append(values[np.isfinite(values)])
+    values = np.concatenate(seen)
+    ax.set_title("Learning rate" + (" of each layer (the paler, the nearer to the input)" if len(groups) > 1 else ""))
+    if values.size and len(groups) > 1 and values.max() > 20 * values.min():
+        ax.set_yscale("log")
+        ax.minorticks_off()
+    else:
+        ax.set_ylim(bottom=0)
+        ax.yaxis.set_major_locator(MaxNLocator(3))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2g}"))
-    if 1 < len(rates) <= len(styles):
-        handles = [ax.plot([], [], color=FAINT, linestyle=styles[i])[0] for i in range(len(rates))]
-        labels = [plain(rate.removeprefix("learning_rate").lstrip("_") or "all") for rate in rates]
-        ax.legend(handles, labels, loc="upper right", ncols=len(rates), handlelength=2.6)
+    if len(groups) > 1:
+        named = sorted({round(i) for i in np.linspace(0, len(groups) - 1, min(len(groups), 5))})
+        handles = [ax.plot([], [], color=_paler(FAINT, shares[i]), linewidth=2.4)[0] for i in named]
+        labels = [plain(groups[i].removeprefix("learning_rate_").replace("_", " ")) for i in named]
+        ax.legend(handles, labels, loc="upper left", bbox_to_anchor=(1.0, 1.03), handlelength=1.4)
+
+
+def _with_gaps(columns: Mapping[str, np.ndarray], name: str, of: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Steps and values of a column over the rows in which any of these columns has a value; NaN where it has none."""
+    there = np.any([np.isfinite(columns[other]) for other in of if other in columns], axis=0)
+    return columns["step"][there], columns[name][there]
+
+
+def _paler(colour: str, share: float) -> tuple[float, ...]:
+    """A colour mixed with white."""
+    return tuple(channel + (1 - channel) * share for channel in to_rgb(colour))

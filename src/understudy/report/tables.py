@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,10 +27,13 @@ _METRIC_NAMES = {
     "pearson": ("Pearson", "Pearson correlation"),
     "spearman": ("Spearman", "Spearman correlation"),
     "mse": ("MSE", "Mean squared error"),
+    "loss": ("loss", "Loss"),
+    "perplexity": ("perplexity", "Perplexity"),
+    "distance": ("distance", "Distance to the teacher"),
 }
 _SHARES = {"accuracy", "f1", "f1_macro", "f1_micro", "average_precision"}
 """Metrics between 0 and 1 that read best as per cent; the others are shown as they are."""
-_LOWER_IS_BETTER = {"mse"}
+LOWER_IS_BETTER = {"mse", "loss", "perplexity", "distance"}
 
 
 def metric_name(metric: str, *, short: bool = False) -> str:
@@ -63,6 +66,8 @@ def human_score(metric: str, value: object, *, unit: bool = True) -> str:
         return ABSENT
     if is_share(metric):
         return f"{100 * score:.1f} %" if unit else f"{100 * score:.1f}"
+    if metric == "perplexity" and abs(score) < 1e6:
+        return f"{score:,.1f}"
     return f"{score:.3f}" if abs(score) < 1000 else f"{score:.3g}"
 
 
@@ -111,7 +116,7 @@ def share_kept(record: Record, model: Mapping[str, Any]) -> float | None:
     teacher, score = _named_score(record, TEACHER), score_of(record, model)
     if teacher is None or score is None or teacher <= 0 or model["name"] == TEACHER:
         return None
-    return None if selecting_metric(record) in _LOWER_IS_BETTER else score / teacher
+    return None if selecting_metric(record) in LOWER_IS_BETTER else score / teacher
 
 
 def gap_closed(record: Record) -> float | None:
@@ -129,7 +134,7 @@ def gap_closed(record: Record) -> float | None:
     teacher, student, alone = (_named_score(record, name) for name in (TEACHER, STUDENT, ALONE))
     if teacher is None or student is None or alone is None:
         return None
-    sign = -1 if selecting_metric(record) in _LOWER_IS_BETTER else 1
+    sign = -1 if selecting_metric(record) in LOWER_IS_BETTER else 1
     return (student - alone) / (teacher - alone) if sign * (teacher - alone) > 0 else None
 
 
@@ -215,15 +220,16 @@ def models_table(record: Record) -> Table:
     table.leading = 1
     others = [metric_name(other, short=True) for other in record["task"]["metrics"][1:]]
     has_kept = any(row.kept != ABSENT for row in rows)
+    has_interval = any(row.interval != ABSENT for row in rows)
+    has_speed = any(row.costs.rate != ABSENT or row.costs.p50 != ABSENT for row in rows)
     table.add_column("model", overflow="fold")
     headings = [
-        _lines(metric_name(metric, short=True), "95 % CI"),
+        _lines(metric_name(metric, short=True), *(["95 % CI"] if has_interval else [])),
         *([_lines(*others)] if others else []),
         *([_lines("kept of", "teacher")] if has_kept else []),
         _lines("params", "w/o emb."),
         Text("size"),
-        Text("texts/s"),
-        _lines("p50", "p99"),
+        *([Text("texts/s"), _lines("p50", "p99")] if has_speed else []),
     ]
     for heading in headings:
         table.add_column(heading, justify="right", overflow="fold")
@@ -231,13 +237,12 @@ def models_table(record: Record) -> Table:
     for row in rows:
         cells = [
             Text(row.name),
-            _lines(row.score, row.interval),
+            _lines(row.score, *([row.interval] if has_interval else [])),
             *([_lines(*row.others.values())] if others else []),
             *([Text(row.kept)] if has_kept else []),
             _lines(row.costs.parameters, row.costs.without_embeddings),
             Text(row.costs.size),
-            Text(row.costs.rate),
-            _lines(row.costs.p50, row.costs.p99),
+            *([Text(row.costs.rate), _lines(row.costs.p50, row.costs.p99)] if has_speed else []),
         ]
         table.add_row(*cells, style="bold" if row.name == main and len(rows) > 1 else "")
     return table
@@ -256,6 +261,61 @@ def costs_table(models: Sequence[Mapping[str, Any]]) -> Table:
             *(cost.parameters, cost.without_embeddings, cost.size, cost.rate, cost.p50, cost.p99),
         )
     return table
+
+
+def parameters_table(entries: Sequence[Mapping[str, Any]]) -> Table:
+    """Parameters by component and bytes; of several models side by side, with the ratio to the first.
+
+    Args:
+        entries: as ``understudy params --json`` prints them.
+    """
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column("")
+    counts: list[dict[str, int]] = []
+    for entry in entries:
+        heading = _lines(str(entry["name"]), "to the first") if counts else Text(str(entry["name"]))
+        table.add_column(heading, justify="right", overflow="fold")
+        counts.append({part["name"]: part["parameters"] for part in entry["components"]})
+    names = _merged([list(count) for count in counts])
+    for name in names:
+        table.add_row(Text(name), *_beside([count.get(name) for count in counts], "{:,}".format))
+    table.add_section()
+    table.add_row("parameters", *_beside([entry["parameters"] for entry in entries], "{:,}".format), style="bold")
+    for kind in entries[0]["bytes"]:
+        table.add_row(kind, *_beside([entry["bytes"][kind] for entry in entries], human_bytes))
+    return table
+
+
+def _merged(orders: Sequence[Sequence[str]]) -> list[str]:
+    """All names, once each, in an order that agrees with every given one as far as they agree with each other.
+
+    Example:
+        >>> _merged([["embeddings", "layer 0", "head"], ["embeddings", "layer 0", "layer 1", "pooler"]])
+        ['embeddings', 'layer 0', 'layer 1', 'pooler', 'head']
+    """
+    merged: list[str] = []
+    for order in orders:
+        place = 0
+        for name in order:
+            if name in merged:
+                place = merged.index(name) + 1
+            else:
+                merged.insert(place, name)
+                place += 1
+    return merged
+
+
+def _beside(values: Sequence[int | None], shown: Callable[[int], str]) -> list[Text]:
+    """The cells of a row: each value, and from the second on how many times the first it is."""
+    cells: list[Text] = []
+    for value in values:
+        if value is None:
+            cells.append(Text(ABSENT))
+        elif cells and values[0]:
+            cells.append(Text.assemble(shown(value), (f"  {value / values[0]:.2f}x", "dim not bold")))
+        else:
+            cells.append(Text(shown(value)))
+    return cells
 
 
 def _lines(first: str, *rest: str) -> Text:

@@ -1,11 +1,26 @@
-"""Parameter groups and the optimizer that steps them."""
+"""Parameter groups by layer, each with a rate of its own, and the optimizer that steps them."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from understudy.errors import ConfigError
+from understudy.models.layers import layer_groups, undecayed
+
+Rate = float | tuple[float, float]
+"""A learning rate for all layers (the highest, where they differ by a factor), or those of the lowest and the highest."""
+
+
+class Group(NamedTuple):
+    """Parameters that share a learning rate."""
+
+    name: str
+    parameters: list[nn.Parameter]
+    learning_rate: float
 
 
 class LazyAdamW(torch.optim.AdamW):
@@ -70,20 +85,88 @@ def clip_gradients(parameters: list[nn.Parameter], max_norm: float) -> Tensor:
     return norm
 
 
-def parameter_groups(model: nn.Module, *, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
-    """Two groups: matrices decay, biases and norms do not. Frozen parameters are in neither.
+def layers_of(objective: nn.Module) -> list[tuple[str, list[nn.Parameter]]]:
+    """What learns in an objective, by layer of its model, input to output.
+
+    Parameters that do not require a gradient are left out, and so is a layer that has no others. What the objective
+    itself learns beside its model (a projection, say) belongs to the last layer.
+    """
+    layers = layer_groups(objective.model)
+    in_model = {id(parameter) for _, parameters in layers for parameter in parameters}
+    layers[-1][1].extend(p for p in objective.parameters() if id(p) not in in_model)
+    learning = [(name, [p for p in parameters if p.requires_grad]) for name, parameters in layers]
+    return [(name, parameters) for name, parameters in learning if parameters]
+
+
+def layer_rates(count: int, learning_rate: Rate, *, discriminative: float = 1.0) -> list[float]:
+    r"""Learning rates of layers, input to output.
+
+    .. math:: \eta_i = \eta \cdot factor^{-(n - 1 - i)} \quad \text{or} \quad
+              \eta_i = \eta_0 \, (\eta_{n-1} / \eta_0)^{i / (n - 1)}
+
+    Args:
+        count: n layers.
+        learning_rate: the last layer's, or the first one's and the last one's.
+        discriminative: the factor between a layer's rate and that of the layer below; not with two rates.
+
+    Raises:
+        ConfigError: for two rates of a single layer, or of which the first is the higher one, or with a factor.
+
+    Reference:
+        Howard & Ruder 2018, "ULMFiT", arXiv 1801.06146, section 3.2 (there the factor is 2.6). The rates between two
+        are those of fastai's ``slice(first, last)``.
+
+    Example:
+        >>> layer_rates(3, 0.4, discriminative=2.0)
+        [0.1, 0.2, 0.4]
+        >>> [round(rate, 3) for rate in layer_rates(3, (0.001, 0.1))]
+        [0.001, 0.01, 0.1]
+    """
+    if not isinstance(learning_rate, tuple):
+        return [learning_rate / discriminative ** (count - 1 - i) for i in range(count)]
+    first, last = learning_rate
+    if first > last or discriminative != 1.0:
+        raise ConfigError(
+            f"learning_rate {first:g}:{last:g} must rise from the first layer to the last, and has no factor besides."
+        )
+    if count < 2:
+        raise ConfigError(
+            f"learning_rate {first:g}:{last:g} is for the first and the last layer, but this model learns in one. "
+            "Give a single rate."
+        )
+    return [float(first * (last / first) ** (i / (count - 1))) for i in range(count)]
+
+
+def parameter_groups(module: nn.Module, groups: Sequence[Group], *, weight_decay: float) -> list[dict[str, Any]]:
+    """Groups as ``torch.optim`` takes them: of each, what decays and what does not. Frozen parameters are in none.
+
+    Args:
+        module: what the parameters belong to; it tells biases and norms apart.
+        groups: names, parameters and rates.
+        weight_decay: of all but biases and norms.
 
     Returns:
-        Groups as ``torch.optim`` takes them, each with ``initial_lr``, which the schedule multiplies.
+        Each has a ``name`` and the ``initial_lr``, which the schedule multiplies.
     """
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    return [{**group, "lr": learning_rate, "initial_lr": learning_rate} for group in groups if group["params"]]
+    spared = undecayed(module)
+    made: list[dict[str, Any]] = []
+    for name, parameters, rate in groups:
+        learning = [parameter for parameter in parameters if parameter.requires_grad]
+        for decay, chosen in (
+            (weight_decay, [p for p in learning if id(p) not in spared]),
+            (0.0, [p for p in learning if id(p) in spared]),
+        ):
+            if chosen:
+                made.append({"params": chosen, "weight_decay": decay, "lr": rate, "initial_lr": rate, "name": name})
+    return made
 
 
-def build_optimizer(model: nn.Module, *, learning_rate: float, weight_decay: float = 0.01) -> LazyAdamW:
-    """AdamW over :func:`parameter_groups`, fused."""
-    return LazyAdamW(parameter_groups(model, learning_rate=learning_rate, weight_decay=weight_decay), fused=True)
+def adamw(groups: list[dict[str, Any]]) -> LazyAdamW:
+    """:class:`LazyAdamW` over such groups, fused."""
+    return LazyAdamW(groups, fused=True)
+
+
+def build_optimizer(module: nn.Module, *, learning_rate: float, weight_decay: float = 0.01) -> LazyAdamW:
+    """AdamW with one rate for all that learns."""
+    groups = [Group("all", list(module.parameters()), learning_rate)]
+    return adamw(parameter_groups(module, groups, weight_decay=weight_decay))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,15 +18,34 @@ from understudy.training.checkpoint import ProgressLog
 _EVERY_S = 1.0
 
 
-def progress_columns(terms: Iterable[str], metrics: Iterable[str] = ()) -> list[str]:
+def progress_columns(
+    terms: Iterable[str], metrics: Iterable[str] = (), *, groups: Iterable[str] = (), momentum: bool = False
+) -> list[str]:
     """The columns of ``progress.csv`` for a run whose objectives have these terms and whose evaluations these metrics.
+
+    Args:
+        terms: of the objectives.
+        metrics: of the evaluations.
+        groups: of parameters, where they have rates of their own; ``learning_rate`` is the highest of them.
+        momentum: whether it changes.
 
     Example:
         >>> progress_columns(["label_loss"], ["accuracy"])[4:]
         ['loss', 'label_loss', 'learning_rate', 'rows_per_second', 'validation_accuracy']
     """
     validation = [f"validation_{name}" for name in metrics]
-    return ["phase", "epoch", "step", "seconds", "loss", *terms, "learning_rate", "rows_per_second", *validation]
+    rates = ["learning_rate", *map(rate_column, groups), *(["momentum"] if momentum else [])]
+    return ["phase", "epoch", "step", "seconds", "loss", *terms, *rates, "rows_per_second", *validation]
+
+
+def rate_column(group: str) -> str:
+    """The column that holds the learning rate of a group of parameters.
+
+    Example:
+        >>> rate_column("layer 0")
+        'learning_rate_layer_0'
+    """
+    return f"learning_rate_{group.replace(' ', '_')}"
 
 
 class Reporter:
@@ -57,8 +76,12 @@ class Reporter:
         """Leave this much time, which was not training's, out of the rate."""
         self._since += seconds
 
-    def report(self, where: Mapping[str, Any], *, learning_rate: float) -> str:
+    def report(self, where: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) -> str:
         """Write the means since the last report; the same in short for the bar.
+
+        Args:
+            where: epoch, step, seconds.
+            groups: the optimizer's, as they are now.
 
         Raises:
             ConfigError: if the loss is not finite.
@@ -71,11 +94,19 @@ class Reporter:
                 f"the loss is {means['loss']} at step {where['step']}. Give a lower --learning_rate, "
                 "or train in full precision (--precision fp32)."
             )
-        self.write({**where, **means, "learning_rate": learning_rate, "rows_per_second": rate})
+        self.write({**where, **means, **self._rates(groups), "rows_per_second": rate})
         self._sums.clear()
         self._steps = self._rows = 0
         self._since = now
         return f"loss {means['loss']:.4f}  {rate:,.0f} rows/s"
+
+    def _rates(self, groups: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+        """The highest rate, and those of the groups and the momentum where the file has columns for them."""
+        of_groups = {rate_column(group.get("name", "")): group["lr"] for group in groups}
+        momentum = groups[0]["betas"][0] if "betas" in groups[0] else groups[0].get("momentum")
+        more = of_groups | {"momentum": momentum}
+        kept = {name: value for name, value in more.items() if name in self.log.columns}
+        return {"learning_rate": max(group["lr"] for group in groups), **kept}
 
     def write(self, row: Mapping[str, Any]) -> None:
         """A row of ``progress.csv``, and the same for the trackers."""

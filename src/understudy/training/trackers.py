@@ -32,10 +32,10 @@ class Display:
         self._last_line = time.monotonic()
         if self._terminal:
             self._progress = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=28),
                 MofNCompleteColumn(),
-                TextColumn("{task.fields[detail]}", style="dim"),
+                TextColumn("{task.fields[detail]}", style="dim", markup=False),
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
                 console=self._console,

@@ -1,0 +1,123 @@
+"""What twi.py and domain.py share: masked language models adapted to other texts, timed in turn, scored and shown."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from evidence import Setting, finished, in_turn, run, train
+
+TIMED_TEXTS, ROUNDS = 640, 5
+SHOWN = 5
+"""Fillings."""
+
+
+def adapt(setting: Setting, folder: Path, *, model: str, data: str, seed: int, epochs: int, **options: Any) -> Any:
+    """The record of a model that is trained on texts."""
+    from understudy.recipes.pretrain import Pretrain
+
+    return run(
+        Pretrain(
+            data=data,
+            model=model,
+            limit_train=64 if setting.quick else None,
+            epochs=setting.pick(epochs, 1),
+            seed=seed,
+            output=str(folder),
+            **options,
+        )
+    )
+
+
+def seconds_in_turn(models: Mapping[str, Mapping[str, Any]], *, data: str, quick: bool) -> dict[str, Any]:
+    """Seconds that an epoch over some texts takes each model, all in turn, and over all texts by the number of tokens.
+
+    Args:
+        models: by name, the settings of ``pretrain``.
+    """
+    from understudy.data.corpus import load_corpus
+    from understudy.recipes.pretrain import Pretrain
+
+    whole = load_corpus(data)
+    texts = 64 if quick else TIMED_TEXTS
+    works, share = {}, {}
+    for name, settings in models.items():
+        recipe = Pretrain(data=data, **settings)
+        works[name] = recipe.prepare(load_corpus(data, limit_train=texts))
+        share[name] = texts / len(whole.train)
+    fits = {name: partial(_one_epoch, work) for name, work in works.items()}
+    found = in_turn(fits, rounds=1 if quick else ROUNDS)
+    return {
+        name: {"rounds": times, "texts": texts, "epoch_s": statistics.median(times) / share[name]}
+        for name, times in found.items()
+    }
+
+
+def _one_epoch(work: Any) -> float:
+    return float(train(work.objective, work.texts.batches, epochs=1, learning_rate=1e-5, terms=work.terms).seconds)
+
+
+def shown(folder: Path, *, data: str, text: str, max_length: int, quick: bool) -> dict[str, Any] | None:
+    """What there is to say of an adapted model: size, losses, the likeliest words for a gap. None while it is not there.
+
+    ``loss`` is in nats a hidden token, which other vocabularies make easier or harder: rarer, longer tokens are harder
+    to guess, and there are fewer of them. ``nats_a_character`` hides whole words and divides by the characters that
+    were hidden, so that vocabularies can be compared (the pieces of a word are still guessed apart from each other).
+    """
+    from understudy.data.corpus import load_corpus
+    from understudy.filling import Filler
+    from understudy.models.masked import load_masked
+
+    record = finished(folder)
+    if record is None:
+        return None
+    found = load_masked(str(folder))
+    mask = str(found.tokenizer.mask_token)
+    filler = Filler(found.model, found.tokenizer, max_length=max_length)
+    (fillings,) = filler.fill(text.replace("[MASK]", mask), top=SHOWN)
+    entry, training = record.model("model"), record.training["train"]
+    corpus = load_corpus(data)
+    texts = corpus.test or corpus.validation  # where validation texts are cut off by the seed, other runs learnt them
+    return {
+        "parameters": entry["parameters"],
+        "embedding_parameters": entry["embedding_parameters"],
+        "size_bytes": entry["size_bytes"],
+        "epochs": training["epochs"],
+        "run_s_an_epoch": training["seconds"] / training["epochs"],
+        "loss": entry["metrics"]["validation"]["loss"],
+        "accuracy": entry["metrics"]["validation"]["accuracy"],
+        "loss_before": {m["name"]: m["metrics"]["validation"]["loss"] for m in record.models}.get("before training"),
+        **characters(found, texts.take(range(40)) if quick else texts, max_length=max_length),
+        "fillings": [{"token": filling.token, "probability": filling.probability} for filling in fillings],
+        "notes": [note for note in record.notes if note.startswith("vocabulary")],
+    }
+
+
+def characters(found: Any, texts: Any, *, max_length: int) -> dict[str, float]:
+    """Nats a hidden character where whole words are hidden, and characters a token."""
+    import numpy as np
+
+    from understudy.data.encode import encode
+    from understudy.data.masked_batches import fixed_batches
+    from understudy.data.masking import Masking
+    from understudy.data.pieces import pieces
+    from understudy.data.tasks import NO_LABEL
+    from understudy.objectives.masked_lm import masked_scores
+
+    tokenizer = found.tokenizer
+    encoded = encode(texts, tokenizer, max_length=max_length)
+    long = np.zeros(max(tokenizer.get_vocab().values()) + 1, np.int64)
+    for number, piece in pieces(tokenizer).items():
+        long[number] = len(piece.text.decode(errors="ignore"))
+    masking = Masking.of(tokenizer, whole_words=True, seed=0)
+    batches = list(fixed_batches(encoded, masking, names=("input_ids", "attention_mask"), max_tokens=4096))
+    hidden = np.concatenate([batch.labels[batch.labels != NO_LABEL].numpy() for batch in batches])
+    loss = masked_scores(found.model, batches, device="cpu")["loss"]
+    return {
+        "nats_a_character": loss * len(hidden) / int(long[hidden].sum()),
+        "characters_a_token": float(long[encoded.ids].sum() / (long[encoded.ids] > 0).sum()),
+        "unknown_tokens": float((encoded.ids == tokenizer.unk_token_id).mean()),
+    }

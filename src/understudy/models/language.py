@@ -1,0 +1,116 @@
+"""Language models that say the next token: built from options, or loaded by name."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import torch
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM, PreTrainedTokenizerBase
+
+from understudy.errors import ModelError
+from understudy.models.awd_lstm import AWDLSTMConfig, AWDLSTMForCausalLM
+from understudy.models.embeddings import table_rows
+from understudy.models.layers import evaluating, word_embeddings
+from understudy.models.load import check_tokenizer, load_checkpoint, load_tokenizer, read_checkpoint, resolve
+from understudy.models.masked import is_masked
+
+LanguageKind = Literal["recurrent", "causal", "masked"]
+"""What reads streams with a state, what reads blocks from left to right, and what fills in hidden words."""
+
+
+class LanguageModel(NamedTuple):
+    """A language model and what feeds it."""
+
+    model: Any
+    tokenizer: PreTrainedTokenizerBase
+
+
+def language_kind(name: str) -> LanguageKind:
+    """How a model is trained on raw text, as its configuration says.
+
+    A checkpoint with a head that predicts the next token is causal; another encoder (a bare one or a classifier too)
+    is masked where transformers has a masked language model of it.
+
+    Raises:
+        ModelError: if there is no such model, or no language model of its architecture.
+    """
+    path = resolve(name)
+    _, config = read_checkpoint(path)
+    if isinstance(config, AWDLSTMConfig):
+        return "recurrent"
+    heads = tuple(config.architectures or ())
+    predicts_next = any(head.endswith(("ForCausalLM", "LMHeadModel")) for head in heads)
+    if is_masked(config) and not predicts_next:
+        return "masked"
+    if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING and not getattr(config, "is_encoder_decoder", False):
+        return "causal"
+    raise ModelError(
+        f"{path}: a '{config.model_type}' model cannot be trained on raw text here. Name an encoder such as BERT, a causal model such as GPT-2, or awd_lstm."
+    )
+
+
+def build_awd_lstm(
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    embedding: int,
+    hidden: int,
+    layers: int,
+    tied: bool,
+    drop_mult: float,
+    bptt: int,
+    backward: bool,
+) -> AWDLSTMForCausalLM:
+    """An untrained AWD-LSTM over a vocabulary; its weights are drawn from torch's current seed.
+
+    Raises:
+        ConfigError: if `drop_mult` makes a dropout of 1 or more.
+    """
+    config = AWDLSTMConfig(
+        vocab_size=table_rows(tokenizer),
+        embedding_size=embedding,
+        hidden_size=hidden,
+        num_hidden_layers=layers,
+        tie_word_embeddings=tied,
+        drop_mult=drop_mult,
+        bptt=bptt,
+        backward=backward,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return AWDLSTMForCausalLM(config)
+
+
+def load_next_token_model(name: str) -> LanguageModel:
+    """An AWD-LSTM language model, or a causal one of transformers, in float32 and in eval mode.
+
+    Raises:
+        ModelError: if it cannot be loaded, lacks weights, sees the tokens that it is to predict, or its tokenizer does
+            not fit it.
+    """
+    path = resolve(name)
+    _, config = read_checkpoint(path)
+    recurrent = isinstance(config, AWDLSTMConfig)
+    model, lacking = load_checkpoint(path, AWDLSTMForCausalLM if recurrent else AutoModelForCausalLM, config)
+    if lacking:
+        named = sorted(lacking)
+        more = f" and {len(named) - 3} more" if len(named) > 3 else ""
+        raise ModelError(
+            f"{path}: is no complete language model: it lacks {', '.join(named[:3])}{more}. Give the language model, not a classifier made of it."
+        )
+    if not recurrent and _sees_ahead(model):
+        raise ModelError(
+            f"{path}: this '{config.model_type}' model sees the tokens that it would have to predict. Name a causal model, such as GPT-2."
+        )
+    tokenizer = load_tokenizer(path)
+    check_tokenizer(model, tokenizer, name=path)
+    return LanguageModel(model.eval(), tokenizer)
+
+
+def _sees_ahead(model: Any) -> bool:
+    """Whether what a model says of a text's beginning changes with its end."""
+    vocabulary = word_embeddings(model).num_embeddings
+    one = torch.arange(4)[None] % vocabulary
+    other = one.clone()
+    other[0, -1] = (one[0, -1] + 1) % vocabulary
+    with evaluating(model), torch.no_grad():
+        first, second = (model(input_ids=ids, use_cache=False).logits[:, :-1] for ids in (one, other))
+    return not torch.allclose(first, second, rtol=1e-4, atol=1e-4)

@@ -1,0 +1,124 @@
+"""``understudy distill-lm``: one small pretrained model from a larger one and raw text, to be fine-tuned for anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from annotated_types import Ge, Gt
+
+from understudy.recipes.language_students import AlbertOptions, language_student_faults
+from understudy.recipes.settings import (
+    CorpusSettings,
+    MaskingSettings,
+    RunSettings,
+    TrainSettings,
+    as_dict,
+    check,
+    model_faults,
+)
+from understudy.recipes.students import LayersOptions
+
+if TYPE_CHECKING:
+    from understudy.data.corpus import Corpus
+    from understudy.recipes.distilling_lm import LanguageDistillation
+    from understudy.record import RunRecord
+
+Weight = Annotated[float, Ge(0)]
+
+
+@dataclass(kw_only=True)
+class DistillLM(CorpusSettings, MaskingSettings, TrainSettings, RunSettings):
+    """Train a small masked language model to read and guess as its teacher does, from raw text alone."""
+
+    command: ClassVar[str] = "distill-lm"
+    teacher: str = ""
+    """A masked language model: a run, a model folder or a hub id."""
+    student: str = "layers:3"
+    """layers:N (N of the teacher's layers), albert, or a model folder or hub id with the teacher's vocabulary."""
+    layers: LayersOptions = field(default_factory=LayersOptions)
+    albert: AlbertOptions = field(default_factory=AlbertOptions)
+    ce_weight: Weight = 5.0
+    """Of the soft targets: the distance of the student's words from the teacher's."""
+    mlm_weight: Weight = 2.0
+    """Of the masked words themselves."""
+    cosine_weight: Weight = 1.0
+    """Of the angle between the last hidden states."""
+    hidden_weight: Weight = 0.0
+    """Of the squared error of hidden states at matched depths (TinyBERT)."""
+    attention_weight: Weight = 0.0
+    """Of the squared error of the attention scores of matched layers (TinyBERT)."""
+    relation_weight: Weight = 0.0
+    """Of the relations among queries, keys and values (MiniLMv2)."""
+    temperature: Annotated[float, Gt(0)] = 2.0
+    """Softens both sides of the soft targets."""
+    ce_positions: Literal["masked", "all"] = "masked"
+    """Where soft targets are learnt: on the masked positions, or on all real tokens."""
+    relation_heads: Annotated[int, Gt(0)] | None = None
+    """Into how many heads the vectors are cut for relations (default: up to 48, what both widths allow)."""
+    relation_layer: Annotated[int, Ge(0)] | None = None
+    """The teacher's layer whose relations the student's last one learns, counted from 0 (default: the last)."""
+    epochs: Annotated[int, Gt(0)] = 3
+    """Passes over the texts; each masks other words."""
+
+    def weights(self) -> dict[str, float]:
+        """The losses' weights by the names of their terms."""
+        return {
+            "soft_targets": self.ce_weight,
+            "masked_lm": self.mlm_weight,
+            "cosine": self.cosine_weight,
+            "hidden": self.hidden_weight,
+            "attention": self.attention_weight,
+            "relation": self.relation_weight,
+        }
+
+    def faults(self) -> list[str]:
+        """What is wrong with these settings, as far as it shows without reading data or weights."""
+        faults = self.data_faults() + self.run_faults() + self.train_faults()
+        if self.teacher:
+            faults += model_faults(self.teacher)
+        else:
+            faults.append("no teacher: name a masked language model with --teacher, a run, a model folder or a hub id.")
+        faults += language_student_faults(self.student, layers=self.layers, albert=self.albert)
+        if not any(self.weights().values()):
+            faults.append(
+                "all weights are 0, so there is nothing to learn. Raise one: --ce_weight, --mlm_weight, --cosine_weight, --hidden_weight, --attention_weight or --relation_weight."
+            )
+        faults += [
+            f"--{flag} belongs to --{owner}, which is 0. Raise that, or leave --{flag} out."
+            for flag, owner in (("relation_heads", "relation_weight"), ("relation_layer", "relation_weight"))
+            if getattr(self, flag) is not None and not self.relation_weight
+        ]
+        if not self.ce_weight and self.ce_positions == "all":
+            faults.append("--ce_positions belongs to --ce_weight, which is 0. Raise that, or leave --ce_positions out.")
+        return faults
+
+    def run(self) -> RunRecord:
+        """Build the student, teach it, keep the weights that are best on the validation texts, set both side by side.
+
+        Raises:
+            UnderstudyError: for every fault of the settings, the texts or the models, before any training.
+        """
+        check(self)
+        from understudy.recipes.distilling_lm import open_distilling
+        from understudy.record import RunRecord
+
+        corpus = self.read()
+        work = self.prepare(corpus)
+        work.say_plan()
+        if self.dry_run:
+            return RunRecord(command="distill-lm", config=as_dict(self), seed=self.seed)
+        with open_distilling(self, corpus, work) as bench:
+            if bench.run.record.finished:
+                return bench.run.record
+            return work.conclude(bench, work.train(bench))
+
+    def read(self) -> Corpus:
+        """Read and check the texts."""
+        return self.load(seed=self.seed)
+
+    def prepare(self, corpus: Corpus) -> LanguageDistillation:
+        """Load the teacher, build the student, encode the texts for both."""
+        from understudy.recipes.distilling_lm import LanguageDistillation
+
+        return LanguageDistillation(self, corpus)

@@ -1,0 +1,228 @@
+"""The work behind ``understudy distill-lm``; :class:`understudy.recipes.distill_lm.DistillLM` reads as its summary."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from understudy.data.corpus import Corpus
+from understudy.data.tasks import Task
+from understudy.errors import ConfigError, ModelError
+from understudy.functional.metrics import DISTANCE, LANGUAGE_MODEL_METRICS
+from understudy.inference import Predictor, parameter_summary
+from understudy.models.blocks import scores_are_products, vector_width
+from understudy.models.layers import base_model, evaluating
+from understudy.models.load import save_model
+from understudy.models.masked import load_masked
+from understudy.models.pooled import PooledClassifier
+from understudy.models.shrink import layer_count
+from understudy.objectives.distill_lm import DistillLM as Objective
+from understudy.objectives.distill_lm import matched_depths
+from understudy.objectives.language_teacher import LanguageTeacher, TaughtBatch, TaughtBatches
+from understudy.recipes import workbench
+from understudy.recipes.distill_lm import DistillLM
+from understudy.recipes.language_students import build_language_student
+from understudy.recipes.masked_texts import MaskedTexts
+from understudy.recipes.pretraining import plan_lines, unknown_notes
+from understudy.recipes.techniques import learning_plan
+from understudy.recipes.workbench import Workbench, finish, metric_faults, open_workbench, say_plan
+from understudy.record import RunRecord
+from understudy.training.loop import FitResult
+
+_RELATION_HEADS, _RELATION_WIDTH = 48, 8
+"""The most heads that relations are cut into (as in MiniLMv2 for models of 768), and the least width of one."""
+_MEASURED_TEXTS = 512
+
+
+class LanguageDistillation:
+    """A teacher, a student, and texts that both read, with everything checked that can be checked before training."""
+
+    def __init__(self, recipe: DistillLM, corpus: Corpus) -> None:
+        self.recipe, self.corpus = recipe, corpus
+        # without a loss over words the student's head learns nothing, and how well it guesses says nothing
+        self.by_distance = not (recipe.ce_weight or recipe.mlm_weight)
+        self.metrics = (DISTANCE, *LANGUAGE_MODEL_METRICS) if self.by_distance else LANGUAGE_MODEL_METRICS
+        if faults := metric_faults(recipe, self.metrics):
+            raise ConfigError(*faults)
+        torch.manual_seed(recipe.seed)
+        found = load_masked(recipe.teacher)
+        if found.note is not None and recipe.ce_weight:
+            raise ModelError(
+                f"{recipe.teacher}: has no trained masked-LM head, so that it has no words to teach. Train it first (understudy pretrain --model {recipe.teacher}), or set --ce_weight 0 and learn from its states."
+            )
+        self.teacher, self.tokenizer = found.model, found.tokenizer
+        student = build_language_student(
+            recipe.student,
+            self.teacher,
+            self.tokenizer,
+            layers=recipe.layers,
+            albert=recipe.albert,
+            seed=recipe.seed,
+        )
+        self.model = student.model
+        self.learning_rate = student.learning_rate
+        self.texts = MaskedTexts(recipe, corpus.texts(), [self.model, self.teacher], self.tokenizer)
+        unknown = unknown_notes(self.texts.parts["validation"], self.tokenizer)
+        self.notes = [note for note in (found.note, student.note) if note] + self.texts.notes + unknown
+        self.objective = self._objective()
+        wanted = self.objective.wanted()
+        self.taught = LanguageTeacher(self.teacher, hidden=wanted["hidden"], vectors=wanted["vectors"])
+        self.batches = TaughtBatches(self.texts.batches, self.taught)
+        self.plan = learning_plan(self.objective, recipe, learning_rate=self.learning_rate)
+        self.groups = self.plan.names if self.plan.by_layer else ()
+
+    def say_plan(self) -> None:
+        """Print teacher and student, texts, tokens, steps, time and memory."""
+        sizes = {name: parameter_summary(m)["parameters"] for name, m in (("t", self.teacher), ("s", self.model))}
+        said = {
+            "teacher": f"{self.recipe.teacher}, {sizes['t']:,} parameters",
+            "student": f"{self.recipe.student}, {sizes['s']:,} parameters ({sizes['s'] / sizes['t']:.0%})",
+        }
+        said |= plan_lines(self.plan, self.batches, self.texts.parts, self.recipe, rows=self.texts.rows)
+        say_plan(said)
+
+    def train(self, bench: Workbench) -> FitResult:
+        """Score the teacher, then teach the student; it ends with its best weights."""
+        self.teacher.to(bench.device)
+        self.taught.autocast = bench.accelerator.autocast
+        if bench.run.writes and all(model["name"] != "teacher" for model in bench.run.record.models):
+            self._describe(bench, "teacher", self.teacher, self._scores(bench, self.teacher, "validation"))
+        bench.run.record.teacher_forward_texts = len(self.corpus.train)
+        return bench.fit(
+            self.objective,
+            self.batches,
+            phase="student",
+            validation=lambda model: self._scores(bench, model, "validation"),
+            learning_rate=self.learning_rate,
+            budget_s=bench.stop.remaining(),
+        )
+
+    def conclude(self, bench: Workbench, result: FitResult) -> RunRecord:
+        """Save the student, read the test texts once, write the report."""
+        if bench.run.writes:
+            save_model(bench.run.folder / "model", self.model, self.tokenizer, task=None, max_length=self.texts.length)
+            self._describe(bench, "student", self.model, {name: result.metrics[name] for name in self.metrics})
+        return finish(bench)
+
+    def _objective(self) -> Objective:
+        recipe, models = self.recipe, (self.model, self.teacher)
+        layers, others = (layer_count(model) for model in models)
+        depths = matched_depths(layers, others)
+        faults = []
+        heads = [base_model(model).config.num_attention_heads for model in models]
+        if recipe.attention_weight:
+            faults += _attention_faults(models, heads)
+        last = others - 1 if recipe.relation_layer is None else recipe.relation_layer
+        if last >= others:
+            faults.append(f"relation_layer must be one of the teacher's layers, 0 to {others - 1}, but is {last}.")
+        widths = [vector_width(model) for model in models] if recipe.relation_weight else [1, 1]
+        relation_heads = recipe.relation_heads or _common_heads(*widths)
+        if any(width % relation_heads for width in widths):
+            faults.append(
+                f"relation_heads must divide the widths of student and teacher, {widths[0]} and {widths[1]}, but is {relation_heads}. For example: {_common_heads(*widths)}."
+            )
+        if faults:
+            raise ConfigError(*faults)
+        return Objective(
+            self.model,
+            teacher_head=LanguageTeacher(self.teacher).head,
+            teacher_width=self.teacher.config.hidden_size,
+            pad_id=self.texts.parts["train"].pad_id,
+            weights=recipe.weights(),
+            temperature=recipe.temperature,
+            ce_positions=recipe.ce_positions,
+            depths=depths,
+            # a block's attention is matched where its output is
+            attention=[(ours - 1, theirs - 1) for ours, theirs in depths[1:] if theirs],
+            heads=heads[0],
+            relation=(layers - 1, last),
+            relation_heads=relation_heads,
+        )
+
+    def _scores(self, bench: Workbench, model: Any, part: str) -> dict[str, float]:
+        found = self.texts.scores(model, part, bench.device)
+        if not self.by_distance:
+            return found
+        return {DISTANCE: self._distance(part, bench.device) if model is self.model else 0.0, **found}
+
+    def _distance(self, part: str, device: torch.device) -> float:
+        """The objective's own value on a part of the corpus."""
+        sums, counts = dict[str, float](), dict[str, int]()
+        with evaluating(self.objective), torch.no_grad():
+            for batch in self.texts.shown(part):
+                for name, count in batch.counts.items():
+                    counts[name] = counts.get(name, 0) + count
+                for term in self.objective(TaughtBatch(**vars(batch), teacher=self.taught).to(device)):
+                    sums[term.per] = sums.get(term.per, 0.0) + term.weight * term.sum.item()
+        return sum(value / max(counts[name], 1) for name, value in sums.items())
+
+    def _describe(self, bench: Workbench, name: str, model: Any, validation: dict[str, float]) -> None:
+        """Put a model on the record: its scores, its size, and how fast it reads."""
+        metrics = {"validation": validation}
+        if self.corpus.test is not None:
+            with bench.run.timed("evaluate_s"):
+                metrics["test"] = self._scores(bench, model, "test")
+        with bench.run.timed("bench_s"):
+            cost = workbench.measure(self._reader(model, bench), self._sample())
+        entry = {"name": name, "model_type": model.config.model_type, **cost, **parameter_summary(model)}
+        known = {entry["name"]: entry for entry in bench.run.record.models} | {name: {**entry, "metrics": metrics}}
+        bench.run.record.models = [known[key] for key in ("student", "teacher") if key in known]
+        bench.run.save()
+        bench.heed()
+
+    def _reader(self, model: Any, bench: Workbench) -> Predictor:
+        """The encoder, from raw text to the mean of its last states: what every later use of it costs at least."""
+        encoder = base_model(model)
+        width = encoder.config.hidden_size
+        pooled = PooledClassifier.assemble(encoder, torch.eye(width), torch.zeros(width)).to(bench.device)
+        task = Task(text=(("text",),), label="", kind="multi_label", labels=tuple(map(str, range(width))))
+        return Predictor(pooled, self.tokenizer, task, self.texts.length)
+
+    def _sample(self) -> list[tuple[str, ...]]:
+        texts = self.corpus.validation
+        return [texts[i] for i in range(min(_MEASURED_TEXTS, len(texts)))]
+
+
+@contextmanager
+def open_distilling(recipe: DistillLM, corpus: Corpus, work: LanguageDistillation) -> Iterator[Workbench]:
+    """:func:`understudy.recipes.workbench.open_workbench` for this recipe."""
+    with open_workbench(
+        recipe.command,
+        recipe,
+        data=corpus.texts(),
+        task=None,
+        notes=[*corpus.notes, *work.notes],
+        terms=work.objective.terms,
+        metrics=work.metrics,
+        groups=work.groups,
+        kind="masked_language_model",
+    ) as bench:
+        yield bench
+
+
+def _attention_faults(models: tuple[Any, Any], heads: list[int]) -> list[str]:
+    if heads[0] != heads[1]:
+        return [
+            f"--attention_weight compares head with head, but the student has {heads[0]} and the teacher {heads[1]}. Leave it at 0 and give --relation_weight, which minds neither heads nor widths."
+        ]
+    return [
+        f"--attention_weight needs scores that are products of queries and keys alone, but those of a '{model.config.model_type}' are more. Leave it at 0 and give --relation_weight."
+        for model in models
+        if not scores_are_products(model)
+    ]
+
+
+def _common_heads(*widths: int) -> int:
+    """The most heads that divide all widths, within MiniLMv2's number and none narrower than need be.
+
+    Example:
+        >>> _common_heads(384, 768), _common_heads(312, 768), _common_heads(7, 9)
+        (48, 24, 1)
+    """
+    common = math.gcd(*widths)
+    most = min(_RELATION_HEADS, max(1, min(widths) // _RELATION_WIDTH))
+    return max(heads for heads in range(1, most + 1) if common % heads == 0)

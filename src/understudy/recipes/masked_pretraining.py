@@ -1,0 +1,73 @@
+"""Pretraining of models that fill in hidden words: a text a row, or texts packed into blocks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from understudy.data.corpus import Corpus
+from understudy.errors import ConfigError
+from understudy.models.awd_config import set_reading
+from understudy.models.masked import load_masked
+from understudy.objectives.masked_lm import MaskedLM
+from understudy.recipes.masked_texts import MaskedTexts
+from understudy.recipes.new_vocabulary import carry
+from understudy.recipes.pretrain import Pretrain
+from understudy.recipes.pretraining import plan_lines, unknown_notes
+from understudy.recipes.techniques import learning_plan
+from understudy.recipes.workbench import Workbench, say_plan
+from understudy.training.loop import FitResult
+
+
+class HiddenWords:
+    """A masked language model, and batches that hide other words in each epoch."""
+
+    kind = "masked_language_model"
+    terms = ("masked_lm",)
+    learning_rate = 1e-4
+
+    def __init__(self, recipe: Pretrain, corpus: Corpus) -> None:
+        if recipe.bptt is not None:
+            raise ConfigError(
+                f"--bptt is for an AWD-LSTM, but {recipe.model} reads a text at a time. Leave it out, or give --max_length."
+            )
+        self.recipe = recipe
+        torch.manual_seed(recipe.seed)  # of a head that starts afresh
+        found = load_masked(recipe.model)
+        self.model, self.tokenizer, notes = carry(
+            found.model, found.tokenizer, corpus.train, vocabulary=recipe.vocabulary, cased=recipe.cased
+        )
+        set_reading(self.model, name=recipe.model, gradient_tokens=None, drop_mult=recipe.drop_mult)
+        self.trained_before = found.note is None
+        self.texts = MaskedTexts(recipe, corpus.texts(), [self.model], self.tokenizer)
+        self.length = self.texts.length
+        self.notes = [
+            *([] if found.note is None else [found.note]),
+            *notes,
+            *self.texts.notes,
+            *unknown_notes(self.texts.parts["validation"], self.tokenizer),
+        ]
+        self.objective = MaskedLM(self.model)
+        self.plan = learning_plan(self.objective, recipe, learning_rate=self.learning_rate)
+        self.groups = self.plan.names if self.plan.by_layer else ()
+
+    def say_plan(self) -> None:
+        """Print texts, tokens, steps, time and memory."""
+        texts = self.texts
+        say_plan(plan_lines(self.plan, texts.batches, texts.parts, self.recipe, rows=texts.rows))
+
+    def train(self, bench: Workbench) -> FitResult:
+        """Fit the model; it ends with its best weights."""
+        return bench.fit(
+            self.objective,
+            self.texts.batches,
+            phase="train",
+            validation=lambda model: self.scores(model, "validation", bench.device),
+            learning_rate=self.learning_rate,
+            budget_s=bench.stop.remaining(),
+        )
+
+    def scores(self, model: Any, part: str, device: torch.device) -> dict[str, float]:
+        """Loss, perplexity and accuracy of a model on a part of the corpus, under masks that never change."""
+        return self.texts.scores(model, part, device)

@@ -1,0 +1,85 @@
+"""The curve of a learning-rate sweep, as a picture and as a table."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from understudy import atomic
+from understudy.report.look import FAINT, INK, looks_of, save, style
+from understudy.report.tables import STUDENT, TEACHER
+from understudy.training.lr_finder import Curve, Suggestion
+
+
+def sweep_csv(curve: Curve, out: Path) -> Path:
+    """Write the curve: a row a step, with ``learning_rate``, ``loss`` and ``smoothed_loss``."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["step", "learning_rate", "loss", "smoothed_loss"])
+    rows = zip(curve.rates.tolist(), curve.losses.tolist(), curve.smoothed.tolist())
+    writer.writerows([step, *row] for step, row in enumerate(rows, start=1))
+    atomic.write_bytes(out, buffer.getvalue().encode())
+    return out
+
+
+def sweep_plot(curve: Curve, suggestion: Suggestion, out: Path) -> Path:
+    """Draw the loss over the learning rate, with the two readings and the suggestion."""
+    looks = looks_of([TEACHER, STUDENT])
+    colour, accent = looks[TEACHER][0], looks[STUDENT][0]
+    with style():
+        figure = Figure(figsize=(8, 4.6), layout="constrained")
+        ax = figure.subplots()
+        ax.set_xscale("log")
+        ax.plot(curve.rates, curve.losses, color=colour, alpha=0.25, linewidth=0.9)
+        ax.plot(curve.rates, curve.smoothed, color=colour, linewidth=2)
+        low, high = _limits(curve)
+        ax.set_ylim(low, high)
+        ax.set_xlim(curve.rates[0], max(curve.rates[-1], curve.rates[0] * 10))
+        marks = {"steepest descent": suggestion.steepest, "a tenth of the minimum's": suggestion.tenth}
+        for (name, rate), marker in zip(marks.items(), "vD"):
+            height = float(np.interp(np.log(rate), np.log(curve.rates), curve.smoothed))
+            ax.plot(
+                rate,
+                height,
+                marker,
+                color=colour,
+                markersize=8,
+                markeredgecolor="white",
+                zorder=4,
+                label=f"{name}: {rate:.1e}",
+            )
+        if suggestion.cap is not None:
+            ax.axvspan(suggestion.cap, ax.get_xlim()[1], color=FAINT, alpha=0.08, linewidth=0)
+            ax.plot([], [], color=FAINT, alpha=0.2, linewidth=8, label=f"above the cap: {suggestion.cap:.0e}")
+        ax.axvline(suggestion.rate, color=accent, linewidth=1.8, zorder=3, label=f"suggested: {suggestion.rate:.1e}")
+        ax.xaxis.set_major_locator(LogLocator(numticks=15))
+        ax.xaxis.set_minor_formatter(NullFormatter())
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}"))
+        ax.set_title("Loss while the learning rate grows")
+        ax.set_xlabel("learning rate of the highest group (log scale)")
+        ax.set_ylabel("training loss")
+        ended = "stopped: the loss diverged" if curve.diverged else "went to its end"
+        ax.text(
+            1,
+            1.02,
+            f"{len(curve.rates)} of {curve.planned} steps, {ended}",
+            transform=ax.transAxes,
+            ha="right",
+            va="bottom",
+            color=FAINT,
+            fontsize=8.5,
+        )
+        ax.legend(loc="best", labelcolor=INK)
+        return save(figure, out)
+
+
+def _limits(curve: Curve) -> tuple[float, float]:
+    """Of the axis of losses: what matters lies between the lowest and the first ones, not where the loss explodes."""
+    low, start = float(curve.smoothed.min()), float(np.max(curve.smoothed[: max(1, curve.planned // 4)]))
+    room = max(start - low, 1e-12)
+    return low - 0.12 * room, start + 0.6 * room

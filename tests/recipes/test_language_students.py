@@ -1,0 +1,112 @@
+"""From the words of --student to models: layers, widths, shapes and starts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import transformers
+
+from understudy.models.blocks import block_parts
+from understudy.models.shrink import layer_count
+from understudy.recipes.language_students import AlbertOptions, build_language_student, language_student_faults
+from understudy.recipes.students import LayersOptions, cut_student
+
+
+@pytest.fixture(scope="module")
+def teacher() -> Any:
+    torch.manual_seed(0)
+    config = transformers.BertConfig(
+        vocab_size=30, hidden_size=16, num_hidden_layers=6, num_attention_heads=2, intermediate_size=32
+    )
+    return transformers.BertForMaskedLM(config).eval()
+
+
+def queries(model: Any) -> list[torch.Tensor]:
+    return [block.query.weight for block in block_parts(model)]
+
+
+@pytest.mark.parametrize(
+    ("spec", "options", "kept"),
+    [
+        ("layers:3", {}, [0, 2, 5]),
+        ("layers:3", {"choose": "alternate"}, [0, 2, 4]),
+        ("layers:2", {"choose": "first"}, [0, 1]),
+        ("layers:2", {"choose": "last"}, [4, 5]),
+        ("layers", {"keep": [1, 4]}, [1, 4]),
+    ],
+)
+def test_layers_are_those_asked_for(spec: str, options: dict[str, Any], kept: list[int], teacher: Any) -> None:
+    student = cut_student(teacher, spec, LayersOptions(**options))
+    expected = [queries(teacher)[i] for i in kept]
+    assert all(torch.equal(one, other) for one, other in zip(queries(student), expected, strict=True))
+
+
+def test_narrower_ones_start_as_told(teacher: Any) -> None:
+    made = {}
+    for start in ("teacher", "svd", "random"):
+        torch.manual_seed(1)
+        made[start] = cut_student(teacher, "layers:2", LayersOptions(hidden=8, start=start))  # type: ignore[arg-type]
+        assert made[start].config.hidden_size == 8
+    tables = {start: model.get_input_embeddings().weight for start, model in made.items()}
+    columns = [
+        any(torch.equal(column, whole) for whole in teacher.get_input_embeddings().weight.T)
+        for column in tables["teacher"].T
+    ]
+    assert all(columns)  # units are kept as they are; directions are none of them
+    assert not torch.equal(tables["teacher"], tables["svd"])
+    assert tables["svd"].norm() >= tables["teacher"].norm() > 0
+    again = cut_student(teacher, "layers:2", LayersOptions(hidden=8, start="random"))
+    assert not torch.equal(tables["random"], again.get_input_embeddings().weight)
+
+
+def test_the_seed_gives_the_weights(teacher: Any) -> None:
+    options: dict[str, Any] = {"layers": LayersOptions(), "albert": AlbertOptions(embedding=4, start="random")}
+    tables = [
+        build_language_student("albert", teacher, None, **options, seed=seed).model.get_input_embeddings().weight  # type: ignore[arg-type]
+        for seed in (3, 3, 4)
+    ]
+    assert torch.equal(tables[0], tables[1])
+    assert not torch.equal(tables[0], tables[2])
+
+
+def test_an_albert_has_its_options(teacher: Any) -> None:
+    options = AlbertOptions(embedding=4, layers=3, hidden=8, share="1")
+    student = build_language_student(
+        "albert",
+        teacher,
+        None,  # type: ignore[arg-type]
+        layers=LayersOptions(),
+        albert=options,
+        seed=0,
+    )
+    config = student.model.config
+    assert (config.embedding_size, config.hidden_size, layer_count(student.model)) == (4, 8, 3)
+    assert student.learning_rate == 5e-4
+
+
+@pytest.mark.parametrize(
+    ("spec", "layers", "albert", "said"),
+    [
+        ("layers:3", {}, {}, None),
+        ("layers", {"keep": [0, 1]}, {}, None),
+        ("albert", {}, {"share": "none", "embedding": 64}, None),
+        ("layers:0", {}, {}, "needs a number"),
+        ("layers", {}, {}, "needs a number"),
+        ("layers:3", {"keep": [0]}, {}, "which ones"),
+        ("layers", {"keep": [0], "choose": "last"}, {}, "Leave one of them out"),
+        ("layers:3", {"start": "svd"}, {}, "Give --layers.hidden too"),
+        ("layers:3", {}, {"embedding": 64, "share": "2"}, "no use for --albert.embedding"),
+        ("albert", {"hidden": 8}, {}, "no use for --layers.hidden"),
+        ("albert", {}, {"share": "meen"}, "Did you mean 'mean'?"),
+        ("albrt", {}, {}, "Did you mean 'albert'?"),
+        ("layer:3", {}, {}, "Did you mean 'layers'?"),
+    ],
+)
+def test_faults(spec: str, layers: dict[str, Any], albert: dict[str, Any], said: str | None) -> None:
+    faults = language_student_faults(spec, layers=LayersOptions(**layers), albert=AlbertOptions(**albert))
+    if said is None:
+        assert faults == []
+    else:
+        assert any(said in fault for fault in faults), faults
