@@ -42,6 +42,11 @@ CONFIG = {
 }
 
 
+def sizes(setting: Setting) -> list[int]:
+    """The numbers of labels."""
+    return list(EPOCHS)[: setting.pick(len(EPOCHS), 1)]
+
+
 def data(setting: Setting) -> str:
     """Training rows to draw from, the same few validation and test rows for all runs."""
     import numpy as np
@@ -107,7 +112,7 @@ def validation_accuracy(finetune: Any) -> float:
 
 def choose(setting: Setting, chosen: dict[str, Any]) -> dict[str, Any]:
     """For every number of labels and arm the validation accuracy of each peak at seed 0, and the best of them."""
-    for labels in EPOCHS:
+    for labels in sizes(setting):
         for arm in ARMS:
             key = f"{labels}, {arm}"
             if key not in chosen:
@@ -132,7 +137,7 @@ def _peak(chosen: dict[str, Any], labels: int, arm: str) -> float:
 def measured(setting: Setting, chosen: dict[str, Any]) -> list[dict[str, Any]]:
     """A row for every number of labels, arm and seed that is finished by now."""
     rows = []
-    for labels in EPOCHS:
+    for labels in sizes(setting):
         for arm in (*ARMS, FROZEN):
             for seed in (0, 1, 2):
                 record = finished(folder_of(setting, labels, arm, _peak(chosen, labels, arm), seed))
@@ -160,7 +165,7 @@ def report(setting: Setting, chosen: dict[str, Any]) -> None:
     raw = measured(setting, chosen)
     plain = {(row["labels"], row["seed"]): row["accuracy"] for row in raw if row["arm"] == "plain"}
     summary: dict[str, Any] = {}
-    for labels in EPOCHS:
+    for labels in sizes(setting):
         table = {}
         for arm in (*ARMS, FROZEN):
             rows = [row for row in raw if (row["labels"], row["arm"]) == (labels, arm)]
@@ -173,7 +178,9 @@ def report(setting: Setting, chosen: dict[str, Any]) -> None:
             }
         rows = [row for row in raw if (row["labels"], row["arm"]) == (labels, "plain")]
         summary[str(labels)] = {"arms": table, "tfidf": spread([row["tfidf"] for row in rows])}
-    steps = {labels: {row["steps"] for row in raw if row["labels"] == labels and row["steps"]} for labels in EPOCHS}
+    steps = {
+        labels: {row["steps"] for row in raw if row["labels"] == labels and row["steps"]} for labels in sizes(setting)
+    }
     write(
         setting,
         "switches",
@@ -188,7 +195,7 @@ def report(setting: Setting, chosen: dict[str, Any]) -> None:
                 at_most=0,
             )
         ],
-        complete=len(raw) == 3 * len(EPOCHS) * (len(ARMS) + 1),
+        complete=len(raw) == 3 * len(sizes(setting)) * (len(ARMS) + 1),
         seeds=sorted({row["seed"] for row in raw}),
     )
 
@@ -199,7 +206,7 @@ def main() -> None:
     chosen = choose(setting, dict(known(setting).get("chosen_on_validation_rows_at_seed_0", {})))
     for seed in setting.seeds:
         done = {(row["labels"], row["arm"]) for row in measured(setting, chosen) if row["seed"] == seed}
-        for labels in EPOCHS:
+        for labels in sizes(setting):
             for arm in (*ARMS, FROZEN):
                 if (labels, arm) not in done:
                     run(recipe(setting, labels, arm, _peak(chosen, labels, arm), seed))

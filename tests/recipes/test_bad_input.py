@@ -245,13 +245,14 @@ def test_settings_that_do_not_suit(
         ),
         (["--student", "{tmp}/teacher", "--layers.start", "random"], ["has no use for --layers.start."]),
         (
-            ["--student", "layers:2", "--layers.keep", "0", "1", "2"],
-            ["says how many layers to keep, and --layers.keep"],
+            ["--student", "layers:2", "--layers.keep", "0", "1", "2", "--static.hidden", "8"],
+            ["says how many layers to keep, and --layers.keep", "layers:2 has no use for --static.hidden."],
         ),
         (
             ["--augmentation.mask", "0.3", "--augmentation.seed", "2"],
             ["--augment is 0, so there is no use for --augmentation.mask.", "no use for --augmentation.seed."],
         ),
+        (["--student", "static:3", "--static.hidden", "8"], ["student must be bilstm, static, layers:N"]),
         (["--teacher", "{tmp}/teacher", "{tmp}/teacher"], ["--teacher names {tmp}/teacher more than once."]),
     ],
 )

@@ -10,6 +10,7 @@ no model is to be selected by it).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -171,6 +172,8 @@ LANGUAGE_MODEL_METRICS = ("loss", "perplexity", "accuracy")
 DISTANCE = "distance"
 """What is said of a student beside its teacher: the value of its objective."""
 _LOWER_IS_BETTER = {"mse", "loss", "perplexity", DISTANCE}
+_LARGEST_EXPONENT = 700.0
+"""The exponential of more does not fit a float, and a record holds finite numbers alone."""
 
 _SUITS: dict[str, tuple[str, ...]] = {
     "two classes": ("accuracy", "f1", "f1_macro", "f1_micro", "matthews", "average_precision"),
@@ -178,6 +181,16 @@ _SUITS: dict[str, tuple[str, ...]] = {
     "several labels a row": ("accuracy", "f1_macro", "f1_micro", "average_precision"),
     "regression": ("pearson", "spearman", "mse"),
 }
+
+
+def perplexity(loss: float) -> float:
+    """Among how many equally likely tokens a model with this loss, in nats a token, hesitates.
+
+    Example:
+        >>> round(perplexity(math.log(50)), 6)
+        50.0
+    """
+    return math.exp(min(loss, _LARGEST_EXPONENT))
 
 
 def higher_is_better(metric: str) -> bool:

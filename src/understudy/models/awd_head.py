@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from understudy.models.student import recorded
 
-_MEMORY = 320
-"""Rows over which :class:`RunningNorm` averages: ten batches of 32."""
+_PRIOR, _MEMORY = 4, 320
+"""Of :class:`SmallBatchNorm`: the rows that join each batch, and those over which the running statistics average."""
 
 
 class Aligned(NamedTuple):
@@ -69,18 +69,22 @@ def pieces(tokens: int, size: int, *, cut: int) -> list[tuple[int, int]]:
     return list(zip(begins, [*begins[1:], tokens]))
 
 
-class RunningNorm(nn.Module):
-    r"""Batch-norm that standardises by the running mean and variance while it is training too.
+class SmallBatchNorm(nn.Module):
+    r"""Batch-norm for batches of any size: in each stand four more rows, which have the running statistics.
 
     .. math:: y = w\,(x - \mu) / \sqrt{\sigma^2 + \epsilon} + b
 
-    The statistics take in a batch before they are applied to it, and weigh rows, not batches: over all rows at first,
-    then over a few hundred. A step is therefore nearly the same however its rows are cut into micro-batches, and a row
-    alone is nothing special; the statistics of a micro-batch of a few long documents would be noise, and of one
-    document there are none. They are constants to the gradient.
+    with the mean and the variance, biased, of the batch and those four rows together; in evaluation, and for the four,
+    those of the last few hundred rows. Of a large batch it is batch-norm. Of a few rows, as long documents leave in a
+    micro-batch, or of one, batch-norm would leave their signs or nothing. As in batch-norm no value is more than
+    :math:`\sqrt{n + 4}` deviations out, and the gradient goes through the batch's share of the statistics; with running
+    statistics alone, whatever moves all rows of a batch at once, such as a draw of dropped weights, is an outlier.
+
+    Reference:
+        Ioffe & Szegedy 2015, arXiv 1502.03167, algorithm 1; on the trouble with few rows Ioffe 2017, arXiv 1702.03275.
 
     Example:
-        >>> norm, rows = RunningNorm(1), torch.tensor([[1.0], [3.0]])
+        >>> norm, rows = SmallBatchNorm(1), torch.tensor([[1.0], [3.0]])
         >>> norm(rows).detach().round(decimals=2).tolist()
         [[-1.0], [1.0]]
         >>> norm(torch.tensor([[2.0]])).item()
@@ -103,20 +107,31 @@ class RunningNorm(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         """Standardised ``(rows, width)``."""
         if self.training:
-            self._take_in(rows.detach().float())
+            mean, variance = self._taking_in(rows.to(torch.promote_types(rows.dtype, torch.float32)))
+        else:
+            mean, variance = self.running_mean, self.running_var
         # written out: torch's own takes no rows in half precision with statistics in single
-        return (rows - self.running_mean) * (self.weight * (self.running_var + self.eps).rsqrt()) + self.bias
+        return ((rows - mean) * (self.weight * (variance + self.eps).rsqrt()) + self.bias).to(rows.dtype)
 
-    @torch.no_grad()
-    def _take_in(self, rows: Tensor) -> None:
-        # the spread of a first row alone is unknown: it is 1 until there is a second, and then as if never set
-        known = torch.where(self.rows_seen > 1, self.running_var, torch.zeros_like(self.running_var))
-        self.rows_seen += len(rows)
-        share = (len(rows) / self.rows_seen).clamp(min=len(rows) / (len(rows) + _MEMORY))
+    def _taking_in(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """The statistics to apply to rows; the running ones then have them in."""
+        count, total = len(rows), self.rows_seen + len(rows)
+        applied = self._joined(rows, count / (count + self.rows_seen.clamp(max=_PRIOR)))
+        with torch.no_grad():
+            share = (count / total).clamp(min=count / (count + _MEMORY))
+            mean, variance = self._joined(rows, share)
+            self.running_mean.copy_(mean)
+            self.running_var.copy_(variance)
+            self.rows_seen.copy_(total)
+        return applied
+
+    def _joined(self, rows: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance of a mixture of which the rows have this share, and what was seen before the rest."""
+        # of a single row the spread is unknown: it is 1 until there is a second, and then as if never set
+        before = torch.where(self.rows_seen > 1, self.running_var, 0.0)
         shift = rows.mean(0) - self.running_mean
-        mixed = (1 - share) * known + share * (rows.var(0, correction=0) + (1 - share) * shift.square())
-        self.running_mean += share * shift
-        self.running_var.copy_(torch.where(self.rows_seen > 1, mixed, torch.ones_like(mixed)))
+        mixed = (1 - share) * before + share * (rows.var(0, correction=0) + (1 - share) * shift.square())
+        return self.running_mean + share * shift, torch.where(self.rows_seen + len(rows) > 1, mixed, 1.0)
 
 
 class PoolingHead(nn.Module):
@@ -126,15 +141,15 @@ class PoolingHead(nn.Module):
         config: an ``AWDLSTMConfig``; its dropouts are looked up at every call.
 
     Reference:
-        Howard & Ruder 2018, arXiv 1801.06146, section 3.3, with :class:`RunningNorm` for batch-norm.
+        Howard & Ruder 2018, arXiv 1801.06146, section 3.3, with :class:`SmallBatchNorm` for batch-norm.
     """
 
     def __init__(self, config: Any) -> None:
         super().__init__()
         self.config = config
         width = 3 * config.widths[-1]
-        self.pooled_norm, self.hidden = RunningNorm(width), nn.Linear(width, config.head_size)
-        self.hidden_norm, self.output = RunningNorm(config.head_size), nn.Linear(config.head_size, config.num_labels)
+        self.pooled_norm, self.hidden = SmallBatchNorm(width), nn.Linear(width, config.head_size)
+        self.hidden_norm, self.output = SmallBatchNorm(config.head_size), nn.Linear(config.head_size, config.num_labels)
 
     def forward(self, pooled: Tensor) -> Tensor:
         """Logits ``(rows, outputs)`` of pooled vectors ``(rows, 3 * width)``."""

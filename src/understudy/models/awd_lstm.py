@@ -15,7 +15,7 @@ from transformers.modeling_outputs import ModelOutput, SequenceClassifierOutput
 
 from understudy.models.awd_config import AWDLSTMConfig
 from understudy.models.awd_dropout import Masks, State, drop, dropout_mask, run_lstm
-from understudy.models.awd_head import PoolingHead, RunningNorm, aligned, pieces
+from understudy.models.awd_head import PoolingHead, SmallBatchNorm, aligned, pieces
 from understudy.models.student import recorded
 
 _INITIAL = 0.1
@@ -64,7 +64,7 @@ class AWDLSTMPreTrainedModel(PreTrainedModel):
         elif isinstance(module, nn.Linear):
             init.kaiming_uniform_(module.weight, nonlinearity="relu")
             init.zeros_(module.bias)
-        elif isinstance(module, RunningNorm):
+        elif isinstance(module, SmallBatchNorm):
             init.ones_(module.weight)
             init.zeros_(module.bias)
             init.zeros_(module.running_mean)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,13 +12,11 @@ from torch.nn import functional as F
 from understudy.data.batches import Batch
 from understudy.data.streams import StreamBatch
 from understudy.data.tasks import NO_LABEL
+from understudy.functional.metrics import perplexity
 from understudy.models.awd_dropout import State
 from understudy.models.awd_lstm import detached
 from understudy.models.layers import evaluating
 from understudy.objectives.supervised import Term
-
-_LARGEST_EXPONENT = 700.0
-"""The exponential of more does not fit a float, and a record holds finite numbers alone."""
 
 
 class RecurrentLM(nn.Module):
@@ -139,6 +136,6 @@ def language_scores(model: Any, batches: Iterable[Batch], *, device: torch.devic
             count += batch.counts["tokens"]
     return {
         "loss": loss / count,
-        "perplexity": math.exp(min(loss / count, _LARGEST_EXPONENT)),
+        "perplexity": perplexity(loss / count),
         "accuracy": right / count,
     }

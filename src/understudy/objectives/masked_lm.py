@@ -11,13 +11,11 @@ from torch import nn
 
 from understudy.data.batches import Batch
 from understudy.data.tasks import NO_LABEL
+from understudy.functional.metrics import LANGUAGE_MODEL_METRICS, perplexity
 from understudy.functional.vocabulary_loss import chunked_cross_entropy, positions_at_once, vocabulary_scores
 from understudy.models.language_heads import encode, vocabulary_head
 from understudy.models.layers import evaluating
 from understudy.objectives.supervised import Term
-
-METRICS = ("loss", "perplexity", "accuracy")
-"""What :func:`masked_scores` says of a model."""
 
 
 class MaskedLM(nn.Module):
@@ -79,10 +77,5 @@ def masked_scores(
             right += hits.sum().item()
             count += len(hits)
     if not count:
-        return dict.fromkeys(METRICS, math.nan)
-    return {"loss": loss / count, "perplexity": _exp(loss / count), "accuracy": right / count}
-
-
-def _exp(loss: float) -> float:
-    """The exponential, infinite where it does not fit a float."""
-    return math.exp(loss) if loss < 700 else math.inf
+        return dict.fromkeys(LANGUAGE_MODEL_METRICS, math.nan)
+    return {"loss": loss / count, "perplexity": perplexity(loss / count), "accuracy": right / count}

@@ -92,7 +92,7 @@ class Predict:
             return sys.stdout
         path = Path(self.output).expanduser()
         if _is_special(path):  # it has no name to be given at the end
-            stream: Any = stack.enter_context(open(path, "wb"))
+            stream: Any = stack.enter_context(path.open("wb"))
         else:
             stream = stack.enter_context(new_file(path.resolve(), remedy=OUTPUT))
         if self.output.endswith(".gz"):

@@ -85,16 +85,15 @@ def student_faults(
     embeddings: str,
 ) -> list[str]:
     """What is wrong with a student, before anything is loaded: its name, or options that it does not heed."""
-    kind = spec.split(":")[0]
-    if kind not in ("bilstm", "static"):
-        faults = layers_faults(spec, layers) if kind == "layers" else _named_faults(spec)
-        if faults:
-            return faults
-    groups = {"bilstm": bilstm, "static": static, "layers": layers}
-    idle = [flag for name, options in groups.items() if name != kind for flag in changed(options, name)]
-    if kind not in ("bilstm", "static"):
-        idle += ["--tokenizer"] * (tokenizer != "auto") + ["--embeddings"] * (embeddings != "auto")
-    faults = [f"--student {spec} has no use for {flag}. Leave it out." for flag in idle]
+    kind = "layers" if spec.split(":")[0] == "layers" else spec
+    reads_table = kind in ("bilstm", "static")
+    faults = layers_faults(spec, layers) if kind == "layers" else [] if reads_table else _named_faults(spec)
+    if kind == "layers" or not faults:  # else nobody knows what student was meant
+        groups = {"bilstm": bilstm, "static": static, "layers": layers}
+        idle = [flag for name, options in groups.items() if name != kind for flag in changed(options, name)]
+        if not reads_table:
+            idle += ["--tokenizer"] * (tokenizer != "auto") + ["--embeddings"] * (embeddings != "auto")
+        faults += [f"--student {spec} has no use for {flag}. Leave it out." for flag in idle]
     return faults + _table_faults(tokenizer, embeddings)
 
 
