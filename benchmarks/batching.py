@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ag_news import same_rows
-from evidence import Setting, begin, in_turn, target, train, write
+from evidence import Setting, begin, in_turn, product_rate, target, train, write
 
 BATCH_SIZE = 32
 STEPS = 12
@@ -57,8 +57,21 @@ class Chosen:
             yield [self.batches.batch(rows) for rows in step]
 
 
+class Bfloat16(torch.nn.Module):
+    """An objective under autocast."""
+
+    def __init__(self, objective: Any) -> None:
+        super().__init__()
+        self.objective, self.model = objective, objective.model
+
+    def forward(self, batch: Any) -> Any:
+        """What the objective says."""
+        with torch.autocast("cpu", torch.bfloat16):
+            return self.objective(batch)
+
+
 class Race:
-    """One model, one data set, four ways to train.
+    """One model, one data set, five ways to train.
 
     A few steps must stand for an epoch, and batches by length differ much. So each contender gets batches of its own
     epoch at even distances of their padded size, in random order, and the middle one before the clock runs.
@@ -134,6 +147,28 @@ class Race:
         train(objective, batches, epochs=1, learning_rate=LEARNING_RATE, optimizer=lambda: optimizer, save_steps=10**9)
         return meter.rows_per_second()
 
+    def in_bfloat16(self, seed: int) -> float:
+        """The same as with ``--precision bf16``: products in bfloat16, weights and moments in float32."""
+        from understudy.objectives.supervised import Supervised
+
+        model, optimizer, meter = self._start()
+        objective = Bfloat16(Supervised(model, "single_label"))
+        batches = self.bucketed(seed)
+        train(objective, batches, epochs=1, learning_rate=LEARNING_RATE, optimizer=lambda: optimizer, save_steps=10**9)
+        return meter.rows_per_second()
+
+    def floor(self) -> float:
+        """Rows a second if a step took its matrix products alone, at the rate of the layers' commonest one.
+
+        A product of (m, k) and (k, n) takes 2mkn operations; a layer has four of width by width, two of width by four
+        times that, and scores and their sum over values for each text; the backward pass takes twice as many.
+        """
+        config = self.model.config
+        width, inner, tokens = config.hidden_size, config.intermediate_size, float(self.lengths.mean())
+        layer = 2 * tokens * (4 * width**2 + 2 * width * inner) + 4 * float((self.lengths**2.0).mean()) * width
+        rows = round(BATCH_SIZE * tokens)
+        return product_rate(rows, width, inner) / (3 * config.num_hidden_layers * layer)
+
     def bare(self, seed: int) -> float:
         """Forward, backward, clip, step, over the very same batches, made before the clock runs."""
         model, optimizer, meter = self._start()
@@ -185,6 +220,7 @@ class Race:
         """By name; the seed moves on with each round."""
         ways: dict[str, Callable[[int], float]] = {
             "understudy": self.ours,
+            "understudy, bf16": self.in_bfloat16,
             "bare loop": self.bare,
             "Trainer, padded to 128": lambda seed: self.trainer(self.shuffled(seed), padding="max_length"),
             "Trainer, group_by_length": lambda seed: self.trainer(self.grouped(seed), padding="longest"),
@@ -199,10 +235,11 @@ class Race:
 
 
 def main() -> None:
-    """Padding of whole epochs, then all four in turn."""
+    """Padding of whole epochs, then all in turn."""
     setting = begin(__doc__)
     race = Race(setting)
     padding = [race.batches.padding_ratio(epoch) for epoch in range(3)]
+    floor = race.floor()
     found = in_turn(race.contenders(), rounds=setting.pick(ROUNDS, 1))
     rates = {name: statistics.median(values) for name, values in found.items()}
     overhead = statistics.median(bare / ours - 1 for ours, bare in zip(found["understudy"], found["bare loop"]))
@@ -226,6 +263,9 @@ def main() -> None:
             "padding_ratio": statistics.fmean(padding),
             "padding_ratio_of_group_by_length": race.padding_ratio(race.grouped_plan(0)),
             "rows_per_second": rates,
+            "rows_per_second_of_matrix_products_alone": floor,
+            "best_possible_over_group_by_length": floor / rates["Trainer, group_by_length"],
+            "bf16_over_fp32": rates["understudy, bf16"] / rates["understudy"],
             "overhead_over_bare_loop": overhead,
         },
         targets=[

@@ -166,6 +166,19 @@ def in_turn(contenders: Mapping[str, Callable[[], Any]], *, rounds: int) -> dict
     return found
 
 
+def product_rate(m: int, k: int, n: int) -> float:
+    """Operations a second of the product of an (m, k) and a (k, n) matrix in float32, over half a second."""
+    import torch
+
+    one, other = torch.randn(m, k), torch.randn(k, n)
+    torch.mm(one, other)
+    start, count = time.perf_counter(), 0
+    while time.perf_counter() - start < 0.5:
+        torch.mm(one, other)
+        count += 1
+    return 2 * m * k * n * count / (time.perf_counter() - start)
+
+
 @contextmanager
 def fresh_cache() -> Iterator[Path]:
     """An empty cache, until the end of the block."""

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from evidence import Setting, begin, in_turn, target, write
+from evidence import Setting, begin, in_turn, product_rate, target, write
 
 TEXTS, TOKENS, SHARE, TEMPERATURE = 16, 128, 0.15, 2.0
 WEIGHTS = {"soft_targets": 5.0, "masked_lm": 2.0, "cosine": 1.0}
@@ -151,16 +151,7 @@ def rates(sizes: dict[str, int], masked: int) -> dict[str, float]:
     """Operations a second of the commonest product of the layers, and of that of the heads."""
     width = sizes["width"]
     shapes = {"layers": (TEXTS * TOKENS, width, 4 * width), "heads": (masked, width, sizes["vocabulary"])}
-    found = {}
-    for name, (m, k, n) in shapes.items():
-        one, other = torch.randn(m, k), torch.randn(k, n)
-        torch.mm(one, other)
-        start, count = time.perf_counter(), 0
-        while time.perf_counter() - start < 0.5:
-            torch.mm(one, other)
-            count += 1
-        found[name] = 2 * m * k * n * count / (time.perf_counter() - start)
-    return found
+    return {name: product_rate(*shape) for name, shape in shapes.items()}
 
 
 def seconds(action: Callable[[], None]) -> float:

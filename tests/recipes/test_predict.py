@@ -82,6 +82,18 @@ def test_a_name_with_gz_is_compressed(model: Path, reviews: Path, tmp_path: Path
     assert len(read_texts(tmp_path / "p.csv.gz")) == 150
 
 
+def test_a_name_that_promises_another_format_is_refused(
+    model: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["predict", "--model", str(model), "--input", str(reviews / "pool.txt"), "--output"]
+    for name in ("out.tsv", "out.parquet", "out.tsv.gz"):
+        assert main([*command, str(tmp_path / name)]) == 2
+        assert "is not written here. Name a .csv or .jsonl file" in capsys.readouterr().err
+        assert not (tmp_path / name).exists()
+    assert main([*command, str(tmp_path / "out.tsv"), "--format", "csv"]) == 0
+    assert (tmp_path / "out.tsv").read_text(encoding="utf-8").startswith("text,label")
+
+
 def test_files_to_jsonl(model: Path, reviews: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     assert (

@@ -22,6 +22,9 @@ from understudy.recipes.settings import check, model_faults
 if TYPE_CHECKING:
     from understudy.inference import Prediction
 
+_OTHERS = (".tsv", ".parquet", ".json", ".xlsx")
+"""Endings that promise a format other than those written here."""
+
 
 @dataclass(kw_only=True)
 class Predict:
@@ -57,6 +60,10 @@ class Predict:
             faults.append(f"{self.output}: is a folder, but the output is one file. Name a file with --output.")
         elif self.output and Path(self.output).expanduser().exists() and not self.overwrite:
             faults.append(f"{self.output}: exists already. Name another --output, or give --overwrite.")
+        if self.output and self.format is None and (other := Path(self.output.removesuffix(".gz")).suffix) in _OTHERS:
+            faults.append(
+                f"{self.output}: {other} is not written here. Name a .csv or .jsonl file with --output, or give --format."
+            )
         return faults
 
     def run(self) -> int:
