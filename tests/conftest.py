@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import os
 import random
 from collections.abc import Iterator
@@ -58,6 +59,14 @@ def _from_the_start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("HF_HUB_OFFLINE", "1")
         patch.setenv("OMP_NUM_THREADS", "1")
         yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _less_to_collect() -> None:
+    """Accelerate collects garbage at every change of stage, and most of that time goes over what the imports left."""
+    import understudy.training.loop
+
+    gc.freeze()
 
 
 @pytest.fixture
