@@ -64,8 +64,6 @@ def _from_the_start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(autouse=True, scope="module")
 def _less_to_collect() -> None:
     """Accelerate collects garbage at every change of stage, and most of that time goes over what the imports left."""
-    import understudy.training.loop
-
     gc.freeze()
 
 

@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UnderstudyError as error:
         return _refuse(error.faults)
     except Interrupted as error:
-        print(f"understudy: {error}; the checkpoint is written. {error.remedy}", file=sys.stderr)
+        print(f"understudy: {error}. {error.remedy}", file=sys.stderr)
         return 128 + error.signal_number
     except KeyboardInterrupt:
         print("understudy: stopped by Ctrl-C.", file=sys.stderr)

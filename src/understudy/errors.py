@@ -39,10 +39,18 @@ class OutputError(UnderstudyError):
 
 
 class Interrupted(Exception):
-    """A signal asked the run to stop; its checkpoint is written. ``remedy`` says how to go on from there."""
+    """A signal asked the run to stop. ``remedy`` says how to go on from there.
 
-    def __init__(self, signal_number: int, remedy: str = "Go on with the same command and --resume.") -> None:
-        super().__init__(f"stopped by signal {signal_number}")
+    Args:
+        signal_number: which one.
+        remedy: a sentence.
+        saved: whether a checkpoint keeps what was done.
+    """
+
+    def __init__(
+        self, signal_number: int, remedy: str = "Go on with the same command and --resume.", *, saved: bool = True
+    ) -> None:
+        super().__init__(f"stopped by signal {signal_number}{'; the checkpoint is written' * saved}")
         self.signal_number = signal_number
         self.remedy = remedy
 

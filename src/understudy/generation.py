@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from understudy.data.encoder import TextEncoder
+from understudy.data.pieces import special_ids
 from understudy.data.streams import end_id
 from understudy.errors import ConfigError
 from understudy.models.awd_lstm import AWDLSTMForCausalLM
@@ -34,8 +35,9 @@ def sample(
     """
     if temperature == 0:
         return int(scores.argmax())
-    values, tokens = scores.float().topk(min(top_k, len(scores))) if top_k else (scores.float(), None)
-    chosen = int(torch.multinomial((values / temperature).softmax(-1), 1, generator=generator))
+    values, tokens = scores.double().topk(min(top_k, len(scores))) if top_k else (scores.double(), None)
+    below = values - values.max()  # what is divided by next to nothing must not become infinity less infinity
+    chosen = int(torch.multinomial((below / temperature).softmax(-1), 1, generator=generator))
     return chosen if tokens is None else int(tokens[chosen])
 
 
@@ -52,7 +54,9 @@ class Writer:
         self._encoder = TextEncoder(tokenizer, max_length=None)
         ends = {end_id(tokenizer), *(tokenizer.sep_token_id, tokenizer.eos_token_id, tokenizer.bos_token_id)}
         self._ends = {token for token in ends if token is not None}
-        self._never = sorted(set(tokenizer.all_special_ids) - self._ends)
+        self._special = special_ids(tokenizer)
+        self._never = sorted(self._special - self._ends)
+        self._known = max(tokenizer.get_vocab().values()) + 1  # tables are often larger than their vocabulary
 
     def write(
         self, text: str, *, max_tokens: int = 50, temperature: float = 1.0, top_k: int = 50, seed: int = 0
@@ -91,8 +95,7 @@ class Writer:
             begin = self.tokenizer.bos_token_id
             return [end_id(self.tokenizer) if begin is None else int(begin)]
         if self.backward:  # where the text begins is not said, or nothing could come before
-            special = set(self.tokenizer.all_special_ids)
-            return [token for token in reversed(ids) if token not in special] or [end_id(self.tokenizer)]
+            return [token for token in reversed(ids) if token not in self._special] or [end_id(self.tokenizer)]
         return ids
 
     def _scores(self, ids: list[int], new: list[int]) -> Iterator[Tensor]:
@@ -109,6 +112,7 @@ class Writer:
                 memory = output.past_key_values
             scores = output.logits[0, -1].float().cpu()
             scores[self._never] = -torch.inf
+            scores[self._known :] = -torch.inf
             yield scores
             read = new[-1:]
 

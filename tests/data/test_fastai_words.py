@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from understudy.data.fastai_words import fastai_tokenizer
+from understudy.data.fastai_words import fastai_tokenizer, retrained
 from understudy.errors import DataError
 
 NEW = ["xxunk", "xxpad", "xxbos", "xxeos", "xxfld", "xxmaj", "xxup", "xxrep", "xxwrep"]
@@ -152,6 +152,20 @@ def test_pairs_are_marked_as_fields(vocabulary: list[str]) -> None:
     assert " ".join(tokenizer.convert_ids_to_tokens(ids)) == "xxbos xxfld 1 film xxfld 2 the"
     plain = fastai_tokenizer(["_unk_", "_pad_", "film"])
     assert plain("film", "film")["input_ids"] == [2, 2]
+
+
+def test_other_words_keep_rules_marks_and_pairs(vocabulary: list[str]) -> None:
+    like = fastai_tokenizer(vocabulary)
+    made = retrained(["The NASA sang !!!!", "The song was sung", "Sing the song"], len(NEW) + 7, like=like)
+    words = made.convert_ids_to_tokens(range(len(made)))
+    assert words[: len(NEW)] == NEW
+    assert set(words[len(NEW) :]) > {"1", "2", "the", "song"}
+    assert len(words) == len(NEW) + 7
+    ids = made("The SONG!!!!", "the 12")["input_ids"]
+    assert " ".join(made.convert_ids_to_tokens(ids)).startswith("xxbos xxfld 1 xxmaj the xxup song xxrep")
+    assert " ".join(made.convert_ids_to_tokens(ids)).endswith("xxfld 2 the xxunk")
+    again = retrained(["The NASA sang !!!!", "The song was sung", "Sing the song"], len(NEW) + 7, like=made)
+    assert again.get_vocab() == made.get_vocab()
 
 
 @pytest.mark.parametrize(

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
-from transformers import Trainer
+from transformers import (
+    BartConfig,
+    BartForSequenceClassification,
+    BertForMaskedLM,
+    OPTConfig,
+    OPTForSequenceClassification,
+    Trainer,
+)
 
+from understudy.data.tasks import Task
 from understudy.errors import ModelError
 from understudy.models.bilstm import BiLSTM, BiLSTMConfig
 from understudy.models.layers import encoder_layers, head_modules, layer_groups, undecayed, word_embeddings
+from understudy.models.load import load_classifier
 from understudy.models.pooled import PooledClassifier
 from understudy.models.static import StaticBag, StaticConfig
 
@@ -45,6 +55,40 @@ def test_a_final_norm_is_above_the_blocks(tiny_classifier: Any) -> None:
     assert dict(layer_groups(model))["pooler"] == list(model.model.final_norm.parameters())
 
 
+def test_a_final_norm_that_is_named_first_is_too() -> None:
+    config = OPTConfig(
+        vocab_size=20, hidden_size=8, word_embed_proj_dim=8, ffn_dim=16, num_hidden_layers=2, num_attention_heads=2
+    )
+    model = OPTForSequenceClassification(config)
+    assert dict(layer_groups(model))["pooler"] == list(model.model.decoder.final_layer_norm.parameters())
+
+
+def test_a_pooler_that_the_checkpoint_lacked_learns_with_the_head(tiny_bert: Path, tmp_path: Path) -> None:
+    """Frozen, it would be a random projection of what the encoder knows."""
+    task = Task(text=(("text",),), label="label", kind="single_label", labels=("a", "b"))
+    assert "pooler" in dict(layer_groups(load_classifier(str(tiny_bert), task)))
+    BertForMaskedLM.from_pretrained(tiny_bert).save_pretrained(tmp_path / "mlm")
+    model = load_classifier(str(tmp_path / "mlm"), task)
+    groups = dict(layer_groups(model))
+    assert "pooler" not in groups
+    assert {id(p) for p in model.bert.pooler.parameters()} <= {id(p) for p in groups["head"]}
+
+
+def test_an_encoder_with_a_decoder_is_refused() -> None:
+    config = BartConfig(
+        vocab_size=20,
+        d_model=8,
+        encoder_layers=3,
+        decoder_layers=2,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=8,
+        decoder_ffn_dim=8,
+    )
+    with pytest.raises(ModelError, match="is an encoder with a decoder"):
+        layer_groups(BartForSequenceClassification(config))
+
+
 def test_relative_positions_lie_below_the_blocks(tiny_classifier: Any) -> None:
     model = tiny_classifier("mpnet")
     assert any(p is model.mpnet.encoder.relative_attention_bias.weight for p in dict(layer_groups(model))["embeddings"])
@@ -74,8 +118,10 @@ def test_head_modules_are_all_but_the_encoder(classifier: Any) -> None:
     assert head_modules(classifier.base_model) == []
 
 
-def test_pooled_classifier_is_seen_through(tiny_classifier: Any) -> None:
-    encoder = tiny_classifier("distilbert").base_model
+@pytest.mark.parametrize("architecture", ["distilbert", "bert"])
+def test_pooled_classifier_is_seen_through(tiny_classifier: Any, architecture: str) -> None:
+    """A pooler, which BERT has, would be a layer without a gradient: it is left out."""
+    encoder = tiny_classifier(architecture).base_model
     model = PooledClassifier.assemble(encoder, torch.zeros(2, 16), torch.zeros(2))
     assert [name for name, _ in layer_groups(model)] == [
         "embeddings",

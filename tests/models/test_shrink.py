@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +44,17 @@ def test_evenly_refuses(count: int) -> None:
 @given(sizes=st.integers(1, 24).flatmap(lambda total: st.tuples(st.just(total), st.integers(1, total))))
 def test_chosen_layers_rise_and_fit(how: Any, sizes: tuple[int, int]) -> None:
     total, count = sizes
+    if how == "alternate" and math.ceil(total / 2) < count < total:
+        with pytest.raises(ModelError, match=f"every second .* makes {math.ceil(total / 2)}, but {count} .* evenly"):
+            choose_layers(total, count, how)
+        return
     kept = choose_layers(total, count, how)
     assert len(set(kept)) == count
     assert kept == sorted(kept)
     assert set(kept) <= set(range(total))
     if how == "alternate":
-        assert len({b - a for a, b in itertools.pairwise(kept)}) <= 1
+        assert len(steps := {b - a for a, b in itertools.pairwise(kept)}) <= 1
+        assert steps != {1} or count == total
         assert kept[0] == 0
 
 

@@ -84,6 +84,32 @@ def test_it_is_trained_further_and_classifies(
     assert understudy.load(str(tmp_path / "run")).tokenizer.bos_token == "xxbos"
 
 
+def test_it_is_carried_to_the_words_of_other_texts(files: tuple[Path, Path], tmp_path: Path, quick: None) -> None:
+    words = [*ITOS[:3], "xxfld", *ITOS[3:6], "1", "2", *ITOS[6:11]]
+    files[1].write_bytes(pickle.dumps(words))
+    folder, lm = tmp_path / "wt103", tmp_path / "lm"
+    assert main(["import", "fastai", *map(str, files), "--output", str(folder)]) == 0
+    (tmp_path / "pool.txt").write_text("The song was good .\nThe song was bad .\n" * 60, encoding="utf-8")
+    texts = ["--data", str(tmp_path / "pool.txt"), "--model", str(folder), "--output", str(lm)]
+    assert main(["pretrain", *texts, "--vocabulary", "words:30", "--epochs", "1", "--batch_size", "4"]) == 0
+    tokenizer = load_next_token_model(str(lm))[1]
+    assert tokenizer.tokenize("The song.") == ["xxmaj", "the", "song", "."]
+    assert "xxfld" in tokenizer.get_vocab()
+
+
+def test_a_folder_of_other_things_is_not_replaced(
+    files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work", encoding="utf-8")
+    given = ["import", "fastai", *map(str, files), "--output", str(tmp_path / "mine")]
+    assert main([*given, "--overwrite"]) == 2
+    assert "the folder is not empty and holds no model" in capsys.readouterr().err
+    assert (tmp_path / "mine" / "thesis.txt").exists()
+    (tmp_path / "mine" / "thesis.txt").unlink()
+    assert main([*given, "--overwrite"]) == main([*given, "--overwrite"]) == 0
+
+
 def test_backward_models_are_said_to_be_so(
     files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

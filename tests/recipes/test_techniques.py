@@ -179,6 +179,9 @@ def test_killed_in_a_later_stage_and_resumed_it_has_the_same_bits(
         (["--unfreeze_epochs", "1"], "--unfreeze_epochs belongs to --unfreeze"),
         (["--unfreeze", "gradualy"], "Did you mean 'gradual'?"),
         (["--unfreeze", "1", "all", "--unfreeze_epochs", "1", "1", "1"], "each of the 2 stages, but are 3: 1 1 1"),
+        (["--cycle_momentum", "--schedule", "one_cycle", "--beta1", "0.7"], "both say what Adam's first beta is"),
+        (["--optimizer", "nt_asgd", "--beta2", "0.99"], "--beta2 is AdamW's, but the optimizer is nt_asgd"),
+        (["--warmup", "1.5"], "warmup"),
         (["--cycle_momentum"], "--cycle_momentum belongs to --schedule one_cycle, but the schedule is linear"),
         (
             ["--freeze", "embedings", "0-9"],
@@ -186,7 +189,7 @@ def test_killed_in_a_later_stage_and_resumed_it_has_the_same_bits(
         ),
         (["--freeze", "embedings", "0-9"], "there is no '0-9' in this model"),
         (["--freeze", "all-but-head", "head"], "leaves nothing to learn"),
-        (["--unfreeze", "9", "all"], "asks for more than the 7 groups that can learn"),
+        (["--unfreeze", "9", "all"], "unfreeze 9 all: 7 groups can learn"),
         (["--freeze", "all-but-head", "--unfreeze", "gradual"], "there is only head to learn, in one stage"),
         (["--unfreeze", "gradual", "--unfreeze_epochs", "1", "2"], "each of the 7 stages, but are 2"),
         (["--features", "frozen", "--unfreeze", "gradual"], "--unfreeze: this is for layers that are trained"),
@@ -235,3 +238,19 @@ def test_yaml_may_write_lists_as_people_do() -> None:
     assert build(Finetune, {"freeze": 3}).freeze == ["3"]
     with pytest.raises(ConfigError, match="unfreeze_epochs must be greater than 0"):
         build(Finetune, {"unfreeze": ["1", "all"], "unfreeze_epochs": [0, 1]})
+
+
+def test_a_mean_of_the_states_learns_in_every_stage(finetune: Callable[..., int], tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    assert finetune("--pooling", "mean", "--unfreeze", "chain-thaw", "--epochs", "1", "--output", folder) == 0
+    stages = RunRecord.load(folder / "record.json").training["train"]["stages"]
+    assert [stage["name"] for stage in stages] == ["head", *GROUPS[:5], "all"]
+
+
+def test_the_betas_are_those_asked_for(finetune: Callable[..., int], tmp_path: Path) -> None:
+    weights = []
+    for betas in (["0.9", "0.999"], ["0.7", "0.99"]):
+        folder = tmp_path / betas[0]
+        assert finetune("--epochs", "1", "--beta1", betas[0], "--beta2", betas[1], "--output", folder) == 0
+        weights.append((folder / "model" / "model.safetensors").read_bytes())
+    assert weights[0] != weights[1]

@@ -16,6 +16,7 @@ from torch import nn
 from understudy.data.batches import Batch
 from understudy.errors import ConfigError, Interrupted
 from understudy.models.bilstm import BiLSTM, BiLSTMConfig
+from understudy.models.pooled import PooledClassifier
 from understudy.objectives.supervised import Term
 from understudy.training.checkpoint import Stop
 from understudy.training.groups import LazyAdamW
@@ -361,5 +362,7 @@ def test_only_pretrained_blocks_under_adam_have_a_cap(tiny_bert: Any) -> None:
     assert rate_cap(model, everything, adam) == rate_cap(model, [*head, *block], adam) == TRANSFORMER_CAP
     assert rate_cap(model, head, adam) is None
     assert rate_cap(model, everything, sgd_) is None
+    pooled = PooledClassifier.assemble(model.bert, torch.zeros(2, 32), torch.zeros(2))
+    assert rate_cap(pooled, pooled.parameters(), adam) == TRANSFORMER_CAP
     student = BiLSTM(BiLSTMConfig(vocab_size=9, num_labels=2))
     assert rate_cap(student, student.parameters(), adam) is None

@@ -77,6 +77,10 @@ def load_corpus(
             parts[split] = found
     faults.check()
     drawn = parts["train"]
+    if limit_train is not None and limit_train < 2 and "validation" not in parts:
+        raise DataError(
+            f"--limit_train must be at least 2, but is {limit_train}: texts must be left when validation texts are cut off. Draw more, or name a file with --validation."
+        )
     if limit_train is not None:
         drawn = _draw(drawn, limit_train, seed, notes)
     if "validation" not in parts:

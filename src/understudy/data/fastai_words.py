@@ -7,11 +7,11 @@ mark is in the vocabulary, under its name of fast.ai 1 and 2 (``xxup``) or of 0.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import PreTrainedTokenizerFast
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from understudy.errors import DataError
 
@@ -163,6 +163,33 @@ def fastai_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, **roles)
     tokenizer.model_input_names = ["input_ids", "attention_mask"]
     return tokenizer
+
+
+def is_fastai(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether a tokenizer is one of these: it cuts words by fast.ai's rules and marks what it does not know as fast.ai did."""
+    backend: Any = getattr(tokenizer, "backend_tokenizer", None)
+    return backend is not None and isinstance(backend.model, models.WordLevel) and tokenizer.unk_token in _NAMES["unk"]
+
+
+def retrained(texts: Iterable[str], size: int, *, like: PreTrainedTokenizerBase) -> PreTrainedTokenizerFast:
+    """The rules and the marks of a fast.ai tokenizer, with the commonest words of other texts.
+
+    Args:
+        texts: read once.
+        size: of the vocabulary, marks included.
+        like: a tokenizer of :func:`fastai_tokenizer`.
+    """
+    rules: Any = getattr(like, "backend_tokenizer", None)
+    known = like.get_vocab()
+    marks = [name for names in _NAMES.values() for name in names if name in known]
+    marks += [number for number in ("1", "2") if number in known and set(marks) & set(_NAMES["field"])]
+    learner = Tokenizer(models.WordLevel(unk_token=like.unk_token))
+    learner.normalizer, learner.pre_tokenizer = rules.normalizer, rules.pre_tokenizer
+    trainer: Any = trainers.WordLevelTrainer(vocab_size=size + len(marks), special_tokens=[], show_progress=False)
+    learner.train_from_iterator(texts, trainer)
+    learnt = sorted(learner.get_vocab().items(), key=lambda item: item[1])
+    words = [word for word, _ in learnt if word not in marks]
+    return fastai_tokenizer([*sorted(marks, key=known.__getitem__), *words][:size])
 
 
 def _distinct(words: Sequence[str], numbers: dict[str, int]) -> dict[str, int]:

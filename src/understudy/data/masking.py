@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from understudy.data.pieces import special_ids
 from understudy.data.word_pieces import WordPieces, word_pieces
 
 _MASKED, _RANDOM = 0.8, 0.9
@@ -74,7 +75,7 @@ class Masking:
         size = max(ids) + 1
         maskable = np.zeros(size, bool)
         maskable[ids] = True
-        maskable[list(tokenizer.all_special_ids)] = False
+        maskable[list(special_ids(tokenizer))] = False
         words = word_pieces(tokenizer, size=size) if whole_words else None
         return cls(int(tokenizer.mask_token_id), maskable, probability, seed, words)
 

@@ -42,8 +42,20 @@ def pieces(tokenizer: PreTrainedTokenizerBase) -> dict[int, Piece]:
         Piece(text=b'film', begins=True)
     """
     marks = _marks(tokenizer)
-    special = set(tokenizer.all_special_ids)
+    special = special_ids(tokenizer)
     return {number: marks.off(token) for token, number in tokenizer.get_vocab().items() if number not in special}
+
+
+def special_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """The ids of all tokens that are no words: those with a role, and those that were added as special without one.
+
+    Of the latter transformers counts only those that it was told the names of.
+    """
+    try:
+        added = tokenizer.added_tokens_decoder
+    except NotImplementedError:
+        added = {}
+    return set(tokenizer.all_special_ids) | {number for number, token in added.items() if token.special}
 
 
 def role_ids(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:

@@ -97,7 +97,8 @@ def attention_scores(query: Tensor, key: Tensor, *, heads: int) -> Tensor:
         tensor([2., 2.])
     """
     first, second = split_heads(query, heads), split_heads(key, heads)
-    return first @ second.transpose(-1, -2) / math.sqrt(first.shape[-1])
+    with torch.autocast(first.device.type, enabled=False):  # which would halve the precision of a product again
+        return first @ second.transpose(-1, -2) / math.sqrt(first.shape[-1])
 
 
 def attention_mse(student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -19,7 +19,8 @@ def constant(step: int, total: int) -> float:
 def linear(step: int, total: int, *, warmup: float = 0.1) -> float:
     r"""Linear rise from 0 over the warm-up, then linear fall to 0 at `total`.
 
-    .. math:: \begin{cases} k / w & k < w \\ (K - k) / (K - w) & k \ge w \end{cases}, \quad w = \lceil K \cdot warmup \rceil
+    .. math:: \begin{cases} k / w & k < w \\ (K - k) / (K - w) & k \ge w \end{cases},
+              \quad w = \min(\lceil K \cdot warmup \rceil, K - 1)
 
     Args:
         step: k, from 0 to `total`.
@@ -34,7 +35,7 @@ def linear(step: int, total: int, *, warmup: float = 0.1) -> float:
         [0.0, 0.5, 1.0, 0.5, 0.0]
     """
     _check(step, total, warmup=warmup)
-    rising = math.ceil(total * warmup)
+    rising = _rising(total, warmup)
     return step / rising if step < rising else _remaining(step, total, rising)
 
 
@@ -46,7 +47,7 @@ def cosine(step: int, total: int, *, warmup: float = 0.1) -> float:
     Args:
         step: k, from 0 to `total`.
         total: K.
-        warmup: share of the steps, from 0 to 1; w is that many, rounded up.
+        warmup: share of the steps, from 0 to 1; w is that many, rounded up, but not all of them.
 
     Reference:
         Loshchilov & Hutter 2017, arXiv 1608.03983, equation 5, a single period.
@@ -56,7 +57,7 @@ def cosine(step: int, total: int, *, warmup: float = 0.1) -> float:
         [0.0, 0.5, 1.0, 0.5, 0.0]
     """
     _check(step, total, warmup=warmup)
-    rising = math.ceil(total * warmup)
+    rising = _rising(total, warmup)
     return step / rising if step < rising else (1 - math.cos(math.pi * _remaining(step, total, rising))) / 2
 
 
@@ -142,12 +143,19 @@ def one_cycle_momentum(
     return _up_and_down(step, total, pct_start, high, low, high)
 
 
+def _rising(total: int, warmup: float) -> int:
+    """Steps of the warm-up; at least one is left, for the first of all has a rate of 0 if it warms up."""
+    return min(math.ceil(total * warmup), total - 1)
+
+
 def _remaining(step: int, total: int, rising: int) -> float:
     return (total - step) / max(1, total - rising)
 
 
 def _up_and_down(step: int, total: int, pct_start: float, first: float, peak: float, last: float) -> float:
     """Two half cosines; the turn lies at ``pct_start * total - 1``, which need not be whole (as torch has it)."""
+    if total == 1:
+        return peak
     turn = pct_start * total - 1
     if step <= turn:
         start, end, done = first, peak, step / turn if turn > 0 else 1.0

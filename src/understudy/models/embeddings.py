@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from understudy.data.pieces import special_ids
 from understudy.errors import DataError
 from understudy.models.transplant import origins
 
@@ -91,7 +92,7 @@ def from_vectors_file(
     """
     path = Path(path)
     wanted: dict[str, list[int]] = {}
-    special = set(tokenizer.all_special_ids)
+    special = special_ids(tokenizer)
     for token, index in tokenizer.get_vocab().items():
         if index not in special:
             for spelling in dict.fromkeys([_bare(token), _bare(token).lower()]):

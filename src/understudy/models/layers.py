@@ -58,6 +58,10 @@ def encoder_layers(model: Any) -> nn.ModuleList:
         raise ModelError(f"a '{model.config.model_type.removeprefix('understudy_')}' student has no stack of layers.")
     base = base_model(model)
     config = base.config
+    if getattr(config, "is_encoder_decoder", False):
+        raise ModelError(
+            f"{type(model).__name__}: is an encoder with a decoder, whose layers are no single stack. Use an encoder alone, such as BERT, RoBERTa, DistilBERT or ModernBERT."
+        )
     total = getattr(config, "num_hidden_groups", None) or getattr(config, "num_hidden_layers", None)
     stacks = [module for module in base.modules() if isinstance(module, nn.ModuleList) and len(module) == total]
     outermost = [
@@ -75,7 +79,8 @@ def layer_groups(model: Any) -> list[tuple[str, list[nn.Parameter]]]:
 
     ``embeddings`` (with what all blocks share, such as tables of relative positions), ``layer 0`` … (one group for
     all of ALBERT's repetitions, which share their weights), ``pooler`` (with a final norm), ``head``. A table of
-    embeddings that a language model also predicts with is in ``head``.
+    embeddings that a language model also predicts with is in ``head``, and so is a pooler that the checkpoint lacked
+    (the model's ``new_in_encoder``): frozen, it would be a random projection.
     """
     if isinstance(model, Student):
         modules: list[tuple[str, list[nn.Module]]] = [
@@ -93,17 +98,22 @@ def layer_groups(model: Any) -> list[tuple[str, list[nn.Parameter]]]:
     in_blocks = {id(parameter) for block in blocks for parameter in block}
     below: list[nn.Parameter] = []
     above: list[nn.Parameter] = []
+    afresh: list[nn.Parameter] = []
     inside = {id(parameter) for parameter in owner.parameters()} if owner is not base else set()
+    final = _final_norms(owner)
+    new: frozenset[str] = getattr(model, "new_in_encoder", frozenset())
     passed = False
     for name, parameter in base.named_parameters():
         if id(parameter) in in_blocks:
             passed = True
-        elif not passed or (id(parameter) in inside and not _is_final_norm(name, owner)):
+        elif name in new:
+            afresh.append(parameter)
+        elif id(parameter) not in final and (not passed or id(parameter) in inside):
             below.append(parameter)
         else:
             above.append(parameter)
     in_base = {id(parameter) for parameter in base.parameters()}
-    head = [parameter for parameter in model.parameters() if id(parameter) not in in_base]
+    head = afresh + [parameter for parameter in model.parameters() if id(parameter) not in in_base]
     output = _output_table(model)
     head = [parameter for parameter in below if parameter is output] + head
     below = [parameter for parameter in below if parameter is not output]
@@ -148,10 +158,20 @@ def _output_table(model: Any) -> nn.Parameter | None:
     return getattr(output, "weight", None)
 
 
-def _is_final_norm(name: str, owner: nn.Module) -> bool:
-    """Whether a parameter beside the blocks normalises their output. DeBERTa's norms there do not: they belong to its
-    relative positions and to the convolution after the first block."""
-    return "norm" in name.lower() and not hasattr(owner, "rel_embeddings")
+def _final_norms(owner: nn.Module) -> set[int]:
+    """The ids of the parameters that normalise the output of the blocks which `owner` holds, wherever it names them.
+
+    DeBERTa's norms beside its blocks do not: they belong to its relative positions and to the convolution after the
+    first block.
+    """
+    if hasattr(owner, "rel_embeddings"):
+        return set()
+    norms = [
+        child
+        for name, child in owner.named_children()
+        if "norm" in type(child).__name__.lower() and "embed" not in name.lower()
+    ]
+    return {id(parameter) for norm in norms for parameter in norm.parameters()}
 
 
 def _contains(outer: nn.Module, inner: nn.Module) -> bool:

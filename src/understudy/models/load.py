@@ -139,6 +139,8 @@ def load_classifier(name: str, task: Task) -> Any:
         )
     if not same:
         _start_afresh(model)
+    prefix = f"{model.base_model_prefix}."
+    model.new_in_encoder = frozenset(key.removeprefix(prefix) for key in lacking - names)
     return model
 
 

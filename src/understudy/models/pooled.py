@@ -65,6 +65,8 @@ class PooledClassifier(PreTrainedModel):
     def __init__(self, config: PooledConfig) -> None:
         super().__init__(config)
         self.encoder = AutoModel.from_config(config.encoder_config)
+        if "add_pooling_layer" in inspect.signature(type(self.encoder).__init__).parameters:
+            self.encoder.pooler = None  # nothing would read it, and it would be a layer that learns nothing
         self._takes_segments = "token_type_ids" in inspect.signature(self.encoder.forward).parameters
         self.classifier = nn.Linear(config.encoder_config.hidden_size, config.num_labels)
         self.post_init()

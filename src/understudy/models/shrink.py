@@ -25,7 +25,7 @@ def choose_layers(total: int, count: int, how: Choice = "evenly") -> list[int]:
     at one end.
 
     Raises:
-        ModelError: if `count` is not between 1 and `total`.
+        ModelError: if `count` is not between 1 and `total`; or if every second layer would make fewer than `count`.
 
     Example:
         >>> [choose_layers(6, 3, how) for how in ("evenly", "alternate", "first", "last")]
@@ -35,7 +35,13 @@ def choose_layers(total: int, count: int, how: Choice = "evenly") -> list[int]:
     if how == "evenly":
         return even
     if how == "alternate":
-        return list(range(0, total, total // count))[:count]
+        most = -(-total // 2)
+        if most < count < total:
+            raise ModelError(
+                f"every second of the teacher's {total} layers makes {most}, but {count} were asked for. Give --layers.choose evenly, or fewer layers."
+            )
+        step = 1 if count == total else max(2, total // count)
+        return list(range(0, total, step))[:count]
     return list(range(count)) if how == "first" else list(range(total - count, total))
 
 

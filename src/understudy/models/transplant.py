@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedTokenizerBase
 
-from understudy.data.pieces import ROLES, Piece, pieces, role_id, role_ids
+from understudy.data.pieces import ROLES, Piece, pieces, role_id, role_ids, special_ids
 from understudy.errors import ModelError
 from understudy.models.layers import word_embeddings
 
@@ -91,7 +91,7 @@ def origins(old: PreTrainedTokenizerBase, new: PreTrainedTokenizerBase) -> Origi
     """
     known, wanted = pieces(old), pieces(new)
     index = {piece: number for number, piece in sorted(known.items(), reverse=True)}  # the lowest id wins
-    old_ids, special = old.get_vocab(), set(old.all_special_ids)
+    old_ids, special = old.get_vocab(), special_ids(old)
     names = {number: old_ids.get(token) for token, number in new.get_vocab().items() if number not in wanted}
     matched: dict[int, int | None] = {number: match for number, match in names.items() if match in special}
     matched |= {number: role_id(old, role) for role, number in role_ids(new).items() if role_id(old, role) is not None}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Lt
 
 from understudy.recipes.language_students import AlbertOptions, language_student_faults
 from understudy.recipes.settings import (
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from understudy.recipes.distilling_lm import LanguageDistillation
     from understudy.record import RunRecord
 
-Weight = Annotated[float, Ge(0)]
+Weight = Annotated[float, Ge(0), Lt(math.inf)]
 
 
 @dataclass(kw_only=True)
@@ -50,7 +51,7 @@ class DistillLM(CorpusSettings, MaskingSettings, TrainSettings, RunSettings):
     """Of the squared error of the attention scores of matched layers (TinyBERT)."""
     relation_weight: Weight = 0.0
     """Of the relations among queries, keys and values (MiniLMv2)."""
-    temperature: Annotated[float, Gt(0)] = 2.0
+    temperature: Annotated[float, Gt(0), Lt(math.inf)] = 2.0
     """Softens both sides of the soft targets."""
     ce_positions: Literal["masked", "all"] = "masked"
     """Where soft targets are learnt: on the masked positions, or on all real tokens."""
@@ -89,8 +90,11 @@ class DistillLM(CorpusSettings, MaskingSettings, TrainSettings, RunSettings):
             for flag, owner in (("relation_heads", "relation_weight"), ("relation_layer", "relation_weight"))
             if getattr(self, flag) is not None and not self.relation_weight
         ]
-        if not self.ce_weight and self.ce_positions == "all":
-            faults.append("--ce_positions belongs to --ce_weight, which is 0. Raise that, or leave --ce_positions out.")
+        faults += [
+            f"--{flag} belongs to --ce_weight, which is 0. Raise that, or leave --{flag} out."
+            for flag in ("temperature", "ce_positions")
+            if getattr(self, flag) != getattr(DistillLM, flag) and not self.ce_weight
+        ]
         return faults
 
     def run(self) -> RunRecord:

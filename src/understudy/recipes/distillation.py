@@ -237,6 +237,7 @@ class Distillation:
             phase="student",
             validation=self._validation(bench),
             learning_rate=self.student.learning_rate,
+            fresh=self.student.fresh,
             budget_s=None if remaining is None else max(remaining, 0.0) * share,
         )
         if bench.run.writes:
@@ -258,6 +259,7 @@ class Distillation:
             phase=phase,
             validation=self._validation(bench),
             learning_rate=self.student.learning_rate,
+            fresh=self.student.fresh,
             budget_s=bench.stop.remaining(),
         )
         # its own epochs are shorter than those by which its stages were measured

@@ -64,7 +64,7 @@ class LanguageDistillation:
             seed=recipe.seed,
         )
         self.model = student.model
-        self.learning_rate = student.learning_rate
+        self.learning_rate, self.fresh = student.learning_rate, student.fresh
         self.texts = MaskedTexts(recipe, corpus.texts(), [self.model, self.teacher], self.tokenizer)
         unknown = unknown_notes(self.texts.parts["validation"], self.tokenizer)
         self.notes = [note for note in (found.note, student.note) if note] + self.texts.notes + unknown
@@ -98,6 +98,7 @@ class LanguageDistillation:
             phase="student",
             validation=lambda model: self._scores(bench, model, "validation"),
             learning_rate=self.learning_rate,
+            fresh=self.fresh,
             budget_s=bench.stop.remaining(),
         )
 

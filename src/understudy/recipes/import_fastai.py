@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from understudy.atomic import is_temporary
 from understudy.recipes.settings import check
+
+_OF_A_MODEL = (".json", ".safetensors", ".jinja", ".txt", ".md")
+"""How the names of a model's files end."""
 
 
 @dataclass(kw_only=True)
@@ -43,6 +47,8 @@ class ImportFastai:
             faults.append(f"{self.output}: is a file. Name another --output.")
         elif Path(self.output).expanduser().exists() and not self.overwrite:
             faults.append(f"{self.output}: exists already. Name another --output, or give --overwrite.")
+        elif not is_replaceable(Path(self.output).expanduser()):
+            faults.append(f"{self.output}: the folder is not empty and holds no model. Name another --output.")
         return faults
 
     def run(self) -> Path:
@@ -103,3 +109,9 @@ class ImportFastai:
         if not self.backward and "bwd" in path.name:
             notes.append(f"{path}: is called a backward model; if it is one, import it again with --backward.")
         return notes
+
+
+def is_replaceable(folder: Path) -> bool:
+    """Whether a folder may go for a model: it is not there, or empty, or holds a model and nothing else."""
+    inside = [path.name for path in folder.iterdir() if not is_temporary(path)] if folder.exists() else []
+    return not inside or ("config.json" in inside and all(name.endswith(_OF_A_MODEL) for name in inside))

@@ -42,6 +42,10 @@ def language_student_faults(spec: str, *, layers: LayersOptions, albert: AlbertO
     elif spec == "albert":
         known = albert.share in ("mean", "none") or albert.share.isdecimal()
         faults = [] if known else [_share_fault(albert.share)]
+        if albert.start == "random" and albert.share.isdecimal():
+            faults.append(
+                "--albert.share names the layer that the shared block starts from, but --albert.start random takes nothing from the teacher. Leave one of them out."
+            )
     elif Path(spec).expanduser().exists() or "/" in spec:
         faults = model_faults(spec)
     else:
@@ -68,6 +72,8 @@ class LanguageStudent:
     model: Any
     learning_rate: float
     note: str | None = None
+    fresh: bool = False
+    """Whether its weights are random ones, the teacher's none of them."""
 
 
 def build_language_student(
@@ -93,7 +99,7 @@ def build_language_student(
 
     torch.manual_seed(seed)
     if spec.split(":")[0] == "layers":
-        return LanguageStudent(cut_student(teacher, spec, layers), learning_rate=5e-4)
+        return LanguageStudent(cut_student(teacher, spec, layers), learning_rate=5e-4, fresh=layers.start == "random")
     if spec == "albert":
         from understudy.models.albert import albert as albert_of
         from understudy.models.narrow import narrow
@@ -101,7 +107,7 @@ def build_language_student(
         source = teacher if albert.hidden is None else narrow(teacher, albert.hidden)
         start: Any = "random" if albert.start == "random" else "svd"
         model = albert_of(source, embedding=albert.embedding, layers=albert.layers, share=albert.share, start=start)
-        return LanguageStudent(model, learning_rate=5e-4)
+        return LanguageStudent(model, learning_rate=5e-4, fresh=albert.start == "random")
     from understudy.models.masked import load_masked
 
     found = load_masked(spec)

@@ -38,8 +38,14 @@ def find_rate(
     lowest: float = LOWEST,
     highest: float = HIGHEST,
     steps: int = STEPS,
+    usual: float = 0.0,
+    fresh: bool = False,
 ) -> tuple[Curve, Suggestion]:
     """Sweep with what the first stage trains, as it would train it; everything is put back.
+
+    Args:
+        usual: what the work takes where no rate is named: no cap is below it.
+        fresh: the weights start at random, so there is nothing to forget.
 
     Returns:
         The curve, and what it suggests; there is a cap if pretrained layers of a transformer learn in any stage.
@@ -60,15 +66,22 @@ def find_rate(
     )
     model: nn.Module = plan.objective.model  # type: ignore[assignment]
     learning = [p for group in plan.groups() if group.name in plan.names for p in group.parameters]
-    return curve, suggest(curve, cap=rate_cap(model, learning, optimizer))
+    cap = None if fresh else rate_cap(model, learning, optimizer)
+    return curve, suggest(curve, cap=cap and max(cap, usual))
 
 
-def rate_for(bench: Workbench, plan: LearningPlan, batches: BatchSource, *, phase: str) -> float:
-    """The rate of a phase under ``--learning_rate auto``: found once, put on the record, and taken from there later."""
+def rate_for(
+    bench: Workbench, plan: LearningPlan, batches: BatchSource, *, phase: str, usual: float, fresh: bool
+) -> float:
+    """The rate of a phase under ``--learning_rate auto``: found once, put on the record, and taken from there later.
+
+    Args:
+        usual, fresh: see :func:`find_rate`.
+    """
     known = bench.run.record.training.setdefault(phase, {}).get("sweep")
     if known is None:
         with bench.run.timed("lr_find_s"):
-            curve, suggestion = find_rate(bench, plan, batches)
+            curve, suggestion = find_rate(bench, plan, batches, usual=usual, fresh=fresh)
         name = "lr_find" if phase == "train" else f"lr_find-{phase.replace(' ', '-')}"
         known = on_record(curve, suggestion)
         if bench.run.writes:

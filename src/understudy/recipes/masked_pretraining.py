@@ -41,6 +41,7 @@ class HiddenWords:
         set_reading(self.model, name=recipe.model, gradient_tokens=None, drop_mult=recipe.drop_mult)
         self.trained_before = found.note is None
         self.texts = MaskedTexts(recipe, corpus.texts(), [self.model], self.tokenizer)
+        self.batches = self.texts.batches
         self.length = self.texts.length
         self.notes = [
             *([] if found.note is None else [found.note]),
@@ -55,13 +56,13 @@ class HiddenWords:
     def say_plan(self) -> None:
         """Print texts, tokens, steps, time and memory."""
         texts = self.texts
-        say_plan(plan_lines(self.plan, texts.batches, texts.parts, self.recipe, rows=texts.rows))
+        say_plan(plan_lines(self.plan, self.batches, texts.parts, self.recipe, rows=texts.rows))
 
     def train(self, bench: Workbench) -> FitResult:
         """Fit the model; it ends with its best weights."""
         return bench.fit(
             self.objective,
-            self.texts.batches,
+            self.batches,
             phase="train",
             validation=lambda model: self.scores(model, "validation", bench.device),
             learning_rate=self.learning_rate,

@@ -164,8 +164,9 @@ def plan_lines(
 
 
 def unknown_notes(encoded: Encoded, tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    """How many of the validation texts' tokens are unknown, if they are many."""
-    if tokenizer.unk_token_id is None:
+    """How many of the validation texts' tokens are unknown, if they are many and can be told from the ends of texts."""
+    unknown = tokenizer.unk_token_id
+    if unknown in (None, tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.sep_token_id):
         return []
-    share = float((encoded.ids == tokenizer.unk_token_id).mean())
+    share = float((encoded.ids == unknown).mean())
     return [f"validation: {100 * share:.1f} % of the tokens are unknown."] if share >= _UNKNOWN_SAID else []

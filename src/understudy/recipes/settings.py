@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import yaml
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, Lt
 
 from understudy.errors import ConfigError, UnderstudyError, nearest
 from understudy.record import output_faults
@@ -181,11 +181,15 @@ class TrainSettings:
     """Epochs of each stage, or of all (default: --epochs for each)."""
     optimizer: Literal["adamw", "nt_asgd"] = "adamw"
     """nt_asgd: SGD that begins to average its weights when validation stops improving (AWD-LSTM)."""
+    beta1: Annotated[float, Ge(0), Lt(1)] = 0.9
+    """AdamW's decay of the gradient's mean (ULMFiT: 0.7)."""
+    beta2: Annotated[float, Ge(0), Lt(1)] = 0.999
+    """AdamW's decay of its square's mean (ULMFiT: 0.99)."""
     weight_decay: Annotated[float, Ge(0)] | None = None
     """Decay of all but biases and norms, times the rate in each step (default: 0.01; 1.2e-6 for nt_asgd)."""
     schedule: Literal["linear", "cosine", "constant", "slanted_triangular", "one_cycle"] = "linear"
     """How the rate goes; linear and cosine warm up first."""
-    warmup: Annotated[float, Ge(0)] = 0.1
+    warmup: Annotated[float, Ge(0), Le(1)] = 0.1
     """The share of the steps that linear and cosine warm up."""
     cycle_momentum: bool = False
     """With one_cycle: the momentum (Adam's first beta) falls from 0.95 to 0.85 as the rate rises, and comes back."""
@@ -242,6 +246,8 @@ class TrainSettings:
             faults.append(
                 f"--cycle_momentum belongs to --schedule one_cycle, but the schedule is {self.schedule}. Leave one of them out."
             )
+        if self.cycle_momentum and self.beta1 != TrainSettings.beta1:
+            faults.append("--cycle_momentum and --beta1 both say what Adam's first beta is. Leave one of them out.")
         if self.optimizer == "nt_asgd":
             faults += self._averaging_faults()
         if self.unfreeze or self.unfreeze_epochs:
@@ -253,7 +259,11 @@ class TrainSettings:
     def _averaging_faults(self) -> list[str]:
         from understudy.training.nt_asgd import INTERVAL
 
-        faults = []
+        faults = [
+            f"--{name} is AdamW's, but the optimizer is nt_asgd. Leave it out."
+            for name in ("beta1", "beta2")
+            if getattr(self, name) != getattr(TrainSettings, name)
+        ]
         if self.schedule != "constant":
             faults.append(
                 f"--optimizer nt_asgd averages over steps at a constant rate, but the schedule is {self.schedule}. Give --schedule constant."

@@ -73,6 +73,8 @@ class Student:
     tokenizer: PreTrainedTokenizerBase
     learning_rate: float
     note: str | None = None
+    fresh: bool = False
+    """Whether its weights are random ones, the teacher's none of them."""
 
 
 def student_faults(
@@ -201,7 +203,7 @@ def build_student(
                 f"student {spec} is cut from its teacher, but this teacher is a file of outputs. Choose bilstm, static or a model folder."
             )
         model = cut_student(load_classifier(teacher, task), spec, layers)
-        return Student(model, load_tokenizer(teacher), learning_rate=1e-4)
+        return Student(model, load_tokenizer(teacher), learning_rate=1e-4, fresh=layers.start == "random")
     if spec not in NAMES:
         model, own = load_classifier(spec, task), load_tokenizer(spec)
         check_tokenizer(model, own, name=spec)
@@ -237,6 +239,7 @@ def _table(
     embeddings: str, tokenizer: PreTrainedTokenizerBase, teacher: str | None, width: int
 ) -> tuple[Any, str | None]:
     """The starting embeddings ``(vocabulary, width)``, or None for random ones; and what there is to say of them."""
+    from understudy.data.pieces import special_ids
     from understudy.models.embeddings import from_teacher, from_vectors_file
     from understudy.models.layers import word_embeddings
     from understudy.models.load import load_encoder, load_tokenizer
@@ -253,7 +256,7 @@ def _table(
         table = word_embeddings(load_encoder(teacher)).weight.detach()
         return from_teacher(table, load_tokenizer(teacher), tokenizer, width), None
     table, covered = from_vectors_file(embeddings, tokenizer, width)
-    known = len(tokenizer) - len(tokenizer.all_special_ids)
+    known = len(tokenizer) - len(special_ids(tokenizer))
     return table, f"{embeddings}: vectors for {covered:,} of {known:,} tokens; the others start at random."
 
 

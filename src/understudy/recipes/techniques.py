@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
+import torch
 from torch import nn
 
 from understudy.recipes.settings import TrainSettings, parse_rate
@@ -42,7 +46,10 @@ def stages(plan: LearningPlan, settings: TrainSettings, *, learning_rate: Rate |
         settings: what was asked for.
         learning_rate: another one than the plan's.
     """
-    make, decay = {"adamw": (adamw, 0.01), "nt_asgd": (nt_asgd, 1.2e-6)}[settings.optimizer]
+    adam = partial(adamw, betas=(settings.beta1, settings.beta2))
+    kinds: dict[str, tuple[Callable[..., torch.optim.Optimizer], float]]
+    kinds = {"adamw": (adam, 0.01), "nt_asgd": (nt_asgd, 1.2e-6)}
+    make, decay = kinds[settings.optimizer]
     decay = decay if settings.weight_decay is None else settings.weight_decay
     return plan.stages(weight_decay=decay, learning_rate=learning_rate, make=make)
 

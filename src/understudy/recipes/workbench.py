@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
+from accelerate.state import AcceleratorState
 from accelerate.utils import ProjectConfiguration, broadcast_object_list
 from rich.console import Console
 from rich.text import Text
@@ -92,18 +93,22 @@ class Workbench:
         phase: str,
         validation: Callable[[nn.Module], Mapping[str, float]],
         learning_rate: float,
+        fresh: bool = False,
         budget_s: float | None = None,
     ) -> FitResult:
         """:func:`understudy.training.loop.fit` under this run's settings, timed and put on the record.
 
         Args:
-            learning_rate: where the settings name none.
+            learning_rate: where the settings name none; a sweep for one may suggest as much.
+            fresh: the model's weights are random ones.
         """
         settings: TrainSettings = self.settings
         metric, higher = self.metric()
         plan = self.begin(objective, learning_rate=learning_rate)
         started = time.monotonic()
-        found = rate_for(self, plan, batches, phase=phase) if settings.learning_rate == "auto" else None
+        found = None
+        if settings.learning_rate == "auto":
+            found = rate_for(self, plan, batches, phase=phase, usual=learning_rate, fresh=fresh)
         if budget_s is not None:
             budget_s -= time.monotonic() - started
         with self.run.timed(f"{phase}_s"):
@@ -208,6 +213,9 @@ def make_accelerator(settings: TrainSettings, tracking: Path | None = None) -> A
     precision = settings.precision
     if precision == "auto":
         precision = "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "fp32"
+    # accelerate keeps the first precision of a process for good, but a process may make several runs; the process
+    # group, which is another state, stays
+    AcceleratorState._reset_state()
     return Accelerator(
         mixed_precision="no" if precision == "fp32" else precision,
         log_with=settings.track,

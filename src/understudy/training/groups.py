@@ -161,9 +161,9 @@ def parameter_groups(module: nn.Module, groups: Sequence[Group], *, weight_decay
     return made
 
 
-def adamw(groups: list[dict[str, Any]]) -> LazyAdamW:
+def adamw(groups: list[dict[str, Any]], *, betas: tuple[float, float] = (0.9, 0.999)) -> LazyAdamW:
     """:class:`LazyAdamW` over such groups, fused."""
-    return LazyAdamW(groups, fused=True)
+    return LazyAdamW(groups, betas=betas, fused=True)
 
 
 def build_optimizer(module: nn.Module, *, learning_rate: float, weight_decay: float = 0.01) -> LazyAdamW:

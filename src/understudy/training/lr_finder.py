@@ -160,7 +160,7 @@ def sweep(
                 diverged = bool(smoothed[-1] > _DIVERGED * smoothed.min())
                 display.update(taken, f"rate {rate:.1e}  loss {smoothed[-1]:.4f}")
                 if trainer.agree(stop is not None and stop.signal_number is not None):
-                    raise Interrupted((stop and stop.signal_number) or 15)
+                    raise Interrupted((stop and stop.signal_number) or 15, saved=False)
                 if diverged:
                     break
         finally:
@@ -258,8 +258,9 @@ def rate_cap(model: nn.Module, parameters: Iterable[nn.Parameter], optimizer: to
         parameters: all that will learn, in whatever stage.
         optimizer: the kind of optimizer that will move them.
     """
-    foreign = isinstance(model, PreTrainedModel) and not model.config.model_type.startswith("understudy_")
+    base = base_model(model)
+    foreign = isinstance(base, PreTrainedModel) and not base.config.model_type.startswith("understudy_")
     if not (isinstance(optimizer, torch.optim.Adam) and foreign):
         return None
-    blocks = {id(parameter) for parameter in base_model(model).parameters()}
+    blocks = {id(parameter) for parameter in base.parameters()}
     return TRANSFORMER_CAP if any(id(parameter) in blocks for parameter in parameters) else None

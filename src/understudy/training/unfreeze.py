@@ -219,7 +219,9 @@ def thawing(unfreeze: Sequence[str], names: Sequence[str]) -> list[tuple[str, ..
     if faults := unfreeze_faults(unfreeze, ()):
         raise ConfigError(*faults)
     if len(names) < 2:
-        raise ConfigError(f"unfreeze {' '.join(unfreeze)}: there is only {in_words(names)} to learn, in one stage.")
+        raise ConfigError(
+            f"unfreeze {' '.join(unfreeze)}: there is only {in_words(names)} to learn, in one stage. Leave --unfreeze out, or freeze fewer layers."
+        )
     everything = tuple(names)
     if unfreeze[0] == "chain-thaw":
         return [everything[-1:], *((name,) for name in names[:-1]), everything]
@@ -229,8 +231,8 @@ def thawing(unfreeze: Sequence[str], names: Sequence[str]) -> list[tuple[str, ..
         counts = [len(names) if word == "all" else int(word) for word in unfreeze]
     if max(counts) > len(names) or len(set(counts)) < len(counts):
         raise ConfigError(
-            f"unfreeze {' '.join(unfreeze)} asks for more than the {len(names)} groups that can learn: "
-            f"{in_words(names)}. Give numbers up to {len(names) - 1}, then 'all'."
+            f"unfreeze {' '.join(unfreeze)}: {len(names)} groups can learn, {in_words(names)}, and {len(names)} of them "
+            f"are 'all'. Give numbers up to {len(names) - 1}, then 'all'."
         )
     return [everything[-count:] for count in counts]
 
