@@ -189,7 +189,7 @@ def test_killed_in_a_later_stage_and_resumed_it_has_the_same_bits(
         ),
         (["--freeze", "embedings", "0-9"], "there is no '0-9' in this model"),
         (["--freeze", "all-but-head", "head"], "leaves nothing to learn"),
-        (["--unfreeze", "9", "all"], "unfreeze 9 all: 7 groups can learn"),
+        (["--unfreeze", "9", "all"], "unfreeze 9 all: only 7 groups can learn"),
         (["--freeze", "all-but-head", "--unfreeze", "gradual"], "there is only head to learn, in one stage"),
         (["--unfreeze", "gradual", "--unfreeze_epochs", "1", "2"], "each of the 7 stages, but are 2"),
         (["--features", "frozen", "--unfreeze", "gradual"], "--unfreeze: this is for layers that are trained"),

@@ -106,7 +106,7 @@ def test_numbers_count_from_the_top() -> None:
 @pytest.mark.parametrize(
     ("unfreeze", "names", "said"),
     [
-        (["12", "all"], NAMES, r"more than the 9 groups that can learn: embeddings, layers 0-5, pooler, head"),
+        (["12", "all"], NAMES, r"only 9 groups can learn \(embeddings, layers 0-5, pooler, head\)"),
         (["9", "all"], NAMES, "numbers up to 8, then 'all'"),
         (["2", "1"], NAMES, "numbers of layers from the top that rise"),
         (["0", "all"], NAMES, "that rise"),

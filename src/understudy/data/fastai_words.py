@@ -33,6 +33,8 @@ _NAMES = {
     "repeated": ("xxrep", "tk_rep"),
     "repeated words": ("xxwrep", "tk_wrep"),
 }
+_APART = pre_tokenizers.Split(Regex(r"\n+|[^\s]+"), "removed", invert=True)
+"""Takes what the normaliser has set apart: by single spaces, and by the ends of lines, which are tokens themselves."""
 _FILLER = "xxfake"
 """fast.ai fills a vocabulary up to a multiple of eight with it."""
 
@@ -148,8 +150,7 @@ def fastai_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
         )
     backend = Tokenizer(models.WordLevel(_distinct(words, numbers), unk_token=marks["unk"]))
     backend.normalizer = normalizers.Sequence(_rules(marks))
-    # What the normaliser has set apart: by single spaces, and by the ends of lines, which are tokens themselves.
-    backend.pre_tokenizer = pre_tokenizers.Split(Regex(r"\n+|[^\s]+"), "removed", invert=True)
+    backend.pre_tokenizer = _APART
     begin = [marks["bos"]] if marks["bos"] else []
     fields = [[marks["field"], number] if marks["field"] and number in numbers else [] for number in ("1", "2")]
     template = [*begin, *fields[0], "$A:0", *fields[1], "$B:1"] if all(fields) else [*begin, "$A:0", "$B:1"]
@@ -166,9 +167,9 @@ def fastai_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
 
 
 def is_fastai(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether a tokenizer is one of these: it cuts words by fast.ai's rules and marks what it does not know as fast.ai did."""
+    """Whether a tokenizer is one of :func:`fastai_tokenizer`, or was saved as one: it cuts words by fast.ai's rules."""
     backend: Any = getattr(tokenizer, "backend_tokenizer", None)
-    return backend is not None and isinstance(backend.model, models.WordLevel) and tokenizer.unk_token in _NAMES["unk"]
+    return backend is not None and f"{backend.pre_tokenizer}" == f"{_APART}"
 
 
 def retrained(texts: Iterable[str], size: int, *, like: PreTrainedTokenizerBase) -> PreTrainedTokenizerFast:

@@ -231,8 +231,7 @@ def thawing(unfreeze: Sequence[str], names: Sequence[str]) -> list[tuple[str, ..
         counts = [len(names) if word == "all" else int(word) for word in unfreeze]
     if max(counts) > len(names) or len(set(counts)) < len(counts):
         raise ConfigError(
-            f"unfreeze {' '.join(unfreeze)}: {len(names)} groups can learn, {in_words(names)}, and {len(names)} of them "
-            f"are 'all'. Give numbers up to {len(names) - 1}, then 'all'."
+            f"unfreeze {' '.join(unfreeze)}: only {len(names)} groups can learn ({in_words(names)}). Give numbers up to {len(names) - 1}, then 'all'."
         )
     return [everything[-count:] for count in counts]
 
