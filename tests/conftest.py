@@ -8,6 +8,7 @@ import os
 import random
 from collections.abc import Iterator
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,7 @@ def _from_the_start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(autouse=True, scope="module")
 def _less_to_collect() -> None:
     """Accelerate collects garbage at every change of stage, and most of that time goes over what the imports left."""
+    import_module("understudy.training.loop")
     gc.freeze()
 
 
