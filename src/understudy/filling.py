@@ -10,13 +10,17 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from understudy.data.encoder import TextEncoder
+from understudy.data.word_pieces import word_pieces
 from understudy.errors import DataError
 from understudy.models.language_heads import encode, vocabulary_head
 
 
 @dataclass(frozen=True)
 class Filling:
-    """A word for a gap: the piece of the vocabulary, how likely it is, and the text with it in the gap."""
+    """A word for a gap: the piece of the vocabulary, how likely it is, and the text with it in the gap.
+
+    Where the gap is typed onto a word, a piece that goes on within one is joined to it, and a word is set apart.
+    """
 
     token: str
     probability: float
@@ -36,6 +40,7 @@ class Filler:
         self.head = vocabulary_head(model)
         self.encoder = TextEncoder(tokenizer, max_length=max_length)
         self._known = max(tokenizer.get_vocab().values()) + 1
+        self._alone = word_pieces(tokenizer, size=self._known).closes
 
     def check(self, texts: Sequence[str]) -> None:
         """See that every text has a gap, and none beyond what the model reads.
@@ -67,22 +72,27 @@ class Filler:
             DataError: if the text has no gap, or one beyond what the model reads.
         """
         self.check([text])
-        input_ids = torch.tensor([self.encoder.one(text)[0]])
+        ids = self.encoder.one(text)[0]
+        input_ids = torch.tensor([ids])
         inputs = {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids)}
         with torch.inference_mode():
             hidden = encode(self.model, inputs)[input_ids == self.tokenizer.mask_token_id]
             shares = self.head(hidden).float().softmax(-1)[:, : self._known]
             best = shares.topk(min(top, shares.shape[-1]), dim=-1)
+        before = [ids[place - 1] for place, token in enumerate(ids) if token == self.tokenizer.mask_token_id]
         return [
-            [self._filling(text, gap, number, share) for number, share in zip(numbers, found)]
+            [self._filling(text, gap, before[gap], number, share) for number, share in zip(numbers, found)]
             for gap, (numbers, found) in enumerate(zip(best.indices.tolist(), best.values.tolist()))
         ]
 
-    def _filling(self, text: str, gap: int, number: int, share: float) -> Filling:
-        token = self.tokenizer.decode([number]).strip()
+    def _filling(self, text: str, gap: int, before: int, number: int, share: float) -> Filling:
+        token = word = self.tokenizer.decode([number]).strip()
         mask = str(self.tokenizer.mask_token)
         parts = text.split(mask)
-        return Filling(token, share, mask.join(parts[: gap + 1]) + token + mask.join(parts[gap + 1 :]))
+        left, right = mask.join(parts[: gap + 1]), mask.join(parts[gap + 1 :])
+        if left[-1:].strip() and not (self._alone[before] or self._alone[number]):
+            word = self.tokenizer.decode([before, number]).removeprefix(self.tokenizer.decode([before]))
+        return Filling(token, share, left + word + right)
 
 
 def _short(text: str) -> str:

@@ -41,7 +41,7 @@ class RunRecord:
     models: list[dict[str, Any]] = field(default_factory=list)
     timings: dict[str, float] = field(default_factory=dict)
     teacher_forward_texts: int = 0
-    """Distinct texts that went through a teacher for this run."""
+    """Distinct texts that went through a teacher for this run; where it reads along, the rows that it read in training."""
     answered_before: dict[str, int] = field(default_factory=dict)
     """For each teacher, the texts whose answers the cache held when the run began."""
     notes: list[str] = field(default_factory=list)

@@ -112,9 +112,8 @@ def test_a_text_is_masked_alike_in_a_row_and_in_a_block() -> None:
     assert sorted(in_rows) == sorted(in_blocks)
 
 
-@pytest.mark.parametrize("first", [0, 2])
-def test_texts_of_a_block_see_themselves_alone_and_begin_at_their_first_position(first: int) -> None:
-    for batch in epoch_of(blocks(first_position=first), 0)[:5]:
+def test_texts_of_a_block_see_themselves_alone_and_count_from_their_beginning() -> None:
+    for batch in epoch_of(blocks(), 0)[:5]:
         there = whole(batch)
         for row in range(len(there)):
             text = np.cumsum(there[row].numpy() == 2) * (there[row].numpy() != 0)  # 0 is padding
@@ -122,11 +121,7 @@ def test_texts_of_a_block_see_themselves_alone_and_begin_at_their_first_position
             assert (mask == (text[:, None] == text[None, :])).all()
             for number in range(1, text.max() + 1):
                 positions = batch.inputs["position_ids"][row].numpy()[text == number]
-                assert positions.tolist() == list(range(first, first + len(positions)))
-
-
-def test_a_model_without_positions_gets_none() -> None:
-    assert set(epoch_of(blocks(takes_positions=False), 0)[0].inputs) == {"input_ids", "attention_mask"}
+                assert positions.tolist() == list(range(len(positions)))
 
 
 def test_segments_come_along() -> None:

@@ -12,9 +12,8 @@ from torch import nn
 from understudy.data.encode import Encoded, collate
 from understudy.data.masked_batches import packed_inputs
 from understudy.errors import ModelError
-from understudy.models.language_heads import encode, packs, vocabulary_head
-from understudy.models.load import first_position
-from understudy.models.masked import takes_positions
+from understudy.models import language_heads
+from understudy.models.language_heads import encode, model_inputs, packs, vocabulary_head
 
 PACKING = ["albert", "bert", "distilbert", "electra", "modernbert", "mpnet", "roberta", "xlm-roberta"]
 NOT_PACKING = ["deberta-v2", "mobilebert"]
@@ -79,8 +78,7 @@ def test_a_head_that_is_no_chain_is_refused(tiny_masked: Any) -> None:
 def together_and_alone(model: Any) -> tuple[torch.Tensor, torch.Tensor]:
     """Hidden states of four texts in two blocks, one of them padded, and of each in a row of its own."""
     given = texts(model.config.pad_token_id or 0)
-    position = first_position(model.config) if takes_positions(model) else None
-    inputs = packed_inputs(given, np.array([3, 1]), names=["input_ids"], first_position=position)
+    inputs = packed_inputs(given, np.array([3, 1]), names=["input_ids"])
     assert inputs["input_ids"].shape == (2, 27)
     packed = encode(model, inputs)
     alone = [encode(model, collate(given, np.array([i]), names=["input_ids", "attention_mask"]))[0] for i in range(4)]
@@ -117,14 +115,26 @@ def test_a_plain_mask_would_let_texts_see_each_other(tiny_masked: Any) -> None:
 def test_what_cannot_be_packed_is_found_out(architecture: str, tiny_masked: Any) -> None:
     """MobileBERT's embeddings look at the next token; DeBERTa's masks have another shape."""
     model = tiny_masked(architecture).train()
-    can = packs(
-        model, max_length=32, first_position=first_position(model.config), takes_positions=takes_positions(model)
-    )
-    assert can == (architecture in PACKING)
+    assert packs(model, max_length=32) == (architecture in PACKING)
     assert model.training
 
 
-def test_wrong_positions_are_found_out(tiny_masked: Any) -> None:
+@pytest.mark.parametrize("positions", [0, None])
+def test_wrong_positions_are_found_out(
+    positions: int | None, tiny_masked: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RoBERTa counts from behind its padding id; told nothing, it counts through the block."""
     model = tiny_masked("roberta")
-    assert not packs(model, max_length=32, first_position=0, takes_positions=True)
-    assert not packs(model, max_length=32, first_position=0, takes_positions=False)
+    monkeypatch.setattr(language_heads, "first_position", lambda config: 0)
+    if positions is None:
+        forward = model.roberta.forward
+        model.roberta.forward = lambda input_ids, attention_mask: forward(input_ids, attention_mask)
+    assert not packs(model, max_length=32)
+
+
+def test_each_model_counts_the_positions_of_a_batch_as_it_does(tiny_masked: Any) -> None:
+    """So that a teacher and a student of other families read the same blocks."""
+    inputs = packed_inputs(texts(1), np.array([4]), names=["input_ids"])
+    before = inputs["position_ids"].clone()
+    for architecture, first in (("roberta", 2), ("bert", 0)):  # RoBERTa's padding id is 1
+        assert torch.equal(model_inputs(tiny_masked(architecture), inputs)["position_ids"], before + first)

@@ -100,7 +100,10 @@ def test_the_record_has_both_side_by_side(distilled: Path) -> None:
             assert set(model["metrics"][part]) == {"loss", "perplexity", "accuracy"}
     assert student["metrics"]["validation"]["accuracy"] > 0.4  # 27 words to choose from
     assert record.training["student"]["metrics"]["loss"] == student["metrics"]["validation"]["loss"]
-    assert record.data["train"]["rows"] == record.teacher_forward_texts == 64
+    assert record.data["train"]["rows"] == 64
+    assert (
+        record.teacher_forward_texts == 6 * 64
+    )  # other masks in each epoch: what it made of one is no use in the next
 
 
 def test_every_term_has_a_column_and_falls(distilled: Path) -> None:
@@ -158,6 +161,7 @@ def test_killed_and_resumed_it_ends_with_the_same_bits(
     expected = RunRecord.load(tmp_path / "whole" / "record.json")
     assert [model["metrics"] for model in record.models] == [model["metrics"] for model in expected.models]
     assert record.notes == expected.notes
+    assert record.teacher_forward_texts == expected.teacher_forward_texts
 
 
 def prepared(corpus: Path, teacher: Path, **settings: Any) -> LanguageDistillation:
@@ -190,6 +194,20 @@ def test_students_and_options(
     assert all(p.grad is None for p in work.teacher.parameters())
     if "relation_layer" in settings:
         assert (work.objective.relation, work.objective.relation_heads) == ((0, 1), 2)
+
+
+def test_a_teacher_that_counts_positions_otherwise_shares_its_blocks(
+    corpus: Path, tiny_bert: Path, tmp_path: Path
+) -> None:
+    """RoBERTa's begin behind the padding id, its ALBERT student's at 0."""
+    tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    config = transformers.RobertaConfig(vocab_size=len(tokenizer), pad_token_id=0, max_position_embeddings=40, **sizes)
+    transformers.RobertaForMaskedLM(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    work = prepared(corpus, tmp_path, student="albert", albert={"embedding": 8}, blocks="pack", max_length=32)
+    assert work.texts.rows == "blocks"
+    assert not any("--blocks pack" in note for note in work.notes)
 
 
 def test_a_large_batch_is_one_step_of_many_pieces(corpus: Path, teacher: Path) -> None:
@@ -239,7 +257,10 @@ def test_a_teacher_without_words_can_teach_its_states(corpus: Path, tiny_bert: P
         (["--student", "alberta"], ["Did you mean 'albert'?"]),
         (["--student", "albert", "--albert.share", "men"], ["albert.share must be mean, none", "Did you mean 'mean'?"]),
         (["--student", "albert", "--albert.share", "4", "--albert.embedding", "8"], ["0 to 3, but '4'"]),
-        (["--student", "albert", "--albert.embedding", "64"], ["1 to 32 wide, but 64"]),
+        (
+            ["--student", "albert", "--albert.embedding", "64", "--albert.share", "9", "--albert.hidden", "15"],
+            ["1 to 32 wide, but 64", "0 to 3, but '9'", "a multiple of its 2 heads, but 15"],
+        ),
         (["--student", "layers:2", "--layers.hidden", "15"], ["a multiple of its 2 heads, but 15", "For example: 16"]),
         (
             ["--ce_weight", "0", "--mlm_weight", "0", "--cosine_weight", "0"],
@@ -345,8 +366,12 @@ def test_a_dry_run_says_what_would_be_done(
     corpus: Path, teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(command(corpus, teacher, tmp_path / "run", "--student", "layers:2", "--dry_run")) == 0
-    said = capsys.readouterr().err
+    said = " ".join(capsys.readouterr().err.split())
     assert "64 to train on, 24 validation, 16 test" in said
+    weights = sum(
+        parameter.numel() for parameter in AutoModelForMaskedLM.from_pretrained(teacher / "model").parameters()
+    )
+    assert f"for a checkpoint; {4 * weights / 1000:.0f} kB of memory more for the teacher" in said
     assert "4 of 16 texts, 1 epochs at most" in said
     assert not (tmp_path / "run").exists()
 

@@ -7,9 +7,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForMaskedLM, AutoTokenizer, BertConfig, RobertaConfig, RobertaForMaskedLM, pipeline
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import (
+    AutoModelForMaskedLM,
+    AutoTokenizer,
+    BertConfig,
+    BertForMaskedLM,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaForMaskedLM,
+    pipeline,
+)
 
 from understudy.cli import main
+from understudy.filling import Filler
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +56,24 @@ def test_each_mask_is_answered_as_transformers_answers(masked: Path, capsys: pyt
     first, second = entries[1]["masks"]
     assert first[0]["text"] == f"a very {first[0]['token']} film is a [MASK] play"
     assert second[0]["text"] == f"a very [MASK] film is a {second[0]['token']} play"
+
+
+def test_what_is_typed_onto_a_word_joins_it_or_stands_apart() -> None:
+    special, words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"], ["walk", "##ing", "home", ".", "路"]
+    backend = Tokenizer(models.WordPiece({token: i for i, token in enumerate([*special, *words])}, unk_token="[UNK]"))
+    backend.pre_tokenizer, backend.decoder = pre_tokenizers.BertPreTokenizer(), decoders.WordPiece()
+    roles: dict[str, str] = {f"{token[1:-1].lower()}_token": token for token in special}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, **roles)
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+    filler = Filler(BertForMaskedLM(BertConfig(vocab_size=10, **sizes)), tokenizer, max_length=16)
+
+    def filled(text: str) -> dict[str, str]:
+        return {filling.token: filling.text for filling in filler.fill(text, top=10)[0] if filling.token in words}
+
+    expected = {"walk": "walk walk.", "##ing": "walking.", "home": "walk home.", ".": "walk..", "路": "walk路."}
+    assert filled("walk[MASK].") == expected
+    assert filled("路[MASK].") == {word: f"路{word}." for word in words}  # a script without spaces
+    assert filled("walk [MASK].") == {word: f"walk {word}." for word in words}
 
 
 def test_the_table_has_a_line_a_word(masked: Path, capsys: pytest.CaptureFixture[str]) -> None:

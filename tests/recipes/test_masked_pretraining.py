@@ -118,9 +118,16 @@ def test_every_architecture_trains_and_is_saved(
 
 def test_models_are_scored_on_the_same_masks_whatever_the_run(corpus: Path, tiny_bert: Path, tmp_path: Path) -> None:
     """The seed of a run, its way of masking and of making rows do not change what it is judged by."""
-    first = pretrain(corpus, tiny_bert, tmp_path / "first")
-    again = ["--seed", "5", "--whole_words", "--mask_probability", "0.4", "--blocks", "pack"]
+    long = tmp_path / "long.txt"  # a text of several rows before the others
+    long.write_text("the good film " * 20 + "\n" + (corpus / "valid.txt").read_text(encoding="utf-8"), encoding="utf-8")
+    common = ["--max_length", "20", "--validation", str(long)]
+    first = pretrain(corpus, tiny_bert, tmp_path / "first", *common)
+    again = ["--seed", "5", "--whole_words", "--mask_probability", "0.4", "--blocks", "pack", *common]
     second = pretrain(corpus, tmp_path / "first", tmp_path / "second", *again)
+    said = (
+        "validation: 1 of 25 texts have 20 tokens or more; what is beyond is not read (--max_length moves the limit)."
+    )
+    assert said in second.notes
     scores = [record.models[0]["metrics"]["test"] for record in (first, second)]
     assert scores[0] != scores[1]
     before = next(model for model in second.models if model["name"] == "before training")

@@ -51,8 +51,8 @@ def load_corpus(
     """Find, read and check raw text.
 
     One text is a line of a txt file, or a row of a table, whose labels are not looked at. Texts without a character
-    but white space are left out and counted. A line of more than 65,536 bytes is cut, before white space, into several
-    texts.
+    but white space are left out and counted. A line of more than 65,536 bytes is cut into several texts, before white
+    space where there is some.
 
     Args:
         data: a file (training texts), a folder of splits, or a hub data set id.
@@ -130,7 +130,7 @@ def _texts(table: SourceTable, columns: TextColumns | None, faults: Faults, note
         texts = texts.take(np.setdiff1d(np.arange(len(texts)), blank, assume_unique=True))
     if table.long:
         notes.append(
-            f"{table.origin}: {counted(table.long, 'line')} of more than {_LONGEST:,} bytes cut at white space into several texts."
+            f"{table.origin}: {counted(table.long, 'line')} of more than {_LONGEST:,} bytes cut into several texts, at white space where there is some."
         )
     return texts
 

@@ -90,8 +90,6 @@ class MaskedBlocks(MaskedLines):
 
     Args:
         max_length: tokens of a block; no text may be longer.
-        first_position: the position of a text's first token (the padding id plus one in RoBERTa's family).
-        takes_positions: whether the model takes ``position_ids``; one without knows relative positions alone.
     """
 
     def __init__(
@@ -100,8 +98,6 @@ class MaskedBlocks(MaskedLines):
         masking: Masking,
         *,
         max_length: int,
-        first_position: int = 0,
-        takes_positions: bool = True,
         names: Sequence[str],
         batch_size: int,
         max_tokens: int,
@@ -119,7 +115,6 @@ class MaskedBlocks(MaskedLines):
             world_size=world_size,
             rank=rank,
         )
-        self._collate = partial(packed_inputs, first_position=first_position if takes_positions else None)
         self._pack = lru_cache(maxsize=2)(partial(pack, encoded.lengths, max_length=max_length, seed=seed))
 
     def blocks(self, epoch: int) -> list[np.ndarray]:
@@ -136,7 +131,7 @@ class MaskedBlocks(MaskedLines):
         blocks = [self.blocks(epoch)[number] for number in numbers]
         per_block = np.array([len(block) for block in blocks])
         shown, labels = _masked(self.encoded, np.concatenate(blocks), self.masking, epoch)
-        return _batch(self._collate(shown, per_block, names=self.names), _joined(labels, per_block))
+        return _batch(packed_inputs(shown, per_block, names=self.names), _joined(labels, per_block))
 
 
 def masked_batch(encoded: Encoded, rows: np.ndarray, masking: Masking, *, epoch: int, names: Sequence[str]) -> Batch:
@@ -194,20 +189,19 @@ def pack(lengths: np.ndarray, *, max_length: int, seed: int, epoch: int) -> list
     return [np.array(block) for block in blocks]
 
 
-def packed_inputs(
-    encoded: Encoded, per_block: np.ndarray, *, names: Sequence[str], first_position: int | None = 0
-) -> dict[str, Tensor]:
-    """Texts in their order as padded blocks: the model's keyword arguments.
+def packed_inputs(encoded: Encoded, per_block: np.ndarray, *, names: Sequence[str]) -> dict[str, Tensor]:
+    """Texts in their order as padded blocks, for any model: :func:`understudy.models.language_heads.model_inputs` makes
+    one model's keyword arguments of them.
 
     Args:
         encoded: the texts of the blocks, one after the other.
         per_block: ``(blocks,)``, how many texts each block has.
         names: which of ``input_ids`` and ``token_type_ids`` the model takes; a mask is always made.
-        first_position: of each text; None for no ``position_ids``.
 
     Returns:
         ``input_ids`` and its like, ``(blocks, tokens)`` each, and ``attention_mask``, bool ``(blocks, 1, tokens,
         tokens)``: true where both tokens belong to one text (padding counts as one, lest a row attend to nothing).
+        ``position_ids``, ``(blocks, tokens)``, count from 0 in each text.
 
     Example:
         >>> ids, offsets = np.array([5, 6, 7], np.int32), np.array([0, 2, 3])
@@ -221,8 +215,7 @@ def packed_inputs(
     _, places, lengths = tokens_of(encoded, np.arange(len(encoded)))
     text = _padded(replace(joined, ids=np.repeat(np.arange(len(lengths)) + 1, lengths), pad_id=0))
     inputs["attention_mask"] = (text[:, :, None] == text[:, None, :])[:, None]
-    if first_position is not None:
-        inputs["position_ids"] = _padded(replace(joined, ids=places + first_position, pad_id=0))
+    inputs["position_ids"] = _padded(replace(joined, ids=places, pad_id=0))
     return inputs
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AlbertConfig, AlbertForMaskedLM, AlbertModel
 
-from understudy.errors import ModelError
+from understudy.errors import ModelError, gathered
 from understudy.models.blocks import BlockParts, block_parts
 from understudy.models.layers import base_model, head_modules
 from understudy.models.narrow import principal_directions, project_norm
@@ -89,25 +89,31 @@ def albert_config(
     """The configuration of :func:`albert`, which needs the teacher's shapes only: it may be on the meta device.
 
     Raises:
-        ModelError: if the teacher is not built so, or a size does not fit it.
+        ModelError: if the teacher is not built so; or with a sentence for each size that does not fit it.
     """
     if base_model(teacher) is not teacher and teacher.get_output_embeddings() is None:
         raise ModelError(
             f"{type(teacher).__name__}: has a head that is not for masked words, which an ALBERT student cannot take over. Give the encoder, or a model with a masked-LM head."
         )
     blocks, tables, theirs = block_parts(teacher), _tables(teacher), base_model(teacher).config
+    layers = len(blocks) if layers is None else layers
+    chosen: list[list[BlockParts]] = []
+    faults = []
     if not 1 <= embedding <= theirs.hidden_size:
-        raise ModelError(
+        faults.append(
             f"the embeddings of an ALBERT of this teacher must be 1 to {theirs.hidden_size} wide, but {embedding} was asked for. Give --albert.embedding {min(128, theirs.hidden_size)}, say."
         )
-    layers = len(blocks) if layers is None else layers
+    with gathered(faults):
+        chosen = _chosen(blocks, layers, share)
+    if faults:
+        raise ModelError(*faults)
     distil = theirs.model_type == "distilbert"
     return AlbertConfig(
         vocab_size=len(tables["word_embeddings"]),
         embedding_size=embedding,
         hidden_size=theirs.hidden_size,
         num_hidden_layers=layers,
-        num_hidden_groups=len(_chosen(blocks, layers, share)),
+        num_hidden_groups=len(chosen),
         num_attention_heads=theirs.num_attention_heads,
         intermediate_size=blocks[0].inner.out_features,
         hidden_act=theirs.activation if distil else theirs.hidden_act,

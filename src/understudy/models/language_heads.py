@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from understudy.data.encode import Encoded, collate
 from understudy.data.masked_batches import packed_inputs
 from understudy.errors import ModelError
 from understudy.models.layers import base_model, evaluating, head_modules, word_embeddings
+from understudy.models.load import first_position
 
 _TOLERANCE = 1e-4
 """Of float32, relative to the largest hidden state, where packed texts are compared with texts alone."""
@@ -48,15 +50,19 @@ def encode(model: Any, inputs: Mapping[str, Tensor]) -> Tensor:
 
 
 def model_inputs(model: Any, inputs: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The inputs as this model's attention takes them: a packed mask as numbers to add, or one for each kind of layer.
+    """The inputs as this model takes them: a packed mask as numbers to add, or one for each kind of layer; positions from
+    where this model begins to count, or none where it knows relative ones alone.
 
-    Inputs without a packed mask come back as they are.
+    Two models may read the same batch and differ in all of this. Inputs without a packed mask come back as they are.
     """
     found: dict[str, Any] = dict(inputs)
     mask = found.get("attention_mask")
     if mask is None or mask.dim() != 4:
         return found
     base = base_model(model)
+    positions = found.pop("position_ids")
+    if "position_ids" in inspect.signature(base.forward).parameters:
+        found["position_ids"] = positions + first_position(base.config)
     kinds = set(getattr(base.config, "layer_types", None) or ())
     if kinds <= {"full_attention"}:
         found["attention_mask"] = _as_attended(mask, base)
@@ -115,7 +121,7 @@ def _chain_gives(head: VocabularyHead, hidden: Tensor, scores: Tensor) -> bool:
     return found.shape == scores.shape and bool(torch.allclose(found, scores, rtol=1e-4, atol=1e-4))
 
 
-def packs(model: Any, *, max_length: int, first_position: int, takes_positions: bool) -> bool:
+def packs(model: Any, *, max_length: int) -> bool:
     """Whether packed texts come out as if each stood alone, tried on three texts that fill a block.
 
     An architecture may not take such a mask, or let neighbours in by other ways (MobileBERT's embeddings look at the
@@ -127,8 +133,7 @@ def packs(model: Any, *, max_length: int, first_position: int, takes_positions: 
     ids = usable[np.arange(lengths.sum()) * 7 % len(usable)].astype(np.int32)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     texts = Encoded(ids, offsets, None, pad_id=0, padding_side="right", fingerprint="")
-    position = first_position if takes_positions else None
-    together = packed_inputs(texts, np.array([len(lengths)]), names=["input_ids"], first_position=position)
+    together = packed_inputs(texts, np.array([len(lengths)]), names=["input_ids"])
     device = table.weight.device
     with torch.no_grad(), evaluating(model):
         alone = [

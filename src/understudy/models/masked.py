@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 from typing import Any
 
 from transformers import MODEL_FOR_MASKED_LM_MAPPING, AutoModelForMaskedLM, PreTrainedTokenizerBase
 
 from understudy.errors import ModelError
-from understudy.models.layers import base_model, head_modules
+from understudy.models.layers import head_modules
 from understudy.models.load import check_tokenizer, load_checkpoint, load_tokenizer, read_checkpoint, resolve
 
 
@@ -79,8 +78,3 @@ def check_mask(tokenizer: PreTrainedTokenizerBase, *, name: str) -> None:
         raise ModelError(
             f'{name}: its tokenizer has no mask token. Use the tokenizer that the model was trained with, or name the mask in its tokenizer_config.json ("mask_token": "[MASK]") where the vocabulary has one.'
         )
-
-
-def takes_positions(model: Any) -> bool:
-    """Whether the encoder is told the position of each token."""
-    return "position_ids" in inspect.signature(base_model(model).forward).parameters

@@ -31,6 +31,7 @@ from understudy.recipes.pretraining import plan_lines, unknown_notes
 from understudy.recipes.techniques import learning_plan
 from understudy.recipes.workbench import Workbench, finish, metric_faults, open_workbench, say_plan
 from understudy.record import RunRecord
+from understudy.report.numbers import human_bytes
 from understudy.training.loop import FitResult
 
 _RELATION_HEADS, _RELATION_WIDTH = 48, 8
@@ -83,6 +84,8 @@ class LanguageDistillation:
             "student": f"{self.recipe.student}, {sizes['s']:,} parameters ({sizes['s'] / sizes['t']:.0%})",
         }
         said |= plan_lines(self.plan, self.batches, self.texts.parts, self.recipe, rows=self.texts.rows)
+        listening = sum(p.numel() * p.element_size() for p in self.teacher.parameters())
+        said["memory"] += f"; {human_bytes(listening)} of memory more for the teacher"
         say_plan(said)
 
     def train(self, bench: Workbench) -> FitResult:
@@ -91,8 +94,7 @@ class LanguageDistillation:
         self.taught.autocast = bench.accelerator.autocast
         if bench.run.writes and all(model["name"] != "teacher" for model in bench.run.record.models):
             self._describe(bench, "teacher", self.teacher, self._scores(bench, self.teacher, "validation"))
-        bench.run.record.teacher_forward_texts = len(self.corpus.train)
-        return bench.fit(
+        result = bench.fit(
             self.objective,
             self.batches,
             phase="student",
@@ -101,6 +103,8 @@ class LanguageDistillation:
             fresh=self.fresh,
             budget_s=bench.stop.remaining(),
         )
+        bench.run.record.teacher_forward_texts = result.rows
+        return result
 
     def conclude(self, bench: Workbench, result: FitResult) -> RunRecord:
         """Save the student, read the test texts once, write the report."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Gt
 
-from understudy.errors import ModelError, nearest
+from understudy.errors import ModelError, gathered, nearest
 from understudy.recipes.settings import model_faults
 from understudy.recipes.students import LayersOptions, changed, cut_student, layers_faults
 
@@ -101,18 +101,29 @@ def build_language_student(
     if spec.split(":")[0] == "layers":
         return LanguageStudent(cut_student(teacher, spec, layers), learning_rate=5e-4, fresh=layers.start == "random")
     if spec == "albert":
-        from understudy.models.albert import albert as albert_of
-        from understudy.models.narrow import narrow
-
-        source = teacher if albert.hidden is None else narrow(teacher, albert.hidden)
-        start: Any = "random" if albert.start == "random" else "svd"
-        model = albert_of(source, embedding=albert.embedding, layers=albert.layers, share=albert.share, start=start)
-        return LanguageStudent(model, learning_rate=5e-4, fresh=albert.start == "random")
+        return LanguageStudent(_albert(teacher, albert), learning_rate=5e-4, fresh=albert.start == "random")
     from understudy.models.masked import load_masked
 
     found = load_masked(spec)
     _check_vocabulary(found.tokenizer, tokenizer, found.model, teacher, name=spec)
     return LanguageStudent(found.model, learning_rate=1e-4, note=found.note)
+
+
+def _albert(teacher: Any, options: AlbertOptions) -> Any:
+    """The teacher in ALBERT's shape; what does not fit it is said together."""
+    from understudy.models.albert import albert, albert_config
+    from understudy.models.narrow import narrow
+
+    source, faults = teacher, list[str]()
+    shape: dict[str, Any] = {"embedding": options.embedding, "layers": options.layers, "share": options.share}
+    if options.hidden is not None:
+        with gathered(faults):
+            source = narrow(teacher, options.hidden)
+    with gathered(faults):
+        albert_config(source, **shape)
+    if faults:
+        raise ModelError(*dict.fromkeys(faults))
+    return albert(source, start="random" if options.start == "random" else "svd", **shape)
 
 
 def _check_vocabulary(

@@ -16,8 +16,6 @@ from understudy.data.texts import Texts
 from understudy.errors import ConfigError, DataError
 from understudy.inference import token_budget
 from understudy.models.language_heads import packs
-from understudy.models.load import first_position
-from understudy.models.masked import takes_positions
 from understudy.objectives.masked_lm import masked_scores
 from understudy.recipes.workbench import processes, text_length
 
@@ -68,7 +66,9 @@ class MaskedTexts:
         self.length = min(text_length(model, tokenizer, settings.max_length) for model in models)
         self.max_tokens = settings.max_tokens or token_budget(processes().device)
         self.notes: list[str] = []
-        self.parts = {name: self._encoded(part, name, split=settings.blocks == "pack") for name, part in texts.items()}
+        pack = settings.blocks == "pack"
+        # what is scored is cut in either way: further rows would make it another set of texts under other masks
+        self.parts = {name: self._encoded(part, name, split=pack and name == "train") for name, part in texts.items()}
         self.batches = self._batches(settings, models)
         self._fixed = {name: self._fixed_epoch(name) for name in self.parts if name != "train"}
 
@@ -94,8 +94,9 @@ class MaskedTexts:
                 f"{name}: {len(texts):,} texts make {len(encoded):,} of at most {self.length} tokens; the long ones were cut into several."
             )
         elif full and not split:
+            ways = "--blocks pack goes on with it, --max_length" if name == "train" else "--max_length"
             self.notes.append(
-                f"{name}: {full:,} of {len(texts):,} texts have {self.length} tokens or more; what is beyond is not read (--blocks pack goes on with it, --max_length moves the limit)."
+                f"{name}: {full:,} of {len(texts):,} texts have {self.length} tokens or more; what is beyond is not read ({ways} moves the limit)."
             )
         return encoded
 
@@ -115,13 +116,9 @@ class MaskedTexts:
             "world_size": state.num_processes,
             "rank": state.process_index,
         }
-        position: dict[str, Any] = {
-            "first_position": first_position(models[0].config),
-            "takes_positions": all(takes_positions(model) for model in models),
-        }
         pack = settings.blocks == "pack"
         for model in models if pack else ():
-            if not packs(model, max_length=self.length, **position):
+            if not packs(model, max_length=self.length):
                 pack = False
                 self.notes.append(
                     f"--blocks pack: a '{model.config.model_type}' model cannot keep the texts of a block apart, so each has a row of its own."
@@ -129,7 +126,7 @@ class MaskedTexts:
                 break
         try:
             batches = (
-                MaskedBlocks(self.parts["train"], masking, max_length=self.length, **position, **options)
+                MaskedBlocks(self.parts["train"], masking, max_length=self.length, **options)
                 if pack
                 else MaskedLines(self.parts["train"], masking, **options)
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -289,8 +290,11 @@ def parameters_table(entries: Sequence[Mapping[str, Any]]) -> Table:
 def _merged(orders: Sequence[Sequence[str]]) -> list[str]:
     """All names, once each, in an order that agrees with every given one as far as they agree with each other.
 
+    Layers stand by their numbers, above them a pooler and then the head, even if the one model has fewer layers and the
+    other no pooler.
+
     Example:
-        >>> _merged([["embeddings", "layer 0", "head"], ["embeddings", "layer 0", "layer 1", "pooler"]])
+        >>> _merged([["embeddings", "layer 0", "layer 1", "head"], ["embeddings", "layer 0", "pooler"]])
         ['embeddings', 'layer 0', 'layer 1', 'pooler', 'head']
     """
     merged: list[str] = []
@@ -302,7 +306,15 @@ def _merged(orders: Sequence[Sequence[str]]) -> list[str]:
             else:
                 merged.insert(place, name)
                 place += 1
-    return merged
+    rising = iter(sorted((name for name in merged if _height(name)), key=_height))
+    return [next(rising) if _height(name) else name for name in merged]
+
+
+def _height(name: str) -> tuple[int, ...]:
+    """Where a component stands in any model; nothing of a module that goes by a name of its own."""
+    if layer := re.match(r"layers? (\d+)", name):
+        return 1, int(layer[1])
+    return {"embeddings": (0, 0), "pooler": (2, 0), "head": (3, 0)}.get(name, ())
 
 
 def _beside(values: Sequence[int | None], shown: Callable[[int], str]) -> list[Text]:
