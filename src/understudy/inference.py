@@ -18,6 +18,7 @@ from understudy.data.encoder import Text, TextEncoder
 from understudy.data.tasks import Task
 from understudy.data.texts import Texts
 from understudy.models.awd_config import reads_whole
+from understudy.models.first_token import scores
 from understudy.models.layers import evaluating
 from understudy.models.tfidf import Tfidf
 
@@ -89,7 +90,7 @@ def batch_logits(
     device = device_of(model) if device is None else device
     inputs = {name: tensor.to(device) for name, tensor in collate(encoded, rows, names=names).items()}
     with torch.inference_mode():
-        return model(**inputs).logits.float().cpu().numpy()
+        return scores(model, inputs).float().cpu().numpy()
 
 
 def device_of(model: nn.Module) -> torch.device:
@@ -304,7 +305,7 @@ class Predictor(Answering):
                 inputs["token_type_ids"] = torch.tensor([segments]) if segments else torch.zeros_like(input_ids)
             if self._anchor is not None and self._anchor.device.type != "cpu":
                 inputs = {name: tensor.to(self._anchor.device) for name, tensor in inputs.items()}
-            out = self.model.scores(**inputs) if self._is_student else self.model(**inputs).logits  # type: ignore[operator]
+            out = self.model.scores(**inputs) if self._is_student else scores(self.model, inputs)  # type: ignore[operator]
             return out.float().cpu().numpy()
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from understudy.data.batches import Batch
 from understudy.data.tasks import Kind
+from understudy.models.first_token import scores
 from understudy.objectives.supervised import Term, label_term
 
 Distance = Callable[[Tensor, Tensor], Tensor]
@@ -37,7 +38,7 @@ class DistillClassifier(nn.Module):
 
     def forward(self, batch: Batch) -> list[Term]:
         """The labelled rows' loss and all taught rows' distance to the teacher."""
-        logits = self.model(**batch.inputs).logits
+        logits = scores(self.model, batch.inputs)
         assert batch.teacher_logits is not None, "this objective needs batches with the teacher's logits"
         taught = ~batch.teacher_logits.isnan().any(-1)
         distance = self.distance(logits[taught].float(), batch.teacher_logits[taught])

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from understudy.data.batches import Batch
 from understudy.data.tasks import NO_LABEL, Kind
+from understudy.models.first_token import scores
 
 
 class Term(NamedTuple):
@@ -67,7 +68,7 @@ class Supervised(nn.Module):
 
     def forward(self, batch: Batch) -> list[Term]:
         """The loss of the labelled rows of a micro-batch."""
-        return [label_term(self.model(**batch.inputs).logits, batch.labels, self.kind)]
+        return [label_term(scores(self.model, batch.inputs), batch.labels, self.kind)]
 
 
 def label_term(logits: Tensor, labels: Tensor | None, kind: Kind, *, weight: float = 1.0) -> Term:

@@ -1,0 +1,101 @@
+"""The scores of a classifier that reads the first token alone, without the last block's work on all the others.
+
+BERT's head looks at ``[CLS]``. Of the last block it needs the keys and values of all tokens, but the query, the joined
+heads and the two wide layers of the first one only: at 6 layers a seventh of all matrix products, at 2 layers two fifths,
+forward and backward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextvars import ContextVar
+from types import MethodType
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_READERS = {
+    f"{family}ForSequenceClassification"
+    for family in ("Bert", "Roberta", "XLMRoberta", "Camembert", "Electra", "DistilBert")
+}
+"""Classifiers of transformers whose head reads the first token alone."""
+
+_reading: ContextVar[nn.Module | None] = ContextVar("reading", default=None)
+"""The block of which the first token alone is read, in this thread and now."""
+
+
+def scores(model: Any, inputs: Mapping[str, Tensor]) -> Tensor:
+    """``model(**inputs).logits`` for any classifier; the last block of BERT, RoBERTa, XLM-R, ELECTRA or DistilBERT
+    computes no more than is read.
+
+    The result is the same but for rounding; dropout draws fewer numbers. Called in any other way the model returns all
+    of its states, as ever.
+
+    Args:
+        model: a classifier of transformers, or one of ours.
+        inputs: what it is fed, by name.
+
+    Returns:
+        ``(rows, outputs)``.
+    """
+    block = _last_block(model)
+    if block is None:
+        return model(**inputs).logits
+    if "forward" not in vars(block):
+        block.forward = MethodType(_forward, block)
+    token = _reading.set(block)
+    try:
+        return model(**inputs).logits
+    finally:
+        _reading.reset(token)
+
+
+def _last_block(model: Any) -> nn.Module | None:
+    """The block below a head that reads the first token alone; None where that is not known to be so."""
+    if type(model).__name__ not in _READERS:
+        return None
+    config = model.config
+    if config._attn_implementation != "sdpa" or config.chunk_size_feed_forward:
+        return None
+    base = model.base_model
+    block = (base.transformer if hasattr(base, "transformer") else base.encoder).layer[-1]
+    # what is computed again in the backward pass would be the whole block
+    return None if getattr(config, "is_decoder", False) or block.gradient_checkpointing else block
+
+
+def _forward(
+    self: nn.Module, hidden_states: Tensor, attention_mask: Tensor | None = None, *args: Any, **kwargs: Any
+) -> Tensor:
+    """A block's own ``forward``, or a shorter way to its first token: ``(rows, 1, width)``."""
+    if _reading.get() is not self:
+        return type(self).forward(self, hidden_states, attention_mask, *args, **kwargs)
+    short = _bert if hasattr(self, "intermediate") else _distilbert
+    return short(self, hidden_states, None if attention_mask is None else attention_mask[:, :, :1])
+
+
+def _bert(block: Any, states: Tensor, mask: Tensor | None) -> Tensor:
+    inner = block.attention.self
+    read = _attended(inner, (inner.query, inner.key, inner.value), states, mask)
+    joined = block.attention.output(read, states[:, :1])
+    return block.output(block.intermediate(joined), joined)
+
+
+def _distilbert(block: Any, states: Tensor, mask: Tensor | None) -> Tensor:
+    inner = block.attention
+    read = inner.out_lin(_attended(inner, (inner.q_lin, inner.k_lin, inner.v_lin), states, mask))
+    joined = block.sa_layer_norm(read + states[:, :1])
+    return block.output_layer_norm(block.ffn(joined) + joined)
+
+
+def _attended(inner: Any, projections: tuple[nn.Linear, ...], states: Tensor, mask: Tensor | None) -> Tensor:
+    """What the first token reads: ``(rows, 1, width)``, its heads side by side."""
+    width = inner.attention_head_size
+    query, key, value = (
+        project(read).unflatten(-1, (-1, width)).transpose(1, 2)
+        for project, read in zip(projections, (states[:, :1], states, states))
+    )
+    dropout = inner.dropout.p if inner.training else 0.0
+    return (
+        F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout).transpose(1, 2).flatten(2)
+    )
