@@ -36,9 +36,11 @@ def spread(model: Any) -> Any:
     return model.eval()
 
 
-def awd(tokenizer: Any, **options: Any) -> AWDLSTMForCausalLM:
+def awd(tokenizer: Any, *, unused: int = 0, **options: Any) -> AWDLSTMForCausalLM:
     torch.manual_seed(0)
-    config = AWDLSTMConfig(vocab_size=len(tokenizer), embedding_size=8, hidden_size=9, pad_token_id=0, **options)
+    config = AWDLSTMConfig(
+        vocab_size=len(tokenizer) + unused, embedding_size=8, hidden_size=9, pad_token_id=0, **options
+    )
     return spread(AWDLSTMForCausalLM(config))
 
 
@@ -65,6 +67,22 @@ def test_frequencies_are_the_probabilities() -> None:
     p = torch.softmax(scores, -1).numpy()
     assert all(abs(everything.count(i) / 4000 - p[i]) <= 4 * np.sqrt(p[i] * (1 - p[i]) / 4000) for i in range(5))
     assert sample(scores, top_k=99, temperature=0) == 0
+
+
+def test_next_to_no_temperature_takes_the_likeliest() -> None:
+    """Whatever is divided by it stays a number."""
+    assert sample(torch.tensor([0.0, 30.0, 29.0]), temperature=1e-39) == 1
+    assert sample(torch.tensor([-torch.inf, -30.0, -29.0]), temperature=1e-39, top_k=2) == 2
+
+
+def test_rows_of_the_table_beyond_the_vocabulary_are_no_words(tokenizer: Any) -> None:
+    model = awd(tokenizer, unused=3)
+    with torch.no_grad():
+        model.lm_head.bias[len(tokenizer) :] = 1e4
+        model.lm_head.bias[tokenizer.sep_token_id] = -1e4
+    words = Writer(model, tokenizer).write("the cat", max_tokens=5).split()
+    assert len(words) == 7
+    assert set(words) <= set(tokenizer.get_vocab())
 
 
 def test_greedy_is_transformers_own(tokenizer: Any) -> None:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from understudy.data.masking import Masking
@@ -163,8 +163,11 @@ def test_whole_words_go_together_with_the_same_share() -> None:
 def test_a_tokenizer_tells_what_is_special() -> None:
     tokenizer = word_piece()
     tokenizer.add_special_tokens({"additional_special_tokens": ["[NAME]"]})
+    tokenizer.backend_tokenizer.add_special_tokens(
+        [AddedToken("[PLACE]", special=True)]
+    )  # which transformers overlooks
     masking = Masking.of(tokenizer)
-    special = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[NAME]"}
+    special = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[NAME]", "[PLACE]"}
     assert {piece for piece, number in tokenizer.get_vocab().items() if not masking.maskable[number]} == special
     assert masking.mask_id == tokenizer.mask_token_id
 

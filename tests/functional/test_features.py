@@ -102,6 +102,18 @@ def test_attention_scores_are_those_of_torch() -> None:
     torch.testing.assert_close(found, expected)
 
 
+def test_scores_and_relations_are_float32_in_mixed_precision() -> None:
+    """Near the end they are small differences of large numbers."""
+    student = states(0)
+    teacher = student + 1e-2 * states(1)
+    scores, apart = attention_scores(student, teacher, heads=HEADS), relation_kl(student, teacher, heads=HEADS)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = attention_scores(student, teacher, heads=HEADS)
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found, scores)
+        torch.testing.assert_close(relation_kl(student, teacher, heads=HEADS), apart)
+
+
 def test_attention_mse_is_tinyberts_over_the_real_tokens(mask: Tensor, packed: Tensor) -> None:
     student, teacher = attention(0), attention(1)
     for given_mask in (mask, packed):

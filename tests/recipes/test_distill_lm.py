@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -18,12 +19,13 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 from understudy.cli import main
 from understudy.data.tasks import Task
 from understudy.models.load import load_classifier
-from understudy.recipes import workbench
+from understudy.recipes import lr_finding, workbench
 from understudy.recipes.distill_lm import DistillLM
 from understudy.recipes.distilling_lm import LanguageDistillation
 from understudy.recipes.settings import build
 from understudy.record import RunRecord
 from understudy.training import trainer
+from understudy.training.lr_finder import Curve
 
 WEIGHTS = Path("model") / "model.safetensors"
 TASK = Task(text=(("text",),), label="label", kind="single_label", labels=("bad", "good"))
@@ -210,6 +212,26 @@ def test_a_teacher_that_counts_positions_otherwise_shares_its_blocks(
     assert not any("--blocks pack" in note for note in work.notes)
 
 
+@pytest.mark.parametrize(
+    ("student", "cap"),
+    [
+        (["layers:1"], 5e-4),
+        (["layers:1", "--layers.start", "random"], None),
+        (["albert", "--albert.embedding", "8", "--albert.start", "random"], None),
+    ],
+)
+def test_an_automatic_rate_is_held_down_for_what_was_trained_and_to_no_less_than_usual(
+    student: list[str], cap: float | None, corpus: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    falling = np.linspace(5, 1, 100)
+    curve = Curve(np.geomspace(1e-6, 1, 100), falling, falling, planned=100, diverged=False)
+    monkeypatch.setattr(lr_finding, "sweep", lambda *args, **options: curve)
+    monkeypatch.setattr(lr_finding, "_draw", lambda *args: None)
+    flags = ["--learning_rate", "auto", "--limit_train", "16"]
+    record = run(corpus, teacher, tmp_path / "run", "--student", *student, *flags)
+    assert record.training["student"]["sweep"]["cap"] == cap
+
+
 def test_a_large_batch_is_one_step_of_many_pieces(corpus: Path, teacher: Path) -> None:
     work = prepared(corpus, teacher, batch_size=4000, max_tokens=32)
     (window,) = work.batches.windows(0)
@@ -271,7 +293,9 @@ def test_a_teacher_without_words_can_teach_its_states(corpus: Path, tiny_bert: P
         (["--relation_weight", "1", "--relation_heads", "5"], ["must divide the widths", "32 and 32, but is 5", "4."]),
         (["--relation_weight", "1", "--relation_layer", "4"], ["0 to 3, but is 4"]),
         (["--ce_weight", "0", "--ce_positions", "all"], ["--ce_positions belongs to --ce_weight"]),
+        (["--ce_weight", "0", "--temperature", "4"], ["--temperature belongs to --ce_weight"]),
         (["--temperature", "0"], ["temperature must be greater than 0"]),
+        (["--temperature", "inf", "--ce_weight", "inf"], ["temperature must be less than", "ce_weight must be less than"]),
         (["--metric", "f1"], ["metric must be one of loss, perplexity, accuracy for", "but is 'f1'"]),
         (["--max_length", "65"], ["max_length is 65, but this model (bert) reads at most 64 tokens"]),
     ],

@@ -100,6 +100,8 @@ def test_an_albert_has_its_options(teacher: Any) -> None:
         ("layers:3", {}, {"embedding": 64, "share": "2"}, "no use for --albert.embedding"),
         ("albert", {"hidden": 8}, {}, "no use for --layers.hidden"),
         ("albert", {}, {"share": "meen"}, "Did you mean 'mean'?"),
+        ("albert", {}, {"start": "random", "share": "2"}, "takes nothing from the teacher"),
+        ("albert", {}, {"start": "random", "share": "none"}, None),
         ("albrt", {}, {}, "Did you mean 'albert'?"),
         ("layer:3", {}, {}, "Did you mean 'layers'?"),
     ],

@@ -214,6 +214,15 @@ def test_a_configuration_of_the_command_itself_serves(
     assert "understudy lr-find pretrain [flags]" in capsys.readouterr().out
 
 
+def test_the_sweep_of_a_masked_language_model(tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("understudy.recipes.lr_finding._draw", lambda *args: None)
+    text = tmp_path / "text.txt"
+    text.write_text("the plot is good but the film was bad and sad\n" * 40, encoding="utf-8")
+    asked = ["--data", str(text), "--model", str(tiny_bert), "--batch_size", "8", "--steps", "20"]
+    assert main(["lr-find", "pretrain", *asked, "--output", str(tmp_path / "rate")]) == 0
+    assert record(tmp_path / "rate").training["sweep"]["rate"] <= 1e-4
+
+
 def test_the_sweep_of_a_language_model(tmp_path: Path) -> None:
     text = tmp_path / "text.txt"
     text.write_text("\n".join("the plot is good but the film was bad and sad" for _ in range(200)), encoding="utf-8")

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -23,11 +24,13 @@ from understudy.cli import main
 from understudy.data.encode import Encoded
 from understudy.data.sources import read_texts
 from understudy.data.streams import encode_streams, scoring_batches
+from understudy.data.vocabulary import train_tokenizer
 from understudy.models.language import language_kind, load_next_token_model
 from understudy.models.load import load_tokenizer
 from understudy.objectives.language_model import language_scores
 from understudy.recipes import causal_pretraining
 from understudy.recipes.pretrain import Pretrain
+from understudy.recipes.pretraining import unknown_notes
 from understudy.recipes.settings import build
 from understudy.record import RunRecord
 from understudy.training import trainer
@@ -382,3 +385,12 @@ def test_an_encoder_that_sees_ahead_is_not_taken_for_a_causal_model(
     assert language_kind(str(tmp_path / "bert")) == "causal"
     assert main(["generate", str(tmp_path / "bert"), "the cat"]) == 2
     assert "sees the tokens that it would have to predict" in capsys.readouterr().err
+
+
+def test_unknown_tokens_are_said_unless_they_end_texts_too() -> None:
+    tokenizer = train_tokenizer(["a film"], "words:9")
+    ids = np.array([tokenizer.unk_token_id, 5, 6, 5], np.int32)
+    encoded = Encoded(ids, np.array([0, 4]), None, pad_id=0, padding_side="right", fingerprint="")
+    assert unknown_notes(encoded, tokenizer) == ["validation: 25.0 % of the tokens are unknown."]
+    tokenizer.eos_token = tokenizer.unk_token  # as GPT-2 has it
+    assert unknown_notes(encoded, tokenizer) == []

@@ -17,8 +17,8 @@ from understudy.data.sources import load_splits
 from understudy.errors import Interrupted
 from understudy.inference import Answering
 from understudy.recipes.distill import Distill as DistillRecipe
-from understudy.recipes.settings import check
-from understudy.recipes.workbench import Workbench
+from understudy.recipes.settings import TrainSettings, check
+from understudy.recipes.workbench import Workbench, make_accelerator
 from understudy.record import RunRecord
 
 
@@ -127,3 +127,8 @@ def test_the_demo_leaves_a_folder_alone_that_is_not_its_own(tmp_path: Path, caps
     (tmp_path / "record.json").write_text(json.dumps({"command": "finetune", "config": {}}), encoding="utf-8")
     assert run("demo", "--output", tmp_path) == 2
     assert precious.read_bytes() == before
+
+
+def test_runs_of_one_process_may_differ_in_precision() -> None:
+    for precision, known in (("fp32", "no"), ("bf16", "bf16"), ("fp32", "no")):
+        assert make_accelerator(TrainSettings(precision=precision)).mixed_precision == known  # type: ignore[arg-type]
