@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 EXTRAS := demo,tracking,dev
 
-.PHONY: demo test lint types suite clean
+.PHONY: demo test lint types suite docs clean
 
 demo: .venv/installed
 	$(BIN)/understudy demo
@@ -19,6 +19,10 @@ types: .venv/installed
 
 suite: .venv/installed
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
+
+docs: .venv/installed
+	$(BIN)/python -m pip install --quiet --editable ".[docs]" --constraint constraints.txt
+	$(BIN)/mkdocs build --strict --site-dir build/docs
 
 .venv/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -77,7 +77,7 @@ def recipe(setting: Setting, student: str, variant: str, seed: int) -> Any:
 
 def validation_accuracy(distill: Any) -> float:
     """Train the student and stop before anything is read off the test split; a chosen one goes on from there."""
-    from understudy.recipes.settings import as_dict
+    from understudy.recipes.configuration import as_dict
     from understudy.recipes.workbench import open_labelled
     from understudy.record import open_run
 

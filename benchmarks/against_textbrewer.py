@@ -76,7 +76,7 @@ class Match:
     def scored(self, model: Any, seconds: float) -> dict[str, float]:
         """The time beside the accuracy on the test rows."""
         from understudy.evaluation import evaluate
-        from understudy.inference import Predictor
+        from understudy.predictor import Predictor
 
         logits = Predictor(model, self.student.tokenizer, self.predictor.task, MAX_LENGTH).logits(self.test.texts)
         return {

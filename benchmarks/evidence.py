@@ -116,7 +116,7 @@ def write_rows(path: Path, rows: Any, labels: tuple[str, ...]) -> None:
 
 def run(recipe: Any) -> Any:
     """A recipe's record: of the finished run where there is one; an unfinished one goes on."""
-    from understudy.recipes.settings import as_dict
+    from understudy.recipes.configuration import as_dict
     from understudy.record import open_run
 
     if finished(Path(recipe.output)) is not None:

@@ -221,7 +221,7 @@ def cumulative(setting: Setting, chosen: dict[str, Any], seed: int) -> list[Any]
 
 def validation_score(recipe: Any, metric: str) -> float:
     """Train and stop before anything is read off the test rows; a chosen run goes on from there."""
-    from understudy.recipes.settings import as_dict
+    from understudy.recipes.configuration import as_dict
     from understudy.record import open_run
 
     record = open_run(recipe.command, as_dict(recipe), output=recipe.output, resume=True, seed=recipe.seed).record

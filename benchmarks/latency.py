@@ -22,8 +22,8 @@ HELP_RUNS = 10
 def predictors(setting: Setting) -> dict[str, Any]:
     """The students with their default sizes and the teacher's vocabulary (what they have learnt costs no time), and the teacher."""
     import understudy
-    from understudy.inference import Predictor
     from understudy.models.load import bundled_encoder
+    from understudy.predictor import Predictor
     from understudy.recipes.students import BiLSTMOptions, LayersOptions, StaticOptions, build_student
 
     taught_by = teacher(setting)

@@ -14,8 +14,8 @@ import yaml
 from understudy import cli
 from understudy.cli import main
 from understudy.errors import UnderstudyError, require
+from understudy.recipes.configuration import as_dict, build
 from understudy.recipes.distill import Distill
-from understudy.recipes.settings import as_dict, build
 
 
 def test_help_imports_no_torch_and_lists_every_command() -> None:
@@ -164,6 +164,7 @@ SAME = {
     "bench": "evaluation",
     "filling": "inference",
     "generation": "inference",
+    "predictor": "inference",
     "atomic": "record",
     "errors": "record",
     "failpoints": "record",

@@ -25,17 +25,9 @@ from transformers import (
 from understudy.data.encode import encode
 from understudy.data.tasks import Task
 from understudy.data.texts import Texts
-from understudy.inference import (
-    Ensemble,
-    LinearPredictor,
-    Predictor,
-    evaluating,
-    logits,
-    parameter_summary,
-    predictions,
-    probabilities,
-)
+from understudy.inference import evaluating, logits, parameter_summary
 from understudy.models.tfidf import Tfidf
+from understudy.predictor import Ensemble, LinearPredictor, Predictor, predictions, probabilities
 
 WORDS = [f"w{i}" for i in range(30)]
 SINGLE = Task(text=(("text",),), label="label", kind="single_label", labels=("a", "b", "c"))

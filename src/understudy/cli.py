@@ -130,7 +130,7 @@ def parse(command: str, arguments: list[str]) -> Any:
     """
     import tyro
 
-    from understudy.recipes.settings import as_dict, build, read_config
+    from understudy.recipes.configuration import as_dict, build, read_config
     from understudy.record import to_yaml
 
     recipe = recipe_class(command)

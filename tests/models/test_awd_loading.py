@@ -19,7 +19,6 @@ from transformers import (
 
 from understudy.data.tasks import Task
 from understudy.errors import ConfigError, ModelError
-from understudy.inference import Predictor
 from understudy.models.awd_config import AWDLSTMConfig, set_reading
 from understudy.models.awd_lstm import AWDLSTMForCausalLM, AWDLSTMForSequenceClassification
 from understudy.models.layers import head_modules, layer_groups, undecayed
@@ -36,6 +35,7 @@ from understudy.models.load import (
     settle_padding,
 )
 from understudy.models.shrink import cut_layers
+from understudy.predictor import Predictor
 
 IDS = torch.tensor([[2, 7, 9, 6, 3]])
 Words = PreTrainedTokenizerFast

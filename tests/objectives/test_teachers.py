@@ -26,9 +26,9 @@ from understudy.data.tables import cache_dir
 from understudy.data.tasks import Task
 from understudy.data.texts import Texts
 from understudy.errors import DataError, ModelError, OutputError
-from understudy.inference import Predictor
 from understudy.objectives import cached_teacher
 from understudy.objectives.teachers import AveragedTeacher, CachedTeacher, FileTeacher, OnlineTeacher, match_labels
+from understudy.predictor import Predictor
 
 TASK = Task(text=(("text",),), label="label", kind="single_label", labels=("bad", "fair", "good"))
 MULTI = Task(text=(("text",),), label="label", kind="multi_label", labels=("funny", "sad"))

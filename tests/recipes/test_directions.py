@@ -19,8 +19,8 @@ from understudy.cli import main
 from understudy.data.tasks import Task
 from understudy.data.vocabulary import train_tokenizer
 from understudy.errors import ModelError
-from understudy.inference import Answering, Ensemble, LinearPredictor, probabilities
 from understudy.models.awd_lstm import AWDLSTMConfig, AWDLSTMForCausalLM
+from understudy.predictor import Answering, Ensemble, LinearPredictor, probabilities
 from understudy.record import RunRecord
 from understudy.training import trainer
 

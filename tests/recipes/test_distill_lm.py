@@ -20,9 +20,9 @@ from understudy.cli import main
 from understudy.data.tasks import Task
 from understudy.models.load import load_classifier
 from understudy.recipes import lr_finding, workbench
+from understudy.recipes.configuration import build
 from understudy.recipes.distill_lm import DistillLM
 from understudy.recipes.distilling_lm import LanguageDistillation
-from understudy.recipes.settings import build
 from understudy.record import RunRecord
 from understudy.training import trainer
 from understudy.training.lr_finder import Curve

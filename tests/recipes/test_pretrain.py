@@ -29,9 +29,9 @@ from understudy.models.language import language_kind, load_next_token_model
 from understudy.models.load import load_tokenizer
 from understudy.objectives.language_model import language_scores
 from understudy.recipes import causal_pretraining
+from understudy.recipes.configuration import build
 from understudy.recipes.pretrain import Pretrain
 from understudy.recipes.pretraining import unknown_notes
-from understudy.recipes.settings import build
 from understudy.record import RunRecord
 from understudy.training import trainer
 

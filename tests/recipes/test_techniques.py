@@ -13,8 +13,9 @@ from safetensors.torch import load_file
 
 from understudy.cli import main
 from understudy.errors import ConfigError
+from understudy.recipes.configuration import as_dict, build
 from understudy.recipes.finetune import Finetune
-from understudy.recipes.settings import as_dict, build, parse_rate
+from understudy.recipes.settings import parse_rate
 from understudy.record import RunRecord
 from understudy.training.trainer import Trainer
 

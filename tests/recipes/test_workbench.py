@@ -15,9 +15,10 @@ from understudy import Distill
 from understudy.cli import main
 from understudy.data.sources import load_splits
 from understudy.errors import Interrupted
-from understudy.inference import Answering
+from understudy.predictor import Answering
+from understudy.recipes.configuration import check
 from understudy.recipes.distill import Distill as DistillRecipe
-from understudy.recipes.settings import TrainSettings, check
+from understudy.recipes.settings import TrainSettings
 from understudy.recipes.workbench import Workbench, make_accelerator
 from understudy.record import RunRecord
 

@@ -9,9 +9,10 @@ from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM, PreT
 
 from understudy.errors import ModelError
 from understudy.models.awd_lstm import AWDLSTMConfig, AWDLSTMForCausalLM
+from understudy.models.checkpoints import load_checkpoint, read_checkpoint
 from understudy.models.embeddings import table_rows
 from understudy.models.layers import evaluating, word_embeddings
-from understudy.models.load import check_tokenizer, load_checkpoint, load_tokenizer, read_checkpoint, resolve
+from understudy.models.load import check_tokenizer, load_tokenizer, resolve
 from understudy.models.masked import is_masked
 
 LanguageKind = Literal["recurrent", "causal", "masked"]

@@ -1,51 +1,39 @@
-"""The only place that asks transformers for a model or a tokenizer. It never runs remote code."""
+"""Models and tokenizers by name, ready for their task; nothing of a checkpoint is taken on trust."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
-from safetensors import SafetensorError
 from transformers import (
-    AutoConfig,
     AutoModel,
-    AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
-    PreTrainedConfig,
     PreTrainedTokenizerBase,
 )
 
 from understudy.data.tasks import Task
-from understudy.errors import ConfigError, ModelError, UnderstudyError
-from understudy.models.awd_config import AWDLSTMConfig, reads_whole
-from understudy.models.awd_lstm import AWDLSTMForCausalLM, AWDLSTMForSequenceClassification, AWDLSTMModel
-from understudy.models.bilstm import BiLSTM
+from understudy.errors import ConfigError, ModelError
+from understudy.models.awd_config import reads_whole
+from understudy.models.awd_lstm import AWDLSTMForCausalLM
+from understudy.models.checkpoints import explained, load_checkpoint, more, read_checkpoint
 from understudy.models.layers import base_model, head_modules, word_embeddings
 from understudy.models.names import bundled_encoder, kind_of, resolve
 from understudy.models.pooled import PooledClassifier
 from understudy.models.save import PROBLEMS, quiet, save_model, set_task, weights_fingerprint
-from understudy.models.static import StaticBag
 
 __all__ = [
     "bundled_encoder",
     "check_tokenizer",
-    "explained",
     "first_position",
     "kind_of",
-    "load_checkpoint",
     "load_classifier",
     "load_encoder",
     "load_mean_classifier",
     "load_tokenizer",
     "load_trained",
     "max_length",
-    "read_checkpoint",
-    "register",
     "resolve",
     "save_model",
     "set_task",
@@ -53,10 +41,6 @@ __all__ = [
     "weights_fingerprint",
 ]
 
-_OWN: dict[str, Any] = {
-    model.config_class.model_type: model
-    for model in (BiLSTM, StaticBag, PooledClassifier, AWDLSTMForSequenceClassification)
-}
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 _OFFSET_POSITIONS = {
     "camembert",
@@ -77,15 +61,6 @@ _DEFAULT_LENGTH = 512
 _DOCUMENT_LENGTH = 16384
 """What a model without positions reads of a document, whose memory does not grow with it: about forty pages. The limit
 is there for time alone, for the row that is a whole book by mistake."""
-
-
-def register() -> None:
-    """Make our architectures known to transformers' Auto classes, for code that loads them through those."""
-    for model_type, model in _OWN.items():
-        AutoConfig.register(model_type, model.config_class, exist_ok=True)
-        AutoModelForSequenceClassification.register(model.config_class, model, exist_ok=True)
-    AutoModel.register(AWDLSTMConfig, AWDLSTMModel, exist_ok=True)
-    AutoModelForCausalLM.register(AWDLSTMConfig, AWDLSTMForCausalLM, exist_ok=True)
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
@@ -135,7 +110,7 @@ def load_classifier(name: str, task: Task) -> Any:
     broken = sorted(key for key in lacking if key not in names and "pooler" not in key)
     if broken:
         raise ModelError(
-            f"{path}: lacks weights that are more than a head, or has them in another shape: {', '.join(broken[:3])}{_more(broken)}. Give a complete checkpoint of this architecture."
+            f"{path}: lacks weights that are more than a head, or has them in another shape: {', '.join(broken[:3])}{more(broken)}. Give a complete checkpoint of this architecture."
         )
     if not same:
         _start_afresh(model)
@@ -162,7 +137,7 @@ def load_encoder(name: str) -> Any:
     broken = sorted(key for key in lacking if "pooler" not in key)
     if broken:
         raise ModelError(
-            f"{path}: lacks {', '.join(broken[:3])}{_more(broken)}. Give a complete checkpoint of this architecture."
+            f"{path}: lacks {', '.join(broken[:3])}{more(broken)}. Give a complete checkpoint of this architecture."
         )
     return model.eval()
 
@@ -205,7 +180,7 @@ def load_trained(folder: str) -> tuple[Any, PreTrainedTokenizerBase, Task, int]:
             else "Fine-tune it first (understudy finetune)."
         )
         raise ModelError(
-            f"{path}: is not a trained classifier: it lacks {', '.join(missing[:3])}{_more(missing)}. {remedy}"
+            f"{path}: is not a trained classifier: it lacks {', '.join(missing[:3])}{more(missing)}. {remedy}"
         )
     tokenizer = load_tokenizer(path)
     check_tokenizer(model, tokenizer, name=path)
@@ -277,49 +252,6 @@ def first_position(config: Any) -> int:
     return (config.pad_token_id or 0) + 1 if config.model_type in _OFFSET_POSITIONS else 0
 
 
-def read_checkpoint(path: str) -> tuple[Any, Any]:
-    """The class that loads a checkpoint, and its configuration.
-
-    Raises:
-        ModelError: if it cannot be read, or is no network.
-    """
-    with explained(path), quiet():
-        settings, _ = PreTrainedConfig.get_config_dict(path)
-        own = settings.get("understudy")
-        if isinstance(own, dict) and own.get("kind") == "tfidf":
-            raise ModelError(
-                f"{path}: is a TF-IDF model, which is not a network. Give a run of an encoder or a student."
-            )
-        model = _OWN.get(settings.get("model_type", ""))
-        if model is not None:
-            return model, model.config_class.from_dict(settings)
-        return AutoModelForSequenceClassification, AutoConfig.from_pretrained(path, trust_remote_code=False)
-
-
-def load_checkpoint(
-    path: str, kind: Any, config: Any, *, ignore_mismatched_sizes: bool = False
-) -> tuple[Any, set[str]]:
-    """The model, in float32, and the names of weights that the checkpoint lacks or has in another shape.
-
-    Raises:
-        ModelError: if it cannot be loaded.
-    """
-    with explained(path), quiet():
-        model, info = kind.from_pretrained(
-            path,
-            config=config,
-            dtype=torch.float32,
-            ignore_mismatched_sizes=ignore_mismatched_sizes,
-            output_loading_info=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-        )
-        for tensor in (*model.parameters(), *model.buffers()):
-            # Views into the mapped file lie at odd addresses, where some kernels round otherwise and run slower.
-            tensor.data = tensor.data.clone()
-    return model, set(info["missing_keys"]) | {key[0] for key in info["mismatched_keys"]}
-
-
 def _stored_task(config: Any) -> Task | None:
     """The task that a checkpoint was trained for, as far as its configuration says."""
     own = getattr(config, "understudy", None)
@@ -354,32 +286,3 @@ def _in_encoder(keys: list[str], model: Any) -> bool:
     inside = {id(parameter) for parameter in base.parameters()} if base is not model else set()
     parameters = dict(model.named_parameters())
     return any(id(parameters.get(key)) in inside and "pooler" not in key for key in keys)
-
-
-def _more(names: list[str]) -> str:
-    return f" and {len(names) - 3} more" if len(names) > 3 else ""
-
-
-@contextmanager
-def explained(path: str) -> Iterator[None]:
-    """Turn what loading raises into one sentence of ours."""
-    try:
-        yield
-    except UnderstudyError:
-        raise
-    except (
-        OSError,
-        ValueError,
-        RuntimeError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        ImportError,
-        SafetensorError,
-    ) as error:
-        reason = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
-        if Path(path).exists():
-            raise ModelError(f"{path}: transformers {transformers.__version__} cannot load it: {reason}.") from error
-        raise ModelError(
-            f"{path}: is no folder here, and could not be had from the hub either: {reason}. Check the name and the network, or give a model folder."
-        ) from error

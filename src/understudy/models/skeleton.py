@@ -12,8 +12,8 @@ from torch import nn
 from transformers import AutoModel, AutoModelForSequenceClassification, PreTrainedModel
 
 from understudy.errors import ModelError
+from understudy.models.checkpoints import explained, read_checkpoint
 from understudy.models.layers import base_model, layer_groups
-from understudy.models.load import explained, read_checkpoint
 from understudy.models.names import resolve
 
 BYTES = {"fp32": 4, "fp16": 2, "int8": 1}

@@ -18,10 +18,11 @@ from understudy.data.tables import cache_dir
 from understudy.data.texts import Texts
 from understudy.errors import ModelError
 from understudy.failpoints import failpoint
-from understudy.inference import Predictor, batch_logits, device_of, outputs_of, token_budget
+from understudy.inference import batch_logits, device_of, outputs_of, token_budget
 from understudy.models import load
 from understudy.models.layers import evaluating
 from understudy.objectives.label_store import Job, LabelStore, sortable
+from understudy.predictor import Predictor
 
 _FLUSH_SHARE, _FLUSH_AT_LEAST_S, _FLUSH_AT_MOST_S = 0.05, 1.0, 60.0
 """Labels are saved when the unsaved ones took this share of the time so far, within these limits: what a kill can cost,

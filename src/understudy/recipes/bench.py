@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 from annotated_types import Gt
 
-from understudy.recipes.settings import check, model_faults
+from understudy.recipes.configuration import check
+from understudy.recipes.settings import model_faults
 
 
 @dataclass(kw_only=True)

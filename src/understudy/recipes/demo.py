@@ -9,7 +9,8 @@ from typing import Annotated
 from annotated_types import Ge, Gt
 
 from understudy.errors import Interrupted
-from understudy.recipes.settings import as_dict, check, model_faults
+from understudy.recipes.configuration import as_dict, check
+from understudy.recipes.settings import model_faults
 from understudy.record import RunRecord, open_run, output_faults
 
 

@@ -18,12 +18,14 @@ from understudy.data.tasks import NO_LABEL
 from understudy.data.texts import Texts
 from understudy.errors import ConfigError, ModelError, gathered
 from understudy.functional.logits import bernoulli_kl, forward_kl, logit_mse
-from understudy.inference import Ensemble, Predictor, token_budget
+from understudy.inference import token_budget
 from understudy.models.load import load_trained, max_length, save_model
 from understudy.objectives.distill import Distance, DistillClassifier
 from understudy.objectives.supervised import Supervised
 from understudy.objectives.teachers import AveragedTeacher, CachedTeacher, FileTeacher, Teacher, match_labels
+from understudy.predictor import Ensemble, Predictor
 from understudy.recipes.distill import Distill, faults_of_task, is_outputs_file
+from understudy.recipes.plans import say_plan, training_plan
 from understudy.recipes.students import NAMES, build_student
 from understudy.recipes.techniques import learning_plan
 from understudy.recipes.workbench import (
@@ -33,9 +35,7 @@ from understudy.recipes.workbench import (
     metric_faults,
     processes,
     reporting_rows,
-    say_plan,
     text_length,
-    training_plan,
     validation_scores,
 )
 from understudy.record import RunRecord

@@ -13,7 +13,7 @@ from understudy.data.corpus import Corpus
 from understudy.data.tasks import Task
 from understudy.errors import ConfigError, ModelError
 from understudy.functional.metrics import DISTANCE, LANGUAGE_MODEL_METRICS
-from understudy.inference import Predictor, parameter_summary
+from understudy.inference import parameter_summary
 from understudy.models.blocks import scores_are_products, vector_width
 from understudy.models.layers import base_model, evaluating
 from understudy.models.load import save_model
@@ -23,13 +23,15 @@ from understudy.models.shrink import layer_count
 from understudy.objectives.distill_lm import DistillLM as Objective
 from understudy.objectives.distill_lm import matched_depths
 from understudy.objectives.language_teacher import LanguageTeacher, TaughtBatch, TaughtBatches
+from understudy.predictor import Predictor
 from understudy.recipes import workbench
 from understudy.recipes.distill_lm import DistillLM
 from understudy.recipes.language_students import build_language_student
 from understudy.recipes.masked_texts import MaskedTexts
+from understudy.recipes.plans import say_plan
 from understudy.recipes.pretraining import plan_lines, unknown_notes
 from understudy.recipes.techniques import learning_plan
-from understudy.recipes.workbench import Workbench, finish, metric_faults, open_workbench, say_plan
+from understudy.recipes.workbench import Workbench, finish, metric_faults, open_workbench
 from understudy.record import RunRecord
 from understudy.report.numbers import human_bytes
 from understudy.training.loop import FitResult

@@ -12,7 +12,7 @@ from understudy.data.batches import BucketedBatches
 from understudy.data.encode import encode, input_names
 from understudy.data.splits import Rows, Splits
 from understudy.errors import ConfigError
-from understudy.inference import Answering, LinearPredictor, Predictor, logits, token_budget
+from understudy.inference import logits, token_budget
 from understudy.models.awd_config import reads_whole, set_reading
 from understudy.models.linear import fit_linear
 from understudy.models.load import (
@@ -25,7 +25,9 @@ from understudy.models.load import (
 )
 from understudy.models.pooled import PooledClassifier
 from understudy.objectives.supervised import Supervised
+from understudy.predictor import Answering, LinearPredictor, Predictor
 from understudy.recipes.finetune import Finetune
+from understudy.recipes.plans import say_plan, training_plan
 from understudy.recipes.techniques import learning_plan
 from understudy.recipes.workbench import (
     Workbench,
@@ -36,9 +38,7 @@ from understudy.recipes.workbench import (
     processes,
     reporting_rows,
     save,
-    say_plan,
     text_length,
-    training_plan,
     validation_scores,
 )
 from understudy.record import RunRecord

@@ -8,7 +8,8 @@ from typing import Annotated, ClassVar
 from annotated_types import Ge, Gt
 
 from understudy.errors import ModelError
-from understudy.recipes.settings import check, model_faults
+from understudy.recipes.configuration import check
+from understudy.recipes.settings import model_faults
 
 
 @dataclass(kw_only=True)

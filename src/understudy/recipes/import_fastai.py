@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from understudy.atomic import is_temporary
-from understudy.recipes.settings import check
+from understudy.recipes.configuration import check
 
 _OF_A_MODEL = (".json", ".safetensors", ".jinja", ".txt", ".md")
 """How the names of a model's files end."""

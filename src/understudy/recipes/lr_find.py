@@ -7,9 +7,9 @@ from typing import Annotated, ClassVar, cast
 
 from annotated_types import Ge, Gt
 
+from understudy.recipes.configuration import as_dict, check
 from understudy.recipes.finetune import Finetune
 from understudy.recipes.pretrain import Pretrain
-from understudy.recipes.settings import as_dict, check
 from understudy.record import RunRecord
 
 

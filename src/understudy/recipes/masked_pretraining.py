@@ -13,10 +13,11 @@ from understudy.models.masked import load_masked
 from understudy.objectives.masked_lm import MaskedLM
 from understudy.recipes.masked_texts import MaskedTexts
 from understudy.recipes.new_vocabulary import carry
+from understudy.recipes.plans import say_plan
 from understudy.recipes.pretrain import Pretrain
 from understudy.recipes.pretraining import plan_lines, unknown_notes
 from understudy.recipes.techniques import learning_plan
-from understudy.recipes.workbench import Workbench, say_plan
+from understudy.recipes.workbench import Workbench
 from understudy.training.loop import FitResult
 
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from understudy.recipes.settings import check
+from understudy.recipes.configuration import check
 
 
 @dataclass(kw_only=True)

@@ -17,10 +17,11 @@ from annotated_types import Gt
 
 from understudy.atomic import OUTPUT, new_file
 from understudy.errors import DataError
-from understudy.recipes.settings import check, model_faults
+from understudy.recipes.configuration import check
+from understudy.recipes.settings import model_faults
 
 if TYPE_CHECKING:
-    from understudy.inference import Prediction
+    from understudy.predictor import Prediction
 
 _OTHERS = (".tsv", ".parquet", ".json", ".xlsx")
 """Endings that promise a format other than those written here."""

@@ -9,15 +9,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from annotated_types import Ge, Gt
 
 from understudy.errors import UnderstudyError
-from understudy.recipes.settings import (
-    CorpusSettings,
-    MaskingSettings,
-    RunSettings,
-    TrainSettings,
-    as_dict,
-    check,
-    model_faults,
-)
+from understudy.recipes.configuration import as_dict, check
+from understudy.recipes.settings import CorpusSettings, MaskingSettings, RunSettings, TrainSettings, model_faults
 
 if TYPE_CHECKING:
     from understudy.data.corpus import Corpus

@@ -17,17 +17,11 @@ from understudy.functional.metrics import LANGUAGE_MODEL_METRICS
 from understudy.inference import parameter_summary
 from understudy.models.language import language_kind
 from understudy.models.save import save_model
+from understudy.recipes.plans import duration, seconds_per_row
 from understudy.recipes.pretrain import NEW, Pretrain
 from understudy.recipes.settings import TrainSettings
 from understudy.recipes.techniques import learning_lines
-from understudy.recipes.workbench import (
-    Workbench,
-    duration,
-    finish,
-    metric_faults,
-    open_workbench,
-    seconds_per_row,
-)
+from understudy.recipes.workbench import Workbench, finish, metric_faults, open_workbench
 from understudy.record import RunRecord
 from understudy.training.loop import FitResult
 from understudy.training.unfreeze import LearningPlan

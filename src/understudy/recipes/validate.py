@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from understudy.errors import ConfigError, UnderstudyError
-from understudy.recipes.settings import CorpusSettings, DataSettings, check
+from understudy.recipes.configuration import check
+from understudy.recipes.settings import CorpusSettings, DataSettings
 
 if TYPE_CHECKING:
     from understudy.data.corpus import Corpus

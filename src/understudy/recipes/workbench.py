@@ -18,12 +18,11 @@ from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
 from accelerate.state import AcceleratorState
 from accelerate.utils import ProjectConfiguration, broadcast_object_list
 from rich.console import Console
-from rich.text import Text
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from understudy.bench import Measurable, measure
-from understudy.data.batches import BatchSource, BucketedBatches
+from understudy.data.batches import BatchSource
 from understudy.data.encode import Encoded
 from understudy.data.splits import Rows, Splits
 from understudy.data.tasks import Task
@@ -32,14 +31,16 @@ from understudy.errors import DataError, Interrupted, OutputError, nearest
 from understudy.evaluation import evaluate
 from understudy.functional import schedules
 from understudy.functional.metrics import higher_is_better
-from understudy.inference import Answering, LinearPredictor, Predictor, device_of, logits
+from understudy.inference import logits
 from understudy.models.awd_config import reads_whole
 from understudy.models.load import max_length, save_model
 from understudy.models.student import Student
 from understudy.models.tfidf import Tfidf
+from understudy.predictor import Answering, LinearPredictor, Predictor
+from understudy.recipes.configuration import as_dict
 from understudy.recipes.lr_finding import rate_for
-from understudy.recipes.settings import RunSettings, TrainSettings, as_dict, seconds
-from understudy.recipes.techniques import learning_lines, learning_plan, stages
+from understudy.recipes.settings import RunSettings, TrainSettings, seconds
+from understudy.recipes.techniques import learning_plan, stages
 from understudy.record import Run, RunRecord, default_folder, hardware, open_run, versions
 from understudy.training.checkpoint import ProgressLog, Stop
 from understudy.training.loop import FitResult, Schedule, fit
@@ -384,75 +385,6 @@ def processes() -> PartialState:
     # without being told, accelerate takes several processes on a CPU for as many runs of one
     several_on_cpu = "LOCAL_RANK" in os.environ and not torch.cuda.is_available()
     return PartialState(cpu=several_on_cpu, timeout=_WAIT)
-
-
-def training_plan(
-    plan: LearningPlan, batches: BucketedBatches, splits: Splits, settings: Any, *, rows: int | None = None
-) -> dict[str, str]:
-    """What training will take: rows, tokens, steps, time, memory and disk; and what learns when.
-
-    Args:
-        rows: of an epoch, where they are more than the batches show.
-    """
-    shown = len(batches.encoded)
-    rows = rows or shown
-    steps = -(-rows // settings.batch_size) * plan.epochs
-    everything = list(plan.objective.parameters())
-    with plan.at_its_widest() as learning:
-        time_s = seconds_per_row(plan.objective, batches) * rows * plan.epochs
-    weights, moving = (sum(p.numel() * p.element_size() for p in some) for some in (everything, learning))
-    learns, total = (sum(p.numel() for p in some) for some in (learning, everything))
-    tokens = int(batches.encoded.lengths.sum() * rows / shown)
-    counts = {"validation": len(splits.validation), "test": len(splits.test) if splits.test is not None else 0}
-    return {
-        "rows": f"{rows:,} to train on, " + ", ".join(f"{n:,} {name}" for name, n in counts.items()),
-        "tokens": f"{tokens:,} an epoch",
-        "steps": f"{steps:,} of {settings.batch_size} rows, {plan.epochs} epochs at most",
-        **learning_lines(plan, settings),
-        "training": f"{'at most' if len(plan.parts) > 1 else 'about'} {duration(time_s)} for "
-        + (f"{learns:,} parameters" if learns == total else f"{learns:,} of {total:,} parameters"),
-        "memory": f"about {(weights + 3 * moving) / 1e6:,.0f} MB for weights, gradients and moments; as much disk for a checkpoint",
-    }
-
-
-def seconds_per_row(objective: nn.Module, batches: BatchSource) -> float:
-    """Seconds a row of training, measured on one micro-batch of the plan; leaves no trace in the model or in generators."""
-    random_state = torch.get_rng_state()
-    buffers = [buffer.clone() for buffer in objective.buffers()]  # running statistics move with every forward
-    steps = next(iter(batches.windows(0)))
-    times = []
-    for _ in range(2):
-        start = time.perf_counter()
-        batch = steps[0].to(device_of(objective))  # where a teacher reads it, that is part of the time
-        sum((term.sum for term in objective(batch)), start=torch.zeros(())).backward()
-        times.append(time.perf_counter() - start)
-    objective.zero_grad(set_to_none=True)
-    for buffer, before in zip(objective.buffers(), buffers):
-        buffer.copy_(before)
-    torch.set_rng_state(random_state)
-    return min(times) / steps[0].counts["rows"]
-
-
-def say_plan(lines: Mapping[str, str]) -> None:
-    """Print what is about to be done, a line a fact, once however many processes there are."""
-    if not processes().is_main_process:
-        return
-    console = Console(stderr=True, highlight=False)
-    width = max(map(len, lines))
-    for name, value in lines.items():
-        console.print(Text.assemble((f"  {name:<{width}}", "bold"), f"  {value}"), soft_wrap=True)
-
-
-def duration(value: float) -> str:
-    """A duration in words.
-
-    Example:
-        >>> duration(42.3), duration(190), duration(9000)
-        ('42 s', '3 min', '2.5 h')
-    """
-    if value < 90:
-        return f"{value:.0f} s"
-    return f"{value / 60:.0f} min" if value < 5400 else f"{value / 3600:.1f} h"
 
 
 def finish(bench: Workbench) -> RunRecord:

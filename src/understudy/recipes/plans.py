@@ -1,0 +1,88 @@
+"""What a run is about to do, in words: steps, time, memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.text import Text
+from torch import nn
+
+from understudy.data.batches import BatchSource, BucketedBatches
+from understudy.data.splits import Splits
+from understudy.inference import device_of
+from understudy.recipes.techniques import learning_lines
+from understudy.recipes.workbench import processes
+from understudy.training.unfreeze import LearningPlan
+
+
+def training_plan(
+    plan: LearningPlan, batches: BucketedBatches, splits: Splits, settings: Any, *, rows: int | None = None
+) -> dict[str, str]:
+    """What training will take: rows, tokens, steps, time, memory and disk; and what learns when.
+
+    Args:
+        rows: of an epoch, where they are more than the batches show.
+    """
+    shown = len(batches.encoded)
+    rows = rows or shown
+    steps = -(-rows // settings.batch_size) * plan.epochs
+    everything = list(plan.objective.parameters())
+    with plan.at_its_widest() as learning:
+        time_s = seconds_per_row(plan.objective, batches) * rows * plan.epochs
+    weights, moving = (sum(p.numel() * p.element_size() for p in some) for some in (everything, learning))
+    learns, total = (sum(p.numel() for p in some) for some in (learning, everything))
+    tokens = int(batches.encoded.lengths.sum() * rows / shown)
+    counts = {"validation": len(splits.validation), "test": len(splits.test) if splits.test is not None else 0}
+    return {
+        "rows": f"{rows:,} to train on, " + ", ".join(f"{n:,} {name}" for name, n in counts.items()),
+        "tokens": f"{tokens:,} an epoch",
+        "steps": f"{steps:,} of {settings.batch_size} rows, {plan.epochs} epochs at most",
+        **learning_lines(plan, settings),
+        "training": f"{'at most' if len(plan.parts) > 1 else 'about'} {duration(time_s)} for "
+        + (f"{learns:,} parameters" if learns == total else f"{learns:,} of {total:,} parameters"),
+        "memory": f"about {(weights + 3 * moving) / 1e6:,.0f} MB for weights, gradients and moments; as much disk for a checkpoint",
+    }
+
+
+def seconds_per_row(objective: nn.Module, batches: BatchSource) -> float:
+    """Seconds a row of training, measured on one micro-batch of the plan; leaves no trace in the model or in generators."""
+    random_state = torch.get_rng_state()
+    buffers = [buffer.clone() for buffer in objective.buffers()]  # running statistics move with every forward
+    steps = next(iter(batches.windows(0)))
+    times = []
+    for _ in range(2):
+        start = time.perf_counter()
+        batch = steps[0].to(device_of(objective))  # where a teacher reads it, that is part of the time
+        sum((term.sum for term in objective(batch)), start=torch.zeros(())).backward()
+        times.append(time.perf_counter() - start)
+    objective.zero_grad(set_to_none=True)
+    for buffer, before in zip(objective.buffers(), buffers):
+        buffer.copy_(before)
+    torch.set_rng_state(random_state)
+    return min(times) / steps[0].counts["rows"]
+
+
+def say_plan(lines: Mapping[str, str]) -> None:
+    """Print what is about to be done, a line a fact, once however many processes there are."""
+    if not processes().is_main_process:
+        return
+    console = Console(stderr=True, highlight=False)
+    width = max(map(len, lines))
+    for name, value in lines.items():
+        console.print(Text.assemble((f"  {name:<{width}}", "bold"), f"  {value}"), soft_wrap=True)
+
+
+def duration(value: float) -> str:
+    """A duration in words.
+
+    Example:
+        >>> duration(42.3), duration(190), duration(9000)
+        ('42 s', '3 min', '2.5 h')
+    """
+    if value < 90:
+        return f"{value:.0f} s"
+    return f"{value / 60:.0f} min" if value < 5400 else f"{value / 3600:.1f} h"
