@@ -21,6 +21,7 @@ from understudy.data.tasks import Task
 from understudy.errors import ConfigError, ModelError
 from understudy.models.awd_config import AWDLSTMConfig, set_reading
 from understudy.models.awd_lstm import AWDLSTMForCausalLM, AWDLSTMForSequenceClassification
+from understudy.models.checkpoints import register
 from understudy.models.layers import head_modules, layer_groups, undecayed
 from understudy.models.load import (
     kind_of,
@@ -29,7 +30,6 @@ from understudy.models.load import (
     load_tokenizer,
     load_trained,
     max_length,
-    register,
     resolve,
     save_model,
     settle_padding,

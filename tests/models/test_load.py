@@ -24,6 +24,7 @@ from transformers import (
 from understudy.data.tasks import Task
 from understudy.errors import ConfigError, ModelError, OutputError
 from understudy.models.bilstm import BiLSTM, BiLSTMConfig
+from understudy.models.checkpoints import register
 from understudy.models.load import (
     check_tokenizer,
     kind_of,
@@ -32,7 +33,6 @@ from understudy.models.load import (
     load_tokenizer,
     load_trained,
     max_length,
-    register,
     save_model,
     weights_fingerprint,
 )

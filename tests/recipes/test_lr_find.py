@@ -21,7 +21,7 @@ from understudy.training import loop
 from understudy.training.groups import LazyAdamW
 from understudy.training.nt_asgd import NTASGD
 
-SWEEP = ["--steps", "60", "--lowest", "1e-5", "--batch_size", "20"]
+SWEEP = ["--steps", "100", "--lowest", "1e-5", "--batch_size", "20"]
 SMALL = ["--epochs", "1", "--max_length", "16", "--no_baseline"]
 
 
