@@ -26,6 +26,7 @@ QUALITY = ("ag_news", "ag_news_1000", "sst2", "distilbert", "switches", "twi", "
 """These train, at several seeds."""
 MEASURED = (
     "latency",
+    "demo",
     "batching",
     "teacher_cache",
     "against_textbrewer",

@@ -1,0 +1,65 @@
+"""``understudy demo`` as a new user meets it, with an empty cache: how long does it take, and what does its table say?"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from evidence import Setting, begin, earlier, finished, fresh_cache, score_of, spread, target, write
+
+MODELS = ("teacher", "student", "student without teacher", "tfidf")
+QUICK = ["--labelled", "70", "--pool", "70", "--test", "70", "--teacher_epochs", "1", "--epochs", "1"]
+CONFIG = {"settings": "the command's own, but for the seed", "clock": "of the whole command, start of Python included"}
+
+
+def once(setting: Setting, seed: int) -> dict[str, Any]:
+    """A demo from nothing to its end."""
+    folder = setting.runs / "demo" / str(seed)
+    shutil.rmtree(folder, ignore_errors=True)
+    command = [str(Path(sys.executable).with_name("understudy")), "demo", "--output", str(folder), "--seed", str(seed)]
+    with fresh_cache():
+        start = time.perf_counter()
+        subprocess.run([*command, *(QUICK if setting.quick else [])], check=True)
+        seconds = time.perf_counter() - start
+    record = finished(folder)
+    return {"seed": seed, "seconds": seconds, **{model: score_of(record, model) for model in MODELS}}
+
+
+def main() -> None:
+    """One demo a seed; the data, too, are drawn by it."""
+    setting = begin(__doc__)
+    rows = list(earlier(setting, "demo", CONFIG).get("raw", []))
+    for seed in setting.seeds:
+        if all(row["seed"] != seed for row in rows):
+            rows.append(once(setting, seed))
+            report(setting, sorted(rows, key=lambda row: row["seed"]))
+
+
+def report(setting: Setting, rows: list[dict[str, Any]]) -> None:
+    """Write down what has been measured by now."""
+    above = spread([row["student"] - row["student without teacher"] for row in rows])
+    kept = spread([row["student"] / row["teacher"] for row in rows])
+    write(
+        setting,
+        "demo",
+        question=__doc__ or "",
+        config=CONFIG,
+        raw=rows,
+        summary={model: spread([row[model] for row in rows]) for model in MODELS}
+        | {"student above the one without teacher": above, "share kept": kept},
+        targets=[
+            target("seconds of the slowest", max(row["seconds"] for row in rows), at_most=300),
+            target("accuracy of the student above that without teacher", above["mean"], at_least=0.05),
+            target("share of the teacher's accuracy kept", kept["mean"], at_least=0.93),
+        ],
+        complete=len(rows) >= 3,
+        seeds=[row["seed"] for row in rows],
+    )
+
+
+if __name__ == "__main__":
+    main()
