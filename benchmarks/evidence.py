@@ -208,14 +208,12 @@ def train(
     from functools import partial
 
     from understudy.functional.schedules import linear
-    from understudy.models.student import Student
     from understudy.training.checkpoint import ProgressLog
-    from understudy.training.groups import build_optimizer
+    from understudy.training.groups import build_optimizer, sparse_gradients
     from understudy.training.loop import Stage, fit
     from understudy.training.reporter import progress_columns
 
-    if isinstance(objective.model, Student):
-        objective.model.sparse = True
+    sparse_gradients(objective.model, True)
     make = optimizer or partial(build_optimizer, objective, learning_rate=learning_rate)
     columns = progress_columns(terms)
     with tempfile.TemporaryDirectory() as folder:

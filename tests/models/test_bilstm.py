@@ -119,19 +119,6 @@ def test_pairs_need_segments() -> None:
         student(pair=True)(torch.tensor([[1, 2]]))
 
 
-def test_sparse_gradients_touch_only_the_rows_in_use() -> None:
-    model = student()
-    inputs = batch([3, 2])
-    model(**inputs).logits.sum().backward()
-    dense = model.embeddings.weight.grad.clone()
-    model.zero_grad()
-    assert not model.sparse
-    model.sparse = True
-    model(**inputs).logits.sum().backward()
-    assert model.embeddings.weight.grad.is_sparse
-    torch.testing.assert_close(model.embeddings.weight.grad.to_dense(), dense)
-
-
 def test_initial_forget_gates_are_open() -> None:
     model = student()
     for lstm in model.body():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification
 
 from understudy.errors import ConfigError
 from understudy.models.static import StaticBag, StaticConfig
@@ -19,6 +20,7 @@ from understudy.training.groups import (
     layer_rates,
     layers_of,
     parameter_groups,
+    sparse_gradients,
 )
 
 
@@ -50,6 +52,54 @@ def test_rows_used_in_every_step_move_as_under_adamw_with_decay() -> None:
     run(torch.optim.AdamW(reference.parameters(), lr=0.1, weight_decay=0.1), reference, words)
     torch.testing.assert_close(ours.weight[3:5], reference.weight[3:5], rtol=1e-9, atol=1e-12)
     assert torch.equal(ours.weight[5:], tables(True).weight[5:])  # never used: neither moved nor decayed
+
+
+@pytest.mark.parametrize("limit", [0.5, 1e6])
+def test_a_table_that_is_not_lazy_steps_as_under_adamw(limit: float) -> None:
+    """Rows that are away decay and move on by their moments, as they do with dense gradients."""
+    words = [[1, 2, 2], [2, 5], [1, 9, 9, 9], [3], [3]]
+    ours, reference = tables(True), tables(False)
+    group = {"params": list(ours.parameters()), "lr": 0.1, "weight_decay": 0.1, "lazy": False}
+    optimizer = LazyAdamW([group], fused=True)
+    other = torch.optim.AdamW(reference.parameters(), lr=0.1, weight_decay=0.1)
+    for step in words:
+        for table, stepped in ((ours, optimizer), (reference, other)):
+            table(torch.tensor(step)).square().sum().backward()
+            clip_gradients(list(table.parameters()), limit)
+            stepped.step()
+            stepped.zero_grad()
+        assert ours.weight.grad is None
+    torch.testing.assert_close(ours.weight, reference.weight, rtol=1e-9, atol=1e-12)
+    assert set(optimizer.state_dict()["state"][0]) == set(other.state_dict()["state"][0])
+
+
+def test_tables_that_the_input_alone_reads_have_sparse_gradients() -> None:
+    student = StaticBag(StaticConfig(vocab_size=10, embedding_size=4, num_labels=2))
+    sizes = {
+        "vocab_size": 10,
+        "hidden_size": 8,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 8,
+    }
+    encoder, tied = BertForSequenceClassification(BertConfig(**sizes)), BertForMaskedLM(BertConfig(**sizes))
+    inputs = {"input_ids": torch.tensor([[1, 2, 2]]), "attention_mask": torch.ones(1, 3, dtype=torch.int64)}
+    for model, wanted in ((student, True), (encoder, True), (tied, False)):
+        table, gradients = model.get_input_embeddings().weight, []
+        for asked in (False, True):
+            sparse_gradients(model, asked)
+            model.zero_grad()
+            torch.manual_seed(0)
+            model(**inputs).logits.square().sum().backward()
+            assert table.grad.is_sparse == (asked and wanted)
+            gradients.append(table.grad.to_dense())
+        torch.testing.assert_close(*gradients)
+    (first, *_), (other, *_) = (
+        parameter_groups(model, [Group("all", list(model.parameters()), 0.1)], weight_decay=0.1)
+        for model in (student, encoder)
+    )
+    assert (first["lazy"], other["lazy"]) == (True, False)
+    sparse_gradients(nn.Linear(2, 2), True)  # no table, nothing to do
 
 
 def test_dense_parameters_are_left_to_torch() -> None:

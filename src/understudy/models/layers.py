@@ -114,7 +114,7 @@ def layer_groups(model: Any) -> list[tuple[str, list[nn.Parameter]]]:
             above.append(parameter)
     in_base = {id(parameter) for parameter in base.parameters()}
     head = afresh + [parameter for parameter in model.parameters() if id(parameter) not in in_base]
-    output = _output_table(model)
+    output = output_table(model)
     head = [parameter for parameter in below if parameter is output] + head
     below = [parameter for parameter in below if parameter is not output]
     groups = [
@@ -152,7 +152,7 @@ def undecayed(module: nn.Module) -> set[int]:
     }
 
 
-def _output_table(model: Any) -> nn.Parameter | None:
+def output_table(model: Any) -> nn.Parameter | None:
     """What a language model scores its vocabulary with."""
     output = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
     return getattr(output, "weight", None)

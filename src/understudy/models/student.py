@@ -43,15 +43,6 @@ class Student(PreTrainedModel):
         self.hidden = nn.Linear(width, config.hidden_size) if config.hidden_size else None
         self.classifier = nn.Linear(config.hidden_size or width, config.num_labels)
 
-    @property
-    def sparse(self) -> bool:
-        """Whether the embedding table gets sparse gradients: a fraction of the work when batches use few of its rows."""
-        return self.embeddings.sparse
-
-    @sparse.setter
-    def sparse(self, value: bool) -> None:
-        self.embeddings.sparse = value
-
     def get_input_embeddings(self) -> nn.Embedding:
         """The table of token embeddings."""
         return self.embeddings

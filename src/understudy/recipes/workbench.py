@@ -34,7 +34,6 @@ from understudy.functional.metrics import higher_is_better
 from understudy.inference import logits
 from understudy.models.awd_config import reads_whole
 from understudy.models.load import max_length, save_model
-from understudy.models.student import Student
 from understudy.models.tfidf import Tfidf
 from understudy.predictor import Answering, LinearPredictor, Predictor
 from understudy.recipes.configuration import as_dict
@@ -43,6 +42,7 @@ from understudy.recipes.settings import RunSettings, TrainSettings, seconds
 from understudy.recipes.techniques import learning_plan, stages
 from understudy.record import Run, RunRecord, default_folder, hardware, open_run, versions
 from understudy.training.checkpoint import ProgressLog, Stop
+from understudy.training.groups import sparse_gradients
 from understudy.training.loop import FitResult, Schedule, fit
 from understudy.training.reporter import progress_columns
 from understudy.training.trackers import Display, flat
@@ -156,10 +156,8 @@ class Workbench:
             learning_rate: where the settings name none.
         """
         torch.manual_seed(self.settings.seed + self.accelerator.process_index)
-        if isinstance(objective.model, Student):
-            # a batch uses a fraction of the table's rows; gradients for the others cost most of a small student's step
-            alone = self.device.type == "cpu" and self.accelerator.num_processes == 1
-            objective.model.sparse = alone and self.settings.optimizer == "adamw"
+        alone = self.device.type == "cpu" and self.accelerator.num_processes == 1
+        sparse_gradients(objective.model, alone and self.settings.optimizer == "adamw")
         return learning_plan(objective, self.settings, learning_rate=learning_rate)
 
     def describe(self, name: str, model: Measurable, test_logits: np.ndarray, splits: Splits) -> None:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from understudy.errors import ConfigError
-from understudy.models.layers import layer_groups, undecayed
+from understudy.models.layers import layer_groups, output_table, undecayed
+from understudy.models.student import Student
 
 Rate = float | tuple[float, float]
 """A learning rate for all layers (the highest, where they differ by a factor), or those of the lowest and the highest."""
@@ -24,11 +25,12 @@ class Group(NamedTuple):
 
 
 class LazyAdamW(torch.optim.AdamW):
-    """AdamW whose sparse gradients touch their own rows alone.
+    """AdamW for dense and for sparse gradients.
 
-    A table of 30,000 words of which a batch uses 1,000 needs neither a gradient nor a moment nor a decay for the other
-    29,000. Dense gradients take torch's fused step. The rows' moments are not decayed while they are away, as in
-    ``torch.optim.SparseAdam``; their bias correction counts the steps of the whole table.
+    A table of 30,000 words of which a batch uses 1,000 needs no gradient for the other 29,000. What else they need is
+    up to the group that the table is in. If it is ``lazy`` (the default), nothing: moments and decay wait until the
+    row is used again, as in ``torch.optim.SparseAdam``, while the bias correction counts the steps of the whole table.
+    If it is not, the step is AdamW's own over all rows. Dense gradients take torch's fused step in any case.
 
     Reference:
         Loshchilov & Hutter 2019, arXiv 1711.05101, algorithm 2.
@@ -36,14 +38,31 @@ class LazyAdamW(torch.optim.AdamW):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
-        """One update of every parameter that has a gradient."""
+        """One update of every parameter that has a gradient; sparse gradients are gone afterwards."""
+        spread = []
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None and parameter.grad.is_sparse:
                     gradient = parameter.grad.coalesce()
-                    self._step_rows(parameter, gradient.indices()[0], gradient.values(), group)
-                    parameter.grad = None  # done: the dense step below passes it by
-        return super().step(closure)
+                    rows, values = gradient.indices()[0], gradient.values()
+                    if group.get("lazy", True):
+                        self._step_rows(parameter, rows, values, group)
+                        parameter.grad = None  # done: the dense step below passes it by
+                    else:
+                        parameter.grad = self._zeros(parameter).index_copy_(0, rows, values)
+                        spread.append((parameter, rows))
+        loss = super().step(closure)
+        for parameter, rows in spread:
+            self._zeros(parameter).index_fill_(0, rows, 0.0)
+            parameter.grad = None
+        return loss
+
+    def _zeros(self, parameter: Tensor) -> Tensor:
+        """A dense gradient without a value in it. It is kept, for to fill one with zeros takes as long as the step."""
+        kept: dict[Tensor, Tensor] = self.__dict__.setdefault("_kept", {})
+        if parameter not in kept:
+            kept[parameter] = torch.zeros_like(parameter)
+        return kept[parameter]
 
     def _step_rows(self, parameter: Tensor, rows: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         state = self.state[parameter]
@@ -83,6 +102,17 @@ def clip_gradients(parameters: list[nn.Parameter], max_norm: float) -> Tensor:
     scale = (max_norm / (norm + 1e-6)).clamp(max=1.0)
     torch._foreach_mul_(values, scale)
     return norm
+
+
+def sparse_gradients(model: Any, wanted: bool) -> None:
+    """Give the table of token embeddings sparse gradients, or dense ones, where nothing but the input reads it.
+
+    A batch uses a fraction of its rows; on a CPU, gradients for the others cost most of a small student's step, and a
+    twentieth of an encoder's. :class:`LazyAdamW` alone knows what to do with them.
+    """
+    table = getattr(model, "get_input_embeddings", lambda: None)()
+    if isinstance(table, nn.Embedding):
+        table.sparse = wanted and output_table(model) is not table.weight
 
 
 def layers_of(objective: nn.Module) -> list[tuple[str, list[nn.Parameter]]]:
@@ -146,9 +176,11 @@ def parameter_groups(module: nn.Module, groups: Sequence[Group], *, weight_decay
         weight_decay: of all but biases and norms.
 
     Returns:
-        Each has a ``name`` and the ``initial_lr``, which the schedule multiplies.
+        Each has a ``name`` and the ``initial_lr``, which the schedule multiplies; ``lazy`` says that rows of a table
+        that a batch does not use may wait (see :class:`LazyAdamW`): those of a student do, pretrained ones do not.
     """
     spared = undecayed(module)
+    lazy = isinstance(getattr(module, "model", module), Student)
     made: list[dict[str, Any]] = []
     for name, parameters, rate in groups:
         learning = [parameter for parameter in parameters if parameter.requires_grad]
@@ -157,7 +189,8 @@ def parameter_groups(module: nn.Module, groups: Sequence[Group], *, weight_decay
             (0.0, [p for p in learning if id(p) in spared]),
         ):
             if chosen:
-                made.append({"params": chosen, "weight_decay": decay, "lr": rate, "initial_lr": rate, "name": name})
+                options = {"weight_decay": decay, "lr": rate, "initial_lr": rate, "name": name, "lazy": lazy}
+                made.append({"params": chosen, **options})
     return made
 
 
