@@ -110,19 +110,16 @@ def validation_accuracy(finetune: Any) -> float:
     return record.training["train"]["metrics"]["accuracy"]
 
 
-def choose(setting: Setting, chosen: dict[str, Any]) -> dict[str, Any]:
-    """For every number of labels and arm the validation accuracy of each peak at seed 0, and the best of them."""
-    for labels in sizes(setting):
-        for arm in ARMS:
-            key = f"{labels}, {arm}"
-            if key not in chosen:
-                scores = {
-                    f"{peak:g}": validation_accuracy(recipe(setting, labels, arm, peak, 0))
-                    for peak in PEAKS[: setting.pick(len(PEAKS), 1)]
-                }
-                best = max(scores, key=scores.__getitem__)
-                chosen[key] = {"peak": float(best), "validation_accuracy": scores}
-    return chosen
+def choose(setting: Setting, chosen: dict[str, Any], labels: int, arm: str) -> None:
+    """Put on record the validation accuracy of each peak at seed 0, and the best of them."""
+    key = f"{labels}, {arm}"
+    if arm != FROZEN and key not in chosen:
+        scores = {
+            f"{peak:g}": validation_accuracy(recipe(setting, labels, arm, peak, 0))
+            for peak in PEAKS[: setting.pick(len(PEAKS), 1)]
+        }
+        best = max(scores, key=scores.__getitem__)
+        chosen[key] = {"peak": float(best), "validation_accuracy": scores}
 
 
 def known(setting: Setting) -> dict[str, Any]:
@@ -131,7 +128,7 @@ def known(setting: Setting) -> dict[str, Any]:
 
 
 def _peak(chosen: dict[str, Any], labels: int, arm: str) -> float:
-    return 0.0 if arm == FROZEN else chosen[f"{labels}, {arm}"]["peak"]
+    return chosen.get(f"{labels}, {arm}", {}).get("peak", 0.0)
 
 
 def measured(setting: Setting, chosen: dict[str, Any]) -> list[dict[str, Any]]:
@@ -203,12 +200,13 @@ def report(setting: Setting, chosen: dict[str, Any]) -> None:
 def main() -> None:
     """Choose each arm's peak on validation rows at seed 0, then train what is not there yet."""
     setting = begin(__doc__)
-    chosen = choose(setting, dict(known(setting).get("chosen_on_validation_rows_at_seed_0", {})))
+    chosen = dict(known(setting).get("chosen_on_validation_rows_at_seed_0", {}))
     for seed in setting.seeds:
         done = {(row["labels"], row["arm"]) for row in measured(setting, chosen) if row["seed"] == seed}
         for labels in sizes(setting):
             for arm in (*ARMS, FROZEN):
                 if (labels, arm) not in done:
+                    choose(setting, chosen, labels, arm)
                     run(recipe(setting, labels, arm, _peak(chosen, labels, arm), seed))
                     report(setting, chosen)
 
