@@ -14,7 +14,7 @@ from evidence import Setting, begin, earlier, finished, run, score_of, spread, t
 EPOCHS = {100: 18, 500: 9}
 """Of every arm. The encoder has nine groups of layers, so that gradual unfreezing has 2 or 1 for each stage."""
 STAGES = 9
-PEAKS = (5e-5, 2e-4, 8e-4)
+PEAKS = (5e-5, 2e-4, 8e-4, 3.2e-3)
 TRIANGULAR = {"schedule": "slanted_triangular"}
 DISCRIMINATIVE = {"discriminative": 2.6}
 GRADUAL = {"unfreeze": ["gradual"]}
