@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -64,6 +65,9 @@ def test_the_model_stays_as_it_is(tiny_classifier: Any, family: str) -> None:
     next(other.parameters()).zero_()
     torch.testing.assert_close(scores(other, INPUTS), other(**INPUTS).logits)
     assert not torch.allclose(scores(other, INPUTS), scores(model, INPUTS))
+    again = pickle.loads(pickle.dumps(model))  # noqa: S301 - written right here
+    next(again.parameters()).zero_()
+    assert torch.equal(scores(again, INPUTS), scores(other, INPUTS))
 
 
 def test_a_block_that_was_the_last_one_is_whole_in_the_middle(tiny_classifier: Any) -> None:

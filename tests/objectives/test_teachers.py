@@ -512,3 +512,24 @@ def test_labels_that_do_not_match(labels: list[str], message: str) -> None:
 def test_a_classifier_is_no_teacher_for_regression() -> None:
     with pytest.raises(ModelError, match="2 outputs, but the task is regression"):
         match_labels(["a", "b"], NUMBER, name="t")
+
+
+def test_what_predict_writes_is_the_same_teacher_in_either_format(tmp_path: Path) -> None:
+    shares = {"good fun": (0.1, 0.2, 0.7), "dull": (0.6, 0.3, 0.1)}
+    rows = [
+        {"text": text, "label": "good", "probabilities": dict(zip(TASK.labels, values))}
+        for text, values in shares.items()
+    ]
+    (tmp_path / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    with open(tmp_path / "own.csv", "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label", *(f"probability_{name}" for name in TASK.labels)])
+        writer.writerows([text, "good", *values] for text, values in shares.items())
+    texts = Texts.of([(text,) for text in shares])
+    logits = [FileTeacher(tmp_path / name, texts, TASK)(np.arange(2)) for name in ("own.jsonl", "own.csv")]
+    assert torch.equal(*logits)
+    np.testing.assert_allclose(logits[0].softmax(-1), list(shares.values()), atol=1e-6)
+    del rows[1]["probabilities"]["fair"]
+    (tmp_path / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    with pytest.raises(DataError, match=r"own.jsonl, line 2: no probability in column 'probability_fair'"):
+        FileTeacher(tmp_path / "own.jsonl", texts, TASK)

@@ -57,6 +57,14 @@ def test_standard_input_is_decoded_as_data_files_are(
     assert [json.loads(line)["text"] for line in found.out.splitlines()] == ["a good film"]
 
 
+def test_nothing_is_written_if_the_input_cannot_be_read(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n", encoding="utf-8")
+    assert main(["predict", "--model", str(model), "--input", str(tmp_path / "other.csv")]) == 2
+    assert capsys.readouterr().out == ""
+
+
 def test_a_pipe_is_read_as_standard_input_is(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     end, begin = os.pipe()
     os.write(begin, b"a good film\nthe bad cast\n")

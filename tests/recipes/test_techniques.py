@@ -207,11 +207,11 @@ def test_what_cannot_be_is_said_before_anything_is_written(
 
 
 def test_all_flags_that_tfidf_cannot_heed_are_named_together(reviews: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    flags = ["--freeze", "head", "--discriminative", "2", "--learning_rate", "1e-5:1e-3"]
+    flags = ["--freeze", "head", "--discriminative", "2", "--learning_rate", "1e-5:1e-3", "--beta2", "0.99"]
     assert run("finetune", "--data", reviews, "--model", "tfidf", *flags) == 2
     error = capsys.readouterr().err
     assert (
-        "--discriminative, --freeze, --learning_rate 1e-5:1e-3: this is for layers that are trained, and --model tfidf trains none"
+        "--discriminative, --freeze, --learning_rate 1e-5:1e-3, --beta2: this is for layers that are trained, and --model tfidf trains none"
         in error
     )
 

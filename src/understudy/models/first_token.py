@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextvars import ContextVar
-from types import MethodType
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -43,7 +43,7 @@ def scores(model: Any, inputs: Mapping[str, Tensor]) -> Tensor:
     if block is None:
         return model(**inputs).logits
     if "forward" not in vars(block):
-        block.forward = MethodType(_forward, block)
+        block.forward = partial(_forward, block)  # of a module's function: models can be copied and pickled
     token = _reading.set(block)
     try:
         return model(**inputs).logits
@@ -65,13 +65,13 @@ def _last_block(model: Any) -> nn.Module | None:
 
 
 def _forward(
-    self: nn.Module, hidden_states: Tensor, attention_mask: Tensor | None = None, *args: Any, **kwargs: Any
+    block: nn.Module, hidden_states: Tensor, attention_mask: Tensor | None = None, *args: Any, **kwargs: Any
 ) -> Tensor:
     """A block's own ``forward``, or a shorter way to its first token: ``(rows, 1, width)``."""
-    if _reading.get() is not self:
-        return type(self).forward(self, hidden_states, attention_mask, *args, **kwargs)
-    short = _bert if hasattr(self, "intermediate") else _distilbert
-    return short(self, hidden_states, None if attention_mask is None else attention_mask[:, :, :1])
+    if _reading.get() is not block:
+        return type(block).forward(block, hidden_states, attention_mask, *args, **kwargs)
+    short = _bert if hasattr(block, "intermediate") else _distilbert
+    return short(block, hidden_states, None if attention_mask is None else attention_mask[:, :, :1])
 
 
 def _bert(block: Any, states: Tensor, mask: Tensor | None) -> Tensor:

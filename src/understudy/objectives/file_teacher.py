@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +73,7 @@ class FileTeacher:
         table = read_table(Path(path).expanduser(), str(path), faults)
         faults.check()
         assert table is not None
+        table = _unfolded(table, task)
         columns = _text_columns(table, task, text, faults)
         answers = _answers(table, task, label, columns, faults)
         said_of = None if columns is None else texts_of(table, columns, faults)
@@ -116,6 +119,25 @@ class FileTeacher:
     def __call__(self, rows: np.ndarray) -> Tensor:
         """Logits of rows: float32 ``(rows, outputs)``; NaN for a text that the file does not answer for."""
         return torch.from_numpy(self._logits[self._index[rows]])
+
+
+def _unfolded(table: SourceTable, task: Task) -> SourceTable:
+    """A table whose rows hold their probabilities in one mapping, as ``understudy predict`` writes JSON lines, with a
+    column for each class instead."""
+    if "probabilities" not in table.names or not task.labels:
+        return table
+    try:
+        mappings = [json.loads(cell) if cell else {} for cell in table.cells["probabilities"].to_pylist()]
+    except ValueError:
+        return table
+    if not all(isinstance(mapping, dict) for mapping in mappings):
+        return table
+    cells = table.cells
+    names = [f"probability_{name}" for name in task.labels if f"probability_{name}" not in table.names]
+    for name in names:
+        values = [str(mapping.get(name.removeprefix("probability_"), "")) for mapping in mappings]
+        cells = cells.append_column(name, pa.array(values, cells["probabilities"].type))
+    return replace(table, names=(*table.names, *names), cells=cells)
 
 
 def _text_columns(table: SourceTable, task: Task, wanted: Sequence[str], faults: Faults) -> TextColumns | None:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal, TextIO
 
@@ -80,9 +81,10 @@ class Predict:
         count = 0
         with ExitStack() as stack:
             file = self._open(stack)
+            answered = _answered(model, self._texts(len(model.task.text)), self.batch_size)
+            first = list(islice(answered, 1))  # what cannot be read is found before anything is written
             write = _csv_writer(file, model.task) if self._format() == "csv" else _jsonl_writer(file)
-            texts = self._texts(len(model.task.text))
-            for text, prediction in _answered(model, texts, self.batch_size):
+            for text, prediction in chain(first, answered):
                 write(text, prediction)
                 count += 1
         return count
@@ -151,8 +153,6 @@ def _lines(stream: BinaryIO, origin: str, arity: int) -> Iterator[tuple[str, ...
 
 
 def _answered(model: Any, texts: Iterator[tuple[str, ...]], batch: int) -> Iterator[tuple[tuple[str, ...], Prediction]]:
-    from itertools import islice
-
     while chunk := list(islice(texts, batch)):
         yield from zip(chunk, model.predict(chunk))
 

@@ -283,6 +283,8 @@ class TrainSettings:
             "--cycle_momentum": self.cycle_momentum,
             f"--learning_rate {self.learning_rate}": isinstance(self.learning_rate, str),
             f"--optimizer {self.optimizer}": self.optimizer != "adamw",
+            "--beta1": self.beta1 != TrainSettings.beta1,
+            "--beta2": self.beta2 != TrainSettings.beta2,
         }
         return [flag for flag, value in given.items() if value]
 
