@@ -137,25 +137,19 @@ class Race:
         optimizer = build_optimizer(model, learning_rate=LEARNING_RATE)
         return model, optimizer, Meter(model, optimizer)
 
-    def ours(self, seed: int) -> float:
+    def ours(self, seed: int, wrapped: Callable[[Any], Any] = lambda objective: objective) -> float:
         """The loop of this package, without checkpoints: they take up to 3 % more, by default."""
         from understudy.objectives.supervised import Supervised
 
         model, optimizer, meter = self._start()
-        objective = Supervised(model, "single_label")
+        objective = wrapped(Supervised(model, "single_label"))
         batches = self.bucketed(seed)
         train(objective, batches, epochs=1, learning_rate=LEARNING_RATE, optimizer=lambda: optimizer, save_steps=10**9)
         return meter.rows_per_second()
 
     def in_bfloat16(self, seed: int) -> float:
         """The same as with ``--precision bf16``: products in bfloat16, weights and moments in float32."""
-        from understudy.objectives.supervised import Supervised
-
-        model, optimizer, meter = self._start()
-        objective = Bfloat16(Supervised(model, "single_label"))
-        batches = self.bucketed(seed)
-        train(objective, batches, epochs=1, learning_rate=LEARNING_RATE, optimizer=lambda: optimizer, save_steps=10**9)
-        return meter.rows_per_second()
+        return self.ours(seed, Bfloat16)
 
     def floor(self) -> float:
         """Rows a second if a step took its matrix products alone, at the rate of the layers' commonest one.

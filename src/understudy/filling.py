@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from understudy.data.encoder import TextEncoder
 from understudy.data.word_pieces import word_pieces
 from understudy.errors import DataError
+from understudy.models.embeddings import table_rows
 from understudy.models.language_heads import encode, vocabulary_head
 
 
@@ -39,7 +40,7 @@ class Filler:
         self.tokenizer = tokenizer
         self.head = vocabulary_head(model)
         self.encoder = TextEncoder(tokenizer, max_length=max_length)
-        self._known = max(tokenizer.get_vocab().values()) + 1
+        self._known = table_rows(tokenizer)
         self._alone = word_pieces(tokenizer, size=self._known).closes
 
     def check(self, texts: Sequence[str]) -> None:

@@ -14,6 +14,7 @@ from understudy.data.pieces import special_ids
 from understudy.data.streams import end_id
 from understudy.errors import ConfigError
 from understudy.models.awd_lstm import AWDLSTMForCausalLM
+from understudy.models.embeddings import table_rows
 
 
 def sample(
@@ -56,7 +57,7 @@ class Writer:
         self._ends = {token for token in ends if token is not None}
         self._special = special_ids(tokenizer)
         self._never = sorted(self._special - self._ends)
-        self._known = max(tokenizer.get_vocab().values()) + 1  # tables are often larger than their vocabulary
+        self._known = table_rows(tokenizer)  # tables are often larger than their vocabulary
 
     def write(
         self, text: str, *, max_tokens: int = 50, temperature: float = 1.0, top_k: int = 50, seed: int = 0

@@ -94,14 +94,10 @@ def retrain(
     words = kind == "words" and isinstance(model, models.WordLevel)
     merged_bytes = kind == "bpe" and isinstance(model, models.BPE) and "ByteLevel" in f"{backend.pre_tokenizer}"
     if (words or merged_bytes) and not (cased and lowers):
-        fastai = words and is_fastai(
-            like
-        )  # its marks stand for what its rules take from a text: they are no words of it
-        made = (
-            retrained(texts, size, like=like)
-            if fastai
-            else like.train_new_from_iterator(texts, size, show_progress=False)
-        )
+        if words and is_fastai(like):  # its marks stand for what its rules take from a text: they are no words of it
+            made = retrained(texts, size, like=like)
+        else:
+            made = like.train_new_from_iterator(texts, size, show_progress=False)
         if len(made) > size:
             raise ConfigError(
                 f"a vocabulary of {size} is too small: its {len(made)} bytes and special tokens alone are more. For example: new:8000."

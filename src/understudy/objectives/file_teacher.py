@@ -133,11 +133,11 @@ def _unfolded(table: SourceTable, task: Task) -> SourceTable:
     if not all(isinstance(mapping, dict) for mapping in mappings):
         return table
     cells = table.cells
-    names = [f"probability_{name}" for name in task.labels if f"probability_{name}" not in table.names]
-    for name in names:
-        values = [str(mapping.get(name.removeprefix("probability_"), "")) for mapping in mappings]
+    columns = {f"probability_{label}": label for label in task.labels if f"probability_{label}" not in table.names}
+    for name, label in columns.items():
+        values = [str(mapping.get(label, "")) for mapping in mappings]
         cells = cells.append_column(name, pa.array(values, cells["probabilities"].type))
-    return replace(table, names=(*table.names, *names), cells=cells)
+    return replace(table, names=(*table.names, *columns), cells=cells)
 
 
 def _text_columns(table: SourceTable, task: Task, wanted: Sequence[str], faults: Faults) -> TextColumns | None:

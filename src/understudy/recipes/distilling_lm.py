@@ -80,14 +80,14 @@ class LanguageDistillation:
 
     def say_plan(self) -> None:
         """Print teacher and student, texts, tokens, steps, time and memory."""
-        sizes = {name: parameter_summary(m)["parameters"] for name, m in (("t", self.teacher), ("s", self.model))}
+        teacher, student = parameter_summary(self.teacher), parameter_summary(self.model)
+        share = student["parameters"] / teacher["parameters"]
         said = {
-            "teacher": f"{self.recipe.teacher}, {sizes['t']:,} parameters",
-            "student": f"{self.recipe.student}, {sizes['s']:,} parameters ({sizes['s'] / sizes['t']:.0%})",
+            "teacher": f"{self.recipe.teacher}, {teacher['parameters']:,} parameters",
+            "student": f"{self.recipe.student}, {student['parameters']:,} parameters ({share:.0%})",
         }
         said |= plan_lines(self.plan, self.batches, self.texts.parts, self.recipe, rows=self.texts.rows)
-        listening = sum(p.numel() * p.element_size() for p in self.teacher.parameters())
-        said["memory"] += f"; {human_bytes(listening)} of memory more for the teacher"
+        said["memory"] += f"; {human_bytes(teacher['size_bytes'])} of memory more for the teacher"
         say_plan(said)
 
     def train(self, bench: Workbench) -> FitResult:

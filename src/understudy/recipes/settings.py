@@ -241,7 +241,7 @@ class TrainSettings:
             faults.append(
                 f"--cycle_momentum belongs to --schedule one_cycle, but the schedule is {self.schedule}. Leave one of them out."
             )
-        if self.cycle_momentum and self.beta1 != TrainSettings.beta1:
+        if self.cycle_momentum and "--beta1" in self._betas_given():
             faults.append("--cycle_momentum and --beta1 both say what Adam's first beta is. Leave one of them out.")
         if self.optimizer == "nt_asgd":
             faults += self._averaging_faults()
@@ -254,11 +254,7 @@ class TrainSettings:
     def _averaging_faults(self) -> list[str]:
         from understudy.training.nt_asgd import INTERVAL
 
-        faults = [
-            f"--{name} is AdamW's, but the optimizer is nt_asgd. Leave it out."
-            for name in ("beta1", "beta2")
-            if getattr(self, name) != getattr(TrainSettings, name)
-        ]
+        faults = [f"{flag} is AdamW's, but the optimizer is nt_asgd. Leave it out." for flag in self._betas_given()]
         if self.schedule != "constant":
             faults.append(
                 f"--optimizer nt_asgd averages over steps at a constant rate, but the schedule is {self.schedule}. Give --schedule constant."
@@ -283,10 +279,11 @@ class TrainSettings:
             "--cycle_momentum": self.cycle_momentum,
             f"--learning_rate {self.learning_rate}": isinstance(self.learning_rate, str),
             f"--optimizer {self.optimizer}": self.optimizer != "adamw",
-            "--beta1": self.beta1 != TrainSettings.beta1,
-            "--beta2": self.beta2 != TrainSettings.beta2,
         }
-        return [flag for flag, value in given.items() if value]
+        return [flag for flag, value in given.items() if value] + self._betas_given()
+
+    def _betas_given(self) -> list[str]:
+        return [f"--{name}" for name in ("beta1", "beta2") if getattr(self, name) != getattr(TrainSettings, name)]
 
 
 def parse_rate(given: float | str | None) -> float | tuple[float, float] | Literal["auto"] | None:
