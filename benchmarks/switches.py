@@ -1,7 +1,7 @@
 """AG News with 100 and 500 labels: which of ULMFiT's techniques help a transformer, and which do not?
 
-Every arm takes as many steps. Each has the peak rate that was best for it on the validation rows at seed 0, since
-discriminative rates and gradual unfreezing want a higher one.
+Every arm takes as many steps. Each has the peak rate that was best for it with 100 labels on the validation rows at
+seed 0, since discriminative rates and gradual unfreezing want a higher one.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ EPOCHS = {100: 18, 500: 9}
 """Of every arm. The encoder has nine groups of layers, so that gradual unfreezing has 2 or 1 for each stage."""
 STAGES = 9
 PEAKS = (5e-5, 2e-4, 8e-4, 3.2e-3)
+TUNED_ON = 100
+"""The labels with which the peaks are chosen, for all sizes."""
 TRIANGULAR = {"schedule": "slanted_triangular"}
 DISCRIMINATIVE = {"discriminative": 2.6}
 GRADUAL = {"unfreeze": ["gradual"]}
@@ -35,6 +37,7 @@ CONFIG = {
     "epochs": EPOCHS,
     "arms": ARMS,
     "peaks": PEAKS,
+    "peaks_tuned_on": TUNED_ON,
     "batch_size": BATCH_SIZE,
     "max_length": MAX_LENGTH,
     "validation_rows": VALIDATION_ROWS,
@@ -110,16 +113,15 @@ def validation_accuracy(finetune: Any) -> float:
     return record.training["train"]["metrics"]["accuracy"]
 
 
-def choose(setting: Setting, chosen: dict[str, Any], labels: int, arm: str) -> None:
+def choose(setting: Setting, chosen: dict[str, Any], arm: str) -> None:
     """Put on record the validation accuracy of each peak at seed 0, and the best of them."""
-    key = f"{labels}, {arm}"
-    if arm != FROZEN and key not in chosen:
+    if arm != FROZEN and arm not in chosen:
         scores = {
-            f"{peak:g}": validation_accuracy(recipe(setting, labels, arm, peak, 0))
+            f"{peak:g}": validation_accuracy(recipe(setting, TUNED_ON, arm, peak, 0))
             for peak in PEAKS[: setting.pick(len(PEAKS), 1)]
         }
         best = max(scores, key=scores.__getitem__)
-        chosen[key] = {"peak": float(best), "validation_accuracy": scores}
+        chosen[arm] = {"peak": float(best), "validation_accuracy": scores}
 
 
 def known(setting: Setting) -> dict[str, Any]:
@@ -127,8 +129,8 @@ def known(setting: Setting) -> dict[str, Any]:
     return earlier(setting, "switches", CONFIG).get("raw", {})
 
 
-def _peak(chosen: dict[str, Any], labels: int, arm: str) -> float:
-    return chosen.get(f"{labels}, {arm}", {}).get("peak", 0.0)
+def _peak(chosen: dict[str, Any], arm: str) -> float:
+    return chosen.get(arm, {}).get("peak", 0.0)
 
 
 def measured(setting: Setting, chosen: dict[str, Any]) -> list[dict[str, Any]]:
@@ -137,7 +139,7 @@ def measured(setting: Setting, chosen: dict[str, Any]) -> list[dict[str, Any]]:
     for labels in sizes(setting):
         for arm in (*ARMS, FROZEN):
             for seed in (0, 1, 2):
-                record = finished(folder_of(setting, labels, arm, _peak(chosen, labels, arm), seed))
+                record = finished(folder_of(setting, labels, arm, _peak(chosen, arm), seed))
                 if record is None:
                     continue
                 training = record.training.get("train", {})
@@ -168,7 +170,7 @@ def report(setting: Setting, chosen: dict[str, Any]) -> None:
             rows = [row for row in raw if (row["labels"], row["arm"]) == (labels, arm)]
             above = [row["accuracy"] - plain[labels, row["seed"]] for row in rows if (labels, row["seed"]) in plain]
             table[arm] = {
-                "peak": _peak(chosen, labels, arm) or None,
+                "peak": _peak(chosen, arm) or None,
                 "accuracy": spread([row["accuracy"] for row in rows]),
                 "above_plain": spread(above),
                 "seconds": spread([row["seconds"] for row in rows]),
@@ -206,8 +208,8 @@ def main() -> None:
         for labels in sizes(setting):
             for arm in (*ARMS, FROZEN):
                 if (labels, arm) not in done:
-                    choose(setting, chosen, labels, arm)
-                    run(recipe(setting, labels, arm, _peak(chosen, labels, arm), seed))
+                    choose(setting, chosen, arm)
+                    run(recipe(setting, labels, arm, _peak(chosen, arm), seed))
                     report(setting, chosen)
 
 
