@@ -10,7 +10,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from evidence import DATA, Setting, begin, finished, in_turn, run, spread, target, write
+from evidence import DATA, Setting, begin, earlier, finished, in_turn, run, spread, target, with_earlier, write
 
 TEACHER = f"{Path(DATA).parent}/models/minilm-mlm"
 STUDENT = "layers:3"
@@ -20,6 +20,8 @@ TOKENS_A_TEXT = 82
 """Of the mean text of wikipedia_en, cut at LENGTH."""
 LENGTH = 128
 BATCH = 32
+PRECISION = "bf16"
+"""Of all training, arms and tasks; scores and seconds are measured in float32."""
 
 ARMS: dict[str, dict[str, Any]] = {
     "all three": {},
@@ -48,6 +50,19 @@ QUICK_ARMS = ("all three", "random start", "with relations")
 RATE = 1e-4
 TIMED_TEXTS = 512
 ROUNDS = 5
+CONFIG = {
+    "teacher": "minilm-mlm",
+    "student": STUDENT,
+    "texts": "wikipedia_en",
+    "tokens_an_arm": TOKENS,
+    "batch_size": BATCH,
+    "max_length": LENGTH,
+    "precision": PRECISION,
+    "arms": ARMS,
+    "tasks": TASKS,
+    "ablation_tasks": ABLATION,
+    "fine_tuning_rate": RATE,
+}
 
 
 def arms(setting: Setting) -> tuple[str, ...]:
@@ -76,6 +91,7 @@ def distill(setting: Setting, arm: str) -> Any:
             epochs=1,
             batch_size=BATCH,
             max_length=LENGTH,
+            precision=PRECISION,
             output=str(folder_of(setting, arm)),
             **options,
         )
@@ -101,6 +117,7 @@ def finetune(setting: Setting, arm: str, task: str, seed: int) -> None:
             epochs=setting.pick(options["epochs"], 1),
             learning_rate=RATE,
             max_length=LENGTH,
+            precision=PRECISION,
             seed=seed,
             baseline=False,
             output=str(finetuned(setting, arm, task, seed)),
@@ -139,18 +156,33 @@ def seconds(setting: Setting) -> dict[str, list[float]] | None:
     return in_turn({arm: lambda model=model: timed(model) for arm, model in models.items()}, rounds=ROUNDS)
 
 
-def report(setting: Setting, timed: dict[str, list[float]] | None) -> None:
-    """Write down what is finished by now."""
-    seeds = (0, 1, 2)
-    raw = [
+def known(setting: Setting) -> dict[str, Any]:
+    """What the result file holds: points, distilled models, seconds."""
+    return earlier(setting, "distilbert", CONFIG).get("raw", {})
+
+
+def scores(setting: Setting) -> list[dict[str, Any]]:
+    """A row for every model that is fine-tuned by now."""
+    rows = [
         {"model": arm, "task": task, "seed": seed, "points": score}
         for arm in ("teacher", *ARMS)
         for task in TASKS
-        for seed in seeds
+        for seed in (0, 1, 2)
         if (score := points(setting, arm, task, seed)) is not None
     ]
+    return with_earlier(rows, known(setting).get("fine_tuning", []), by=("model", "task", "seed"))
+
+
+def distilled(setting: Setting) -> dict[str, Any]:
+    """What is on record of teacher and student, for every arm that is distilled by now."""
     records = {arm: record for arm in ARMS if (record := finished(folder_of(setting, arm))) is not None}
-    costs = _costs(records.get("all three"))
+    return known(setting).get("distilled", {}) | {arm: record.models for arm, record in records.items()}
+
+
+def report(setting: Setting, timed: dict[str, list[float]] | None) -> None:
+    """Write down what is finished by now."""
+    raw, models = scores(setting), distilled(setting)
+    costs = _costs(models.get("all three"))
     claim = {arm: _mean(raw, arm, tuple(TASKS)) for arm in ("teacher", "all three")}
     kept = None if None in claim.values() else claim["all three"] / claim["teacher"]
     faster = None if timed is None else statistics.median(timed["teacher"]) / statistics.median(timed["all three"])
@@ -164,22 +196,11 @@ def report(setting: Setting, timed: dict[str, list[float]] | None) -> None:
         setting,
         "distilbert",
         question=__doc__ or "",
-        config={
-            "teacher": "minilm-mlm",
-            "student": STUDENT,
-            "texts": "wikipedia_en",
-            "tokens_an_arm": TOKENS,
-            "batch_size": BATCH,
-            "max_length": LENGTH,
-            "arms": ARMS,
-            "tasks": TASKS,
-            "ablation_tasks": ABLATION,
-            "fine_tuning_rate": RATE,
-        },
-        raw={"fine_tuning": raw, "seconds": timed},
+        config=CONFIG,
+        raw={"fine_tuning": raw, "distilled": models, "seconds": timed},
         summary={
             "masked_words": {
-                arm: {entry["name"]: entry["metrics"] for entry in record.models} for arm, record in records.items()
+                arm: {entry["name"]: entry["metrics"] for entry in entries} for arm, entries in models.items()
             },
             "points": {
                 arm: {
@@ -206,7 +227,7 @@ def report(setting: Setting, timed: dict[str, list[float]] | None) -> None:
             ),
             target("points that the teacher is worth", drops["without teacher"], at_least=0.0),
         ],
-        complete=len(raw) == len(seeds) * (2 * len(TASKS) + (len(ARMS) - 1) * len(ABLATION)) and timed is not None,
+        complete=len(raw) == 3 * (2 * len(TASKS) + (len(ARMS) - 1) * len(ABLATION)) and timed is not None,
         seeds=sorted({row["seed"] for row in raw}),
     )
 
@@ -217,10 +238,10 @@ def _mean(raw: list[dict[str, Any]], arm: str, tasks: tuple[str, ...]) -> float 
     return statistics.fmean(map(statistics.fmean, by_task)) if all(by_task) else None
 
 
-def _costs(record: Any) -> dict[str, Any]:
-    if record is None:
+def _costs(models: Any) -> dict[str, Any]:
+    if models is None:
         return {}
-    student, teacher = (record.model(name) for name in ("student", "teacher"))
+    student, teacher = (next(entry for entry in models if entry["name"] == name) for name in ("student", "teacher"))
     keys = ("parameters", "embedding_parameters", "size_bytes")
     inner = [model["parameters"] - model["embedding_parameters"] for model in (student, teacher)]
     return {
@@ -232,19 +253,20 @@ def _costs(record: Any) -> dict[str, Any]:
 
 
 def main() -> None:
-    """The arms, then the tasks of each seed; teacher and student on all of them, the other arms on two."""
+    """Arm by arm, its tasks at all seeds; teacher and student on all of them, the other arms on two."""
     setting = begin(__doc__)
-    for arm in arms(setting):
-        distill(setting, arm)
-    timed = seconds(setting)
-    for seed in setting.seeds:
-        for task in TASKS:
-            for arm in ("teacher", *arms(setting)):
-                if task in ABLATION or arm in ("teacher", "all three"):
+    timed = known(setting).get("seconds")
+    for arm in ("teacher", *arms(setting)):
+        done = {(row["task"], row["seed"]) for row in scores(setting) if row["model"] == arm}
+        tasks = TASKS if arm in ("teacher", "all three") else ABLATION
+        for seed in setting.seeds:
+            for task in tasks:
+                if (task, seed) not in done:
+                    if arm != "teacher":
+                        distill(setting, arm)
                     finetune(setting, arm, task, seed)
+            timed = timed or seconds(setting)
             report(setting, timed)
-        timed = timed or seconds(setting)
-        report(setting, timed)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from adapting import adapt, seconds_in_turn, shown
-from distilbert import TEACHER, TOKENS, TOKENS_A_TEXT
+from distilbert import PRECISION, TEACHER, TOKENS, TOKENS_A_TEXT
 from evidence import Setting, begin, earlier, run, spread, target, with_earlier, write
 
 EPOCHS = 10
@@ -20,7 +20,13 @@ ALBERT = {"embedding": 128}
 """Its other sizes are its teacher's."""
 TEXT = "The author fails to [MASK] the plot."
 MODELS = ("bert", "albert")
-OPTIONS: dict[str, Any] = {"learning_rate": RATE, "batch_size": BATCH, "max_length": LENGTH, "blocks": "pack"}
+OPTIONS: dict[str, Any] = {
+    "learning_rate": RATE,
+    "batch_size": BATCH,
+    "max_length": LENGTH,
+    "blocks": "pack",
+    "precision": PRECISION,
+}
 CONFIG: dict[str, Any] = {
     "bert": "minilm-mlm",
     "albert": ALBERT | {"distilled_on": "wikipedia_en", "tokens": TOKENS, "teacher": "minilm-mlm"},
@@ -47,6 +53,7 @@ def albert(setting: Setting) -> str:
             epochs=1,
             batch_size=BATCH,
             max_length=LENGTH,
+            precision=PRECISION,
             output=str(folder),
         )
     )

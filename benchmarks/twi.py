@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from adapting import adapt, seconds_in_turn, shown
-from distilbert import TEACHER, TOKENS, distill, folder_of
+from distilbert import PRECISION, TEACHER, TOKENS, distill, folder_of
 from evidence import Setting, begin, earlier, spread, target, with_earlier, write
 
 EPOCHS = 3
 LENGTH, BATCH = 128, 32
 RATE = "5e-4"
-OPTIONS: dict[str, Any] = {"learning_rate": RATE, "batch_size": BATCH, "max_length": LENGTH}
+OPTIONS: dict[str, Any] = {"learning_rate": RATE, "batch_size": BATCH, "max_length": LENGTH, "precision": PRECISION}
 VOCABULARIES = {"old vocabulary": "keep", "new vocabulary": "new:16000"}
 TEXT = "Eyi de ɔhaw kɛse baa [MASK] hɔ."
 """This brought a great problem to … ."""
