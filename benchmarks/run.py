@@ -35,6 +35,7 @@ MEASURED = (
     "kills",
     "albert_arithmetic",
     "masked_step",
+    "drawn_words",
     "awd_lstm_speed",
     "freezing",
 )

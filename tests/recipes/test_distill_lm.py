@@ -19,6 +19,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 from understudy.cli import main
 from understudy.data.tasks import Task
 from understudy.models.load import load_classifier
+from understudy.objectives.drawn_teacher import Drawing
 from understudy.recipes import lr_finding, workbench
 from understudy.recipes.configuration import build
 from understudy.recipes.distill_lm import DistillLM
@@ -166,6 +167,59 @@ def test_killed_and_resumed_it_ends_with_the_same_bits(
     assert record.teacher_forward_texts == expected.teacher_forward_texts
 
 
+DRAWN = ["--teacher_words", "8", "--cosine_weight", "0", "--mask_rounds", "2", "--epochs", "5"]
+
+
+def test_a_teacher_that_draws_reads_each_text_once_for_every_round_of_masks(
+    corpus: Path, teacher: Path, tmp_path: Path
+) -> None:
+    record = run(corpus, teacher, tmp_path / "first", "--student", "layers:2", *DRAWN, "--learning_rate", 3e-3)
+    assert record.teacher_forward_texts == 2 * 64
+    student, _ = record.models
+    assert student["metrics"]["validation"]["accuracy"] > 0.4
+    with open(tmp_path / "first" / "progress.csv", newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["loss"]]
+    assert float(rows[-1]["soft_targets"]) < float(rows[0]["soft_targets"])
+    assert not list((tmp_path / "first" / "teacher_words").iterdir())
+    another = run(corpus, teacher, tmp_path / "second", "--student", "layers:1", *DRAWN)
+    assert another.teacher_forward_texts == 0  # other students of the same texts and masks find what is there
+
+
+def test_killed_while_the_teacher_draws_it_ends_with_the_same_bits(
+    corpus: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = ["--student", "layers:2", *DRAWN, "--max_tokens", "64"]
+    monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "one"))
+    run(corpus, teacher, tmp_path / "whole", *flags)
+    monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "two"))
+    known, calls = Drawing._drawn, []
+
+    def dying(self: Any, *arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 12:  # in the second round
+            raise Killed
+        return known(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Drawing, "_drawn", dying)
+        with pytest.raises(Killed):
+            main(command(corpus, teacher, tmp_path / "killed", *flags))
+    record = run(corpus, teacher, tmp_path / "killed", *flags, "--resume")
+    assert (tmp_path / "killed" / WEIGHTS).read_bytes() == (tmp_path / "whole" / WEIGHTS).read_bytes()
+    assert record.teacher_forward_texts == 2 * 64
+
+
+def test_a_time_budget_that_ends_before_the_teacher_is_done_says_so(
+    corpus: Path, teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "cache"))
+    flags = [*DRAWN, "--time_budget", "0.001s"]
+    assert main(command(corpus, teacher, tmp_path / "run", *flags, "--student", "layers:2")) == 2
+    error = capsys.readouterr().err
+    assert "0 of 128 texts; they are kept" in error
+    assert "--mask_rounds" in error
+
+
 def prepared(corpus: Path, teacher: Path, **settings: Any) -> LanguageDistillation:
     """All that a run has before its training."""
     recipe = build(DistillLM, {"data": str(corpus), "teacher": str(teacher), **settings})
@@ -294,6 +348,14 @@ def test_a_teacher_without_words_can_teach_its_states(corpus: Path, tiny_bert: P
         (["--relation_weight", "1", "--relation_layer", "4"], ["0 to 3, but is 4"]),
         (["--ce_weight", "0", "--ce_positions", "all"], ["--ce_positions belongs to --ce_weight"]),
         (["--ce_weight", "0", "--temperature", "4"], ["--temperature belongs to --ce_weight"]),
+        (["--ce_weight", "0", "--teacher_words", "8"], ["--teacher_words belongs to --ce_weight"]),
+        (["--teacher_words", "8"], ["not its states, which --cosine_weight would need", "Set that to 0"]),
+        (
+            ["--teacher_words", "8", "--cosine_weight", "0", "--ce_positions", "all"],
+            ["drawn for hidden tokens alone", "Leave --ce_positions all out"],
+        ),
+        (["--teacher_words", "0"], ["teacher_words must be greater than 0"]),
+        (["--mask_rounds", "0"], ["mask_rounds must be greater than 0"]),
         (["--temperature", "0"], ["temperature must be greater than 0"]),
         (["--temperature", "inf", "--ce_weight", "inf"], ["temperature must be less than", "ce_weight must be less than"]),
         (["--metric", "f1"], ["metric must be one of loss, perplexity, accuracy for", "but is 'f1'"]),

@@ -18,6 +18,10 @@ _POOL = 64
 """Blocks' worth of texts that are packed together: enough that they fit well, few enough that the order stays random."""
 
 
+_AT_ONCE = 4096
+"""Texts that are masked together where only the numbers of hidden tokens are wanted."""
+
+
 class MaskedLines:
     """One text a row, in length-bucketed batches, masked anew each epoch.
 
@@ -46,26 +50,30 @@ class MaskedLines:
         self.encoded = encoded
         self.masking = masking
         self.names = names
-        self._plan = partial(
+        self._bucketed = partial(
             bucketed_plan, batch_size=batch_size, max_tokens=max_tokens, seed=seed, world_size=world_size, rank=rank
         )
-        self._steps = lru_cache(maxsize=2)(self._steps_of)
+        self.plan = lru_cache(maxsize=2)(self._plan_of)
         self._counts: dict[int, int] = {}
 
     def steps(self, epoch: int) -> int:
         """Optimizer steps in an epoch."""
         if epoch not in self._counts:
-            self._counts[epoch] = len(self._steps(epoch))
+            self._counts[epoch] = len(self.plan(epoch))
         return self._counts[epoch]
 
     def windows(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]:
         """The micro-batches of each step, from step `start` on."""
-        for step in self._steps(epoch)[start:]:
+        for step in self.plan(epoch)[start:]:
             yield [self.batch(numbers, epoch) for numbers in step]
 
     def lengths(self, epoch: int) -> np.ndarray:
         """Tokens of each row of an epoch."""
         return self.encoded.lengths
+
+    def texts(self, numbers: np.ndarray, epoch: int) -> np.ndarray:
+        """The numbers of the texts in the rows of these numbers, one row after the other."""
+        return numbers
 
     def batch(self, numbers: np.ndarray, epoch: int) -> Batch:
         """The rows of these numbers as one micro-batch of an epoch."""
@@ -74,11 +82,11 @@ class MaskedLines:
     def padding_ratio(self, epoch: int = 0) -> float:
         """Tokens computed over tokens real, of one epoch of this rank."""
         lengths = self.lengths(epoch)
-        parts = [lengths[numbers] for step in self._steps(epoch) for numbers in step]
+        parts = [lengths[numbers] for step in self.plan(epoch) for numbers in step]
         return sum(len(part) * int(part.max()) for part in parts) / sum(int(part.sum()) for part in parts)
 
-    def _steps_of(self, epoch: int) -> list[Step]:
-        return self._plan(self.lengths(epoch), epoch=epoch)
+    def _plan_of(self, epoch: int) -> list[Step]:
+        return self._bucketed(self.lengths(epoch), epoch=epoch)
 
 
 class MaskedBlocks(MaskedLines):
@@ -126,11 +134,14 @@ class MaskedBlocks(MaskedLines):
         lengths = self.encoded.lengths
         return np.array([int(lengths[block].sum()) for block in self.blocks(epoch)])
 
+    def texts(self, numbers: np.ndarray, epoch: int) -> np.ndarray:
+        """The numbers of the texts in the blocks of these numbers, one block after the other."""
+        return np.concatenate([self.blocks(epoch)[number] for number in numbers])
+
     def batch(self, numbers: np.ndarray, epoch: int) -> Batch:
         """The blocks of these numbers as one micro-batch of an epoch."""
-        blocks = [self.blocks(epoch)[number] for number in numbers]
-        per_block = np.array([len(block) for block in blocks])
-        shown, labels = _masked(self.encoded, np.concatenate(blocks), self.masking, epoch)
+        per_block = np.array([len(self.blocks(epoch)[number]) for number in numbers])
+        shown, labels = _masked(self.encoded, self.texts(numbers, epoch), self.masking, epoch)
         return _batch(packed_inputs(shown, per_block, names=self.names), _joined(labels, per_block))
 
 
@@ -138,6 +149,16 @@ def masked_batch(encoded: Encoded, rows: np.ndarray, masking: Masking, *, epoch:
     """Texts as one padded micro-batch, masked as in an epoch."""
     shown, labels = _masked(encoded, rows, masking, epoch)
     return _batch(collate(shown, np.arange(len(rows)), names=names), labels)
+
+
+def hidden_tokens(encoded: Encoded, masking: Masking, *, epoch: int) -> np.ndarray:
+    """How many tokens of each text are hidden in an epoch: int64 ``(texts,)``."""
+    counts = np.zeros(len(encoded), np.int64)
+    for rows in np.array_split(np.arange(len(encoded)), -(-len(encoded) // _AT_ONCE)):
+        _, labels = _masked(encoded, rows, masking, epoch)
+        before = np.concatenate([[0], np.cumsum(labels.ids != NO_LABEL)])
+        counts[rows] = np.diff(before[labels.offsets])
+    return counts
 
 
 def fixed_batches(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +14,8 @@ from understudy.data.word_pieces import WordPieces, word_pieces
 _MASKED, _RANDOM = 0.8, 0.9
 """Of the chosen tokens 80 % become the mask, 10 % a random word, and 10 % stay."""
 
-_CHOICE, _FATE, _WORD = range(3)
-"""The draws that are made for a token."""
+_CHOICE, _FATE, _WORD, _OTHER = range(4)
+"""The draws that are made for a token: three for its mask, one for whoever else needs a number."""
 
 _STEP = 0x9E3779B97F4A7C15
 _BITS = 2**64 - 1
@@ -41,6 +42,7 @@ class Masking:
         probability: that a token is chosen.
         seed: with the epoch, row and place it determines every draw.
         words: how pieces make up words, to choose whole ones; None to choose piece by piece.
+        rounds: after so many epochs the same masks come again; None for never.
 
     Reference:
         Devlin et al. 2019, arXiv 1810.04805, section 3.1; Liu et al. 2019, arXiv 1907.11692, section 4.1 (dynamic
@@ -52,6 +54,7 @@ class Masking:
     probability: float
     seed: int
     words: WordPieces | None = None
+    rounds: int | None = None
 
     @classmethod
     def of(
@@ -61,6 +64,7 @@ class Masking:
         probability: float = 0.15,
         whole_words: bool = False,
         seed: int = 0,
+        rounds: int | None = None,
     ) -> Masking:
         """The masking for a tokenizer.
 
@@ -77,7 +81,7 @@ class Masking:
         maskable[ids] = True
         maskable[list(special_ids(tokenizer))] = False
         words = word_pieces(tokenizer, size=size) if whole_words else None
-        return cls(int(tokenizer.mask_token_id), maskable, probability, seed, words)
+        return cls(int(tokenizer.mask_token_id), maskable, probability, seed, words, rounds)
 
     def __call__(
         self, ids: np.ndarray, rows: np.ndarray, places: np.ndarray, *, epoch: int
@@ -99,7 +103,7 @@ class Masking:
             >>> chosen.tolist()
             [False, True, True]
         """
-        draws = _Draws(self.seed, epoch, rows)
+        draws = _Draws(self.seed, self.round(epoch), rows)
         units = places if self.words is None else self.words.first_places(ids, places)
         chosen = (draws(units, _CHOICE) < self.probability) & self.maskable[ids]
         where = np.flatnonzero(chosen)
@@ -109,6 +113,25 @@ class Masking:
         shown = np.asarray(ids, np.int64).copy()
         shown[where] = np.where(fate < _RANDOM, replaced, shown[where])
         return shown, chosen
+
+    def round(self, epoch: int) -> int:
+        """The first epoch that has the masks of this one.
+
+        Example:
+            >>> [Masking(0, np.array([True]), 0.15, seed=0, rounds=2).round(epoch) for epoch in range(4)]
+            [0, 1, 0, 1]
+        """
+        return epoch if self.rounds is None else epoch % self.rounds
+
+    def uniform(self, rows: np.ndarray, places: np.ndarray, *, epoch: int) -> np.ndarray:
+        """A number in [0, 1) for each token, ``(tokens,)``, which has nothing to do with how it is masked."""
+        return _Draws(self.seed, self.round(epoch), rows)(places, _OTHER)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all that determines the masks of an epoch, but for the tokenizer's words."""
+        told = f"{self.mask_id} {self.probability} {self.seed} {self.words is not None}".encode()
+        return hashlib.sha256(told + self.maskable.tobytes()).hexdigest()
 
 
 class _Draws:

@@ -105,7 +105,9 @@ def chunked_cross_entropy(hidden: Tensor, head: Head, targets: Tensor, *, chunk:
         tensor([1.3863, 0.0000])
     """
     return in_chunks(
-        lambda rows, words: by_rows(lambda logits, words: (_cross_entropy(logits, words),), _logits(head, rows), words),
+        lambda rows, words: by_rows(
+            lambda logits, words: (_cross_entropy(logits, words),), float_logits(head, rows), words
+        ),
         hidden,
         targets,
         chunk=chunk,
@@ -212,7 +214,7 @@ def vocabulary_scores(hidden: Tensor, head: Head, targets: Tensor, *, chunk: int
     losses, right = in_chunks(
         lambda rows, words: by_rows(
             lambda logits, words: (_cross_entropy(logits, words), logits.argmax(-1) == words),
-            _logits(head, rows),
+            float_logits(head, rows),
             words,
         ),
         hidden,
@@ -222,7 +224,7 @@ def vocabulary_scores(hidden: Tensor, head: Head, targets: Tensor, *, chunk: int
     return losses, right
 
 
-def _logits(head: Head, hidden: Tensor) -> Tensor:
+def float_logits(head: Head, hidden: Tensor) -> Tensor:
     """In float32 at least: half precision is too coarse for a sum over a vocabulary."""
     logits = head(hidden)
     return logits if logits.dtype == torch.float64 else logits.float()
@@ -236,8 +238,8 @@ def _both_logits(
     student_head: Head, student_hidden: Tensor, teacher_head: Head, teacher_hidden: Tensor
 ) -> tuple[Tensor, Tensor]:
     with torch.no_grad():
-        teacher = _logits(teacher_head, teacher_hidden)
-    student = _logits(student_head, student_hidden)
+        teacher = float_logits(teacher_head, teacher_hidden)
+    student = float_logits(student_head, student_hidden)
     if student.shape != teacher.shape:
         raise ValueError(
             f"both heads must have one vocabulary, but the student's has {student.shape[-1]} words and the teacher's {teacher.shape[-1]}"

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from understudy.data.batches import Batch
 from understudy.data.tasks import NO_LABEL
+from understudy.functional.drawn_words import chunked_cross_entropy_and_drawn_kl
 from understudy.functional.features import attention_mse, attention_scores, hidden_cosine, hidden_mse, relation_kl
 from understudy.functional.vocabulary_loss import (
     Head,
@@ -20,6 +21,7 @@ from understudy.functional.vocabulary_loss import (
 )
 from understudy.models.insides import Insides, Looking
 from understudy.models.language_heads import vocabulary_head
+from understudy.objectives.drawn_teacher import DrawnBatch
 from understudy.objectives.language_teacher import TaughtBatch
 from understudy.objectives.supervised import Term
 
@@ -136,11 +138,15 @@ class DistillLM(nn.Module):
         return {"hidden": {theirs for _, theirs in self.depths}, "vectors": layers}
 
     def forward(self, batch: Batch) -> list[Term]:
-        """The terms of a micro-batch, which its teacher has read."""
-        assert isinstance(batch, TaughtBatch), "this objective needs batches that a teacher goes along with"
+        """The terms of a micro-batch which its teacher has read, or drawn words for (soft targets and masked words then)."""
+        assert batch.labels is not None, "this objective needs batches that say which tokens were hidden"
+        student = self._look(batch.inputs)
+        if isinstance(batch, DrawnBatch):
+            found = self._drawn_words(student.last, batch, batch.labels)
+            return [Term(name, weight, *found[name]) for name, weight in self.weights.items()]
+        assert isinstance(batch, TaughtBatch), "and that a teacher goes along with"
         assert batch.insides is not None, "and that the teacher has read"
-        assert batch.labels is not None, "and that say which tokens were hidden"
-        student, teacher = self._look(batch.inputs), batch.insides
+        teacher = batch.insides
         real, visible = real_tokens(batch.inputs, self.pad_id)
         found = self._words(student.last, teacher.last, batch.labels, real)
         if "cosine" in self.weights:
@@ -176,6 +182,22 @@ class DistillLM(nn.Module):
             entropy = chunked_cross_entropy(student[chosen], self.head, labels[chosen], chunk=self.chunk)
             return {"masked_lm": (entropy.sum(), per)}
         return {}
+
+    def _drawn_words(self, student: Tensor, batch: DrawnBatch, labels: Tensor) -> dict[str, tuple[Tensor, str]]:
+        """Soft targets and masked words, from what the teacher drew for the hidden tokens."""
+        assert batch.words is not None
+        assert batch.entropy is not None
+        chosen = labels != NO_LABEL
+        entropy, apart = chunked_cross_entropy_and_drawn_kl(
+            student[chosen],
+            self.head,
+            batch.words,
+            batch.entropy,
+            labels[chosen],
+            temperature=self.temperature,
+            chunk=self.chunk,
+        )
+        return {"soft_targets": (apart.sum(), "masked"), "masked_lm": (entropy.sum(), "masked")}
 
     def _attention(self, student: Insides, teacher: Insides, visible: Tensor) -> Tensor:
         distances = []

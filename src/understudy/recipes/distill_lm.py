@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 Weight = Annotated[float, Ge(0), Lt(math.inf)]
 
+_OF_STATES = ("cosine_weight", "hidden_weight", "attention_weight", "relation_weight")
+"""The weights of what is learnt from inside the teacher."""
+
 
 @dataclass(kw_only=True)
 class DistillLM(CorpusSettings, MaskingSettings, TrainSettings, RunSettings):
@@ -48,6 +51,8 @@ class DistillLM(CorpusSettings, MaskingSettings, TrainSettings, RunSettings):
     """Softens both sides of the soft targets."""
     ce_positions: Literal["masked", "all"] = "masked"
     """Where soft targets are learnt: on the masked positions, or on all real tokens."""
+    teacher_words: Annotated[int, Gt(0)] | None = None
+    """Learn from so many words that the teacher draws for each hidden token, in place of its whole distribution. They are kept: what was read once, in this run or another, is not read again."""
     relation_heads: Annotated[int, Gt(0)] | None = None
     """Into how many heads the vectors are cut for relations (default: up to 48, what both widths allow)."""
     relation_layer: Annotated[int, Ge(0)] | None = None
@@ -85,9 +90,15 @@ class DistillLM(CorpusSettings, MaskingSettings, TrainSettings, RunSettings):
         ]
         faults += [
             f"--{flag} belongs to --ce_weight, which is 0. Raise that, or leave --{flag} out."
-            for flag in ("temperature", "ce_positions")
+            for flag in ("temperature", "ce_positions", "teacher_words")
             if getattr(self, flag) != getattr(DistillLM, flag) and not self.ce_weight
         ]
+        if self.teacher_words and (states := [name for name in _OF_STATES if getattr(self, name)]):
+            faults.append(
+                f"--teacher_words keeps the teacher's words, not its states, which {' and '.join(f'--{name}' for name in states)} would need in every epoch. Set that to 0, or leave --teacher_words out."
+            )
+        if self.teacher_words and self.ce_positions == "all":
+            faults.append("--teacher_words are drawn for hidden tokens alone. Leave --ce_positions all out.")
         return faults
 
     def run(self) -> RunRecord:

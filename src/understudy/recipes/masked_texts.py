@@ -35,6 +35,7 @@ class Settings(Protocol):
     blocks: Any
     mask_probability: float
     whole_words: bool
+    mask_rounds: int | None
     batch_size: int
     max_tokens: int | None
     max_length: int | None
@@ -106,6 +107,7 @@ class MaskedTexts:
             probability=settings.mask_probability,
             whole_words=settings.whole_words,
             seed=settings.seed,
+            rounds=settings.mask_rounds,
         )
         state = processes()
         options: dict[str, Any] = {

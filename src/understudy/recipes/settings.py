@@ -113,6 +113,8 @@ class MaskingSettings:
     """For a masked language model: the share of the tokens that it must guess, drawn anew each epoch."""
     whole_words: bool = False
     """For a masked language model: hide all the pieces of a word together."""
+    mask_rounds: Annotated[int, Gt(0)] | None = None
+    """For a masked language model: epochs after which the same masks come again (default: never)."""
 
     def masking_given(self) -> list[str]:
         """The names of these settings that are not as they come."""
