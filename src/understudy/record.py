@@ -240,7 +240,7 @@ def _other_settings(folder: Path, old: RunRecord, command: str, config: Mapping[
     if old.command != command:
         return [f"{folder}: holds a run of '{old.command}', not of '{command}'. Name another --output."]
     return [
-        f"{folder}: was begun with {key} = {old.config.get(key)!r}, but is resumed with {config.get(key)!r}. Give the same, or another --output."
+        f"{folder}: was begun with {key} = {old.config.get(key)!r}, but is resumed with {config.get(key)!r}. Give the same, another --output, or --overwrite to begin again."
         for key in {**old.config, **config}
         if key not in _FREE_TO_CHANGE and old.config.get(key) != config.get(key)
     ]
