@@ -36,6 +36,7 @@ MEASURED = (
     "albert_arithmetic",
     "masked_step",
     "drawn_words",
+    "compiled_step",
     "awd_lstm_speed",
     "freezing",
 )

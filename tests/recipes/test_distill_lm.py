@@ -354,6 +354,7 @@ def test_a_teacher_without_words_can_teach_its_states(corpus: Path, tiny_bert: P
             ["--teacher_words", "8", "--cosine_weight", "0", "--ce_positions", "all"],
             ["drawn for hidden tokens alone", "Leave --ce_positions all out"],
         ),
+        (["--compile", "--relation_weight", "1"], ["--relation_weight look at queries and keys inside"]),
         (["--teacher_words", "0"], ["teacher_words must be greater than 0"]),
         (["--mask_rounds", "0"], ["mask_rounds must be greater than 0"]),
         (["--temperature", "0"], ["temperature must be greater than 0"]),

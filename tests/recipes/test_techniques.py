@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from understudy.cli import main
 from understudy.errors import ConfigError
+from understudy.models import compiled
 from understudy.recipes.configuration import as_dict, build
 from understudy.recipes.finetune import Finetune
 from understudy.recipes.settings import parse_rate
@@ -246,6 +247,48 @@ def test_a_mean_of_the_states_learns_in_every_stage(finetune: Callable[..., int]
     assert finetune("--pooling", "mean", "--unfreeze", "chain-thaw", "--epochs", "1", "--output", folder) == 0
     stages = RunRecord.load(folder / "record.json").training["train"]["stages"]
     assert [stage["name"] for stage in stages] == ["head", *GROUPS[:5], "all"]
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # torch's own, as it traces
+def test_blocks_are_compiled_for_training_and_plain_in_what_is_written(
+    finetune: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def compile_(function: Any, **options: Any) -> Any:
+        asked.append(function.__self__)
+        return function
+
+    monkeypatch.setattr(compiled.torch, "compile", compile_)
+    flags = ["--epochs", "1", "--learning_rate", "auto"]
+    assert finetune(*flags, "--output", tmp_path / "plain") == 0
+    assert not asked
+    assert finetune(*flags, "--compile", "--output", tmp_path / "compiled") == 0
+    assert len(asked) == 2 * 4  # for the sweep and for the training
+    first, second = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("plain", "compiled"))
+    assert list(first) == list(second)
+
+
+@pytest.mark.parametrize("model", ["awd_lstm", "tfidf"])
+def test_what_has_no_blocks_cannot_be_compiled(
+    model: str, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = tmp_path / "texts.txt"
+    texts.write_text("a good film\n" * 400, encoding="utf-8")
+    command = ["finetune", "--data", reviews] if model == "tfidf" else ["pretrain", "--data", texts]
+    assert run(*command, "--model", model, "--compile", "--output", tmp_path / "run") == 2
+    error = capsys.readouterr().err
+    assert "--compile: " in error
+    assert "Leave" in error
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_a_compiler_it_says_what_is_missing(
+    finetune: Callable[..., int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled, "can_compile", lambda: False)
+    assert finetune("--compile") == 2
+    assert "Install g++ or clang++" in capsys.readouterr().err
 
 
 def test_the_betas_are_those_asked_for(finetune: Callable[..., int], tmp_path: Path) -> None:

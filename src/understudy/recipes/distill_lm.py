@@ -93,6 +93,10 @@ class DistillLM(CorpusSettings, MaskingSettings, TrainSettings, RunSettings):
             for flag in ("temperature", "ce_positions", "teacher_words")
             if getattr(self, flag) != getattr(DistillLM, flag) and not self.ce_weight
         ]
+        if self.compile and (self.attention_weight or self.relation_weight):
+            faults.append(
+                "--compile makes one function of a block, and --attention_weight and --relation_weight look at queries and keys inside. Leave one of them out."
+            )
         if self.teacher_words and (states := [name for name in _OF_STATES if getattr(self, name)]):
             faults.append(
                 f"--teacher_words keeps the teacher's words, not its states, which {' and '.join(f'--{name}' for name in states)} would need in every epoch. Set that to 0, or leave --teacher_words out."

@@ -31,7 +31,7 @@ from understudy.recipes.language_students import build_language_student
 from understudy.recipes.masked_texts import NAMES, MaskedTexts
 from understudy.recipes.plans import say_plan
 from understudy.recipes.pretraining import plan_lines, unknown_notes
-from understudy.recipes.techniques import learning_plan
+from understudy.recipes.techniques import compiled, learning_plan
 from understudy.recipes.workbench import Workbench, finish, metric_faults, open_workbench
 from understudy.record import RunRecord
 from understudy.report.numbers import human_bytes
@@ -102,17 +102,18 @@ class LanguageDistillation:
         self.taught.autocast = bench.accelerator.autocast
         if bench.run.writes and all(model["name"] != "teacher" for model in bench.run.record.models):
             self._describe(bench, "teacher", self.teacher, self._scores(bench, self.teacher, "validation"))
-        if self.drawn is not None:
-            self._draw(bench, self.drawn)
-        result = bench.fit(
-            self.objective,
-            self.drawn or self.batches,
-            phase="student",
-            validation=lambda model: self._scores(bench, model, "validation"),
-            learning_rate=self.learning_rate,
-            fresh=self.fresh,
-            budget_s=bench.stop.remaining(),
-        )
+        with compiled(self.teacher, self.recipe):
+            if self.drawn is not None:
+                self._draw(bench, self.drawn)
+            result = bench.fit(
+                self.objective,
+                self.drawn or self.batches,
+                phase="student",
+                validation=lambda model: self._scores(bench, model, "validation"),
+                learning_rate=self.learning_rate,
+                fresh=self.fresh,
+                budget_s=bench.stop.remaining(),
+            )
         if self.drawn is None:
             bench.run.record.teacher_forward_texts = result.rows
         return result

@@ -13,7 +13,7 @@ from torch import nn
 
 from understudy.data.batches import BatchSource
 from understudy.recipes.settings import TrainSettings
-from understudy.recipes.techniques import stages
+from understudy.recipes.techniques import compiled, stages
 from understudy.training.lr_finder import HIGHEST, LOWEST, STEPS, Curve, Suggestion, rate_cap, suggest, sweep
 
 if TYPE_CHECKING:
@@ -52,19 +52,20 @@ def find_rate(
     """
     settings: TrainSettings = bench.settings
     optimizer = stages(plan, settings)[0].optimizer()
-    curve = sweep(
-        plan.objective,
-        batches,
-        optimizer,
-        accelerator=bench.accelerator,
-        lowest=lowest,
-        highest=highest,
-        steps=steps,
-        clip=settings.clip,
-        stop=bench.stop,
-        display=bench.display,
-    )
     model: nn.Module = plan.objective.model  # type: ignore[assignment]
+    with compiled(model, settings):
+        curve = sweep(
+            plan.objective,
+            batches,
+            optimizer,
+            accelerator=bench.accelerator,
+            lowest=lowest,
+            highest=highest,
+            steps=steps,
+            clip=settings.clip,
+            stop=bench.stop,
+            display=bench.display,
+        )
     learning = [p for group in plan.groups() if group.name in plan.names for p in group.parameters]
     cap = None if fresh else rate_cap(model, learning, optimizer)
     return curve, suggest(curve, cap=cap and max(cap, usual))

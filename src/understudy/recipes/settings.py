@@ -204,6 +204,8 @@ class TrainSettings:
     """Write a checkpoint every so many steps (default: as often as costs 3 % of the time)."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """auto: bf16 on CUDA, fp32 elsewhere."""
+    compile: bool = False
+    """Compile a transformer's blocks (torch.compile): a minute or more before the first step. Meant for CUDA; a CPU gains nothing."""
     track: Literal["tensorboard", "wandb"] | None = None
     """Also report to a tracker."""
 
@@ -222,6 +224,13 @@ class TrainSettings:
             if not torch.cuda.is_available():
                 faults.append(
                     "precision fp16 needs a CUDA device, and there is none here. Give --precision fp32 or bf16."
+                )
+        if self.compile:
+            from understudy.models.compiled import can_compile
+
+            if not can_compile():
+                faults.append(
+                    "--compile needs a C++ compiler where there is no CUDA device. Install g++ or clang++, or leave it out."
                 )
         try:
             check_tracker(self.track)
@@ -281,6 +290,7 @@ class TrainSettings:
             "--cycle_momentum": self.cycle_momentum,
             f"--learning_rate {self.learning_rate}": isinstance(self.learning_rate, str),
             f"--optimizer {self.optimizer}": self.optimizer != "adamw",
+            "--compile": self.compile,
         }
         return [flag for flag, value in given.items() if value] + self._betas_given()
 

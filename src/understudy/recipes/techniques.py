@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
 
+from understudy.errors import ConfigError, ModelError
+from understudy.models.compiled import compiled_blocks
+from understudy.models.layers import encoder_layers
 from understudy.recipes.settings import TrainSettings, parse_rate
 from understudy.training.groups import Group, Rate, adamw
 from understudy.training.loop import Stage
@@ -24,8 +29,13 @@ def learning_plan(objective: nn.Module, settings: TrainSettings, *, learning_rat
         learning_rate: where the settings name none, or want it to be found.
 
     Raises:
-        ConfigError: if the model does not have the layers that the settings name.
+        ConfigError: if the model does not have the layers that the settings name, or no blocks to compile.
     """
+    if settings.compile:
+        try:
+            encoder_layers(objective.model)
+        except ModelError as error:
+            raise ConfigError(*(f"--compile: {fault} Leave it out." for fault in error.faults)) from None
     asked = parse_rate(settings.learning_rate)
     return LearningPlan(
         objective,
@@ -52,6 +62,11 @@ def stages(plan: LearningPlan, settings: TrainSettings, *, learning_rate: Rate |
     make, decay = kinds[settings.optimizer]
     decay = decay if settings.weight_decay is None else settings.weight_decay
     return plan.stages(weight_decay=decay, learning_rate=learning_rate, make=make)
+
+
+def compiled(model: Any, settings: TrainSettings) -> AbstractContextManager[None]:
+    """Inside, a model's blocks are compiled if the settings ask for it."""
+    return compiled_blocks(model) if settings.compile else nullcontext()
 
 
 def learning_lines(plan: LearningPlan, settings: TrainSettings) -> dict[str, str]:

@@ -39,7 +39,7 @@ from understudy.predictor import Answering, LinearPredictor, Predictor
 from understudy.recipes.configuration import as_dict
 from understudy.recipes.lr_finding import rate_for
 from understudy.recipes.settings import RunSettings, TrainSettings, seconds
-from understudy.recipes.techniques import learning_plan, stages
+from understudy.recipes.techniques import compiled, learning_plan, stages
 from understudy.record import Run, RunRecord, default_folder, hardware, open_run, versions
 from understudy.training.checkpoint import ProgressLog, Stop
 from understudy.training.groups import sparse_gradients
@@ -112,7 +112,7 @@ class Workbench:
             found = rate_for(self, plan, batches, phase=phase, usual=learning_rate, fresh=fresh)
         if budget_s is not None:
             budget_s -= time.monotonic() - started
-        with self.run.timed(f"{phase}_s"):
+        with self.run.timed(f"{phase}_s"), compiled(objective.model, settings):
             result = fit(
                 objective,
                 batches,

@@ -1,0 +1,45 @@
+"""A transformer whose blocks are compiled by ``torch.compile`` while it is trained, and are as they were afterwards."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import MethodType
+from typing import Any
+
+import torch
+
+from understudy.models.layers import encoder_layers
+
+_COMPILERS = ("g++", "clang++")
+
+
+@contextmanager
+def compiled_blocks(model: Any) -> Iterator[None]:
+    """Inside, every block of a model runs as one compiled function for all lengths of text.
+
+    Blocks instead of the whole: they are alike, so that one of them is compiled for all, and what stands around them
+    (masks, the choice of masked positions, sparse tables) needs no compiler. The first steps wait for it. A model
+    that is saved or copied inside is the plain one.
+
+    Raises:
+        ModelError: if the model has no blocks, or they cannot be told apart.
+    """
+    blocks = list({id(block): block for block in encoder_layers(model)}.values())
+    before = [vars(block).get("forward") for block in blocks]
+    for block in blocks:
+        block.forward = torch.compile(MethodType(type(block).forward, block), dynamic=True)
+    try:
+        yield
+    finally:
+        for block, forward in zip(blocks, before):
+            del block.forward
+            if forward is not None:
+                block.forward = forward
+
+
+def can_compile() -> bool:
+    """Whether ``torch.compile`` finds what it needs: Triton comes with torch for CUDA; a CPU needs a C++ compiler."""
+    return torch.cuda.is_available() or any(map(shutil.which, (os.environ.get("CXX", "g++"), *_COMPILERS)))
