@@ -10,10 +10,24 @@ from types import MethodType
 from typing import Any
 
 import torch
+from torch import nn
 
+from understudy.errors import ModelError
 from understudy.models.layers import encoder_layers
 
 _COMPILERS = ("g++", "clang++")
+
+
+def blocks_to_compile(model: Any) -> list[nn.Module]:
+    """A transformer's blocks.
+
+    Raises:
+        ModelError: if the model has none, or they cannot be told apart.
+    """
+    blocks = list(encoder_layers(model))
+    if any(isinstance(part, nn.RNNBase) for block in blocks for part in block.modules()):
+        raise ModelError(f"{type(model).__name__}: is recurrent; only the blocks of a transformer can be compiled.")
+    return blocks
 
 
 @contextmanager
@@ -25,9 +39,9 @@ def compiled_blocks(model: Any) -> Iterator[None]:
     that is saved or copied inside is the plain one.
 
     Raises:
-        ModelError: if the model has no blocks, or they cannot be told apart.
+        ModelError: as :func:`blocks_to_compile`.
     """
-    blocks = list({id(block): block for block in encoder_layers(model)}.values())
+    blocks = blocks_to_compile(model)
     before = [vars(block).get("forward") for block in blocks]
     for block in blocks:
         block.forward = torch.compile(MethodType(type(block).forward, block), dynamic=True)

@@ -11,8 +11,7 @@ import torch
 from torch import nn
 
 from understudy.errors import ConfigError, ModelError
-from understudy.models.compiled import compiled_blocks
-from understudy.models.layers import encoder_layers
+from understudy.models.compiled import blocks_to_compile, compiled_blocks
 from understudy.recipes.settings import TrainSettings, parse_rate
 from understudy.training.groups import Group, Rate, adamw
 from understudy.training.loop import Stage
@@ -33,7 +32,7 @@ def learning_plan(objective: nn.Module, settings: TrainSettings, *, learning_rat
     """
     if settings.compile:
         try:
-            encoder_layers(objective.model)
+            blocks_to_compile(objective.model)
         except ModelError as error:
             raise ConfigError(*(f"--compile: {fault} Leave it out." for fault in error.faults)) from None
     asked = parse_rate(settings.learning_rate)
