@@ -78,7 +78,7 @@ def recipe(setting: Setting, student: str, variant: str, seed: int) -> Any:
 def validation_accuracy(distill: Any) -> float:
     """Train the student and stop before anything is read off the test split; a chosen one goes on from there."""
     from understudy.recipes.configuration import as_dict
-    from understudy.recipes.workbench import open_labelled
+    from understudy.recipes.labelled import open_labelled
     from understudy.record import open_run
 
     record = open_run("distill", as_dict(distill), output=distill.output, resume=True, seed=distill.seed).record

@@ -237,8 +237,8 @@ def validation_score(recipe: Any, metric: str) -> float:
 
 
 def _opened(recipe: Any, texts: Any, work: Any) -> Any:
+    from understudy.recipes.labelled import open_labelled
     from understudy.recipes.pretraining import open_pretraining
-    from understudy.recipes.workbench import open_labelled
 
     if recipe.command == "pretrain":
         return open_pretraining(recipe, texts, work)

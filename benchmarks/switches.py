@@ -98,7 +98,7 @@ def folder_of(setting: Setting, labels: int, arm: str, peak: float, seed: int) -
 def validation_accuracy(finetune: Any) -> float:
     """Train and stop before anything is read off the test rows; a chosen run goes on from there."""
     from understudy.recipes.configuration import as_dict
-    from understudy.recipes.workbench import open_labelled
+    from understudy.recipes.labelled import open_labelled
     from understudy.record import open_run
 
     record = open_run("finetune", as_dict(finetune), output=finetune.output, resume=True, seed=finetune.seed).record

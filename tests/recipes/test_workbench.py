@@ -17,9 +17,10 @@ from understudy.data.sources import load_splits
 from understudy.errors import Interrupted
 from understudy.predictor import Answering
 from understudy.recipes.configuration import check
+from understudy.recipes.devices import make_accelerator
 from understudy.recipes.distill import Distill as DistillRecipe
 from understudy.recipes.settings import TrainSettings
-from understudy.recipes.workbench import Workbench, make_accelerator
+from understudy.recipes.workbench import Workbench
 from understudy.record import RunRecord
 
 

@@ -56,6 +56,10 @@ class Splits:
             return self
         return replace(self, task=replace(self.task, metrics=(metric, *(name for name in known if name != metric))))
 
+    def reporting(self) -> tuple[str, Rows]:
+        """The rows whose scores are shown: the test split, or the validation split where there is no test split."""
+        return ("test", self.test) if self.test is not None else ("validation", self.validation)
+
     def texts(self) -> dict[str, Texts]:
         """What there is of each part, labels aside: ``train``, ``validation``, ``test``, ``unlabeled``."""
         rows = {"train": self.train, "validation": self.validation, "test": self.test}

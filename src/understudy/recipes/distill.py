@@ -119,7 +119,7 @@ class Distill(DataSettings, TrainSettings, RunSettings):
             UnderstudyError: for every fault of the settings, the data or the models, before any training.
         """
         check(self)
-        from understudy.recipes.workbench import open_labelled
+        from understudy.recipes.labelled import open_labelled
         from understudy.record import RunRecord
 
         splits = self.read()

@@ -24,20 +24,13 @@ from understudy.objectives.distill import Distance, DistillClassifier
 from understudy.objectives.supervised import Supervised
 from understudy.objectives.teachers import AveragedTeacher, CachedTeacher, FileTeacher, Teacher, match_labels
 from understudy.predictor import Ensemble, Predictor
+from understudy.recipes.devices import processes
 from understudy.recipes.distill import Distill, faults_of_task, is_outputs_file
+from understudy.recipes.labelled import describe_tfidf, validation_scores
 from understudy.recipes.plans import say_plan, training_plan
 from understudy.recipes.students import NAMES, build_student
 from understudy.recipes.techniques import learning_plan
-from understudy.recipes.workbench import (
-    Workbench,
-    describe_tfidf,
-    finish,
-    metric_faults,
-    processes,
-    reporting_rows,
-    text_length,
-    validation_scores,
-)
+from understudy.recipes.workbench import Workbench, finish, metric_faults, text_length
 from understudy.record import RunRecord
 
 
@@ -269,7 +262,7 @@ class Distillation:
     def conclude(self, bench: Workbench, student: nn.Module, without: nn.Module | None) -> RunRecord:
         """Everything on one test split, measured in one way."""
         if bench.run.writes:
-            _, rows = reporting_rows(self.splits)
+            _, rows = self.splits.reporting()
             if self.predictors:
                 known = [
                     CachedTeacher.label(p, rows.texts, columns=columns, on_texts=lambda done, total: bench.heed())

@@ -64,7 +64,7 @@ class Finetune(DataSettings, TrainSettings, RunSettings):
         """
         check(self)
         from understudy.recipes.finetuning import conclude
-        from understudy.recipes.workbench import open_labelled
+        from understudy.recipes.labelled import open_labelled
         from understudy.record import RunRecord
 
         splits = self.read()

@@ -26,21 +26,12 @@ from understudy.models.load import (
 from understudy.models.pooled import PooledClassifier
 from understudy.objectives.supervised import Supervised
 from understudy.predictor import Answering, LinearPredictor, Predictor
+from understudy.recipes.devices import processes
 from understudy.recipes.finetune import Finetune
+from understudy.recipes.labelled import describe_tfidf, fit_tfidf, save, validation_scores
 from understudy.recipes.plans import say_plan, training_plan
 from understudy.recipes.techniques import learning_plan
-from understudy.recipes.workbench import (
-    Workbench,
-    describe_tfidf,
-    finish,
-    fit_tfidf,
-    metric_faults,
-    processes,
-    reporting_rows,
-    save,
-    text_length,
-    validation_scores,
-)
+from understudy.recipes.workbench import Workbench, finish, metric_faults, text_length
 from understudy.record import RunRecord
 
 LEARNING_RATE, RECURRENT_RATE = 5e-5, 3e-3
@@ -182,7 +173,7 @@ def conclude(bench: Workbench, splits: Splits, model: Answering, *, baseline: bo
     """Save the model, score it, set the baseline beside it, write the report."""
     if bench.run.writes:
         save(model, bench.run.folder / "model")
-        bench.describe("model", model, bench.answers(model, reporting_rows(splits)[1].texts), splits)
+        bench.describe("model", model, bench.answers(model, splits.reporting()[1].texts), splits)
         if baseline and not isinstance(model, LinearPredictor):
             describe_tfidf(bench, splits)
     return finish(bench)

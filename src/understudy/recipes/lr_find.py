@@ -53,8 +53,8 @@ class FindForFinetune(Finetune, SweepSettings):
             UnderstudyError: for every fault of the settings, the data or the model; or if the loss does not fall.
         """
         check(self)
+        from understudy.recipes.labelled import open_labelled
         from understudy.recipes.lr_finding import Trainable, conclude
-        from understudy.recipes.workbench import open_labelled
 
         splits = self.read()
         work = self.prepare(splits)

@@ -17,7 +17,8 @@ from understudy.errors import ConfigError, DataError
 from understudy.inference import token_budget
 from understudy.models.language_heads import packs
 from understudy.objectives.masked_lm import masked_scores
-from understudy.recipes.workbench import processes, text_length
+from understudy.recipes.devices import processes
+from understudy.recipes.workbench import text_length
 
 NAMES = ("input_ids", "attention_mask")
 """What the models are fed. Single texts have one segment, which every model takes for granted."""

@@ -14,8 +14,8 @@ from torch import nn
 from understudy.data.batches import BatchSource, BucketedBatches
 from understudy.data.splits import Splits
 from understudy.inference import device_of
+from understudy.recipes.devices import processes
 from understudy.recipes.techniques import learning_lines
-from understudy.recipes.workbench import processes
 from understudy.training.unfreeze import LearningPlan
 
 

@@ -2,41 +2,35 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
-from accelerate.state import AcceleratorState
-from accelerate.utils import ProjectConfiguration, broadcast_object_list
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from rich.console import Console
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from understudy.bench import Measurable, measure
 from understudy.data.batches import BatchSource
-from understudy.data.encode import Encoded
-from understudy.data.splits import Rows, Splits
+from understudy.data.splits import Splits
 from understudy.data.tasks import Task
 from understudy.data.texts import Texts
-from understudy.errors import DataError, Interrupted, OutputError, nearest
+from understudy.errors import Interrupted, OutputError, nearest
 from understudy.evaluation import evaluate
 from understudy.functional import schedules
 from understudy.functional.metrics import higher_is_better
-from understudy.inference import logits
 from understudy.models.awd_config import reads_whole
-from understudy.models.load import max_length, save_model
-from understudy.models.tfidf import Tfidf
-from understudy.predictor import Answering, LinearPredictor, Predictor
+from understudy.models.load import max_length
+from understudy.predictor import Answering
 from understudy.recipes.configuration import as_dict
+from understudy.recipes.devices import accelerator_name, make_accelerator, processes
 from understudy.recipes.lr_finding import rate_for
 from understudy.recipes.settings import RunSettings, TrainSettings, seconds
 from understudy.recipes.techniques import compiled, learning_plan, stages
@@ -47,10 +41,6 @@ from understudy.training.loop import FitResult, Schedule, fit
 from understudy.training.reporter import progress_columns
 from understudy.training.trackers import Display, flat
 from understudy.training.unfreeze import LearningPlan
-
-_WAIT = timedelta(days=2)
-"""How long the other processes wait while one labels."""
-
 
 _TEXTS_AT_ONCE = 512
 
@@ -162,7 +152,7 @@ class Workbench:
 
     def describe(self, name: str, model: Measurable, test_logits: np.ndarray, splits: Splits) -> None:
         """Put a model on the record: its scores on the rows that report, and what it costs."""
-        split, rows = reporting_rows(splits)
+        split, rows = splits.reporting()
         with self.run.timed("evaluate_s"):
             scores = evaluate(test_logits, rows.labels, self.task, intervals=True, seed=self.settings.seed)
         with self.run.timed("bench_s"):
@@ -195,32 +185,11 @@ class Workbench:
             raise Interrupted(self.stop.signal_number)
 
 
-def reporting_rows(splits: Splits) -> tuple[str, Rows]:
-    """The rows whose scores are shown: the test split, or the validation split where there is no test split."""
-    return ("test", splits.test) if splits.test is not None else ("validation", splits.validation)
-
-
 def schedule(settings: TrainSettings) -> Schedule:
     """The learning-rate schedule that the settings name."""
     if settings.schedule in ("linear", "cosine"):
         return partial(getattr(schedules, settings.schedule), warmup=settings.warmup)
     return getattr(schedules, settings.schedule)
-
-
-def make_accelerator(settings: TrainSettings, tracking: Path | None = None) -> Accelerator:
-    """Devices, autocast and loss scaling, process groups and trackers, by ``accelerate``."""
-    precision = settings.precision
-    if precision == "auto":
-        precision = "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "fp32"
-    # accelerate keeps the first precision of a process for good, but a process may make several runs; the process
-    # group, which is another state, stays
-    AcceleratorState._reset_state()
-    return Accelerator(
-        mixed_precision="no" if precision == "fp32" else precision,
-        log_with=settings.track,
-        project_config=ProjectConfiguration(logging_dir=str(tracking) if tracking else None),
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
-    )
 
 
 @contextmanager
@@ -274,7 +243,7 @@ def open_workbench(
     run.record.versions = versions()
     run.record.hardware = hardware(
         threads=torch.get_num_threads(),
-        accelerator=_accelerator_name(accelerator),
+        accelerator=accelerator_name(accelerator),
         processes=accelerator.num_processes,
     )
     run.record.task = {"kind": kind, "metrics": list(metrics)} if task is None else task.as_dict()
@@ -303,26 +272,6 @@ def open_workbench(
         accelerator.end_training()
 
 
-def _accelerator_name(accelerator: Accelerator) -> str | None:
-    return torch.cuda.get_device_name(accelerator.device) if accelerator.device.type == "cuda" else None
-
-
-@contextmanager
-def open_labelled(command: str, settings: Any, splits: Splits, *, groups: Sequence[str] = ()) -> Iterator[Workbench]:
-    """:func:`open_workbench` for a run on labelled rows."""
-    with open_workbench(
-        command,
-        settings,
-        data=splits.texts(),
-        task=splits.task,
-        notes=splits.notes,
-        terms=["label_loss", "distillation"],
-        metrics=splits.task.metrics,
-        groups=groups,
-    ) as bench:
-        yield bench
-
-
 def metric_faults(settings: TrainSettings, metrics: Sequence[str]) -> list[str]:
     """What is wrong with the metric that is to select models, now that those of the task are known."""
     if settings.metric is None or settings.metric in metrics:
@@ -332,35 +281,6 @@ def metric_faults(settings: TrainSettings, metrics: Sequence[str]) -> list[str]:
     ]
 
 
-def validation_scores(
-    encoded: Encoded, rows: Rows, task: Task, *, names: Sequence[str], device: torch.device | str
-) -> Callable[[nn.Module], dict[str, float]]:
-    """A function that scores a model on the validation rows."""
-
-    def score(model: nn.Module) -> dict[str, float]:
-        return evaluate(logits(model, encoded, names=names, device=device), rows.labels, task).metrics
-
-    return score
-
-
-def fit_tfidf(train: Rows, splits: Splits) -> Tfidf:
-    """TF-IDF with a linear model on labelled rows, its penalty chosen on the validation rows."""
-    validation = (splits.validation.texts, splits.validation.labels)
-    return Tfidf.fit(train.texts, train.labels, splits.task, validation=validation)
-
-
-def describe_tfidf(bench: Workbench, splits: Splits) -> None:
-    """The baseline that everything must beat: TF-IDF with a linear model, on the labelled rows."""
-    labelled = splits.train.take(np.flatnonzero(splits.train.labelled))
-    try:
-        with bench.run.timed("tfidf_s"):
-            tfidf = fit_tfidf(labelled, splits)
-    except DataError as error:  # what is compared with it stands all the same
-        bench.run.say(f"tfidf is left out: {' '.join(error.faults)}")
-        return
-    bench.describe("tfidf", tfidf, tfidf.logits(list(reporting_rows(splits)[1].texts)), splits)
-
-
 def text_length(model: Any, tokenizer: PreTrainedTokenizerBase, asked: int | None) -> int:
     """The most tokens of a text: what was asked for, else 256 or what the model reads, whichever is less.
 
@@ -368,21 +288,6 @@ def text_length(model: Any, tokenizer: PreTrainedTokenizerBase, asked: int | Non
     """
     most = max_length(model.config, tokenizer, asked)
     return most if asked or reads_whole(model.config) else min(256, most)
-
-
-def save(model: Answering, folder: Path) -> None:
-    """Write a trained model as :func:`understudy.load` reads it."""
-    if isinstance(model, LinearPredictor):
-        model.tfidf.save(folder)
-    elif isinstance(model, Predictor):
-        save_model(folder, model.model, model.tokenizer, task=model.task, max_length=model.max_length)
-
-
-def processes() -> PartialState:
-    """The processes of this run; the first call joins them."""
-    # without being told, accelerate takes several processes on a CPU for as many runs of one
-    several_on_cpu = "LOCAL_RANK" in os.environ and not torch.cuda.is_available()
-    return PartialState(cpu=several_on_cpu, timeout=_WAIT)
 
 
 def finish(bench: Workbench) -> RunRecord:
