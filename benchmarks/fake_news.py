@@ -21,7 +21,7 @@ WORDS = 120
 """An article is cut after so many words: about 160 pieces."""
 SETS = {"dateline, 1400": ("dateline", 1400), "stripped, 500": ("stripped", 500), "stripped, 100": ("stripped", 100)}
 LM_ARMS: dict[str, dict[str, Any]] = {"one rate": {}, "discriminative": {"discriminative": 2.6}}
-LM_EPOCHS, LM_PEAKS = 2, (1e-3, 4e-3, 1.6e-2)
+LM_EPOCHS, LM_PEAKS = 2, (1e-3, 4e-3, 1.6e-2, 6.4e-2)
 ARMS: dict[str, dict[str, Any]] = {
     "one rate": {},
     "discriminative": {"discriminative": 2.6},
