@@ -24,6 +24,8 @@ INPUTS = {
     "input_ids": torch.tensor([[5, 6, 7, 8, 9], [10, 11, 12, 1, 1]]),
     "attention_mask": torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]),
 }
+WHOLE = {name: tensor[:1] for name, tensor in INPUTS.items()}
+"""Without padding, where transformers passes no mask on."""
 pytestmark = [
     # of torch itself while it traces and compiles
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning"),
@@ -54,11 +56,18 @@ def loss_and_gradients(model: Any, inputs: dict[str, Tensor]) -> list[Tensor]:
     return [loss.detach(), *(p.grad.clone() for p in model.parameters() if p.grad is not None)]
 
 
-def test_every_architecture_learns_the_same(classifier: Any, captured: list[Any]) -> None:
+def test_every_architecture_learns_the_same(
+    classifier: Any, captured: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
     expected = [loss_and_gradients(classifier, inputs) for inputs in (INPUTS, LONGER)]
     with compiled_blocks(classifier):
         found = [loss_and_gradients(classifier, inputs) for inputs in (INPUTS, LONGER)]
+        for training in (False, True):
+            with torch.no_grad():
+                classifier.train(training)(**WHOLE)
+            loss_and_gradients(classifier, WHOLE)
     assert captured
+    assert "recompile_limit" not in caplog.text
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -107,9 +116,23 @@ def test_a_model_without_blocks_is_refused() -> None:
         pass
 
 
-@pytest.mark.parametrize(("there", "possible"), [(["clang++"], True), ([], False)])
-def test_a_compiler_is_looked_for(there: list[str], possible: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("there", "named", "possible"),
+    [
+        (["g++"], None, True),
+        (["clang++"], None, False),
+        (["clang++"], "clang++", True),
+        (["g++"], "g++-9", False),
+        ([], None, False),
+    ],
+)
+def test_the_compiler_is_looked_for_that_torch_will_call(
+    there: list[str], named: str | None, possible: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("CXX", raising=False)
+    if named:
+        monkeypatch.setenv("CXX", named)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(compiled.sys, "platform", "linux")
     monkeypatch.setattr(compiled.shutil, "which", lambda name: name if name in there else None)
     assert can_compile() is possible

@@ -31,7 +31,7 @@ def drawing(encoded: Encoded, batches: Any, teacher: Any = None, **options: Any)
 def draw(
     encoded: Encoded, tmp_path: Path, *, packed: bool = False, epoch: int = 0, max_tokens: int = 30, **options: Any
 ) -> tuple[Draws, list[int]]:
-    """The draws, and how many texts were read for each call."""
+    """The draws, and after each batch how many texts have theirs."""
     read: list[int] = []
     found = drawing(encoded, lines(encoded, packed=packed), **options).draw(
         epoch, max_tokens=max_tokens, scratch=tmp_path / "scratch", on_texts=read.append
@@ -79,17 +79,24 @@ def test_each_hidden_token_has_its_own(encoded: Encoded, tmp_path: Path) -> None
 
 def test_nobody_reads_twice(encoded: Encoded, tmp_path: Path) -> None:
     first, read = draw(encoded, tmp_path)
-    assert sum(read) == len(encoded)
+    assert (read[0], read[-1]) == (0, len(encoded))
     again, read = draw(encoded, tmp_path)
-    assert read == []
+    assert read == [len(encoded)]
     assert np.array_equal(first.table, again.table)
-    for changed in ({"count": 9}, {"temperature": 1.0}, {"precision": "bf16"}, {"teacher": bert(seed=5)}, {"epoch": 1}):
+    for changed in (
+        {"count": 9},
+        {"temperature": 1.0},
+        {"precision": "bf16"},
+        {"teacher": bert(seed=5)},
+        {"teacher": bert(hidden_act="relu")},
+        {"epoch": 1},
+    ):
         _, read = draw(encoded, tmp_path, **changed)
-        assert sum(read) == len(encoded), changed
+        assert read[0] == 0, changed
 
 
 def test_a_reading_that_was_killed_goes_on(encoded: Encoded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, _ = draw(encoded, tmp_path)
+    whole, _ = draw(encoded, tmp_path / "whole")
     monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "other"))
     calls: list[int] = []
     stopped = drawing(encoded, lines(encoded)).draw(
@@ -101,10 +108,9 @@ def test_a_reading_that_was_killed_goes_on(encoded: Encoded, tmp_path: Path, mon
         file.write(b"half a record")
     again, read = draw(encoded, tmp_path)
     assert read[0] > 0
-    assert sum(read) == len(encoded)
+    assert read[-1] == len(encoded)
     assert len(read) == 1 + len(length_batches(encoded.lengths, max_tokens=30)) - 3
     assert np.array_equal(whole.table, again.table)
-    assert not part.exists()
 
 
 def test_a_cache_file_that_is_too_short_is_made_again(encoded: Encoded, tmp_path: Path) -> None:
@@ -112,9 +118,29 @@ def test_a_cache_file_that_is_too_short_is_made_again(encoded: Encoded, tmp_path
     table = np.array(whole.table)
     path = Path(whole.table.filename)
     path.write_bytes(path.read_bytes()[:-4])
-    again, read = draw(encoded, tmp_path)
-    assert sum(read) == len(encoded)
+    again, read = draw(encoded, tmp_path / "again")
+    assert (read[0], read[-1]) == (0, len(encoded))
     assert np.array_equal(table, again.table)
+
+
+def test_where_nothing_is_hidden_nothing_is_drawn(encoded: Encoded, tmp_path: Path) -> None:
+    batches = lines(encoded)
+    batches.masking = replace(batches.masking, probability=1e-9)
+    draws = drawing(encoded, batches).draw(0, max_tokens=30, scratch=tmp_path)
+    words, entropy = draws(np.array([0, 3]))
+    assert (words.shape, entropy.shape) == ((0, 8), (0,))
+
+
+def test_epochs_beyond_those_that_were_drawn_for_go_through_them_again(encoded: Encoded, tmp_path: Path) -> None:
+    batches = DrawnBatches(lines(encoded, batch_size=4))
+    batches.rounds = [draw(encoded, tmp_path, epoch=epoch)[0] for epoch in (0, 1)]
+    for epoch, drawn in ((0, 0), (1, 1), (2, 0), (5, 1)):
+        found, expected = (list(batches.windows(number)) for number in (epoch, drawn))
+        assert len(found) == batches.steps(epoch) == len(expected)
+        for one, other in zip(found, expected):
+            for ours, theirs in zip(one, other):
+                assert torch.equal(ours.inputs["input_ids"], theirs.inputs["input_ids"])
+                assert torch.equal(ours.words, theirs.words)
 
 
 def test_scores_that_are_no_numbers_are_refused(encoded: Encoded, tmp_path: Path) -> None:
@@ -122,5 +148,5 @@ def test_scores_that_are_no_numbers_are_refused(encoded: Encoded, tmp_path: Path
     made = drawing(encoded, lines(encoded), broken)
     with torch.no_grad():
         broken.cls.predictions.bias[7] = torch.nan
-    with pytest.raises(ModelError, match="not finite"):
+    with pytest.raises(ModelError, match="no numbers"):
         made.draw(0, max_tokens=30, scratch=tmp_path)

@@ -110,11 +110,11 @@ def test_each_distinct_text_goes_through_once() -> None:
     predictor = make_predictor()
     model = counted(predictor)
     texts = Texts.of(make_texts(0, 30) * 2)
-    first = CachedTeacher.label(predictor, texts, weights_fingerprint="w")
+    first = CachedTeacher.label(predictor, texts, fingerprint="w")
     for _ in range(3):  # epochs
         everything = first(np.arange(60))
-    again = CachedTeacher.label(predictor, texts, weights_fingerprint="w")
-    shuffled = CachedTeacher.label(predictor, texts.take(np.arange(60)[::-1]), weights_fingerprint="w")
+    again = CachedTeacher.label(predictor, texts, fingerprint="w")
+    shuffled = CachedTeacher.label(predictor, texts.take(np.arange(60)[::-1]), fingerprint="w")
     assert (first.forward_texts, again.forward_texts, shuffled.forward_texts, model.rows) == (30, 0, 0, 30)
     assert first.distinct_texts == 30
     assert first.complete
@@ -194,10 +194,10 @@ def test_labels_that_were_saved_survive_an_exception() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        CachedTeacher.label(predictor, texts, weights_fingerprint="w", max_tokens=60, on_texts=interrupt)
+        CachedTeacher.label(predictor, texts, fingerprint="w", max_tokens=60, on_texts=interrupt)
     done = model.rows
     assert 15 <= done < 30
-    assert CachedTeacher.label(predictor, texts, weights_fingerprint="w").forward_texts == 30 - done
+    assert CachedTeacher.label(predictor, texts, fingerprint="w").forward_texts == 30 - done
 
 
 KILLED = """

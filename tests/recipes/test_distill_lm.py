@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -19,13 +22,12 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 from understudy.cli import main
 from understudy.data.tasks import Task
 from understudy.models.load import load_classifier
-from understudy.objectives.drawn_teacher import Drawing
 from understudy.recipes import lr_finding, workbench
 from understudy.recipes.configuration import build
 from understudy.recipes.distill_lm import DistillLM
 from understudy.recipes.distilling_lm import LanguageDistillation
 from understudy.record import RunRecord
-from understudy.training import trainer
+from understudy.training import checkpoint, trainer
 from understudy.training.lr_finder import Curve
 
 WEIGHTS = Path("model") / "model.safetensors"
@@ -133,6 +135,9 @@ def test_config_yaml_runs_the_same_again(distilled: Path, tmp_path: Path) -> Non
     assert (tmp_path / "again" / WEIGHTS).read_bytes() == (distilled / WEIGHTS).read_bytes()
 
 
+PROGRAM = "import sys; from understudy.cli import main; sys.exit(main())"
+
+
 class Killed(BaseException):
     """Nobody catches it."""
 
@@ -180,44 +185,63 @@ def test_a_teacher_that_draws_reads_each_text_once_for_every_round_of_masks(
     with open(tmp_path / "first" / "progress.csv", newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["loss"]]
     assert float(rows[-1]["soft_targets"]) < float(rows[0]["soft_targets"])
-    assert not list((tmp_path / "first" / "teacher_words").iterdir())
+    assert not (tmp_path / "first" / "teacher_words").exists()
     another = run(corpus, teacher, tmp_path / "second", "--student", "layers:1", *DRAWN)
     assert another.teacher_forward_texts == 0  # other students of the same texts and masks find what is there
 
 
-def test_killed_while_the_teacher_draws_it_ends_with_the_same_bits(
-    corpus: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("stop", ["draw.batch:14", "draw.batch:14:SIGTERM", "draw.kept:2"])
+def test_stopped_while_the_teacher_draws_it_ends_with_the_same_bits(
+    stop: str, corpus: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """In the second round, of which there are some texts already; or with all of them, before the run knows it."""
     flags = ["--student", "layers:2", *DRAWN, "--max_tokens", "64"]
     monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "one"))
     run(corpus, teacher, tmp_path / "whole", *flags)
     monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "two"))
-    known, calls = Drawing._drawn, []
-
-    def dying(self: Any, *arguments: Any) -> Any:
-        calls.append(1)
-        if len(calls) == 12:  # in the second round
-            raise Killed
-        return known(self, *arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Drawing, "_drawn", dying)
-        with pytest.raises(Killed):
-            main(command(corpus, teacher, tmp_path / "killed", *flags))
+    died = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *command(corpus, teacher, tmp_path / "killed", *flags)],
+        env=os.environ | {"UNDERSTUDY_FAILPOINT": stop},
+        capture_output=True,
+        check=False,
+    )
+    assert died.returncode == (143 if "SIGTERM" in stop else -9)
     record = run(corpus, teacher, tmp_path / "killed", *flags, "--resume")
     assert (tmp_path / "killed" / WEIGHTS).read_bytes() == (tmp_path / "whole" / WEIGHTS).read_bytes()
     assert record.teacher_forward_texts == 2 * 64
+    assert not (tmp_path / "killed" / "teacher_words").exists()
 
 
-def test_a_time_budget_that_ends_before_the_teacher_is_done_says_so(
+def test_a_time_budget_that_ends_before_the_teacher_is_done_says_how_to_go_on(
     corpus: Path, teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "cache"))
-    flags = [*DRAWN, "--time_budget", "0.001s"]
-    assert main(command(corpus, teacher, tmp_path / "run", *flags, "--student", "layers:2")) == 2
+    flags = [*DRAWN, "--student", "layers:2", "--max_tokens", "64"]
+    with monkeypatch.context() as patch:
+        asked = []
+        patch.setattr(
+            checkpoint.Stop, "out_of_time", lambda self, share_left=0.0: bool(asked.append(1)) or len(asked) > 3
+        )
+        assert main(command(corpus, teacher, tmp_path / "run", *flags, "--time_budget", "9s")) == 2
     error = capsys.readouterr().err
-    assert "0 of 128 texts; they are kept" in error
-    assert "--mask_rounds" in error
+    assert "of 128 texts; they are kept" in error
+    assert " 0 of 128" not in error
+    assert f"--output {tmp_path / 'run'}, --resume and a longer --time_budget" in error
+    assert run(corpus, teacher, tmp_path / "run", *flags, "--resume").teacher_forward_texts == 2 * 64
+
+
+def test_a_sweep_takes_more_epochs_than_were_drawn_for(corpus: Path, teacher: Path, tmp_path: Path) -> None:
+    flags = ["--student", "layers:2", *DRAWN[:4], "--epochs", "2", "--learning_rate", "auto"]
+    assert "sweep" in run(corpus, teacher, tmp_path / "run", *flags).training["student"]
+
+
+def test_the_plan_says_what_is_drawn(
+    corpus: Path, teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(corpus, teacher, tmp_path / "run", "--student", "layers:2", *DRAWN, "--dry_run")) == 0
+    said = capsys.readouterr().err
+    assert "8 words for each hidden token, 2 times; about" in said
+    assert "a teacher at work in every epoch" in said
 
 
 def prepared(corpus: Path, teacher: Path, **settings: Any) -> LanguageDistillation:
@@ -349,7 +373,7 @@ def test_a_teacher_without_words_can_teach_its_states(corpus: Path, tiny_bert: P
         (["--ce_weight", "0", "--ce_positions", "all"], ["--ce_positions belongs to --ce_weight"]),
         (["--ce_weight", "0", "--temperature", "4"], ["--temperature belongs to --ce_weight"]),
         (["--ce_weight", "0", "--teacher_words", "8"], ["--teacher_words belongs to --ce_weight"]),
-        (["--teacher_words", "8"], ["not its states, which --cosine_weight would need", "Set that to 0"]),
+        (["--teacher_words", "8"], ["not its states, which are needed for --cosine_weight", "Give 0 there"]),
         (
             ["--teacher_words", "8", "--cosine_weight", "0", "--ce_positions", "all"],
             ["drawn for hidden tokens alone", "Leave --ce_positions all out"],

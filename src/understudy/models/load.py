@@ -21,7 +21,7 @@ from understudy.models.checkpoints import explained, load_checkpoint, more, read
 from understudy.models.layers import base_model, head_modules, word_embeddings
 from understudy.models.names import bundled_encoder, kind_of, resolve
 from understudy.models.pooled import PooledClassifier
-from understudy.models.save import PROBLEMS, quiet, save_model, set_task, weights_fingerprint
+from understudy.models.save import PROBLEMS, model_fingerprint, quiet, save_model, set_task, weights_fingerprint
 
 __all__ = [
     "bundled_encoder",
@@ -34,6 +34,7 @@ __all__ = [
     "load_tokenizer",
     "load_trained",
     "max_length",
+    "model_fingerprint",
     "resolve",
     "save_model",
     "set_task",

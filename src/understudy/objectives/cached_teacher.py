@@ -59,7 +59,7 @@ class CachedTeacher:
         predictor: Predictor,
         texts: Texts,
         *,
-        weights_fingerprint: str | None = None,
+        fingerprint: str | None = None,
         columns: np.ndarray | None = None,
         max_tokens: int | None = None,
         on_texts: Callable[[int, int], None] = lambda done, total: None,
@@ -73,7 +73,7 @@ class CachedTeacher:
         Args:
             predictor: the teacher, on its device.
             texts: the rows that will be asked for; equal texts are labelled once.
-            weights_fingerprint: of the teacher's weights, computed if not given.
+            fingerprint: of the teacher, computed if not given.
             columns: the model's outputs in the task's order, see :func:`understudy.objectives.teachers.match_labels`.
             max_tokens: padded tokens of a batch; by default :func:`understudy.inference.token_budget`.
             on_texts: told how many distinct texts have their labels, and how many there are, at first and after each
@@ -84,8 +84,8 @@ class CachedTeacher:
             ModelError: if the model's outputs are not finite.
             OutputError: if the cache cannot be written.
         """
-        weights = weights_fingerprint or load.weights_fingerprint(predictor.model)
-        identity = json.dumps([weights, predictor.encoder.fingerprint, type(predictor.model).__name__, predictor.names])
+        known = fingerprint or load.model_fingerprint(predictor.model)
+        identity = json.dumps([known, predictor.encoder.fingerprint, predictor.names])
         name = hashlib.sha256(identity.encode()).hexdigest()[:32]
         store = LabelStore(cache_dir() / "teacher_logits" / name, outputs=outputs_of(predictor.model))
         keys, first, index = np.unique(sortable(texts.keys()), return_index=True, return_inverse=True)

@@ -26,8 +26,11 @@ from understudy.errors import ModelError
 from understudy.failpoints import failpoint
 from understudy.functional.drawn_words import draw_words
 from understudy.functional.vocabulary_loss import float_logits, positions_at_once
-from understudy.models.load import weights_fingerprint
+from understudy.models.load import model_fingerprint
 from understudy.objectives.language_teacher import LanguageTeacher
+
+_FORMAT = 1
+"""Of the files, and of the way that words are drawn."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,8 @@ class Drawing:
         words = np.min_scalar_type(teacher.head.vocabulary - 1)
         self._record = np.dtype([("words", words, (count,)), ("entropy", "<f4")])
         self._identity = [
-            weights_fingerprint(teacher.model),
+            _FORMAT,
+            model_fingerprint(teacher.model),
             encoded.fingerprint,
             masking.fingerprint,
             count,
@@ -103,42 +107,54 @@ class Drawing:
         Args:
             max_tokens: padded tokens of a batch.
             scratch: a folder of this run's own, for a reading that is not complete.
-            on_texts: told how many texts were read just now, and first how many this run had read before it was killed.
+            on_texts: told how many texts have their words: at first, and after each batch.
             should_stop: asked before each batch.
 
         Returns:
             None after an early stop.
 
         Raises:
-            ModelError: if the teacher's scores are not finite.
+            ModelError: if the teacher's scores are no numbers.
             OutputError: if the disk is full or a folder cannot be written.
         """
         counts = hidden_tokens(self._encoded, self._masking, epoch=epoch)
         batches = length_batches(self._encoded.lengths, max_tokens=max_tokens)
-        ends = np.cumsum([int(counts[batch].sum()) for batch in batches])
         path = cache_dir() / "teacher_words" / f"{self._name(epoch)}.bin"
-        if not _complete(path, int(ends[-1]) * self._record.itemsize):
+        size = int(counts.sum()) * self._record.itemsize
+        if not path.exists() or path.stat().st_size != size:
+            ends = np.cumsum([int(counts[batch].sum()) for batch in batches]) * self._record.itemsize
             part = scratch / path.name
             with said_plainly(scratch, remedy=OUTPUT):
                 scratch.mkdir(parents=True, exist_ok=True)
                 with open(part, "ab") as file:
-                    done = int(np.searchsorted(ends, os.fstat(file.fileno()).st_size // self._record.itemsize, "right"))
-                    file.truncate(int(ends[done - 1]) * self._record.itemsize if done else 0)
-                    on_texts(sum(len(batch) for batch in batches[:done]))
+                    done = int(np.searchsorted(ends, os.fstat(file.fileno()).st_size, "right"))
+                    file.truncate(int(ends[done - 1]) if done else 0)
+                    texts = sum(len(batch) for batch in batches[:done])
+                    on_texts(texts)
                     for batch in batches[done:]:
                         if should_stop():
                             return None
                         file.write(self._drawn(batch, epoch).tobytes())
                         file.flush()
-                        on_texts(len(batch))
+                        os.fsync(file.fileno())
+                        texts += len(batch)
+                        on_texts(texts)
                         failpoint("draw.batch")
             with open(part, "rb") as file, new_file(path, remedy=CACHE) as kept:
                 shutil.copyfileobj(file, kept)
-            part.unlink()
+            failpoint("draw.kept")
+        else:
+            on_texts(len(counts))
         order = np.concatenate(batches)
         begins = np.empty(len(counts), np.int64)
         begins[order] = np.cumsum(counts[order]) - counts[order]
-        return Draws(np.memmap(path, self._record, mode="r"), begins, counts)
+        table = np.memmap(path, self._record, mode="r") if size else np.empty(0, self._record)
+        return Draws(table, begins, counts)
+
+    @property
+    def bytes_a_token(self) -> int:
+        """On disk, for each hidden token."""
+        return self._record.itemsize
 
     def _drawn(self, texts: np.ndarray, epoch: int) -> np.ndarray:
         """The records of a batch, text by text."""
@@ -154,9 +170,9 @@ class Drawing:
             for start in range(0, len(rows), chunk):
                 here = slice(start, start + chunk)
                 logits = float_logits(self._teacher.head, states[here])
-                if not logits.isfinite().all():
+                if (logits.isnan() | (logits == torch.inf)).any():
                     raise ModelError(
-                        "the teacher's scores are not finite for some texts: it cannot teach. Check its weights, or give --precision fp32."
+                        "the teacher's scores are no numbers for some texts: it cannot teach. Check its weights, or give --precision fp32."
                     )
                 words, entropy = draw_words(
                     logits, offsets[here].to(device), count=self._count, temperature=self._temperature
@@ -167,10 +183,6 @@ class Drawing:
     def _name(self, epoch: int) -> str:
         identity = json.dumps([*self._identity, self._masking.round(epoch)])
         return hashlib.sha256(identity.encode()).hexdigest()[:32]
-
-
-def _complete(path: Path, size: int) -> bool:
-    return path.exists() and path.stat().st_size == size
 
 
 @dataclass
@@ -202,10 +214,11 @@ class DrawnBatches:
 
     def steps(self, epoch: int) -> int:
         """Optimizer steps in an epoch."""
-        return self.batches.steps(epoch)
+        return self.batches.steps(self._drawn(epoch))
 
     def windows(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]:
         """The micro-batches of each step, from step `start` on."""
+        epoch = self._drawn(epoch)
         draws = self.rounds[self.batches.masking.round(epoch)]
         for step in self.batches.plan(epoch)[start:]:
             batches = [(self.batches.batch(rows, epoch), self.batches.texts(rows, epoch)) for rows in step]
@@ -217,4 +230,9 @@ class DrawnBatches:
 
     def padding_ratio(self, epoch: int = 0) -> float:
         """Of the other batches."""
-        return self.batches.padding_ratio(epoch)
+        return self.batches.padding_ratio(self._drawn(epoch))
+
+    def _drawn(self, epoch: int) -> int:
+        """An epoch, or one before it with words: a sweep over rates may take more epochs than the training."""
+        missing = self.batches.masking.round(epoch) >= len(self.rounds) > 0
+        return epoch % len(self.rounds) if missing else epoch

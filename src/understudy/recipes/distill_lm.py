@@ -99,7 +99,7 @@ class DistillLM(CorpusSettings, MaskingSettings, TrainSettings, RunSettings):
             )
         if self.teacher_words and (states := [name for name in _OF_STATES if getattr(self, name)]):
             faults.append(
-                f"--teacher_words keeps the teacher's words, not its states, which {' and '.join(f'--{name}' for name in states)} would need in every epoch. Set that to 0, or leave --teacher_words out."
+                f"--teacher_words keeps the teacher's words, not its states, which are needed for {' and '.join(f'--{name}' for name in states)}. Give 0 there, or leave --teacher_words out."
             )
         if self.teacher_words and self.ce_positions == "all":
             faults.append("--teacher_words are drawn for hidden tokens alone. Leave --ce_positions all out.")

@@ -22,13 +22,14 @@ from understudy.models.pooled import PooledClassifier
 from understudy.models.shrink import layer_count
 from understudy.objectives.distill_lm import DistillLM as Objective
 from understudy.objectives.distill_lm import matched_depths
-from understudy.objectives.drawn_teacher import Drawing, DrawnBatches, Draws
+from understudy.objectives.drawn_teacher import DrawnBatches
 from understudy.objectives.language_teacher import LanguageTeacher, TaughtBatch, TaughtBatches
 from understudy.predictor import Predictor
 from understudy.recipes import workbench
 from understudy.recipes.distill_lm import DistillLM
+from understudy.recipes.drawing_words import drawing_line, drawn_words
 from understudy.recipes.language_students import build_language_student
-from understudy.recipes.masked_texts import NAMES, MaskedTexts
+from understudy.recipes.masked_texts import MaskedTexts
 from understudy.recipes.plans import say_plan
 from understudy.recipes.pretraining import plan_lines, unknown_notes
 from understudy.recipes.techniques import compiled, learning_plan
@@ -89,9 +90,7 @@ class LanguageDistillation:
             "student": f"{self.recipe.student}, {student['parameters']:,} parameters ({share:.0%})",
         }
         if self.drawn is not None:
-            said["draws"] = (
-                f"{self.recipe.teacher_words} words for each hidden token, {self._rounds()} times; later epochs take less than is said here"
-            )
+            said["draws"] = drawing_line(self)
         said |= plan_lines(self.plan, self.batches, self.texts.parts, self.recipe, rows=self.texts.rows)
         said["memory"] += f"; {human_bytes(teacher['size_bytes'])} of memory more for the teacher"
         say_plan(said)
@@ -104,7 +103,7 @@ class LanguageDistillation:
             self._describe(bench, "teacher", self.teacher, self._scores(bench, self.teacher, "validation"))
         with compiled(self.teacher, self.recipe):
             if self.drawn is not None:
-                self._draw(bench, self.drawn)
+                self.drawn.rounds = drawn_words(self, bench)
             result = bench.fit(
                 self.objective,
                 self.drawn or self.batches,
@@ -117,56 +116,6 @@ class LanguageDistillation:
         if self.drawn is None:
             bench.run.record.teacher_forward_texts = result.rows
         return result
-
-    def _rounds(self) -> int:
-        """How often the teacher reads the texts to draw words."""
-        return min(self.recipe.epochs, self.recipe.mask_rounds or self.recipe.epochs)
-
-    def _draw(self, bench: Workbench, batches: DrawnBatches) -> None:
-        """Have the teacher draw its words under the masks of every round, or find them in the cache."""
-        assert self.recipe.teacher_words is not None
-        drawing = Drawing(
-            self.taught,
-            self.texts.parts["train"],
-            self.texts.batches.masking,
-            names=NAMES,
-            count=self.recipe.teacher_words,
-            temperature=self.recipe.temperature,
-            precision=bench.accelerator.mixed_precision,
-        )
-        total, read = self._rounds() * len(self.texts.parts["train"]), 0
-
-        def on_texts(count: int) -> None:
-            nonlocal read
-            read += count
-            bench.run.record.teacher_forward_texts += count
-            bench.display.update(read)
-
-        def draw(number: int) -> Draws | None:
-            return drawing.draw(
-                number,
-                max_tokens=self.texts.max_tokens,
-                scratch=bench.run.folder / "teacher_words",
-                on_texts=on_texts,
-                should_stop=lambda: bench.stop.signal_number is not None or bench.stop.out_of_time(),
-            )
-
-        bench.display.start("teacher draws", total)
-        with bench.run.timed("draw_words_s"):
-            for number in range(self._rounds()):
-                if bench.accelerator.is_main_process:
-                    found = draw(number)
-                bench.accelerator.wait_for_everyone()
-                if not bench.accelerator.is_main_process:
-                    found = draw(number)  # all there by now
-                bench.run.save()
-                bench.heed()
-                if found is None:
-                    raise ConfigError(
-                        f"the time budget ended when the teacher had read {read:,} of {total:,} texts; they are kept. Give a longer --time_budget, or fewer --mask_rounds."
-                    )
-                batches.rounds.append(found)
-        bench.display.close()
 
     def conclude(self, bench: Workbench, result: FitResult) -> RunRecord:
         """Save the student, read the test texts once, write the report."""

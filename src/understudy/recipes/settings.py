@@ -230,7 +230,7 @@ class TrainSettings:
 
             if not can_compile():
                 faults.append(
-                    "--compile needs a C++ compiler where there is no CUDA device. Install g++ or clang++, or leave it out."
+                    "--compile needs a compiler, and none was found. Install g++, name another in the environment variable CXX (with CUDA: gcc, CC), or leave it out."
                 )
         try:
             check_tracker(self.track)

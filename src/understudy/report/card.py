@@ -266,7 +266,9 @@ def _phase(name: str, result: Mapping[str, Any]) -> str:
 
 def _labelling(record: Record) -> str:
     count = number(record.get("teacher_forward_texts")) or 0
-    return f"The teacher labelled {count:,.0f} distinct texts in this run; answers that it had given before were read from the cache."
+    return (
+        f"The teacher read {count:,.0f} texts in this run; answers that it had given before were read from the cache."
+    )
 
 
 def _front_matter(record: Record, *, distilled: bool) -> str:
