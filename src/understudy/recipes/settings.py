@@ -205,7 +205,7 @@ class TrainSettings:
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """auto: bf16 on CUDA, fp32 elsewhere."""
     compile: bool = False
-    """Compile a transformer's blocks (torch.compile): a minute or more before the first step. Meant for CUDA; a CPU gains nothing."""
+    """Compile a transformer's blocks (torch.compile); the first steps wait for it. Meant for CUDA: on a CPU steps take longer than without."""
     track: Literal["tensorboard", "wandb"] | None = None
     """Also report to a tracker."""
 
