@@ -97,7 +97,7 @@ class Drawing:
         *,
         max_tokens: int,
         scratch: Path,
-        on_texts: Callable[[int], None] = lambda read: None,
+        on_texts: Callable[[int], None] = lambda count: None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> Draws | None:
         """Read the texts under the masks of an epoch, unless that was done before, in this run or in another.
@@ -125,21 +125,8 @@ class Drawing:
             ends = np.cumsum([int(counts[batch].sum()) for batch in batches]) * self._record.itemsize
             part = scratch / path.name
             with said_plainly(scratch, remedy=OUTPUT):
-                scratch.mkdir(parents=True, exist_ok=True)
-                with open(part, "ab") as file:
-                    done = int(np.searchsorted(ends, os.fstat(file.fileno()).st_size, "right"))
-                    file.truncate(int(ends[done - 1]) if done else 0)
-                    texts = sum(len(batch) for batch in batches[:done])
-                    on_texts(texts)
-                    for batch in batches[done:]:
-                        if should_stop():
-                            return None
-                        file.write(self._drawn(batch, epoch).tobytes())
-                        file.flush()
-                        os.fsync(file.fileno())
-                        texts += len(batch)
-                        on_texts(texts)
-                        failpoint("draw.batch")
+                if not self._read(part, epoch, batches, ends, on_texts, should_stop):
+                    return None
             with open(part, "rb") as file, new_file(path, remedy=CACHE) as kept:
                 shutil.copyfileobj(file, kept)
             failpoint("draw.kept")
@@ -155,6 +142,33 @@ class Drawing:
     def bytes_a_token(self) -> int:
         """On disk, for each hidden token."""
         return self._record.itemsize
+
+    def _read(
+        self,
+        part: Path,
+        epoch: int,
+        batches: list[np.ndarray],
+        ends: np.ndarray,
+        on_texts: Callable[[int], None],
+        should_stop: Callable[[], bool],
+    ) -> bool:
+        """Add to a file, which ends where a batch ends (after so many bytes), what is missing; whether all is there now."""
+        part.parent.mkdir(parents=True, exist_ok=True)
+        with open(part, "ab") as file:
+            done = int(np.searchsorted(ends, os.fstat(file.fileno()).st_size, "right"))
+            file.truncate(int(ends[done - 1]) if done else 0)
+            texts = sum(len(batch) for batch in batches[:done])
+            on_texts(texts)
+            for batch in batches[done:]:
+                if should_stop():
+                    return False
+                file.write(self._drawn(batch, epoch).tobytes())
+                file.flush()
+                os.fsync(file.fileno())
+                texts += len(batch)
+                on_texts(texts)
+                failpoint("draw.batch")
+        return True
 
     def _drawn(self, texts: np.ndarray, epoch: int) -> np.ndarray:
         """The records of a batch, text by text."""
