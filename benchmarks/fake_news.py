@@ -32,7 +32,7 @@ WITHOUT = "gradual, without the language-model stage"
 STAGES = 4
 EPOCHS = {1400: 4, 500: 8, 100: 20}
 """Of every arm; gradual unfreezing has a fourth of them for each of its stages."""
-PEAKS = (1e-3, 3e-3, 1e-2)
+PEAKS = (1e-3, 3e-3, 1e-2, 3e-2)
 TUNED_ON = "stripped, 100"
 CUMULATIVE = ("one rate", "then discriminative", "then gradual")
 BATCH_SIZE = 32
