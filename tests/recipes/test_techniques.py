@@ -288,7 +288,7 @@ def test_without_a_compiler_it_says_what_is_missing(
 ) -> None:
     monkeypatch.setattr(compiled, "can_compile", lambda: False)
     assert finetune("--compile") == 2
-    assert "Install g++ or clang++" in capsys.readouterr().err
+    assert "Install g++, name another in the environment variable CXX" in capsys.readouterr().err
 
 
 def test_the_betas_are_those_asked_for(finetune: Callable[..., int], tmp_path: Path) -> None:
