@@ -266,9 +266,12 @@ def _phase(name: str, result: Mapping[str, Any]) -> str:
 
 def _labelling(record: Record) -> str:
     count = number(record.get("teacher_forward_texts")) or 0
-    return (
-        f"The teacher read {count:,.0f} texts in this run; answers that it had given before were read from the cache."
+    did = (
+        "read {} texts in training"
+        if record.get("command") == "distill-lm"
+        else "labelled {} distinct texts in this run"
     )
+    return f"The teacher {did.format(f'{count:,.0f}')}; answers that it had given before were read from the cache."
 
 
 def _front_matter(record: Record, *, distilled: bool) -> str:
