@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import statistics
 import time
-from contextlib import ExitStack
 from typing import Any
 
 from distilbert import BATCH, LENGTH, TEACHER
@@ -53,8 +52,7 @@ def main() -> None:
     work = prepared(setting)
     batches = [batch for _, window in zip(range(STEPS), work.texts.batches.windows(0)) for batch in window]
     objectives = {"as it is": work.objective.train(), "compiled": copy.deepcopy(work.objective).train()}
-    with ExitStack() as stack:
-        stack.enter_context(compiled_blocks(objectives["compiled"].model))
+    with compiled_blocks(objectives["compiled"].model):
         first = {name: seconds(objective, batches) for name, objective in objectives.items()}
         found = in_turn(
             {name: lambda objective=objective: seconds(objective, batches) for name, objective in objectives.items()},

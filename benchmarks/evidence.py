@@ -125,6 +125,32 @@ def run(recipe: Any) -> Any:
     return replace(recipe, resume=True).run()
 
 
+def validation_score(recipe: Any, metric: str) -> float:
+    """Train and stop before anything is read off the test rows; a chosen run goes on from there."""
+    from understudy.recipes.configuration import as_dict
+    from understudy.record import open_run
+
+    record = open_run(recipe.command, as_dict(recipe), output=recipe.output, resume=True, seed=recipe.seed).record
+    if "train" not in record.training:
+        print(f"\n== {recipe.output} (validation only)", flush=True)
+        texts = recipe.read()
+        work = recipe.prepare(texts)
+        with _opened(recipe, texts, work) as bench:
+            work.train(bench)
+            bench.run.save()
+            record = bench.run.record
+    return record.training["train"]["metrics"][metric]
+
+
+def _opened(recipe: Any, texts: Any, work: Any) -> Any:
+    from understudy.recipes.labelled import open_labelled
+    from understudy.recipes.pretraining import open_pretraining
+
+    if recipe.command == "pretrain":
+        return open_pretraining(recipe, texts, work)
+    return open_labelled(recipe.command, recipe, texts, groups=work.groups)
+
+
 def finished(folder: Path) -> Any:
     """The record of a finished run, or None: what there is to report by now."""
     from understudy.record import RunRecord

@@ -11,7 +11,20 @@ import re
 from pathlib import Path
 from typing import Any
 
-from evidence import Setting, begin, earlier, finished, run, score_of, spread, target, with_earlier, write, write_rows
+from evidence import (
+    Setting,
+    begin,
+    earlier,
+    finished,
+    run,
+    score_of,
+    spread,
+    target,
+    validation_score,
+    with_earlier,
+    write,
+    write_rows,
+)
 
 WIKIPEDIA_MINUTES = 60
 """The language model's first stage, once for all seeds. It has so many texts as fit, and ends in time in any case."""
@@ -217,32 +230,6 @@ def cumulative(setting: Setting, chosen: dict[str, Any], seed: int) -> list[Any]
 
 
 # Rates
-
-
-def validation_score(recipe: Any, metric: str) -> float:
-    """Train and stop before anything is read off the test rows; a chosen run goes on from there."""
-    from understudy.recipes.configuration import as_dict
-    from understudy.record import open_run
-
-    record = open_run(recipe.command, as_dict(recipe), output=recipe.output, resume=True, seed=recipe.seed).record
-    if "train" not in record.training:
-        print(f"\n== {recipe.output} (validation only)", flush=True)
-        texts = recipe.read()
-        work = recipe.prepare(texts)
-        with _opened(recipe, texts, work) as bench:
-            work.train(bench)
-            bench.run.save()
-            record = bench.run.record
-    return record.training["train"]["metrics"][metric]
-
-
-def _opened(recipe: Any, texts: Any, work: Any) -> Any:
-    from understudy.recipes.labelled import open_labelled
-    from understudy.recipes.pretraining import open_pretraining
-
-    if recipe.command == "pretrain":
-        return open_pretraining(recipe, texts, work)
-    return open_labelled(recipe.command, recipe, texts, groups=work.groups)
 
 
 def choose(setting: Setting, chosen: dict[str, Any]) -> dict[str, Any]:

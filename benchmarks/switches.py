@@ -9,7 +9,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from evidence import Setting, begin, earlier, finished, run, score_of, spread, target, with_earlier, write, write_rows
+from evidence import (
+    Setting,
+    begin,
+    earlier,
+    finished,
+    run,
+    score_of,
+    spread,
+    target,
+    validation_score,
+    with_earlier,
+    write,
+    write_rows,
+)
 
 EPOCHS = {100: 18, 500: 9}
 """Of every arm. The encoder has nine groups of layers, so that gradual unfreezing has 2 or 1 for each stage."""
@@ -95,29 +108,11 @@ def folder_of(setting: Setting, labels: int, arm: str, peak: float, seed: int) -
     return setting.runs / "switches" / f"{labels}-{arm.replace(' ', '-')}-{peak:g}-{seed}"
 
 
-def validation_accuracy(finetune: Any) -> float:
-    """Train and stop before anything is read off the test rows; a chosen run goes on from there."""
-    from understudy.recipes.configuration import as_dict
-    from understudy.recipes.labelled import open_labelled
-    from understudy.record import open_run
-
-    record = open_run("finetune", as_dict(finetune), output=finetune.output, resume=True, seed=finetune.seed).record
-    if "train" not in record.training:
-        print(f"\n== {finetune.output} (validation only)", flush=True)
-        splits = finetune.read()
-        work = finetune.prepare(splits)
-        with open_labelled("finetune", finetune, splits, groups=work.groups) as bench:
-            work.train(bench)
-            bench.run.save()
-            record = bench.run.record
-    return record.training["train"]["metrics"]["accuracy"]
-
-
 def choose(setting: Setting, chosen: dict[str, Any], arm: str) -> None:
     """Put on record the validation accuracy of each peak at seed 0, and the best of them."""
     if arm != FROZEN and arm not in chosen:
         scores = {
-            f"{peak:g}": validation_accuracy(recipe(setting, TUNED_ON, arm, peak, 0))
+            f"{peak:g}": validation_score(recipe(setting, TUNED_ON, arm, peak, 0), "accuracy")
             for peak in PEAKS[: setting.pick(len(PEAKS), 1)]
         }
         best = max(scores, key=scores.__getitem__)

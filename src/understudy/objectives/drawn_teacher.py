@@ -8,8 +8,9 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -81,15 +82,7 @@ class Drawing:
         self._count, self._temperature = count, temperature
         words = np.min_scalar_type(teacher.head.vocabulary - 1)
         self._record = np.dtype([("words", words, (count,)), ("entropy", "<f4")])
-        self._identity = [
-            _FORMAT,
-            model_fingerprint(teacher.model),
-            encoded.fingerprint,
-            masking.fingerprint,
-            count,
-            temperature,
-            precision,
-        ]
+        self._precision = precision
 
     def draw(
         self,
@@ -198,6 +191,19 @@ class Drawing:
         identity = json.dumps([*self._identity, self._masking.round(epoch)])
         return hashlib.sha256(identity.encode()).hexdigest()[:32]
 
+    @cached_property
+    def _identity(self) -> list[Any]:
+        """What tells draws apart. All weights are read for it, which a plan need not wait for."""
+        return [
+            _FORMAT,
+            model_fingerprint(self._teacher.model),
+            self._encoded.fingerprint,
+            self._masking.fingerprint,
+            self._count,
+            self._temperature,
+            self._precision,
+        ]
+
 
 @dataclass
 class DrawnBatch(Batch):
@@ -235,16 +241,15 @@ class DrawnBatches:
         epoch = self._drawn(epoch)
         draws = self.rounds[self.batches.masking.round(epoch)]
         for step in self.batches.plan(epoch)[start:]:
-            batches = [(self.batches.batch(rows, epoch), self.batches.texts(rows, epoch)) for rows in step]
-            yield [
-                DrawnBatch(**vars(batch), words=words, entropy=entropy)
-                for batch, texts in batches
-                for words, entropy in [draws(texts)]
-            ]
+            yield [self._batch(rows, epoch, draws) for rows in step]
 
     def padding_ratio(self, epoch: int = 0) -> float:
         """Of the other batches."""
         return self.batches.padding_ratio(self._drawn(epoch))
+
+    def _batch(self, rows: np.ndarray, epoch: int, draws: Draws) -> DrawnBatch:
+        words, entropy = draws(self.batches.texts(rows, epoch))
+        return DrawnBatch(**vars(self.batches.batch(rows, epoch)), words=words, entropy=entropy)
 
     def _drawn(self, epoch: int) -> int:
         """An epoch, or one before it with words: a sweep over rates may take more epochs than the training."""
