@@ -87,7 +87,7 @@ class Streams(NextToken):
             )
         new = recipe.model == NEW
         super().__init__(recipe, corpus, _new_awd_lstm(recipe, corpus.train) if new else _trained_awd_lstm(recipe))
-        self.learning_rate = 3e-3 if new else 1e-3
+        self.learning_rate = 3e-3 if new else 4e-3
         self.length = max_length(self.model.config, self.tokenizer, None)
         state = processes()
         try:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from annotated_types import Ge, Gt, Le
 
 from understudy.recipes.configuration import as_dict, check
-from understudy.recipes.settings import DataSettings, RunSettings, TrainSettings, model_faults
+from understudy.recipes.data_settings import DataSettings
+from understudy.recipes.settings import RunSettings, TrainSettings, model_faults
 from understudy.recipes.students import BiLSTMOptions, LayersOptions, StaticOptions, changed, student_faults
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from annotated_types import Ge, Gt, Lt
 
 from understudy.recipes.configuration import as_dict, check
+from understudy.recipes.data_settings import CorpusSettings, MaskingSettings
 from understudy.recipes.language_students import AlbertOptions, language_student_faults
-from understudy.recipes.settings import CorpusSettings, MaskingSettings, RunSettings, TrainSettings, model_faults
+from understudy.recipes.settings import RunSettings, TrainSettings, model_faults
 from understudy.recipes.students import LayersOptions
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from annotated_types import Ge
 
 from understudy.recipes.configuration import as_dict, check
-from understudy.recipes.settings import DataSettings, RunSettings, TrainSettings, model_faults
+from understudy.recipes.data_settings import DataSettings
+from understudy.recipes.settings import RunSettings, TrainSettings, model_faults
 
 if TYPE_CHECKING:
     from understudy.data.splits import Splits

@@ -10,7 +10,8 @@ from annotated_types import Ge, Gt
 
 from understudy.errors import UnderstudyError
 from understudy.recipes.configuration import as_dict, check
-from understudy.recipes.settings import CorpusSettings, MaskingSettings, RunSettings, TrainSettings, model_faults
+from understudy.recipes.data_settings import CorpusSettings, MaskingSettings
+from understudy.recipes.settings import RunSettings, TrainSettings, model_faults
 
 if TYPE_CHECKING:
     from understudy.data.corpus import Corpus

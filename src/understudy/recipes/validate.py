@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from understudy.errors import ConfigError, UnderstudyError
 from understudy.recipes.configuration import check
-from understudy.recipes.settings import CorpusSettings, DataSettings
+from understudy.recipes.data_settings import CorpusSettings, DataSettings
 
 if TYPE_CHECKING:
     from understudy.data.corpus import Corpus
