@@ -21,6 +21,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str, str]]] = {
         "pretrain": ("understudy.recipes.pretrain", "Pretrain", "train a language model on raw text, or adapt one"),
         "distill": ("understudy.recipes.distill", "Distill", "train a small student to answer as a teacher does"),
         "distill-lm": ("understudy.recipes.distill_lm", "DistillLM", "make one small pretrained model of a larger one"),
+        "run": ("understudy.recipes.steps", "", "the commands of a YAML file, one after the other"),
     },
     "Choose": {
         "bench": ("understudy.recipes.bench", "Bench", "parameters, size, latency and throughput of any model"),
@@ -86,6 +87,8 @@ def _dispatch(arguments: list[str]) -> int:
     command, rest = _command(arguments)
     if command == "validate":
         return _validate(rest)
+    if command == "run":
+        return _run(rest)
     if rest in ([], ["-h"], ["--help"]) and (parts := [name for name in _table() if name.startswith(f"{command} ")]):
         print("usage: " + "\n       ".join(f"understudy {part} [flags]" for part in parts))
         print(f"\n`understudy {parts[0]} --help` shows its flags.")
@@ -113,12 +116,14 @@ def recipe_class(command: str) -> type[Any]:
     """The recipe behind a command.
 
     Raises:
-        ConfigError: if there is no such command.
+        ConfigError: if there is no such command, or it has no recipe.
     """
     table = _table()
     if command not in table:
         raise ConfigError(f"unknown command '{command}'.{nearest(command, table)} The commands are {', '.join(table)}.")
     module, name, _ = table[command]
+    if not name:
+        raise ConfigError(f"'{command}' has no settings of its own, so it can be neither a step nor validated.")
     return typing.cast(type[Any], getattr(importlib.import_module(module), name))
 
 
@@ -172,6 +177,27 @@ def _validate(arguments: list[str]) -> int:
     if isinstance(made, int):
         return made
     validate(command, made)
+    return 0
+
+
+def _run(arguments: list[str]) -> int:
+    """``understudy run FILE``: the file names the commands."""
+    if not arguments or arguments[0] in {"-h", "--help"}:
+        print(
+            "usage: understudy run FILE [--resume | --overwrite]\n\nRuns the commands of a YAML file one after the other: documents between lines of ---, each with its command,\nits output, and settings as --config takes them. All are read before the first begins.\n\n  --resume     passes by what is finished and goes on with what was stopped\n  --overwrite  replaces what earlier runs left in the outputs\n\n  understudy run recipes/ulmfit.yaml --resume"
+        )
+        return 0
+    from understudy.recipes.steps import read_steps, run_steps
+
+    given, resume = _take_bare(arguments, "--resume")
+    given, overwrite = _take_bare(given, "--overwrite")
+    if faults := [f"unknown flag {flag}.{nearest(flag, ['--resume', '--overwrite'])}" for flag in given[1:]]:
+        raise ConfigError(*faults)
+    if not given or given[0].startswith("-"):
+        raise ConfigError("no file: name the YAML file that holds the steps, as in: understudy run recipes/ulmfit.yaml")
+    if resume and overwrite:
+        raise ConfigError("--overwrite and --resume contradict each other: give one of them.")
+    run_steps(read_steps(given[0], recipe_class), resume=resume, overwrite=overwrite)
     return 0
 
 

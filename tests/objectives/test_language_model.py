@@ -117,6 +117,22 @@ def test_terms_are_those_of_a_loop_over_tokens() -> None:
     assert place == len(encoded.ids) - 1
 
 
+def test_sizes_are_those_of_the_dropped_states_and_changes_those_of_the_raw_ones() -> None:
+    """Merity et al. 2018, section 4.7."""
+    model = awd(dropout=True)
+    batch = next(iter(StreamBatches(corpus(), streams=1, bptt=10, seed=4).windows(0)))[0]
+    torch.manual_seed(3)
+    terms = {term.name: term.sum.item() for term in RecurrentLM(model, alpha=2.0, beta=1.0)(batch)}
+    torch.manual_seed(3)
+    out = model(batch.inputs["input_ids"])
+    raw, dropped = out.raw[0], out.dropped[0]
+    assert not torch.equal(raw, dropped)
+    size = sum(value * value for row in dropped.tolist() for value in row) / dropped.shape[1]
+    changes = sum((b - a) ** 2 for one, other in itertools.pairwise(raw.tolist()) for a, b in zip(one, other))
+    assert terms["activation"] == pytest.approx(size, rel=1e-5)
+    assert terms["temporal"] == pytest.approx(changes / raw.shape[1], rel=1e-5)
+
+
 def test_scores_are_those_of_a_loop_over_tokens() -> None:
     model, encoded = awd(), corpus(400)
     ids = encoded.ids.tolist()

@@ -72,6 +72,29 @@ def test_lr_find_leaves_a_curve_a_picture_a_record_and_the_command(
     assert sweep["rate"] <= sweep["cap"] == 1e-4  # pretrained blocks learn
 
 
+def test_a_sweep_that_suggests_nothing_leaves_its_curve(
+    reviews: Path, tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "rate"
+    nothing = ["--steps", "20", "--lowest", "1e-9", "--highest", "1e-8"]
+    assert main(["lr-find", "finetune", *flags(reviews, tiny_bert, *nothing, "--output", str(run))]) == 2
+    said = capsys.readouterr().err
+    assert "the loss did not fall" in said
+    assert f"The curve is in {run / 'lr_find.png'}." in said
+    assert (run / "lr_find.png").stat().st_size > 1000
+    assert len((run / "lr_find.csv").read_text().splitlines()) == 21
+    assert not record(run).finished
+
+    auto = tmp_path / "auto"
+    asked = flags(reviews, tiny_bert, "--learning_rate", "auto", "--freeze", "all-but-head", "--output", str(auto))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("understudy.training.lr_finder._SURE", 1e9)
+        assert main(["finetune", *asked]) == 2
+    assert f"The curve is in {auto / 'plots' / 'lr_find.png'}." in capsys.readouterr().err
+    assert (auto / "lr_find.csv").exists()
+    assert (auto / "plots" / "lr_find.png").exists()
+
+
 def test_rates_of_a_range_are_suggested_in_proportion(
     reviews: Path, tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -221,6 +244,15 @@ def test_the_sweep_of_a_masked_language_model(tiny_bert: Path, tmp_path: Path, m
     asked = ["--data", str(text), "--model", str(tiny_bert), "--batch_size", "8", "--steps", "20"]
     assert main(["lr-find", "pretrain", *asked, "--output", str(tmp_path / "rate")]) == 0
     assert record(tmp_path / "rate").training["sweep"]["rate"] <= 1e-4
+
+
+def test_an_optimizer_without_a_default_rate_needs_none_to_find_one(reviews: Path, tmp_path: Path) -> None:
+    asked = ["--data", str(reviews / "pool.txt"), "--model", "awd_lstm", "--tokenizer", "words:60", "--batch_size", "4"]
+    asked += ["--awd_lstm.embedding", "8", "--awd_lstm.hidden", "10", "--bptt", "10", "--epochs", "1"]
+    asked += ["--optimizer", "nt_asgd", "--schedule", "constant", "--output", str(tmp_path / "run")]
+    assert main(["lr-find", "pretrain", *asked, "--lowest", "1e-3", "--highest", "100", "--steps", "60"]) == 0
+    assert record(tmp_path / "run").training["sweep"]["rate"] > 1e-3
+    assert main(["pretrain", *asked, "--overwrite"]) == 2
 
 
 def test_the_sweep_of_a_language_model(tmp_path: Path) -> None:

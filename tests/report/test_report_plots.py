@@ -111,6 +111,9 @@ def test_every_groups_rate_is_drawn_as_it_was_with_gaps_where_it_was_frozen(
     for line, values in zip(lines, expected, strict=True):
         np.testing.assert_array_equal(line.get_xdata(), [1, 2, 3])  # the row of an evaluation makes no gap
         np.testing.assert_allclose(line.get_ydata(), values)
+    # a line has no extent between gaps: such values have a dot, and no others
+    assert [line.get_markevery() for line in lines] == [[], [2], [0, 2]]
+    assert all(line.get_marker() == "o" for line in lines)
     lightness = [sum(line.get_color()) for line in lines]
     assert lightness == sorted(lightness, reverse=True)
     assert rates.get_yscale() == "log"

@@ -203,6 +203,20 @@ def test_progress_is_cut_back_to_the_checkpoint(tmp_path: Path) -> None:
     assert [row["phase"] for row in read(log.path)] == ["first"]
 
 
+@pytest.mark.parametrize(("steps_an_epoch", "spacing"), [(7, 1), (45, 2)])
+def test_rates_of_a_short_phase_are_on_record_however_fast_it_is(
+    tmp_path: Path, steps_an_epoch: int, spacing: int
+) -> None:
+    source = Rows(*rows(2 * steps_an_epoch), [2])
+    train(tmp_path, toy(), source, epochs=1, schedule=lambda step, steps: step / steps)
+    found = [row for row in read(tmp_path / "progress.csv") if row["learning_rate"]]
+    reported = [*range(spacing, steps_an_epoch + 1, spacing)]
+    reported += [steps_an_epoch] if reported[-1] != steps_an_epoch else []
+    assert [int(row["step"]) for row in found] == reported
+    rates = [0.1 * (step - 1) / steps_an_epoch for step in reported]
+    assert [float(row["learning_rate"]) for row in found] == pytest.approx(rates)
+
+
 def test_the_best_evaluation_wins_and_patience_ends_training(tmp_path: Path) -> None:
     x, y = rows(32)
     scores = iter([0.1, 0.9, 0.3, 0.2, 0.8, 0.7])

@@ -18,12 +18,13 @@ from understudy.models.language import LanguageModel, build_awd_lstm, load_next_
 from understudy.models.load import load_tokenizer, max_length
 from understudy.objectives.language_model import CausalLM, RecurrentLM, language_scores
 from understudy.recipes.devices import processes
+from understudy.recipes.lengths import text_length
 from understudy.recipes.new_vocabulary import carry
 from understudy.recipes.plans import say_plan
 from understudy.recipes.pretrain import NEW, Pretrain
 from understudy.recipes.pretraining import plan_lines, unknown_notes
 from understudy.recipes.techniques import learning_plan
-from understudy.recipes.workbench import Workbench, text_length
+from understudy.recipes.workbench import Workbench
 from understudy.training.loop import FitResult
 
 _VOCABULARY, _BPTT = "bpe:8000", 70

@@ -27,21 +27,33 @@ def read_config(path: str, command: str) -> dict[str, Any]:
     Raises:
         ConfigError: if it is missing, no YAML, no mapping, or another command's.
     """
-    file = Path(path).expanduser()
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file. Name a YAML file with --config.") from None
-    except (yaml.YAMLError, UnicodeDecodeError, IsADirectoryError) as error:
-        raise ConfigError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: must hold 'name: value' lines.")
+    documents = read_documents(path)
+    if len(documents) > 1:
+        raise ConfigError(f"{path}: holds {len(documents)} steps. Run them all: understudy run {path}")
+    (content,) = documents
     named = content.pop("command", command)
     if named not in (command, command.rpartition(" ")[2]):
         raise ConfigError(
             f"{path}: is a configuration of '{named}', not of '{command}'. Run: understudy {named} --config {path}"
         )
     return content
+
+
+def read_documents(path: str) -> list[dict[str, Any]]:
+    """The settings in a YAML file: one document, or several between lines of ``---``.
+
+    Raises:
+        ConfigError: if it is missing, no YAML, or one of them is no mapping.
+    """
+    try:
+        documents = list(yaml.safe_load_all(Path(path).expanduser().read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file. Name a YAML file.") from None
+    except (yaml.YAMLError, UnicodeDecodeError, IsADirectoryError) as error:
+        raise ConfigError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from None
+    if not documents or not all(isinstance(document, dict) for document in documents):
+        raise ConfigError(f"{path}: must hold 'name: value' lines.")
+    return documents
 
 
 def build(recipe: type[Recipe], values: Mapping[str, Any], *, origin: str = "the configuration") -> Recipe:

@@ -27,10 +27,11 @@ from understudy.predictor import Ensemble, Predictor
 from understudy.recipes.devices import processes
 from understudy.recipes.distill import Distill, faults_of_task, is_outputs_file
 from understudy.recipes.labelled import describe_tfidf, validation_scores
+from understudy.recipes.lengths import how_to_read_more, said_of_cuts, text_length
 from understudy.recipes.plans import say_plan, training_plan
 from understudy.recipes.students import NAMES, build_student
 from understudy.recipes.techniques import learning_plan
-from understudy.recipes.workbench import Workbench, finish, metric_faults, text_length
+from understudy.recipes.workbench import Workbench, finish, metric_faults
 from understudy.record import RunRecord
 
 
@@ -70,6 +71,8 @@ class Distillation:
         self.encoded = encode(self.texts, tokenizer, max_length=self.length)
         self.encoded_labelled = encode(self.labelled.texts, tokenizer, max_length=self.length)
         self.encoded_validation = encode(splits.validation.texts, tokenizer, max_length=self.length)
+        parts = {"student": self.encoded, "validation": self.encoded_validation}
+        self.notes = said_of_cuts(parts, self.length, more=how_to_read_more(self.student.model))
 
     def _make_student(self, source: str | None, faults: list[str]) -> None:
         """The student, how it learns and what it reads of a text; what is wrong with the latter two joins `faults`."""
@@ -212,8 +215,8 @@ class Distillation:
 
     def train_student(self, bench: Workbench, teacher: Teacher) -> nn.Module:
         """Labels where there are some, the teacher everywhere."""
-        if self.student.note is not None:
-            bench.run.say(self.student.note)
+        for note in self.notes if self.student.note is None else [self.student.note, *self.notes]:
+            bench.run.say(note)
         batches = self._student_batches(teacher)
         if len(batches.rows) < len(self.texts):
             left_out = len(self.texts) - len(batches.rows)

@@ -29,9 +29,10 @@ from understudy.predictor import Answering, LinearPredictor, Predictor
 from understudy.recipes.devices import processes
 from understudy.recipes.finetune import Finetune
 from understudy.recipes.labelled import describe_tfidf, fit_tfidf, save, validation_scores
+from understudy.recipes.lengths import how_to_read_more, said_of_cuts, text_length
 from understudy.recipes.plans import say_plan, training_plan
 from understudy.recipes.techniques import learning_plan
-from understudy.recipes.workbench import Workbench, finish, metric_faults, text_length
+from understudy.recipes.workbench import Workbench, finish, metric_faults
 from understudy.record import RunRecord
 
 LEARNING_RATE, RECURRENT_RATE = 5e-5, 3e-3
@@ -82,8 +83,11 @@ class Transformer:
         self.names = input_names(self.model, self.tokenizer)
         self.validation = encode(splits.validation.texts, self.tokenizer, max_length=self.length)
         state = processes()
+        train = encode(splits.train.texts, self.tokenizer, max_length=self.length)
+        parts = {"train": train, "validation": self.validation}
+        self.notes = said_of_cuts(parts, self.length, more=how_to_read_more(self.model))
         self.batches = BucketedBatches(
-            encode(splits.train.texts, self.tokenizer, max_length=self.length),
+            train,
             splits.train.labels,
             names=self.names,
             batch_size=recipe.batch_size,
@@ -103,6 +107,8 @@ class Transformer:
 
     def train(self, bench: Workbench) -> Predictor:
         """Fit the classifier; it ends with its best weights."""
+        for note in self.notes:
+            bench.run.say(note)
         bench.fit(
             self.objective,
             self.batches,
@@ -139,14 +145,16 @@ class FrozenEncoder:
         features = PooledClassifier.assemble(self.encoder, torch.eye(width), torch.zeros(width)).to(bench.device)
         names = input_names(features, self.tokenizer)
 
-        def vectors(rows: Rows) -> np.ndarray:
+        def vectors(part: str, rows: Rows) -> np.ndarray:
             encoded = encode(rows.texts, self.tokenizer, max_length=self.length)
+            for note in said_of_cuts({part: encoded}, self.length, more=how_to_read_more(self.encoder)):
+                bench.run.say(note)
             return logits(features, encoded, names=names, device=bench.device, on_batch=lambda _: bench.heed())
 
         with bench.run.timed("train_s"):
-            validation = (vectors(self.splits.validation), self.splits.validation.labels)
+            validation = (vectors("validation", self.splits.validation), self.splits.validation.labels)
             train = self.splits.train
-            weight, bias = fit_linear(vectors(train), train.labels, bench.task, validation=validation)
+            weight, bias = fit_linear(vectors("train", train), train.labels, bench.task, validation=validation)
         model = PooledClassifier.assemble(self.encoder, torch.from_numpy(weight), torch.from_numpy(bias))
         return Predictor(model, self.tokenizer, bench.task, self.length)
 

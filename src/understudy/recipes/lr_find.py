@@ -37,6 +37,7 @@ class FindForFinetune(Finetune, SweepSettings):
 
     command: ClassVar[str] = "lr-find finetune"
     trains: ClassVar[type[Finetune]] = Finetune
+    finds_rate: ClassVar[bool] = True
 
     def faults(self) -> list[str]:
         """What is wrong with these settings, as far as it shows without reading data or weights."""
@@ -71,6 +72,7 @@ class FindForPretrain(Pretrain, SweepSettings):
 
     command: ClassVar[str] = "lr-find pretrain"
     trains: ClassVar[type[Pretrain]] = Pretrain
+    finds_rate: ClassVar[bool] = True
 
     def faults(self) -> list[str]:
         """What is wrong with these settings, as far as it shows without reading data or weights."""

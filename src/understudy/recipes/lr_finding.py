@@ -12,6 +12,7 @@ from rich.console import Console
 from torch import nn
 
 from understudy.data.batches import BatchSource
+from understudy.errors import ConfigError
 from understudy.recipes.settings import TrainSettings
 from understudy.recipes.techniques import compiled, stages
 from understudy.training.lr_finder import HIGHEST, LOWEST, STEPS, Curve, Suggestion, rate_cap, suggest, sweep
@@ -40,15 +41,21 @@ def find_rate(
     steps: int = STEPS,
     usual: float = 0.0,
     fresh: bool = False,
+    table: Path,
+    picture: Path,
 ) -> tuple[Curve, Suggestion]:
-    """Sweep with what the first stage trains, as it would train it; everything is put back.
+    """Sweep with what the first stage trains, as it would train it; everything is put back. The curve is written down.
 
     Args:
         usual: what the work takes where no rate is named: no cap is below it.
         fresh: the weights start at random, so there is nothing to forget.
+        table, picture: where the curve goes, also if it suggests nothing.
 
     Returns:
         The curve, and what it suggests; there is a cap if pretrained layers of a transformer learn in any stage.
+
+    Raises:
+        ConfigError: if it suggests nothing.
     """
     settings: TrainSettings = bench.settings
     optimizer = stages(plan, settings)[0].optimizer()
@@ -68,7 +75,15 @@ def find_rate(
         )
     learning = [p for group in plan.groups() if group.name in plan.names for p in group.parameters]
     cap = None if fresh else rate_cap(model, learning, optimizer)
-    return curve, suggest(curve, cap=cap and max(cap, usual))
+    try:
+        suggestion = suggest(curve, cap=cap and max(cap, usual))
+    except ConfigError as error:
+        if bench.run.writes:
+            _draw(curve, None, table, picture)
+        raise ConfigError(*(f"{fault} The curve is in {picture}." for fault in error.faults)) from None
+    if bench.run.writes:
+        _draw(curve, suggestion, table, picture)
+    return curve, suggestion
 
 
 def rate_for(
@@ -82,11 +97,18 @@ def rate_for(
     known = bench.run.record.training.setdefault(phase, {}).get("sweep")
     if known is None:
         with bench.run.timed("lr_find_s"):
-            curve, suggestion = find_rate(bench, plan, batches, usual=usual, fresh=fresh)
-        name = "lr_find" if phase == "train" else f"lr_find-{phase.replace(' ', '-')}"
+            name = "lr_find" if phase == "train" else f"lr_find-{phase.replace(' ', '-')}"
+            folder = bench.run.folder
+            curve, suggestion = find_rate(
+                bench,
+                plan,
+                batches,
+                usual=usual,
+                fresh=fresh,
+                table=folder / f"{name}.csv",
+                picture=folder / "plots" / f"{name}.png",
+            )
         known = on_record(curve, suggestion)
-        if bench.run.writes:
-            _draw(curve, suggestion, bench.run.folder / f"{name}.csv", bench.run.folder / "plots" / f"{name}.png")
         bench.run.record.training[phase]["sweep"] = known
         bench.run.save()
         for warning in _warnings(curve, suggestion):
@@ -104,16 +126,22 @@ def on_record(curve: Curve, suggestion: Suggestion) -> dict[str, Any]:
 def conclude(bench: Workbench, work: Trainable, recipe: FindForFinetune | FindForPretrain) -> RunRecord:
     """Sweep; write the curve, its picture and the record; say what it suggests and how to use it."""
     plan = bench.begin(work.objective, learning_rate=1.0)
+    folder = bench.run.folder
     with bench.run.timed("lr_find_s"):
         curve, suggestion = find_rate(
-            bench, plan, work.batches, lowest=recipe.lowest, highest=recipe.highest, steps=recipe.steps
+            bench,
+            plan,
+            work.batches,
+            lowest=recipe.lowest,
+            highest=recipe.highest,
+            steps=recipe.steps,
+            table=folder / "lr_find.csv",
+            picture=folder / "lr_find.png",
         )
     bench.run.record.training["sweep"] = on_record(curve, suggestion)
     if not bench.run.writes:
         return bench.run.record
-    folder = bench.run.folder
     bench.log.path.unlink(missing_ok=True)  # nothing stays of this training, its progress neither
-    _draw(curve, suggestion, folder / "lr_find.csv", folder / "lr_find.png")
     for warning in _warnings(curve, suggestion):
         bench.run.say(warning)
     bench.run.finish()
@@ -173,7 +201,7 @@ def _warnings(curve: Curve, suggestion: Suggestion) -> list[str]:
     return [warning for warning in found if warning]
 
 
-def _draw(curve: Curve, suggestion: Suggestion, table: Path, picture: Path) -> None:
+def _draw(curve: Curve, suggestion: Suggestion | None, table: Path, picture: Path) -> None:
     from understudy.report.sweep import sweep_csv, sweep_plot
 
     sweep_csv(curve, table)

@@ -18,7 +18,7 @@ from understudy.inference import token_budget
 from understudy.models.language_heads import packs
 from understudy.objectives.masked_lm import masked_scores
 from understudy.recipes.devices import processes
-from understudy.recipes.workbench import text_length
+from understudy.recipes.lengths import said_of_cuts, text_length
 
 NAMES = ("input_ids", "attention_mask")
 """What the models are fed. Single texts have one segment, which every model takes for granted."""
@@ -90,16 +90,13 @@ class MaskedTexts:
     def _encoded(self, texts: Texts, name: str, *, split: bool) -> Encoded:
         """A part of the corpus as token ids; what is too long is cut, or goes on, and is counted."""
         encoded = encode(texts, self.tokenizer, max_length=self.length, split=split)
-        full = int((encoded.lengths == self.length).sum())
         if split and len(encoded) > len(texts):
             self.notes.append(
                 f"{name}: {len(texts):,} texts make {len(encoded):,} of at most {self.length} tokens; the long ones were cut into several."
             )
-        elif full and not split:
+        elif not split:
             ways = "--blocks pack goes on with it, --max_length" if name == "train" else "--max_length"
-            self.notes.append(
-                f"{name}: {full:,} of {len(texts):,} texts have {self.length} tokens or more; what is beyond is not read ({ways} moves the limit)."
-            )
+            self.notes += said_of_cuts({name: encoded}, self.length, more=f"{ways} moves the limit")
         return encoded
 
     def _batches(self, settings: Settings, models: Sequence[Any]) -> MaskedLines | MaskedBlocks:

@@ -54,6 +54,8 @@ class RunSettings:
 class TrainSettings:
     """How the loop trains."""
 
+    finds_rate: ClassVar[bool] = False
+    """Whether the command is there to find a rate, so that none need be named."""
     epochs: Annotated[int, Gt(0)] = 3
     """Passes over the training rows."""
     batch_size: Annotated[int, Gt(0)] = 32
@@ -164,7 +166,7 @@ class TrainSettings:
             faults.append(
                 f"--optimizer nt_asgd averages over steps at a constant rate, but the schedule is {self.schedule}. Give --schedule constant."
             )
-        if self.learning_rate is None:
+        if self.learning_rate is None and not self.finds_rate:
             faults.append(
                 "--optimizer nt_asgd has no default rate: give --learning_rate auto, or a number (30 for the AWD-LSTM of the paper, with --clip 0.25)."
             )

@@ -15,7 +15,6 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from rich.console import Console
 from torch import nn
-from transformers import PreTrainedTokenizerBase
 
 from understudy.bench import Measurable, measure
 from understudy.data.batches import BatchSource
@@ -26,8 +25,6 @@ from understudy.errors import Interrupted, OutputError, nearest
 from understudy.evaluation import evaluate
 from understudy.functional import schedules
 from understudy.functional.metrics import higher_is_better
-from understudy.models.awd_config import reads_whole
-from understudy.models.load import max_length
 from understudy.predictor import Answering
 from understudy.recipes.configuration import as_dict
 from understudy.recipes.devices import accelerator_name, make_accelerator, processes
@@ -279,15 +276,6 @@ def metric_faults(settings: TrainSettings, metrics: Sequence[str]) -> list[str]:
     return [
         f"metric must be one of {', '.join(metrics)} for this task, but is {settings.metric!r}.{nearest(settings.metric, metrics)}"
     ]
-
-
-def text_length(model: Any, tokenizer: PreTrainedTokenizerBase, asked: int | None) -> int:
-    """The most tokens of a text: what was asked for, else 256 or what the model reads, whichever is less.
-
-    A model that reads documents whole does so, whatever is asked for.
-    """
-    most = max_length(model.config, tokenizer, asked)
-    return most if asked or reads_whole(model.config) else min(256, most)
 
 
 def finish(bench: Workbench) -> RunRecord:

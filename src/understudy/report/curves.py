@@ -167,8 +167,8 @@ def _draw_rates(
         for group, share in zip(groups, shares):
             steps, values = _with_gaps(columns, group, rates)
             values = np.where(values > 0, values, np.nan) if len(groups) > 1 else values
-            alone = "o" if np.isfinite(values).sum() < 3 else ""
-            ax.plot(steps, values, color=_paler(looks[phase][0], share), linewidth=1.6, marker=alone, markersize=4)
+            colour = _paler(looks[phase][0], share)
+            ax.plot(steps, values, color=colour, linewidth=1.6, marker="o", markersize=4, markevery=_alone(values))
             seen.append(values[np.isfinite(values)])
     values = np.concatenate(seen)
     ax.set_title("Learning rate" + (" of each layer (the paler, the nearer to the input)" if len(groups) > 1 else ""))
@@ -184,6 +184,14 @@ def _draw_rates(
         handles = [ax.plot([], [], color=_paler(FAINT, shares[i]), linewidth=2.4)[0] for i in named]
         labels = [plain(groups[i].removeprefix("learning_rate_").replace("_", " ")) for i in named]
         ax.legend(handles, labels, loc="upper left", bbox_to_anchor=(1.0, 1.03), handlelength=1.4)
+
+
+def _alone(values: np.ndarray) -> list[int]:
+    """The places of values between gaps: a line has no extent there, and would not be seen."""
+    there = np.isfinite(values)
+    before, after = np.append(False, there[:-1]), np.append(there[1:], False)
+    found: list[int] = np.flatnonzero(there & ~before & ~after).tolist()
+    return found
 
 
 def _with_gaps(columns: Mapping[str, np.ndarray], name: str, of: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

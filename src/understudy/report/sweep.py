@@ -7,6 +7,7 @@ import io
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -27,8 +28,8 @@ def sweep_csv(curve: Curve, out: Path) -> Path:
     return out
 
 
-def sweep_plot(curve: Curve, suggestion: Suggestion, out: Path) -> Path:
-    """Draw the loss over the learning rate, with the two readings and the suggestion."""
+def sweep_plot(curve: Curve, suggestion: Suggestion | None, out: Path) -> Path:
+    """Draw the loss over the learning rate, with the two readings and the suggestion if there is one."""
     looks = looks_of([TEACHER, STUDENT])
     colour, accent = looks[TEACHER][0], looks[STUDENT][0]
     with style():
@@ -40,23 +41,8 @@ def sweep_plot(curve: Curve, suggestion: Suggestion, out: Path) -> Path:
         low, high = _limits(curve)
         ax.set_ylim(low, high)
         ax.set_xlim(curve.rates[0], max(curve.rates[-1], curve.rates[0] * 10))
-        marks = {"steepest descent": suggestion.steepest, "a tenth of the minimum's": suggestion.tenth}
-        for (name, rate), marker in zip(marks.items(), "vD"):
-            height = float(np.interp(np.log(rate), np.log(curve.rates), curve.smoothed))
-            ax.plot(
-                rate,
-                height,
-                marker,
-                color=colour,
-                markersize=8,
-                markeredgecolor="white",
-                zorder=4,
-                label=f"{name}: {rate:.1e}",
-            )
-        if suggestion.cap is not None:
-            ax.axvspan(suggestion.cap, ax.get_xlim()[1], color=FAINT, alpha=0.08, linewidth=0)
-            ax.plot([], [], color=FAINT, alpha=0.2, linewidth=8, label=f"above the cap: {suggestion.cap:.0e}")
-        ax.axvline(suggestion.rate, color=accent, linewidth=1.8, zorder=3, label=f"suggested: {suggestion.rate:.1e}")
+        if suggestion is not None:
+            _mark(ax, curve, suggestion, colour=colour, accent=accent)
         ax.xaxis.set_major_locator(LogLocator(numticks=15))
         ax.xaxis.set_minor_formatter(NullFormatter())
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}"))
@@ -74,8 +60,29 @@ def sweep_plot(curve: Curve, suggestion: Suggestion, out: Path) -> Path:
             color=FAINT,
             fontsize=8.5,
         )
-        ax.legend(loc="best", labelcolor=INK)
         return save(figure, out)
+
+
+def _mark(ax: Axes, curve: Curve, suggestion: Suggestion, *, colour: str, accent: str) -> None:
+    """The two readings on the curve, the cap, the suggestion and their legend."""
+    marks = {"steepest descent": suggestion.steepest, "a tenth of the minimum's": suggestion.tenth}
+    for (name, rate), marker in zip(marks.items(), "vD"):
+        height = float(np.interp(np.log(rate), np.log(curve.rates), curve.smoothed))
+        ax.plot(
+            rate,
+            height,
+            marker,
+            color=colour,
+            markersize=8,
+            markeredgecolor="white",
+            zorder=4,
+            label=f"{name}: {rate:.1e}",
+        )
+    if suggestion.cap is not None:
+        ax.axvspan(suggestion.cap, ax.get_xlim()[1], color=FAINT, alpha=0.08, linewidth=0)
+        ax.plot([], [], color=FAINT, alpha=0.2, linewidth=8, label=f"above the cap: {suggestion.cap:.0e}")
+    ax.axvline(suggestion.rate, color=accent, linewidth=1.8, zorder=3, label=f"suggested: {suggestion.rate:.1e}")
+    ax.legend(loc="best", labelcolor=INK)
 
 
 def _limits(curve: Curve) -> tuple[float, float]:

@@ -22,6 +22,9 @@ from understudy.training.trainer import Trainer
 Schedule = Callable[[int, int], float]
 """``(step of the stage, steps of the stage)`` to the multiplier of every group's learning rate."""
 
+_REPORTS = 20
+"""At the least, of a stage that has as many steps: a rate that rises within a tenth of them must be seen to rise."""
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -130,6 +133,7 @@ def fit(
         total = steps_of(state.first_epoch, stage.epochs)
         to_come = steps_of(state.first_epoch + stage.epochs, sum(other.epochs for other in later))
         share = (total - state.stage_step) / max(total - state.stage_step + to_come, 1)
+        spacing = max(1, total // _REPORTS)
         deadline = None if end is None else time.monotonic() + share * (end - time.monotonic())
         title = f"{phase}, {stage.name}" if len(stages) > 1 else phase
         display.start(title, total, done=state.stage_step)
@@ -144,7 +148,7 @@ def fit(
                     clip,
                 )
                 ends_epoch = state.step_in_epoch == steps_in_epoch
-                if trainer.reporter.due() or ends_epoch:
+                if trainer.reporter.due() or ends_epoch or state.stage_step % spacing == 0:
                     display.update(state.stage_step, trainer.report())
                 if evaluate and (ends_epoch or (eval_steps and state.step % eval_steps == 0)):
                     trainer.assess(evaluate, metric, higher_is_better)
