@@ -195,8 +195,6 @@ def _run(arguments: list[str]) -> int:
         raise ConfigError(*faults)
     if not given or given[0].startswith("-"):
         raise ConfigError("no file: name the YAML file that holds the steps, as in: understudy run recipes/ulmfit.yaml")
-    if resume and overwrite:
-        raise ConfigError("--overwrite and --resume contradict each other: give one of them.")
     run_steps(read_steps(given[0], recipe_class), resume=resume, overwrite=overwrite)
     return 0
 

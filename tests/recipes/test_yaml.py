@@ -202,7 +202,7 @@ def test_faults_of_all_steps_are_said_before_the_first_begins(
         (["run", "--resume"], "no file"),
         (["run", "nowhere.yaml"], "no such file"),
         (["run", "nowhere.yaml", "--resum"], "unknown flag --resum. Did you mean '--resume'?"),
-        (["run", "nowhere.yaml", "--resume", "--overwrite"], "contradict each other"),
+        (["run", str(ULMFIT), "--resume", "--overwrite"], "contradict each other"),
         (["finetune", "--config", str(ULMFIT)], f"holds 3 steps. Run them all: understudy run {ULMFIT}"),
         (["validate", "run", str(ULMFIT)], "neither a step nor validated"),
     ],

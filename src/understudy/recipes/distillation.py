@@ -72,7 +72,8 @@ class Distillation:
         self.encoded_labelled = encode(self.labelled.texts, tokenizer, max_length=self.length)
         self.encoded_validation = encode(splits.validation.texts, tokenizer, max_length=self.length)
         parts = {"student": self.encoded, "validation": self.encoded_validation}
-        self.notes = said_of_cuts(parts, self.length, more=how_to_read_more(self.student.model))
+        self.notes = [] if self.student.note is None else [self.student.note]
+        self.notes += said_of_cuts(parts, self.length, more=how_to_read_more(self.student.model))
 
     def _make_student(self, source: str | None, faults: list[str]) -> None:
         """The student, how it learns and what it reads of a text; what is wrong with the latter two joins `faults`."""
@@ -215,7 +216,7 @@ class Distillation:
 
     def train_student(self, bench: Workbench, teacher: Teacher) -> nn.Module:
         """Labels where there are some, the teacher everywhere."""
-        for note in self.notes if self.student.note is None else [self.student.note, *self.notes]:
+        for note in self.notes:
             bench.run.say(note)
         batches = self._student_batches(teacher)
         if len(batches.rows) < len(self.texts):

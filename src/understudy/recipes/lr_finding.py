@@ -75,15 +75,15 @@ def find_rate(
         )
     learning = [p for group in plan.groups() if group.name in plan.names for p in group.parameters]
     cap = None if fresh else rate_cap(model, learning, optimizer)
+    suggestion = None
     try:
         suggestion = suggest(curve, cap=cap and max(cap, usual))
+        return curve, suggestion
     except ConfigError as error:
-        if bench.run.writes:
-            _draw(curve, None, table, picture)
         raise ConfigError(*(f"{fault} The curve is in {picture}." for fault in error.faults)) from None
-    if bench.run.writes:
-        _draw(curve, suggestion, table, picture)
-    return curve, suggestion
+    finally:
+        if bench.run.writes:
+            _draw(curve, suggestion, table, picture)
 
 
 def rate_for(

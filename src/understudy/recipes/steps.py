@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from understudy.errors import ConfigError, UnderstudyError
 from understudy.recipes.configuration import build, read_documents
+from understudy.recipes.settings import RunSettings
 
 
-@dataclass(frozen=True)
-class Step:
-    """A command with its settings."""
-
-    title: str
-    command: str
-    recipe: Any
-
-
-def read_steps(path: str, recipe_of: Callable[[str], type[Any]]) -> list[Step]:
-    """The steps of a file, with every unknown key and wrong value of all of them reported together.
+def read_steps(path: str, recipe_of: Callable[[str], type[Any]]) -> list[Any]:
+    """The recipes of a file, with every unknown key and wrong value of all of them reported together.
 
     Args:
         path: a YAML file of several documents, each with its ``command`` and the ``output`` that a later one may name.
@@ -30,9 +21,8 @@ def read_steps(path: str, recipe_of: Callable[[str], type[Any]]) -> list[Step]:
     Raises:
         ConfigError: with one sentence a fault.
     """
-    documents = read_documents(path)
-    steps, faults, outputs = [], [], dict[str, int]()
-    for number, content in enumerate(documents, start=1):
+    recipes, faults, outputs = [], [], dict[str, int]()
+    for number, content in enumerate(read_documents(path), start=1):
         origin = f"{path}, step {number}"
         command = content.pop("command", None)
         if not isinstance(command, str):
@@ -43,26 +33,25 @@ def read_steps(path: str, recipe_of: Callable[[str], type[Any]]) -> list[Step]:
         except UnderstudyError as error:
             faults += [fault if origin in fault else f"{origin}: {fault}" for fault in error.faults]
             continue
-        output = getattr(recipe, "output", None)
-        if not hasattr(recipe, "resume"):
+        if not isinstance(recipe, RunSettings):
             faults.append(f"{origin}: '{command}' leaves no run behind. Run it by itself.")
-        elif output is None:
+        elif recipe.output is None:
             faults.append(f"{origin}: has no output. Name a run folder, so that it can be gone on with and built upon.")
-        elif (place := str(Path(output).absolute())) in outputs:
-            faults.append(f"{origin}: has the output of step {outputs[place]}, {output}. Name another.")
+        elif (place := str(Path(recipe.output).absolute())) in outputs:
+            faults.append(f"{origin}: has the output of step {outputs[place]}, {recipe.output}. Name another.")
         else:
             outputs[place] = number
-        steps.append(Step(f"step {number} of {len(documents)}: {command}, {output}", command, recipe))
+        recipes.append(recipe)
     if faults:
         raise ConfigError(*faults)
-    return steps
+    return recipes
 
 
-def run_steps(steps: list[Step], *, resume: bool = False, overwrite: bool = False) -> None:
+def run_steps(recipes: list[Any], *, resume: bool = False, overwrite: bool = False) -> None:
     """Run them in order; the first that fails ends it.
 
     Args:
-        steps: of :func:`read_steps`.
+        recipes: of :func:`read_steps`.
         resume: pass by the finished ones, and go on with the one that was stopped.
         overwrite: replace what earlier runs left in any of their outputs.
 
@@ -70,17 +59,12 @@ def run_steps(steps: list[Step], *, resume: bool = False, overwrite: bool = Fals
         UnderstudyError: for a fault of a step; of all the outputs that are taken before anything is done.
         Interrupted: on SIGTERM or Ctrl-C.
     """
-    from understudy.recipes.configuration import as_dict
-    from understudy.record import output_faults
-
-    taken: list[str] = []
-    for step in steps:
-        step.recipe.resume, step.recipe.overwrite = resume, overwrite
-        taken += output_faults(
-            step.command, as_dict(step.recipe), output=step.recipe.output, overwrite=overwrite, resume=resume
-        )
-    if taken:
-        raise ConfigError(*taken)
-    for step in steps:
-        print(f"\n{step.title}", flush=True)
-        step.recipe.run()
+    faults: list[str] = []
+    for recipe in recipes:
+        recipe.resume, recipe.overwrite = resume, overwrite
+        faults += recipe.run_faults()
+    if faults:
+        raise ConfigError(*dict.fromkeys(faults))
+    for number, recipe in enumerate(recipes, start=1):
+        print(f"\nstep {number} of {len(recipes)}: {recipe.command}, {recipe.output}", flush=True)
+        recipe.run()

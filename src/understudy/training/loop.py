@@ -131,9 +131,9 @@ def fit(
     while True:
         stage, later = stages[state.stage], stages[state.stage + 1 :]
         total = steps_of(state.first_epoch, stage.epochs)
+        spacing = max(1, total // _REPORTS)
         to_come = steps_of(state.first_epoch + stage.epochs, sum(other.epochs for other in later))
         share = (total - state.stage_step) / max(total - state.stage_step + to_come, 1)
-        spacing = max(1, total // _REPORTS)
         deadline = None if end is None else time.monotonic() + share * (end - time.monotonic())
         title = f"{phase}, {stage.name}" if len(stages) > 1 else phase
         display.start(title, total, done=state.stage_step)
