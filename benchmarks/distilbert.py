@@ -7,6 +7,7 @@ distilled once, at seed 0, from the same texts; the seeds are those of fine-tuni
 from __future__ import annotations
 
 import statistics
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -75,16 +76,16 @@ def folder_of(setting: Setting, arm: str) -> Path:
     return setting.runs / "distilbert" / arm.replace(" ", "-")
 
 
-def distill(setting: Setting, arm: str) -> Any:
-    """The record of an arm."""
+def distill(setting: Setting, arm: str, options: Mapping[str, Any], *, tokens: int = TOKENS) -> Any:
+    """The record of an arm, distilled with these settings beside the common ones."""
     from understudy.recipes.distill_lm import DistillLM
     from understudy.recipes.students import LayersOptions
 
-    options = dict(ARMS[arm])
+    options = dict(options)
     return run(
         DistillLM(
             data=setting.data("wikipedia_en"),
-            limit_train=setting.pick(TOKENS // TOKENS_A_TEXT, 64),
+            limit_train=setting.pick(tokens // TOKENS_A_TEXT, 64),
             teacher=TEACHER,
             student=STUDENT,
             layers=LayersOptions(start=options.pop("start", "teacher")),
@@ -128,10 +129,17 @@ def finetune(setting: Setting, arm: str, task: str, seed: int) -> None:
 def points(setting: Setting, arm: str, task: str, seed: int) -> float | None:
     """A task's score on its test rows (RTE has none: on its validation rows), from 0 to 100."""
     record = finished(finetuned(setting, arm, task, seed))
-    if record is None:
-        return None
-    metrics = record.model("model")["metrics"]
-    scores = metrics.get("test") or metrics["validation"]
+    return None if record is None else points_of(last_scores(record, "model"), task)
+
+
+def last_scores(record: Any, model: str) -> dict[str, float]:
+    """A model's, on the test rows; on the validation rows where there are no such."""
+    metrics = record.model(model)["metrics"]
+    return dict(metrics.get("test") or metrics["validation"])
+
+
+def points_of(scores: Mapping[str, float], task: str) -> float:
+    """From 0 to 100: the mean of the task's metrics."""
     return 100 * statistics.fmean(scores[name] for name in TASKS[task]["metrics"])
 
 
@@ -263,7 +271,7 @@ def main() -> None:
             for task in tasks:
                 if (task, seed) not in done:
                     if arm != "teacher":
-                        distill(setting, arm)
+                        distill(setting, arm, ARMS[arm])
                     finetune(setting, arm, task, seed)
             timed = timed or seconds(setting)
             report(setting, timed)
