@@ -10,7 +10,7 @@ from typing import Any
 
 from evidence import Setting, finished, in_turn, run, train
 
-TIMED_TEXTS, ROUNDS = 640, 5
+ROUNDS = 5
 SHOWN = 5
 """Fillings."""
 
@@ -32,24 +32,27 @@ def adapt(setting: Setting, folder: Path, *, model: str, data: str, seed: int, e
     )
 
 
-def seconds_in_turn(models: Mapping[str, Mapping[str, Any]], *, data: str, quick: bool) -> dict[str, Any]:
-    """Seconds that an epoch over some texts takes each model, all in turn, and over all texts by the number of tokens.
+def seconds_in_turn(
+    models: Mapping[str, Mapping[str, Any]], *, data: str, texts: int, rounds: int = ROUNDS
+) -> dict[str, Any]:
+    """Seconds that an epoch over some texts takes each model, all in turn, and over all texts by their number.
 
     Args:
         models: by name, the settings of ``pretrain``.
+        texts: how many of the training texts, drawn at random.
+        rounds: turns of each.
     """
     from understudy.data.corpus import load_corpus
     from understudy.recipes.pretrain import Pretrain
 
     whole = load_corpus(data)
-    texts = 64 if quick else TIMED_TEXTS
     works, share = {}, {}
     for name, settings in models.items():
         recipe = Pretrain(data=data, **settings)
         works[name] = recipe.prepare(load_corpus(data, limit_train=texts))
         share[name] = texts / len(whole.train)
     fits = {name: partial(_one_epoch, work) for name, work in works.items()}
-    found = in_turn(fits, rounds=1 if quick else ROUNDS)
+    found = in_turn(fits, rounds=rounds)
     return {
         name: {"rounds": times, "texts": texts, "epoch_s": statistics.median(times) / share[name]}
         for name, times in found.items()

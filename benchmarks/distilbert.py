@@ -76,19 +76,18 @@ def folder_of(setting: Setting, arm: str) -> Path:
     return setting.runs / "distilbert" / arm.replace(" ", "-")
 
 
-def distill(setting: Setting, arm: str, options: Mapping[str, Any], *, tokens: int = TOKENS) -> Any:
+def distill(setting: Setting, arm: str, *, tokens: int = TOKENS, start: str = "teacher", **options: Any) -> Any:
     """The record of an arm, distilled with these settings beside the common ones."""
     from understudy.recipes.distill_lm import DistillLM
     from understudy.recipes.students import LayersOptions
 
-    options = dict(options)
     return run(
         DistillLM(
             data=setting.data("wikipedia_en"),
             limit_train=setting.pick(tokens // TOKENS_A_TEXT, 64),
             teacher=TEACHER,
             student=STUDENT,
-            layers=LayersOptions(start=options.pop("start", "teacher")),
+            layers=LayersOptions(start=start),
             epochs=1,
             batch_size=BATCH,
             max_length=LENGTH,
@@ -271,7 +270,7 @@ def main() -> None:
             for task in tasks:
                 if (task, seed) not in done:
                     if arm != "teacher":
-                        distill(setting, arm, ARMS[arm])
+                        distill(setting, arm, **ARMS[arm])
                     finetune(setting, arm, task, seed)
             timed = timed or seconds(setting)
             report(setting, timed)

@@ -9,11 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from adapting import adapt, seconds_in_turn, shown
+from adapting import ROUNDS, adapt, seconds_in_turn, shown
 from distilbert import PRECISION, TEACHER, TOKENS, TOKENS_A_TEXT
 from evidence import Setting, begin, earlier, run, spread, target, with_earlier, write
 
 EPOCHS = 10
+TIMED_TEXTS = 128
 LENGTH, BATCH = 128, 32
 RATE = "5e-4"
 ALBERT = {"embedding": 128}
@@ -108,7 +109,10 @@ def main() -> None:
     setting = begin(__doc__)
     data, known = setting.data("amazon_reviews/books"), {"bert": TEACHER, "albert": albert(setting)}
     timed = earlier(setting, "domain", CONFIG).get("raw", {}).get("seconds") or seconds_in_turn(
-        {model: {"model": known[model], **OPTIONS} for model in MODELS}, data=data, quick=setting.quick
+        {model: {"model": known[model], **OPTIONS} for model in MODELS},
+        data=data,
+        texts=setting.pick(TIMED_TEXTS, 16),
+        rounds=setting.pick(ROUNDS, 1),
     )
     for seed in setting.seeds:
         for model in MODELS:

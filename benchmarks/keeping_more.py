@@ -68,9 +68,9 @@ def make(setting: Setting, way: str) -> None:
     if way == AS_CUT:
         as_cut(setting)
     elif way in DISTILLED:
-        distill(setting, way, DISTILLED[way], tokens=TOKENS * TIMES.get(way, 1))
+        distill(setting, way, tokens=TOKENS * TIMES.get(way, 1), **DISTILLED[way])
     else:
-        distill(setting, PLAIN, {})
+        distill(setting, PLAIN)
 
 
 def learn(setting: Setting, way: str, task: str, seed: int) -> None:

@@ -10,11 +10,12 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from adapting import adapt, seconds_in_turn, shown
+from adapting import ROUNDS, adapt, seconds_in_turn, shown
 from distilbert import PRECISION, TEACHER, TOKENS, distill, folder_of
 from evidence import Setting, begin, earlier, spread, target, with_earlier, write
 
 EPOCHS = 3
+TIMED_TEXTS = 640
 LENGTH, BATCH = 128, 32
 RATE = "5e-4"
 OPTIONS: dict[str, Any] = {"learning_rate": RATE, "batch_size": BATCH, "max_length": LENGTH, "precision": PRECISION}
@@ -165,7 +166,8 @@ def main() -> None:
             for model, vocabulary in arms()
         },
         data=data,
-        quick=setting.quick,
+        texts=setting.pick(TIMED_TEXTS, 64),
+        rounds=setting.pick(ROUNDS, 1),
     )
     for seed in setting.seeds:
         for model, vocabulary in arms():
