@@ -46,12 +46,11 @@ def seconds_in_turn(
     from understudy.recipes.pretrain import Pretrain
 
     whole = load_corpus(data)
-    works, share = {}, {}
+    fits, share = {}, {}
     for name, settings in models.items():
         recipe = Pretrain(data=data, **settings)
-        works[name] = recipe.prepare(load_corpus(data, limit_train=texts))
+        fits[name] = partial(_one_epoch, recipe, recipe.prepare(load_corpus(data, limit_train=texts)))
         share[name] = texts / len(whole.train)
-    fits = {name: partial(_one_epoch, work) for name, work in works.items()}
     found = in_turn(fits, rounds=rounds)
     return {
         name: {"rounds": times, "texts": texts, "epoch_s": statistics.median(times) / share[name]}
@@ -59,8 +58,19 @@ def seconds_in_turn(
     }
 
 
-def _one_epoch(work: Any) -> float:
-    return float(train(work.objective, work.texts.batches, epochs=1, learning_rate=1e-5, terms=work.terms).seconds)
+def _one_epoch(recipe: Any, work: Any) -> float:
+    """Seconds, in the recipe's own precision."""
+    from understudy.recipes.devices import make_accelerator
+
+    found = train(
+        work.objective,
+        work.texts.batches,
+        epochs=1,
+        learning_rate=1e-5,
+        terms=work.terms,
+        accelerator=make_accelerator(recipe),
+    )
+    return float(found.seconds)
 
 
 def shown(folder: Path, *, data: str, text: str, max_length: int, quick: bool) -> dict[str, Any] | None:

@@ -229,8 +229,13 @@ def train(
     optimizer: Any = None,
     save_steps: int | None = None,
     terms: Sequence[str] = ("label_loss", "distillation"),
+    accelerator: Any = None,
 ) -> Any:
-    """:func:`understudy.training.loop.fit` as the recipes call it, without an evaluation and in a folder that goes away."""
+    """:func:`understudy.training.loop.fit` as the recipes call it, without an evaluation and in a folder that goes away.
+
+    Args:
+        accelerator: with the precision; float32 without one.
+    """
     from functools import partial
 
     from understudy.functional.schedules import linear
@@ -251,6 +256,7 @@ def train(
             folder=Path(folder),
             log=ProgressLog(Path(folder) / "progress.csv", columns),
             schedule=partial(linear, warmup=0.1),
+            accelerator=accelerator,
         )
 
 
