@@ -144,6 +144,14 @@ def test_blocks_waste_little() -> None:
     lengths = np.clip(np.random.default_rng(0).lognormal(3.0, 0.7, 4000).astype(int) + 3, None, 128)
     packed = pack(lengths, max_length=128, seed=0, epoch=0)
     assert lengths.sum() / (len(packed) * 128) > 0.97
+    another = pack(lengths, max_length=128, seed=0, epoch=1)
+    assert {tuple(sorted(block)) for block in packed[:100]} != {tuple(sorted(block)) for block in another[:100]}
+
+
+def test_a_text_goes_where_it_leaves_the_least_room() -> None:
+    """Of blocks with room for 4 and for 3 tokens, a text of 3 takes the second, so that there is a place for the 4."""
+    packed = pack(np.array([6, 7, 3, 2, 2]), max_length=10, seed=0, epoch=0)
+    assert sorted(sorted(block.tolist()) for block in packed) == [[0, 3, 4], [1, 2]]
 
 
 @law

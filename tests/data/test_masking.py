@@ -172,6 +172,23 @@ def test_a_tokenizer_tells_what_is_special() -> None:
     assert masking.mask_id == tokenizer.mask_token_id
 
 
+def test_ids_that_are_no_pieces_are_never_drawn() -> None:
+    class Holed:
+        """A vocabulary whose ids 2 and 3 stand for nothing."""
+
+        mask_token_id = 1
+        all_special_ids = (1,)
+        added_tokens_decoder: dict[int, object] = {}
+
+        def get_vocab(self) -> dict[str, int]:
+            return {"a": 0, "[MASK]": 1, "b": 4}
+
+    masking = Masking.of(Holed(), probability=1.0)  # type: ignore[arg-type]
+    assert masking.maskable.tolist() == [True, False, False, False, True]
+    shown, _ = masking(np.zeros(3000, int), np.arange(3000), np.zeros(3000, int), epoch=0)
+    assert set(shown.tolist()) == {0, 1, 4}
+
+
 def test_what_cannot_be_is_refused() -> None:
     tokenizer = word_piece()
     for probability in (0.0, 1.5):

@@ -69,6 +69,11 @@ def test_whole_words_are_words() -> None:
     assert words_of(tokenizer, "the player plays") == ["the", "player", "plays"]
 
 
+def test_a_symbol_that_bert_leaves_in_its_word_goes_with_it() -> None:
+    tokenizer = trained("word pieces", ["€20 ₹18 $35"])
+    assert words_of(tokenizer, "€20 ₹18 $35") == ["€20", "₹18", "$", "35"]
+
+
 def test_rows_do_not_run_into_each_other() -> None:
     tokenizer = trained("word pieces", TEXTS)
     pieces = word_pieces(tokenizer, size=len(tokenizer))

@@ -114,6 +114,17 @@ def test_scores_and_relations_are_float32_in_mixed_precision() -> None:
         torch.testing.assert_close(relation_kl(student, teacher, heads=HEADS), apart)
 
 
+@pytest.mark.parametrize("name", ["cosine", "mse", "attention"])
+def test_half_precision_is_computed_in_float32(name: str) -> None:
+    """Of states that are near each other, as they are at the end, half of float16's digits would be gone."""
+    distance, student, _ = distances(None)[name]
+    half = student.half()
+    near = (half.float() * 1.01).half()
+    found = distance(half, near)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, distance(half.float(), near.float()), rtol=1e-5, atol=1e-7)
+
+
 def test_attention_mse_is_tinyberts_over_the_real_tokens(mask: Tensor, packed: Tensor) -> None:
     student, teacher = attention(0), attention(1)
     for given_mask in (mask, packed):

@@ -13,7 +13,7 @@ from torch import nn
 from transformers import AlbertForMaskedLM, AlbertModel, AutoModelForMaskedLM
 
 from understudy.errors import ModelError
-from understudy.models.albert import albert, albert_config, factorise
+from understudy.models.albert import albert, albert_config
 from understudy.models.blocks import block_parts
 from understudy.models.narrow import principal_directions
 
@@ -103,8 +103,6 @@ def test_the_table_is_reproduced_to_the_optimal_error(rank: int) -> None:
     model = teacher("bert")
     table = model.get_input_embeddings().weight.detach()
     optimum = np.sqrt((np.linalg.svd(table.double().numpy(), compute_uv=False)[rank:] ** 2).sum())
-    first, second = factorise(table, rank)
-    assert (table - first @ second).norm().item() == pytest.approx(optimum, abs=1e-5)
     student = albert(model, embedding=rank)
     gains = model.bert.embeddings.LayerNorm.weight * (16 / rank) ** 0.5
     back = student.albert.encoder.embedding_hidden_mapping_in.weight / gains[:, None]
@@ -140,6 +138,28 @@ def test_the_head_of_low_rank_is_the_teachers() -> None:
         transform.dense.bias.zero_()
         transform.LayerNorm.weight.fill_(0.7)
     torch.testing.assert_close(albert(model, embedding=4)(IDS).logits, model(IDS).logits, rtol=1e-3, atol=1e-3)
+
+
+def test_the_heads_norm_is_as_long_as_what_is_left_of_the_teachers() -> None:
+    """Of a transformation that has one half of its length in the directions that stay, a half is left."""
+    model = teacher("bert")
+    table, dense = model.get_input_embeddings().weight, model.cls.predictions.transform.dense
+    with torch.no_grad():
+        table.zero_()
+        table[:, :4] = torch.randn(50, 4)
+        dense.weight.zero_()
+        dense.weight[0, 0], dense.weight[9, 0] = 1.0, 3.0**0.5
+        model.cls.predictions.transform.LayerNorm.weight.fill_(1.0)
+    # gains of a narrower norm grow by the root of 16 / 4: its vectors are as long as before, where nothing is lost
+    gains = albert(model, embedding=4).predictions.LayerNorm.weight
+    torch.testing.assert_close(gains, torch.full((4,), 0.5 * (16 / 4) ** 0.5))
+
+
+def test_what_is_no_size_is_carried_over() -> None:
+    more = {"hidden_dropout_prob": 0.23, "attention_probs_dropout_prob": 0.31, "layer_norm_eps": 1e-6}
+    config = albert_config(teacher("bert", **more, hidden_act="relu"), embedding=4)
+    assert {name: getattr(config, name) for name in more} == more
+    assert config.hidden_act == "relu"
 
 
 def test_transformers_alone_loads_it(tmp_path: Path) -> None:

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 
 from understudy.errors import ModelError
-from understudy.models.blocks import block_parts, projections
+from understudy.models.blocks import block_parts, projections, scores_are_products
 
 IDS = torch.tensor([[5, 9, 23, 41, 7, 30]])
 BERT_LIKE = {"bert", "roberta", "electra", "distilbert", "albert"}
@@ -44,6 +45,24 @@ def test_projections_are_those_of_the_model(classifier: Any, architecture: str) 
     for modules in found:
         assert sum(module.out_features for module in modules) == 3 * 16
         assert all(module.in_features == 16 for module in modules)
+
+
+def test_positions_that_turn_queries_and_keys_are_no_berts() -> None:
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    esm = transformers.EsmConfig(
+        vocab_size=50, pad_token_id=1, mask_token_id=4, position_embedding_type="rotary", **sizes
+    )
+    for model in (
+        transformers.RoFormerForMaskedLM(transformers.RoFormerConfig(vocab_size=50, **sizes)),
+        transformers.EsmForMaskedLM(esm),
+    ):
+        assert not scores_are_products(model)
+        with pytest.raises(ModelError, match="not built as BERT's"):
+            block_parts(model)
+
+
+def test_scores_are_products_where_positions_are_embedded(classifier: Any, architecture: str) -> None:
+    assert scores_are_products(classifier) == (architecture in BERT_LIKE)
 
 
 def test_a_block_with_more_in_it_is_refused(tiny_classifier: Any) -> None:

@@ -10,11 +10,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from transformers import AutoModel, BertConfig, BertForMaskedLM, DistilBertConfig, DistilBertForMaskedLM
+from transformers import (
+    AutoModel,
+    BertConfig,
+    BertForMaskedLM,
+    DistilBertConfig,
+    DistilBertForMaskedLM,
+    ElectraConfig,
+    ElectraForMaskedLM,
+)
 
 from understudy.errors import ModelError
 from understudy.models.blocks import block_parts
-from understudy.models.narrow import narrow, principal_directions, strongest_units, truncate
+from understudy.models.narrow import _of_table, narrow, principal_directions, strongest_units, truncate
 
 IDS = torch.tensor([[5, 9, 23, 41, 7, 30], [3, 4, 5, 6, 7, 8]])
 HEADS, NARROW, WIDE = 2, 8, 24
@@ -188,6 +196,47 @@ def test_the_teachers_start_is_nearer_to_it_than_chance() -> None:
     }
     assert found["units"] > 0.8
     assert found["units"] > found["svd"] > found["random"] + 0.2
+
+
+def test_the_strongest_units_are_those_of_a_loop() -> None:
+    """What the norms put out, gain and bias, times how strongly each of four matrices reads it."""
+    torch.manual_seed(4)
+    model = bert(WIDE)
+    for block in block_parts(model):
+        for norm in (block.attention_norm, block.norm):
+            torch.nn.init.normal_(norm.weight)
+            torch.nn.init.normal_(norm.bias)
+    strength = []
+    for unit in range(WIDE):
+        put_out, read = 0.0, 0.0
+        for block in block_parts(model):
+            for norm in (block.attention_norm, block.norm):
+                put_out += norm.weight[unit].item() ** 2 + norm.bias[unit].item() ** 2
+            for reader in (block.query, block.key, block.value, block.inner):
+                read += sum(entry**2 for entry in reader.weight[:, unit].tolist())
+        strength.append(put_out * read)
+    expected = sorted(sorted(range(WIDE), key=lambda unit: -strength[unit])[:NARROW])
+    assert strongest_units(block_parts(model), NARROW).argmax(0).tolist() == expected
+
+
+def test_an_electra_with_a_narrow_table_starts_from_what_its_blocks_see() -> None:
+    """Its table becomes as wide as its blocks by a matrix, which is of rank 8 here: nothing is lost at width 8."""
+    sizes = {"num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32, "max_position_embeddings": 40}
+    model = ElectraForMaskedLM(ElectraConfig(vocab_size=50, embedding_size=8, hidden_size=16, **sizes)).eval()
+    basis = _of_table(model, 16, 8)
+    seen = (model.electra.embeddings_project.weight @ model.get_input_embeddings().weight.T).T.double()
+    torch.testing.assert_close(seen @ basis @ basis.T, seen, rtol=1e-4, atol=1e-6)
+    assert narrow(model, 8, start="svd")(IDS).logits.isfinite().all()
+
+
+@pytest.mark.parametrize("start", ["units", "svd"])
+def test_the_seed_is_left_where_it_was(start: Any) -> None:
+    teacher = bert(WIDE)
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    narrow(teacher, NARROW, start=start)
+    assert torch.equal(torch.rand(3), expected)
 
 
 def test_random_weights_follow_the_seed() -> None:

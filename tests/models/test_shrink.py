@@ -58,6 +58,11 @@ def test_chosen_layers_rise_and_fit(how: Any, sizes: tuple[int, int]) -> None:
         assert kept[0] == 0
 
 
+def test_alternate_is_every_third_where_there_are_three_times_as_many() -> None:
+    assert choose_layers(12, 4, "alternate") == [0, 3, 6, 9]
+    assert choose_layers(12, 6, "alternate") == [0, 2, 4, 6, 8, 10]
+
+
 @pytest.mark.parametrize("how", ["evenly", "alternate", "first", "last"])
 def test_too_many_layers_are_refused_however_chosen(how: Any) -> None:
     with pytest.raises(ModelError, match=r"4 layers, .* 1 to 4 .* 5 were"):
@@ -122,6 +127,10 @@ def test_a_first_layer_unlike_the_others_is_not_dropped(tiny_classifier: Any) ->
 def test_wrong_layers_are_named(tiny_classifier: Any, keep: list[int]) -> None:
     with pytest.raises(ModelError, match=r"rising list of numbers from 0 to 3, but are .*For example: 0 3"):
         cut_layers(tiny_classifier("bert"), keep)
+
+
+def test_half_precision_stays(tiny_classifier: Any) -> None:
+    assert {p.dtype for p in cut_layers(tiny_classifier("bert").bfloat16(), [0, 3]).parameters()} == {torch.bfloat16}
 
 
 def test_the_seed_is_left_where_it_was(tiny_classifier: Any) -> None:

@@ -9,13 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.stats import kstest
 from tests.objectives.test_distill_lm_terms import NAMES, VOCABULARY, bert, lines, objective, values
 from tests.objectives.test_distill_lm_terms import encoded as encoded  # the fixture
 
 from understudy.data.batches import length_batches
 from understudy.data.encode import Encoded
+from understudy.data.masked_batches import hidden_tokens
+from understudy.data.masking import Masking
 from understudy.data.tasks import NO_LABEL
 from understudy.errors import ModelError
+from understudy.functional.drawn_words import draw_words
+from understudy.objectives import drawn_teacher
 from understudy.objectives.drawn_teacher import Drawing, DrawnBatches, Draws
 from understudy.objectives.language_teacher import LanguageTeacher
 
@@ -93,6 +98,38 @@ def test_nobody_reads_twice(encoded: Encoded, tmp_path: Path) -> None:
     ):
         _, read = draw(encoded, tmp_path, **changed)
         assert read[0] == 0, changed
+
+
+def test_other_masks_are_read_for_though_they_hide_as_many(encoded: Encoded, tmp_path: Path) -> None:
+    def hidden(masking: Masking) -> int:
+        return int(hidden_tokens(encoded, masking, epoch=0).sum())
+
+    known = lines(encoded).masking
+    other = next(m for seed in range(2, 99) if hidden(m := replace(known, seed=seed)) == hidden(known))
+    draw(encoded, tmp_path)
+    batches = lines(encoded)
+    batches.masking = other
+    read: list[int] = []
+    drawing(encoded, batches).draw(0, max_tokens=30, scratch=tmp_path / "scratch", on_texts=read.append)
+    assert read[0] == 0
+
+
+def test_draws_begin_anywhere_whether_a_token_is_hidden_or_not(
+    encoded: Encoded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Draws are right on average over where they begin, which must be anywhere alike among the hidden tokens, too."""
+    begun: list[torch.Tensor] = []
+
+    def kept(logits: torch.Tensor, offsets: torch.Tensor, **options: Any) -> Any:
+        begun.append(offsets)
+        return draw_words(logits, offsets, **options)
+
+    monkeypatch.setattr(drawn_teacher, "draw_words", kept)
+    for epoch in range(40):
+        draw(encoded, tmp_path, epoch=epoch, max_tokens=200)
+    offsets = torch.cat(begun).numpy()
+    assert len(offsets) > 500
+    assert kstest(offsets, "uniform").pvalue > 1e-3
 
 
 def test_a_reading_that_was_killed_goes_on(encoded: Encoded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from understudy.data.encode import Encoded
 from understudy.data.streams import StreamBatch, StreamBatches, scoring_batches
 from understudy.data.tasks import NO_LABEL
 from understudy.models.awd_lstm import AWDLSTMConfig, AWDLSTMForCausalLM
+from understudy.objectives import language_model
 from understudy.objectives.language_model import CausalLM, RecurrentLM, language_scores
 from understudy.objectives.supervised import Term
 
@@ -273,6 +274,30 @@ def test_blocks_of_a_transformer_have_its_own_loss() -> None:
             assert term.sum.item() == pytest.approx(expected, rel=1e-5)
             total, tokens = total + term.sum.item(), tokens + batch.counts["tokens"]
     assert tokens == len(encoded.ids) - 1
+
+
+def cohere() -> Any:
+    """A model that scales its scores, so that they are more than a head makes of states."""
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
+    config = transformers.CohereConfig(vocab_size=VOCABULARY, logit_scale=0.3, pad_token_id=0, **sizes)
+    return transformers.CohereForCausalLM(config).double()
+
+
+@pytest.mark.parametrize("make", [gpt2, cohere])
+@pytest.mark.parametrize("at_once", [5, 1000])
+def test_scores_in_chunks_change_nothing(make: Any, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(language_model._SCORES, "cpu", at_once * VOCABULARY)
+    model = make().eval()
+    objective, batches = CausalLM(model), CausalBlocks(corpus(), length=8, batch_size=3, max_tokens=100, seed=0)
+    assert (objective.head is None) == (make is cohere)
+    ((batch,), *_) = batches.windows(0)
+    found = step(objective, [batch])
+    whole = model(**batch.inputs, use_cache=False).logits
+    model.zero_grad()
+    nn.functional.cross_entropy(whole.flatten(0, 1), batch.labels.flatten(), ignore_index=NO_LABEL).backward()
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(found[name], parameter.grad, rtol=1e-5, atol=1e-7)
 
 
 def test_scores_of_blocks_are_those_of_each_alone() -> None:

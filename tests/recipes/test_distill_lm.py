@@ -260,15 +260,19 @@ def prepared(corpus: Path, teacher: Path, **settings: Any) -> LanguageDistillati
     return recipe.prepare(recipe.read())
 
 
+TINYBERT = {"ce_weight": 0, "mlm_weight": 0, "cosine_weight": 0, "hidden_weight": 1, "attention_weight": 1}
+
+
 @pytest.mark.parametrize(
     ("settings", "shape"),
     [
-        ({"student": "layers", "layers": {"keep": [1, 3]}, "ce_positions": "all"}, ("bert", 2, 32)),
+        ({"student": "layers", "layers": {"keep": [1, 3]}, "ce_positions": "all", "temperature": 3.0}, ("bert", 2, 32)),
         ({"student": "layers:3", "layers": {"hidden": 16, "start": "svd"}, "relation_weight": 1}, ("bert", 3, 16)),
         ({"student": "layers:1", "layers": {"start": "random"}, "blocks": "pack"}, ("bert", 1, 32)),
         ({"student": "albert", "albert": {"embedding": 8, "hidden": 16}, "attention_weight": 1}, ("albert", 4, 16)),
         ({"student": "albert", "albert": {"embedding": 8, "share": "none", "layers": 2}}, ("albert", 2, 32)),
         ({"student": "layers:1", "relation_weight": 1, "relation_heads": 2, "relation_layer": 1}, ("bert", 1, 32)),
+        ({"student": "layers:2", "layers": {"hidden": 16}, **TINYBERT}, ("bert", 2, 16)),
     ],
 )
 def test_students_and_options(
@@ -280,8 +284,12 @@ def test_students_and_options(
     (batch, *_) = next(iter(work.batches.windows(0)))
     terms = work.objective(batch.to("cpu"))
     sum(term.weight * term.sum for term in terms).backward()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in work.model.parameters())
+    taught = [p for name, p in work.model.named_parameters() if settings.get("ce_weight") != 0 or "bert." in name]
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in taught)
     assert all(p.grad is None for p in work.teacher.parameters())
+    assert [term.name for term in terms] == [name for name, weight in work.recipe.weights().items() if weight]
+    assert work.objective.everywhere == ("ce_positions" in settings)
+    assert work.objective.temperature == settings.get("temperature", 2.0)
     if "relation_layer" in settings:
         assert (work.objective.relation, work.objective.relation_heads) == ((0, 1), 2)
 

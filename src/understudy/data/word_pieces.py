@@ -66,5 +66,8 @@ def word_pieces(tokenizer: PreTrainedTokenizerBase, *, size: int) -> WordPieces:
 
 
 def _is_punctuation(text: str) -> bool:
-    """Whether there is something, and all of it is punctuation, a symbol or space."""
-    return bool(text) and all(unicodedata.category(character)[0] in "PSZ" for character in text)
+    """Whether there is something, and all of it is space or what BERT takes for punctuation: symbols of ASCII are, as in
+    ``$20``, others are not, as in ``€20``, which it takes for one word."""
+    return bool(text) and all(
+        unicodedata.category(character)[0] in ("PSZ" if character.isascii() else "PZ") for character in text
+    )

@@ -18,26 +18,6 @@ from understudy.models.shrink import evenly
 SHARES = ("mean", "none")
 
 
-def factorise(table: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    r"""The two factors of a table, ``(tokens, rank)`` and ``(rank, width)``, whose product is nearest to it.
-
-    .. math:: \min_{\mathrm{rank}(AB) \le r} \lVert W - A B \rVert_F = \sqrt{\textstyle\sum_{i > r} \sigma_i^2}
-
-    The rows of the second factor are orthonormal; at full rank it is the identity.
-
-    Reference:
-        Lan et al. 2020, "ALBERT", arXiv 1909.11942, section 3.1 (there trained from scratch); Eckart & Young 1936.
-
-    Example:
-        >>> table = torch.randn(9, 2) @ torch.randn(2, 5)
-        >>> first, second = factorise(table, 2)
-        >>> first.shape, bool(torch.allclose(first @ second, table, atol=1e-5))
-        (torch.Size([9, 2]), True)
-    """
-    basis = principal_directions(table, rank)
-    return (table.detach().double() @ basis).to(table), basis.T.to(table)
-
-
 def albert(
     teacher: Any,
     *,
@@ -48,12 +28,14 @@ def albert(
 ) -> Any:
     """An ALBERT that starts from a BERT-like teacher; a plain model of transformers.
 
-    The table is factorised by a truncated SVD, and the map back to the hidden size takes over the gains and biases of
-    the norm behind it: with `embedding` at the hidden size the embeddings are the teacher's exactly. One block serves
-    all layers; where the teacher's blocks are equal, the outputs are its own.
+    The table is factorised by a truncated SVD (no product of two factors of that rank is nearer to it), and the map
+    back to the hidden size takes over the gains and biases of the norm behind it: with `embedding` at the hidden size
+    the embeddings are the teacher's exactly. One block serves all layers; where the teacher's blocks are equal, the
+    outputs are its own.
 
     Args:
-        teacher: BERT, RoBERTa, XLM-R, ELECTRA or DistilBERT, with a masked-LM head or bare.
+        teacher: BERT, RoBERTa, XLM-R, DistilBERT, or an ELECTRA whose table is as wide as its blocks; with a masked-LM
+            head or bare.
         embedding: E, the width of the table; at most the hidden size.
         layers: passes through the block; by default as many as the teacher has layers.
         share: ``mean`` of the teacher's blocks, the number of one of them (counted from 0), or ``none``: each layer
@@ -67,7 +49,7 @@ def albert(
         ModelError: if the teacher is not built so, or a size does not fit it.
 
     Reference:
-        Lan et al. 2020, "ALBERT", arXiv 1909.11942, section 3.1.
+        Lan et al. 2020, "ALBERT", arXiv 1909.11942, section 3.1; Eckart & Young 1936 for the factors.
     """
     config = albert_config(teacher, embedding=embedding, layers=layers, share=share)
     base = base_model(teacher)
@@ -146,7 +128,7 @@ def _tables(teacher: Any) -> dict[str, Tensor]:
         id(p) for p in base.parameters()
     }:
         raise ModelError(
-            f"{type(teacher).__name__}: its embeddings are not built as BERT's are (they may be factorised already), so an ALBERT cannot start from them. Give a BERT, RoBERTa, XLM-R or DistilBERT."
+            f"{type(teacher).__name__}: its embeddings are not built as BERT's are (they may be factorised already), so an ALBERT cannot start from them. Give a BERT, RoBERTa, XLM-R or DistilBERT, or an ELECTRA whose embedding_size is its hidden_size."
         )
     positions = parts["position_embeddings"]
     first = 0 if positions.padding_idx is None else positions.padding_idx + 1  # RoBERTa counts from there

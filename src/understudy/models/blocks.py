@@ -64,14 +64,15 @@ def block_parts(model: Any) -> list[BlockParts]:
     """The parts of each block, input to output; an ALBERT has as many as it has groups.
 
     Raises:
-        ModelError: if the blocks are not BERT's: other parts, more parts, or norms in other places.
+        ModelError: if the blocks are not BERT's: other parts, more parts, norms in other places, or positions that
+            turn queries and keys.
     """
     found = []
     for block in encoder_layers(model):
         layout = next((names for names in _LAYOUTS if _has(block, names)), None)
         parts = None if layout is None else BlockParts(*map(block.get_submodule, layout))  # type: ignore[arg-type]
         known = set() if parts is None else {id(p) for part in parts for p in part.parameters()}
-        if parts is None or known != {id(p) for p in block.parameters()}:
+        if parts is None or known != {id(p) for p in block.parameters()} or not positions_are_embedded(model):
             raise ModelError(
                 f"{type(model).__name__}: its blocks are not built as BERT's are, so they cannot be narrowed or shared. Give a BERT, RoBERTa, XLM-R, ELECTRA or DistilBERT, or cut whole layers (layers:N)."
             )
@@ -109,7 +110,14 @@ def vector_width(model: Any) -> int:
 def scores_are_products(model: Any) -> bool:
     """Whether a head's scores are the products of its queries and keys, and nothing else: no rotation of positions, no
     table of distances."""
-    return all(any(_has(block, layout[:2]) for layout in _LAYOUTS) for block in encoder_layers(model))
+    plain = all(any(_has(block, layout[:2]) for layout in _LAYOUTS) for block in encoder_layers(model))
+    return plain and positions_are_embedded(model)
+
+
+def positions_are_embedded(model: Any) -> bool:
+    """Whether an encoder learns of positions by a table beside its words', as BERT does. RoFormer and ESM name their
+    parts as BERT does, and turn queries and keys by their positions."""
+    return any(name.endswith("position_embeddings.weight") for name, _ in base_model(model).named_parameters())
 
 
 def _has(block: nn.Module, names: tuple[str, ...]) -> bool:

@@ -1,4 +1,4 @@
-"""The two halves of a masked language model: what makes hidden states of a text, and what makes words of those."""
+"""The two halves of a language model: what makes hidden states of a text, and what makes words of those."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class VocabularyHead:
         return hidden
 
 
-def encode(model: Any, inputs: Mapping[str, Tensor]) -> Tensor:
+def encode(model: Any, inputs: Mapping[str, Any]) -> Tensor:
     """A model's last hidden states, those that its vocabulary head reads: ``(rows, tokens, width)``.
 
     Args:
@@ -49,7 +49,7 @@ def encode(model: Any, inputs: Mapping[str, Tensor]) -> Tensor:
     return base_model(model)(**model_inputs(model, inputs))[0]
 
 
-def model_inputs(model: Any, inputs: Mapping[str, Tensor]) -> dict[str, Any]:
+def model_inputs(model: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """The inputs as this model takes them: a packed mask as numbers to add, or one for each kind of layer; positions from
     where this model begins to count, or none where it knows relative ones alone.
 
@@ -83,7 +83,7 @@ def _as_attended(mask: Tensor, base: Any) -> Tensor:
 
 
 def vocabulary_head(model: Any) -> VocabularyHead:
-    """The head of any masked language model of transformers.
+    """The head of a language model of transformers.
 
     The modules outside the encoder are put in the order in which a forward pass calls them, and what they make of its
     hidden states is compared with its scores, so that a head that is more than a chain is refused, not misread.

@@ -55,8 +55,11 @@ def narrow(model: Any, width: int, *, start: Start = "units") -> Any:
         )
     config = copy.deepcopy(model.config)
     _narrow_config(config, width, wide)
-    student = type(model)(config)
-    if start != "random":
+    if start == "random":
+        student = type(model)(config)
+    else:
+        with torch.random.fork_rng(devices=[]):  # the fresh weights are overwritten: they must not move the seed
+            student = type(model)(config)
         with torch.no_grad():
             basis = strongest_units(parts, width) if start == "units" else _of_table(model, wide, width)
             narrowed = block_parts(student)

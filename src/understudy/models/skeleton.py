@@ -63,6 +63,8 @@ def components(model: Any) -> list[Component]:
         groups = _outermost(model)
     else:
         groups = _with_tables_below(model, groups)
+        if not any("pooler" in name for name, _ in model.named_parameters()):
+            groups = [("final norm" if name == "pooler" else name, part) for name, part in groups]
     return [Component(name, sum(p.numel() for p in part)) for name, part in _passes(model, groups) if part]
 
 

@@ -12,11 +12,17 @@ from torch.nn import functional as F
 from understudy.data.batches import Batch
 from understudy.data.streams import StreamBatch
 from understudy.data.tasks import NO_LABEL
+from understudy.errors import ModelError
 from understudy.functional.metrics import perplexity
+from understudy.functional.vocabulary_loss import chunked_cross_entropy, vocabulary_scores
 from understudy.models.awd_dropout import State
-from understudy.models.awd_lstm import detached
+from understudy.models.awd_lstm import AWDLSTMForCausalLM, detached
+from understudy.models.language_heads import VocabularyHead, encode, vocabulary_head
 from understudy.models.layers import evaluating
 from understudy.objectives.supervised import Term
+
+_SCORES = {"cpu": 1 << 27}
+"""Scores over the vocabulary that are computed at once, by device; see :func:`tokens_at_once`."""
 
 
 class RecurrentLM(nn.Module):
@@ -94,12 +100,49 @@ class CausalLM(nn.Module):
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
+        self.head = next_token_head(model)
 
     def forward(self, batch: Batch) -> list[Term]:
         """The summed loss of a micro-batch's targets."""
         assert batch.labels is not None
-        logits = self.model(**batch.inputs, use_cache=False).logits
-        return [Term("cross_entropy", 1.0, _cross_entropy(logits, batch.labels), per="tokens")]
+        wanted = batch.labels != NO_LABEL
+        states = _read(self.model, self.head, batch)[wanted]
+        entropy = chunked_cross_entropy(
+            states,
+            self.head or _scores_themselves,
+            batch.labels[wanted],
+            chunk=tokens_at_once(self.model, states.device),
+        )
+        return [Term("cross_entropy", 1.0, entropy.sum(), per="tokens")]
+
+
+def next_token_head(model: Any) -> VocabularyHead | None:
+    """A causal model's, from states to scores; None where those are more than a chain of modules makes of the states
+    (some models scale or cap them), so that a batch's scores can only be computed all at once."""
+    try:
+        return vocabulary_head(model)
+    except ModelError:
+        return None
+
+
+def _read(model: Any, head: VocabularyHead | None, batch: Batch) -> Tensor:
+    """What a causal model makes of blocks: states for its head, or without one the scores."""
+    if head is None:
+        return model(**batch.inputs, use_cache=False).logits
+    return encode(model, {**batch.inputs, "use_cache": False})
+
+
+def _scores_themselves(scores: Tensor) -> Tensor:
+    return scores
+
+
+def tokens_at_once(model: Any, device: torch.device | str) -> int:
+    """As many tokens as have half a gigabyte of scores on a processor, two on an accelerator: a chunk of them.
+
+    Of a masked language model, where one token in seven has scores, chunks are smaller. Here that would mean to compute
+    every batch's twice.
+    """
+    return max(1, _SCORES.get(torch.device(device).type, 1 << 29) // int(model.config.vocab_size))
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -122,17 +165,25 @@ def language_scores(model: Any, batches: Iterable[Batch], *, device: torch.devic
     loss = right = 0.0
     count = 0
     state: State | None = None
+    head = None if isinstance(model, AWDLSTMForCausalLM) else next_token_head(model)
     with evaluating(model), torch.inference_mode():
         for batch in batches:
             batch = batch.to(device)
             assert batch.labels is not None
+            wanted = batch.labels != NO_LABEL
             if isinstance(batch, StreamBatch):
                 output = model(batch.inputs["input_ids"], None if batch.begins else state)
-                state = output.state
+                state, found = output.state, output.logits
             else:
-                output = model(**batch.inputs, use_cache=False)
-            loss += _cross_entropy(output.logits, batch.labels).double().item()
-            right += (output.logits.argmax(-1) == batch.labels).sum().item()
+                found = _read(model, head, batch)
+            losses, hits = vocabulary_scores(
+                found[wanted],
+                head or _scores_themselves,
+                batch.labels[wanted],
+                chunk=tokens_at_once(model, device),
+            )
+            loss += losses.double().sum().item()
+            right += hits.sum().item()
             count += batch.counts["tokens"]
     return {
         "loss": loss / count,

@@ -16,7 +16,7 @@ from understudy.inference import token_budget
 from understudy.models.awd_config import set_reading
 from understudy.models.language import LanguageModel, build_awd_lstm, load_next_token_model
 from understudy.models.load import load_tokenizer, max_length
-from understudy.objectives.language_model import CausalLM, RecurrentLM, language_scores
+from understudy.objectives.language_model import CausalLM, RecurrentLM, language_scores, tokens_at_once
 from understudy.recipes.devices import processes
 from understudy.recipes.lengths import text_length
 from understudy.recipes.new_vocabulary import carry
@@ -28,8 +28,6 @@ from understudy.recipes.workbench import Workbench
 from understudy.training.loop import FitResult
 
 _VOCABULARY, _BPTT = "bpe:8000", 70
-_SCORES_AT_ONCE = {"cpu": 1 << 27}
-"""Scores over the vocabulary that are computed at once: half a gigabyte on a processor, two on an accelerator."""
 
 
 class NextToken:
@@ -98,7 +96,7 @@ class Streams(NextToken):
                 bptt=self.model.config.bptt,
                 seed=recipe.seed,
                 backward=self.model.config.backward,
-                max_tokens=recipe.max_tokens or _tokens_at_once(self.model, state.device),
+                max_tokens=recipe.max_tokens or tokens_at_once(self.model, state.device),
                 world_size=state.num_processes,
                 rank=state.process_index,
             )
@@ -110,7 +108,7 @@ class Streams(NextToken):
 
     def scores(self, model: Any, part: str, device: torch.device) -> dict[str, float]:
         """Loss, perplexity and accuracy of a model on a part of the corpus, read as streams."""
-        window = min(64, max(1, _tokens_at_once(model, device) // SCORING_STREAMS))
+        window = min(64, max(1, tokens_at_once(model, device) // SCORING_STREAMS))
         batches = scoring_batches(self.parts[part], backward=self.model.config.backward, window=window)
         return language_scores(model, batches, device=device)
 
@@ -131,8 +129,10 @@ class Blocks(NextToken):
         set_reading(loaded.model, name=recipe.model, gradient_tokens=None, drop_mult=recipe.drop_mult)
         super().__init__(recipe, corpus, loaded)
         self.length = text_length(self.model, self.tokenizer, recipe.max_length)
-        state = processes()
-        most = min(token_budget(state.device), _tokens_at_once(self.model, state.device))
+        state, objective = processes(), CausalLM(self.model)
+        most = token_budget(state.device)
+        if objective.head is None:
+            most = min(most, tokens_at_once(self.model, state.device))
         self.max_tokens = recipe.max_tokens or most
         try:
             self.batches = CausalBlocks(
@@ -146,17 +146,12 @@ class Blocks(NextToken):
             )
         except ValueError as error:
             raise ConfigError(f"{error}. Give a larger --batch_size, or more text.") from None
-        self._learn(CausalLM(self.model))
+        self._learn(objective)
 
     def scores(self, model: Any, part: str, device: torch.device) -> dict[str, float]:
         """Loss, perplexity and accuracy of a model on a part of the corpus, read as blocks."""
         batches = scoring_blocks(self.parts[part], length=self.length, max_tokens=self.max_tokens)
         return language_scores(model, batches, device=device)
-
-
-def _tokens_at_once(model: Any, device: torch.device) -> int:
-    """As many tokens as have :data:`_SCORES_AT_ONCE`."""
-    return max(1, _SCORES_AT_ONCE.get(device.type, 1 << 29) // int(model.config.vocab_size))
 
 
 def _new_awd_lstm(recipe: Pretrain, texts: Texts) -> LanguageModel:

@@ -314,7 +314,7 @@ def _height(name: str) -> tuple[int, ...]:
     """Where a component stands in any model; nothing of a module that goes by a name of its own."""
     if layer := re.match(r"layers? (\d+)", name):
         return 1, int(layer[1])
-    return {"embeddings": (0, 0), "pooler": (2, 0), "head": (3, 0)}.get(name, ())
+    return {"embeddings": (0, 0), "final norm": (2, 0), "pooler": (2, 1), "head": (3, 0)}.get(name, ())
 
 
 def _beside(values: Sequence[int | None], shown: Callable[[int], str]) -> list[Text]:
