@@ -275,6 +275,14 @@ class TestFaults:
             check_tokenizer(model, words, name="m")
         check_tokenizer(student("static", task, words), words, name="m")
 
+    def test_tokenizer_of_another_model(self, words: Words) -> None:
+        tokens = len(words.get_vocab())
+        padded = StaticBag(StaticConfig(vocab_size=1024 + tokens, embedding_size=4, num_labels=3))
+        check_tokenizer(padded, words, name="m")
+        model = StaticBag(StaticConfig(vocab_size=1025 + tokens, embedding_size=4, num_labels=3))
+        with pytest.raises(ModelError, match=rf"{tokens} tokens, but .* {1025 + tokens:,} rows: .*not belong together"):
+            check_tokenizer(model, words, name="m")
+
 
 def change_config(folder: str, **settings: Any) -> None:
     path = Path(folder, "config.json")

@@ -460,6 +460,22 @@ def test_another_vocabulary_is_refused(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_head_that_nothing_trained_is_not_passed_on(
+    corpus: Path, teacher: Path, tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A student that learns from states alone has its teacher's head: a random one, if that has none."""
+    states = ["--ce_weight", 0, "--mlm_weight", 0, "--cosine_weight", 0, "--relation_weight", 1, "--limit_train", 16]
+    record = run(corpus, tiny_bert, tmp_path / "headless", "--student", "layers:2", *states)
+    assert any("it is saved without one" in note for note in record.notes)
+    assert main(["fill-mask", str(tmp_path / "headless"), "the [MASK] film"]) == 2
+    assert "masked-LM head" in capsys.readouterr().err
+    assert main(command(corpus, tmp_path / "headless", tmp_path / "next", "--student", "layers:1")) == 2
+    assert "has no trained masked-LM head" in capsys.readouterr().err
+    assert load_classifier(str(tmp_path / "headless"), TASK).config.num_hidden_layers == 2
+    run(corpus, teacher, tmp_path / "headed", "--student", "layers:2", *states)
+    assert main(["fill-mask", str(tmp_path / "headed"), "the [MASK] film"]) == 0
+
+
 def test_teachers_that_cannot_teach_are_refused(
     corpus: Path, teacher: Path, tiny_bert: Path, byte_level: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -511,6 +527,25 @@ def test_validate_knows_it(corpus: Path, teacher: Path, tmp_path: Path, capsys: 
     assert "texts: train 64, validation 24, test 16" in capsys.readouterr().out
     assert main(["validate", *flags[:-1], "layers:7"]) == 2
     assert "the teacher has 4 layers" in capsys.readouterr().err
+    wrong = ["--relation_weight", "1", "--relation_heads", "7", "--relation_layer", "9", "--metric", "f1"]
+    assert main(["validate", *flags, *wrong]) == 2
+    error = capsys.readouterr().err
+    for said in ("relation_heads must divide", "relation_layer must be one of", "metric must be one of"):
+        assert said in error
+
+
+def test_a_dry_run_and_validate_say_what_was_found(
+    teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ["", "the good film", "the bad book " * 20, "the new new song", "the sad play", "the fine song"]
+    (tmp_path / "texts.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    flags = command(tmp_path / "texts.txt", teacher, tmp_path / "run", "--student", "layers:2", "--max_length", "16")
+    assert main([*flags, "--dry_run"]) == 0
+    said = capsys.readouterr().err
+    assert main(["validate", *flags]) == 0
+    for found in (said, capsys.readouterr().out):
+        assert "1 empty line" in found
+        assert "have 16 tokens or more" in found
 
 
 def test_the_defaults_are_distilberts() -> None:

@@ -204,7 +204,7 @@ def test_what_it_cannot_do_is_said(
     said = refused(*common, "--model", "awd_lstm", *flags, capsys=capsys)
     for name in ("whole_words", "blocks", "mask_probability"):
         assert f"--{name} is for a masked language model, which awd_lstm is not" in said
-    for flag, value in (("bptt", "70"), ("drop_mult", "0.5")):
+    for flag, value in (("bptt", "70"), ("drop_mult", "0.5"), ("awd_lstm.alpha", "1")):
         assert f"{flag}" in refused(*common, "--model", str(tiny_bert), f"--{flag}", value, capsys=capsys)
     assert "mask_probability must be" in refused(
         *common, "--model", str(tiny_bert), "--mask_probability", "0", capsys=capsys
@@ -217,6 +217,12 @@ def test_what_it_cannot_do_is_said(
         capsys=capsys,
     )
     assert "none can be hidden. Give text in a language that the model reads" in said
+    said = refused(
+        *["--train", str(tmp_path / "foreign.txt"), "--validation", str(corpus / "valid.txt")],
+        *["--model", str(tiny_bert), "--output", str(tmp_path / "run")],
+        capsys=capsys,
+    )
+    assert "train: not a token of it is known" in said
 
     shutil.copytree(tiny_bert, tmp_path / "maskless")
     tokenizer = AutoTokenizer.from_pretrained(tiny_bert)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -322,6 +323,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(
     said = " ".join(capsys.readouterr().err.split())
     assert "texts 130 to train on, 20 validation, 20 test" in said
     assert "of 4 streams, 2 epochs at most" in said
+    assert "test: 3 texts stand among the training texts, too" in said
     assert not (tmp_path / "run").exists()
 
 
@@ -341,6 +343,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(
         ({"model": "@lm", "awd_lstm.hidden": 99}, "--awd_lstm.hidden is for a new model"),
         ({"model": "@lm", "tokenizer": "bpe:90", "backward": True}, "--backward is for a new model"),
         ({"model": "@gpt2", "bptt": 70}, "--bptt is for an AWD-LSTM"),
+        ({"model": "@gpt2", "awd_lstm.beta": 5}, "--awd_lstm.beta is for an AWD-LSTM, which"),
         ({"model": "@gpt2", "drop_mult": 0.5}, "drop_mult scales the dropouts of an AWD-LSTM"),
         ({"model": "@gpt2", "max_length": 100}, "reads at most 24 tokens"),
         ({"model": "@lm", "learning_rate": "1e-2:1e-4"}, "is upside down"),
@@ -391,6 +394,11 @@ def test_unknown_tokens_are_said_unless_they_end_texts_too() -> None:
     tokenizer = train_tokenizer(["a film"], "words:9")
     ids = np.array([tokenizer.unk_token_id, 5, 6, 5], np.int32)
     encoded = Encoded(ids, np.array([0, 4]), None, pad_id=0, padding_side="right", fingerprint="")
-    assert unknown_notes(encoded, tokenizer) == ["validation: 25.0 % of the tokens are unknown."]
+    rare = np.array([*[5] * 19, tokenizer.unk_token_id], np.int32)
+    parts = {"train": encoded, "validation": replace(encoded, ids=rare, offsets=np.array([0, 20]))}
+    train, validation = unknown_notes(parts, tokenizer)
+    assert train.startswith("train: 25.0 % of the tokens are unknown. They are easy to guess")
+    assert "--vocabulary new:16000" in train
+    assert validation == "validation: 5.0 % of the tokens are unknown."
     tokenizer.eos_token = tokenizer.unk_token  # as GPT-2 has it
-    assert unknown_notes(encoded, tokenizer) == []
+    assert unknown_notes(parts, tokenizer) == []

@@ -42,6 +42,9 @@ __all__ = [
     "weights_fingerprint",
 ]
 
+_FILLED_UP = 1024
+"""Rows that an embedding table may have for no token at all."""
+
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 _OFFSET_POSITIONS = {
     "camembert",
@@ -192,13 +195,21 @@ def load_trained(folder: str) -> tuple[Any, PreTrainedTokenizerBase, Task, int]:
 
 
 def check_tokenizer(model: Any, tokenizer: PreTrainedTokenizerBase, *, name: str) -> None:
-    """See that every token has a row in the embedding table.
+    """See that every token has a row in the embedding table, and that the table is not for another tokenizer.
+
+    Tables are filled up to a round number of rows; but when more of them are for no token than for tokens, and more
+    than a thousand, the tokenizer is another model's.
 
     Raises:
-        ModelError: if the tokenizer is larger than the table.
+        ModelError: if the tokenizer is larger than the table, or so much smaller.
     """
     rows = word_embeddings(model).num_embeddings
-    highest = max(tokenizer.get_vocab().values(), default=-1)
+    tokens = tokenizer.get_vocab().values()
+    highest = max(tokens, default=-1)
+    if rows - len(tokens) > max(len(tokens), _FILLED_UP):
+        raise ModelError(
+            f"{name}: its tokenizer has {len(tokens):,} tokens, but its embedding table {rows:,} rows: they do not belong together. Use the tokenizer that the model was trained with; if this is it, cut the table first (resize_token_embeddings)."
+        )
     if highest >= rows:
         raise ModelError(
             f"{name}: its tokenizer goes up to id {highest}, but its embedding table has {rows} rows: they do not belong together. Use the tokenizer that the model was trained with."

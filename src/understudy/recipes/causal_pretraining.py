@@ -45,7 +45,7 @@ class NextToken:
         )
         self.trained_before = recipe.model != NEW
         self.parts = {name: encode_streams(texts, self.tokenizer) for name, texts in corpus.texts().items()}
-        self.notes = [*notes, *unknown_notes(self.parts["validation"], self.tokenizer)]
+        self.notes = [*notes, *unknown_notes(self.parts, self.tokenizer)]
 
     def _learn(self, objective: CausalLM | RecurrentLM) -> None:
         """Settle what is trained, when all of the model is as it is to be."""

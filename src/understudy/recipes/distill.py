@@ -121,14 +121,16 @@ class Distill(DataSettings, TrainSettings, RunSettings):
         """
         check(self)
         from understudy.recipes.labelled import open_labelled
+        from understudy.recipes.plans import say_notes
         from understudy.record import RunRecord
 
         splits = self.read()
         work = self.prepare(splits)
         work.say_plan()
         if self.dry_run:
+            say_notes([*splits.notes, *work.notes])
             return RunRecord(command="distill", config=as_dict(self), seed=self.seed)
-        with open_labelled("distill", self, splits, groups=work.groups) as bench:
+        with open_labelled("distill", self, splits, groups=work.groups, notes=work.notes) as bench:
             if bench.run.record.finished:
                 return bench.run.record
             teacher = work.label(bench)

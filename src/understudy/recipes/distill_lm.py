@@ -114,12 +114,14 @@ class DistillLM(CorpusSettings, MaskingSettings, TrainSettings, RunSettings):
         """
         check(self)
         from understudy.recipes.distilling_lm import open_distilling
+        from understudy.recipes.plans import say_notes
         from understudy.record import RunRecord
 
         corpus = self.read()
         work = self.prepare(corpus)
         work.say_plan()
         if self.dry_run:
+            say_notes([*corpus.notes, *work.notes])
             return RunRecord(command="distill-lm", config=as_dict(self), seed=self.seed)
         with open_distilling(self, corpus, work) as bench:
             if bench.run.record.finished:

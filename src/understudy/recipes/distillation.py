@@ -73,6 +73,7 @@ class Distillation:
         self.encoded_validation = encode(splits.validation.texts, tokenizer, max_length=self.length)
         parts = {"student": self.encoded, "validation": self.encoded_validation}
         self.notes = [] if self.student.note is None else [self.student.note]
+        self.notes += [note for file in self.files.values() for note in file.notes]
         self.notes += said_of_cuts(parts, self.length, more=how_to_read_more(self.student.model))
 
     def _make_student(self, source: str | None, faults: list[str]) -> None:
@@ -162,7 +163,7 @@ class Distillation:
         with bench.run.timed("label_pool_s"):
             for name in self.recipe.teacher:
                 if is_outputs_file(name):
-                    teachers.append(self._from_file(name, bench))
+                    teachers.append(self.files[name])
                 else:
                     teachers.append(self._cached(name, bench))
         return teachers[0] if len(teachers) == 1 else AveragedTeacher(teachers, self._weights(self.recipe.teacher))
@@ -209,15 +210,8 @@ class Distillation:
             )
         return teacher
 
-    def _from_file(self, name: str, bench: Workbench) -> FileTeacher:
-        for note in self.files[name].notes:
-            bench.run.say(note)
-        return self.files[name]
-
     def train_student(self, bench: Workbench, teacher: Teacher) -> nn.Module:
         """Labels where there are some, the teacher everywhere."""
-        for note in self.notes:
-            bench.run.say(note)
         batches = self._student_batches(teacher)
         if len(batches.rows) < len(self.texts):
             left_out = len(self.texts) - len(batches.rows)

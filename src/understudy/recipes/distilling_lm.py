@@ -11,7 +11,7 @@ import torch
 
 from understudy.data.corpus import Corpus
 from understudy.data.tasks import Task
-from understudy.errors import ConfigError, ModelError
+from understudy.errors import ConfigError, gathered
 from understudy.functional.metrics import DISTANCE, LANGUAGE_MODEL_METRICS
 from understudy.inference import parameter_summary
 from understudy.models.blocks import scores_are_products, vector_width
@@ -51,28 +51,37 @@ class LanguageDistillation:
         # without a loss over words the student's head learns nothing, and how well it guesses says nothing
         self.by_distance = not (recipe.ce_weight or recipe.mlm_weight)
         self.metrics = (DISTANCE, *LANGUAGE_MODEL_METRICS) if self.by_distance else LANGUAGE_MODEL_METRICS
-        if faults := metric_faults(recipe, self.metrics):
-            raise ConfigError(*faults)
+        faults = metric_faults(recipe, self.metrics)
         torch.manual_seed(recipe.seed)
-        found = load_masked(recipe.teacher)
-        if found.note is not None and recipe.ce_weight:
-            raise ModelError(
-                f"{recipe.teacher}: has no trained masked-LM head, so that it has no words to teach. Train it first (understudy pretrain --model {recipe.teacher}), or set --ce_weight 0 and learn from its states."
+        with gathered(faults):
+            found = load_masked(recipe.teacher)
+            if found.note is not None and recipe.ce_weight:
+                faults.append(
+                    f"{recipe.teacher}: has no trained masked-LM head, so that it has no words to teach. Train it first (understudy pretrain --model {recipe.teacher}), or set --ce_weight 0 and learn from its states."
+                )
+            self.teacher, self.tokenizer = found.model, found.tokenizer
+            student = build_language_student(
+                recipe.student,
+                self.teacher,
+                self.tokenizer,
+                layers=recipe.layers,
+                albert=recipe.albert,
+                seed=recipe.seed,
+                teacher_has_head=found.note is None,
             )
-        self.teacher, self.tokenizer = found.model, found.tokenizer
-        student = build_language_student(
-            recipe.student,
-            self.teacher,
-            self.tokenizer,
-            layers=recipe.layers,
-            albert=recipe.albert,
-            seed=recipe.seed,
-        )
-        self.model = student.model
+            self.model = student.model
+            faults += matching_faults(recipe, self.model, self.teacher)
+        if faults:
+            raise ConfigError(*faults)
         self.learning_rate, self.fresh = student.learning_rate, student.fresh
         self.texts = MaskedTexts(recipe, corpus.texts(), [self.model, self.teacher], self.tokenizer)
-        unknown = unknown_notes(self.texts.parts["validation"], self.tokenizer)
-        self.notes = [note for note in (found.note, student.note) if note] + self.texts.notes + unknown
+        self.headless = self.by_distance and student.random_head
+        untrained = "nothing trains the student's masked-LM head: it is saved without one." if self.headless else None
+        self.notes = [
+            *(note for note in (found.note, student.note, untrained) if note),
+            *self.texts.notes,
+            *unknown_notes(self.texts.parts, self.tokenizer),
+        ]
         self.objective = self._objective()
         wanted = self.objective.wanted()
         self.taught = LanguageTeacher(self.teacher, hidden=wanted["hidden"], vectors=wanted["vectors"])
@@ -120,7 +129,8 @@ class LanguageDistillation:
     def conclude(self, bench: Workbench, result: FitResult) -> RunRecord:
         """Save the student, read the test texts once, write the report."""
         if bench.run.writes:
-            save_model(bench.run.folder / "model", self.model, self.tokenizer, task=None, max_length=self.texts.length)
+            shipped = base_model(self.model) if self.headless else self.model
+            save_model(bench.run.folder / "model", shipped, self.tokenizer, task=None, max_length=self.texts.length)
             self._describe(bench, "student", self.model, {name: result.metrics[name] for name in self.metrics})
         return finish(bench)
 
@@ -128,21 +138,6 @@ class LanguageDistillation:
         recipe, models = self.recipe, (self.model, self.teacher)
         layers, others = (layer_count(model) for model in models)
         depths = matched_depths(layers, others)
-        faults = []
-        heads = [base_model(model).config.num_attention_heads for model in models]
-        if recipe.attention_weight:
-            faults += _attention_faults(models, heads)
-        last = others - 1 if recipe.relation_layer is None else recipe.relation_layer
-        if last >= others:
-            faults.append(f"relation_layer must be one of the teacher's layers, 0 to {others - 1}, but is {last}.")
-        widths = [vector_width(model) for model in models] if recipe.relation_weight else [1, 1]
-        relation_heads = recipe.relation_heads or _common_heads(*widths)
-        if any(width % relation_heads for width in widths):
-            faults.append(
-                f"relation_heads must divide the widths of student and teacher, {widths[0]} and {widths[1]}, but is {relation_heads}. For example: {_common_heads(*widths)}."
-            )
-        if faults:
-            raise ConfigError(*faults)
         return Objective(
             self.model,
             teacher_head=LanguageTeacher(self.teacher).head,
@@ -154,9 +149,9 @@ class LanguageDistillation:
             depths=depths,
             # a block's attention is matched where its output is
             attention=[(ours - 1, theirs - 1) for ours, theirs in depths[1:] if theirs],
-            heads=heads[0],
-            relation=(layers - 1, last),
-            relation_heads=relation_heads,
+            heads=base_model(self.teacher).config.num_attention_heads,
+            relation=(layers - 1, others - 1 if recipe.relation_layer is None else recipe.relation_layer),
+            relation_heads=recipe.relation_heads or _common_heads(*_vector_widths(recipe, *models)),
         )
 
     def _scores(self, bench: Workbench, model: Any, part: str) -> dict[str, float]:
@@ -220,7 +215,27 @@ def open_distilling(recipe: DistillLM, corpus: Corpus, work: LanguageDistillatio
         yield bench
 
 
-def _attention_faults(models: tuple[Any, Any], heads: list[int]) -> list[str]:
+def matching_faults(recipe: DistillLM, student: Any, teacher: Any) -> list[str]:
+    """What of a teacher's inside, which the weights ask for, this student cannot be compared with."""
+    models, faults = (student, teacher), []
+    if recipe.attention_weight:
+        faults += _attention_faults(models)
+    layers = layer_count(teacher)
+    if recipe.relation_layer is not None and recipe.relation_layer >= layers:
+        faults.append(
+            f"relation_layer must be one of the teacher's layers, 0 to {layers - 1}, but is {recipe.relation_layer}."
+        )
+    with gathered(faults):
+        widths = _vector_widths(recipe, *models)
+        if recipe.relation_heads and any(width % recipe.relation_heads for width in widths):
+            faults.append(
+                f"relation_heads must divide the widths of student and teacher, {widths[0]} and {widths[1]}, but is {recipe.relation_heads}. For example: {_common_heads(*widths)}."
+            )
+    return faults
+
+
+def _attention_faults(models: tuple[Any, Any]) -> list[str]:
+    heads = [base_model(model).config.num_attention_heads for model in models]
     if heads[0] != heads[1]:
         return [
             f"--attention_weight compares head with head, but the student has {heads[0]} and the teacher {heads[1]}. Leave it at 0 and give --relation_weight, which minds neither heads nor widths."
@@ -230,6 +245,11 @@ def _attention_faults(models: tuple[Any, Any], heads: list[int]) -> list[str]:
         for model in models
         if not scores_are_products(model)
     ]
+
+
+def _vector_widths(recipe: DistillLM, student: Any, teacher: Any) -> tuple[int, int]:
+    """Of queries, where relations are wanted; they cannot be found in every model."""
+    return (vector_width(student), vector_width(teacher)) if recipe.relation_weight else (1, 1)
 
 
 def _common_heads(*widths: int) -> int:

@@ -44,6 +44,8 @@ class Work(Protocol):
 
     groups: Sequence[str]
     """Of parameters that have learning rates of their own."""
+    notes: Sequence[str]
+    """What was found on the way."""
 
     def say_plan(self) -> None:
         """Print what is about to be done."""
@@ -85,7 +87,7 @@ class Transformer:
         state = processes()
         train = encode(splits.train.texts, self.tokenizer, max_length=self.length)
         parts = {"train": train, "validation": self.validation}
-        self.notes = said_of_cuts(parts, self.length, more=how_to_read_more(self.model))
+        self.notes: Sequence[str] = said_of_cuts(parts, self.length, more=how_to_read_more(self.model))
         self.batches = BucketedBatches(
             train,
             splits.train.labels,
@@ -107,8 +109,6 @@ class Transformer:
 
     def train(self, bench: Workbench) -> Predictor:
         """Fit the classifier; it ends with its best weights."""
-        for note in self.notes:
-            bench.run.say(note)
         bench.fit(
             self.objective,
             self.batches,
@@ -126,6 +126,7 @@ class FrozenEncoder:
     """Logistic regression on the mean vectors of an encoder that stays as it is."""
 
     groups: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
     def __init__(self, recipe: Finetune, splits: Splits) -> None:
         self.recipe, self.splits = recipe, splits
@@ -163,6 +164,7 @@ class TfidfBaseline:
     """TF-IDF with a linear model: what every other model has to beat."""
 
     groups: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
     def __init__(self, splits: Splits) -> None:
         self.splits = splits

@@ -24,14 +24,20 @@ from understudy.recipes.workbench import Workbench, open_workbench
 
 
 @contextmanager
-def open_labelled(command: str, settings: Any, splits: Splits, *, groups: Sequence[str] = ()) -> Iterator[Workbench]:
-    """:func:`open_workbench` for a run on labelled rows."""
+def open_labelled(
+    command: str, settings: Any, splits: Splits, *, groups: Sequence[str] = (), notes: Sequence[str] = ()
+) -> Iterator[Workbench]:
+    """:func:`open_workbench` for a run on labelled rows.
+
+    Args:
+        notes: what was found of the models, beside what was of the rows.
+    """
     with open_workbench(
         command,
         settings,
         data=splits.texts(),
         task=splits.task,
-        notes=splits.notes,
+        notes=[*splits.notes, *notes],
         terms=["label_loss", "distillation"],
         metrics=splits.task.metrics,
         groups=groups,

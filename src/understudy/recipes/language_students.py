@@ -74,6 +74,8 @@ class LanguageStudent:
     note: str | None = None
     fresh: bool = False
     """Whether its weights are random ones, the teacher's none of them."""
+    random_head: bool = False
+    """Whether those of its masked-LM head are."""
 
 
 def build_language_student(
@@ -84,6 +86,7 @@ def build_language_student(
     layers: LayersOptions,
     albert: AlbertOptions,
     seed: int,
+    teacher_has_head: bool = True,
 ) -> LanguageStudent:
     """A student that reads and writes the teacher's words; the same arguments give the same weights.
 
@@ -91,6 +94,7 @@ def build_language_student(
         spec: layers[:N], albert, or a model folder or hub id.
         teacher: a masked language model.
         tokenizer: the teacher's.
+        teacher_has_head: a trained one, which is taken over with the rest.
 
     Raises:
         ModelError: if the teacher does not have what the student is to take from it, or their vocabularies differ.
@@ -98,15 +102,18 @@ def build_language_student(
     import torch
 
     torch.manual_seed(seed)
-    if spec.split(":")[0] == "layers":
-        return LanguageStudent(cut_student(teacher, spec, layers), learning_rate=5e-4, fresh=layers.start == "random")
-    if spec == "albert":
-        return LanguageStudent(_albert(teacher, albert), learning_rate=5e-4, fresh=albert.start == "random")
+    cut = spec.split(":")[0] == "layers"
+    if cut or spec == "albert":
+        model = cut_student(teacher, spec, layers) if cut else _albert(teacher, albert)
+        fresh = (layers.start if cut else albert.start) == "random"
+        random_head = fresh or not teacher_has_head
+        return LanguageStudent(model, learning_rate=5e-4, fresh=fresh, random_head=random_head)
     from understudy.models.masked import load_masked
 
     found = load_masked(spec)
     _check_vocabulary(found.tokenizer, tokenizer, found.model, teacher, name=spec)
-    return LanguageStudent(found.model, learning_rate=1e-4, note=found.note)
+    random_head = found.note is not None
+    return LanguageStudent(found.model, learning_rate=1e-4, note=found.note, random_head=random_head)
 
 
 def _albert(teacher: Any, options: AlbertOptions) -> Any:

@@ -56,13 +56,15 @@ class FindForFinetune(Finetune, SweepSettings):
         check(self)
         from understudy.recipes.labelled import open_labelled
         from understudy.recipes.lr_finding import Trainable, conclude
+        from understudy.recipes.plans import say_notes
 
         splits = self.read()
         work = self.prepare(splits)
         if self.dry_run:
             work.say_plan()
+            say_notes([*splits.notes, *work.notes])
             return RunRecord(command=self.command, config=as_dict(self), seed=self.seed)
-        with open_labelled(self.command, self, splits) as bench:
+        with open_labelled(self.command, self, splits, notes=work.notes) as bench:
             return bench.run.record if bench.run.record.finished else conclude(bench, cast(Trainable, work), self)
 
 
@@ -86,12 +88,14 @@ class FindForPretrain(Pretrain, SweepSettings):
         """
         check(self)
         from understudy.recipes.lr_finding import Trainable, conclude
+        from understudy.recipes.plans import say_notes
         from understudy.recipes.pretraining import open_pretraining
 
         corpus = self.read()
         work = self.prepare(corpus)
         if self.dry_run:
             work.say_plan()
+            say_notes([*corpus.notes, *work.notes])
             return RunRecord(command=self.command, config=as_dict(self), seed=self.seed)
         with open_pretraining(self, corpus, work) as bench:
             return bench.run.record if bench.run.record.finished else conclude(bench, cast(Trainable, work), self)

@@ -48,7 +48,7 @@ class HiddenWords:
             *([] if found.note is None else [found.note]),
             *notes,
             *self.texts.notes,
-            *unknown_notes(self.texts.parts["validation"], self.tokenizer),
+            *unknown_notes(self.texts.parts, self.tokenizer),
         ]
         self.objective = MaskedLM(self.model)
         self.plan = learning_plan(self.objective, recipe, learning_rate=self.learning_rate)

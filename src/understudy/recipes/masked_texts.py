@@ -54,7 +54,7 @@ class MaskedTexts:
 
     Raises:
         ConfigError: if a model cannot read `max_length` tokens, or there are fewer rows than processes.
-        DataError: if nothing in the validation or the test texts can be hidden.
+        DataError: if nothing in one of the parts can be hidden.
     """
 
     def __init__(
@@ -73,6 +73,8 @@ class MaskedTexts:
         self.parts = {name: self._encoded(part, name, split=pack and name == "train") for name, part in texts.items()}
         self.batches = self._batches(settings, models)
         self._fixed = {name: self._fixed_epoch(name) for name in self.parts if name != "train"}
+        if not self.batches.masking.maskable[self.parts["train"].ids].any():
+            raise _nothing_known("train")
 
     @property
     def rows(self) -> str:
@@ -148,6 +150,10 @@ class MaskedTexts:
         for epoch in range(_TRIES):
             if any(batch.counts["masked"] for batch in self._shown(part, epoch)):
                 return epoch
-        raise DataError(
-            f"{part}: not a token of it is known to the model's tokenizer, so that none can be hidden. Give text in a language that the model reads, or more of it."
-        )
+        raise _nothing_known(part)
+
+
+def _nothing_known(part: str) -> DataError:
+    return DataError(
+        f"{part}: not a token of it is known to the model's tokenizer, so that none can be hidden. Give text in a language that the model reads, or more of it."
+    )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -74,6 +75,13 @@ def say_plan(lines: Mapping[str, str]) -> None:
     width = max(map(len, lines))
     for name, value in lines.items():
         console.print(Text.assemble((f"  {name:<{width}}", "bold"), f"  {value}"), soft_wrap=True)
+
+
+def say_notes(notes: Iterable[str]) -> None:
+    """Print what was found in data and models, where no run is opened that would put it on its record."""
+    if processes().is_main_process:
+        for note in notes:
+            print(f"  {note}", file=sys.stderr)
 
 
 def duration(value: float) -> str:

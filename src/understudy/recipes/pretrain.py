@@ -90,6 +90,7 @@ class Pretrain(CorpusSettings, MaskingSettings, TrainSettings, RunSettings):
             UnderstudyError: for every fault of the settings, the texts or the model, before any training.
         """
         check(self)
+        from understudy.recipes.plans import say_notes
         from understudy.recipes.pretraining import conclude, open_pretraining, train
         from understudy.record import RunRecord
 
@@ -97,6 +98,7 @@ class Pretrain(CorpusSettings, MaskingSettings, TrainSettings, RunSettings):
         work = self.prepare(corpus)
         work.say_plan()
         if self.dry_run:
+            say_notes([*corpus.notes, *work.notes])
             return RunRecord(command="pretrain", config=as_dict(self), seed=self.seed)
         with open_pretraining(self, corpus, work) as bench:
             if bench.run.record.finished:
@@ -127,6 +129,15 @@ class Pretrain(CorpusSettings, MaskingSettings, TrainSettings, RunSettings):
         except UnderstudyError as error:
             return list(error.faults)
         return []
+
+    def regularising_faults(self) -> list[str]:
+        """The settings that any AWD-LSTM heeds and no other model does, where they are not as they come."""
+        plain = AWDLSTMOptions()
+        return [
+            f"--awd_lstm.{name} is for an AWD-LSTM, which {self.model} is not. Leave it out."
+            for name in ("alpha", "beta")
+            if getattr(self.awd_lstm, name) != getattr(plain, name)
+        ]
 
     def masking_faults(self) -> list[str]:
         """The settings that only a masked language model heeds, where they are not as they come; one sentence each."""

@@ -32,6 +32,9 @@ BEFORE = "before training"
 _UNKNOWN_SAID = 0.001
 """The share of unknown tokens from which on it is said: they are easy to predict, and flatter a model."""
 
+_UNKNOWN_MANY = 0.1
+"""From which on it is said what to do."""
+
 
 class Work(Protocol):
     """A language model and texts for it, with everything checked that can be checked before training."""
@@ -75,7 +78,9 @@ def prepare(recipe: Pretrain, corpus: Corpus) -> Work:
     if faults := metric_faults(recipe, LANGUAGE_MODEL_METRICS):
         raise ConfigError(*faults)
     kind = "recurrent" if recipe.model == NEW else language_kind(recipe.model)
-    if kind != "masked" and (faults := recipe.masking_faults()):
+    faults = [] if kind == "masked" else recipe.masking_faults()
+    faults += [] if kind == "recurrent" else recipe.regularising_faults()
+    if faults:
         raise ConfigError(*faults)
     works: dict[str, Any] = {"recurrent": Streams, "causal": Blocks, "masked": HiddenWords}
     return works[kind](recipe, corpus)
@@ -157,10 +162,17 @@ def plan_lines(
     }
 
 
-def unknown_notes(encoded: Encoded, tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    """How many of the validation texts' tokens are unknown, if they are many and can be told from the ends of texts."""
+def unknown_notes(parts: Mapping[str, Encoded], tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """How many tokens of the training and the validation texts are unknown, if they are many and can be told from the
+    ends of texts."""
     unknown = tokenizer.unk_token_id
     if unknown in (None, tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.sep_token_id):
         return []
-    share = float((encoded.ids == unknown).mean())
-    return [f"validation: {100 * share:.1f} % of the tokens are unknown."] if share >= _UNKNOWN_SAID else []
+    shares = {name: float((parts[name].ids == unknown).mean()) for name in ("train", "validation")}
+    return [
+        f"{name}: {100 * share:.1f} % of the tokens are unknown."
+        + " They are easy to guess, so that scores say little: give a larger vocabulary (--vocabulary new:16000, say), or a model that reads such texts."
+        * (share >= _UNKNOWN_MANY)
+        for name, share in shares.items()
+        if share >= _UNKNOWN_SAID
+    ]

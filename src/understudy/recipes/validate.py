@@ -34,7 +34,7 @@ def validate(command: str, recipe: Any) -> list[str]:
             data = training.read()
             notes = _said_of_texts(data) if isinstance(recipe, CorpusSettings) else _said(data)
             if not faults:
-                training.prepare(data)
+                notes += training.prepare(data).notes
         except UnderstudyError as error:
             faults += error.faults
     if faults:

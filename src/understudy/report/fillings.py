@@ -26,6 +26,16 @@ def fillings_table(entry: Mapping[str, Any]) -> Table:
     for number, fillings in enumerate(entry["masks"], 1):
         for place, filling in enumerate(fillings):
             mask = [Text(str(number) if place == 0 else "")] if several else []
-            table.add_row(*mask, Text(filling["token"]), f"{filling['probability']:.3f}", Text(filling["text"]))
+            table.add_row(*mask, Text(filling["token"]), _share(filling["probability"]), Text(filling["text"]))
         table.add_section()
     return table
+
+
+def _share(probability: float) -> str:
+    """Three places, or the order of what would be nothing then.
+
+    Example:
+        >>> _share(0.07457), _share(0.00004)
+        ('0.075', '4e-05')
+    """
+    return f"{probability:.3f}" if probability >= 0.0005 else f"{probability:.0e}"
