@@ -28,8 +28,8 @@ from understudy.data.streams import encode_streams, scoring_batches
 from understudy.data.vocabulary import train_tokenizer
 from understudy.models.language import language_kind, load_next_token_model
 from understudy.models.load import load_tokenizer
+from understudy.objectives import language_model
 from understudy.objectives.language_model import language_scores
-from understudy.recipes import causal_pretraining
 from understudy.recipes.configuration import build
 from understudy.recipes.pretrain import Pretrain
 from understudy.recipes.pretraining import unknown_notes
@@ -235,7 +235,7 @@ def test_a_large_vocabulary_is_scored_a_few_tokens_at_a_time(
     recipe = build(Pretrain, {"data": str(texts), "model": str(undisturbed), "batch_size": 8})
     corpus = recipe.read()
     whole = recipe.prepare(corpus)
-    monkeypatch.setattr(causal_pretraining, "_SCORES_AT_ONCE", {"cpu": 30 * whole.model.config.vocab_size})
+    monkeypatch.setitem(language_model._SCORES, "cpu", 30 * whole.model.config.vocab_size)
     cut = recipe.prepare(corpus)
     assert {len(window) for window in whole.batches.windows(0)} == {1}
     assert {len(window) for window in cut.batches.windows(0)} == {4}  # 12 tokens of 2 streams are 24
