@@ -190,12 +190,17 @@ def report(setting: Setting, timed: dict[str, list[float]] | None) -> None:
     """Write down what is finished by now."""
     raw, models = scores(setting), distilled(setting)
     costs = _costs(models.get("all three"))
-    claim = {arm: _mean(raw, arm, tuple(TASKS)) for arm in ("teacher", "all three")}
-    kept = None if None in claim.values() else claim["all three"] / claim["teacher"]
+    whole = {arm: by_seed(raw, arm, tuple(TASKS)) for arm in ("teacher", "all three")}
+    claim = {arm: spread(list(found.values())) for arm, found in whole.items()}
+    shares = [
+        whole["all three"][seed] / whole["teacher"][seed] for seed in whole["teacher"].keys() & whole["all three"]
+    ]
+    kept = spread(shares)["mean"]
     faster = None if timed is None else statistics.median(timed["teacher"]) / statistics.median(timed["all three"])
-    ablation = {arm: _mean(raw, arm, ABLATION) for arm in ("teacher", *ARMS)}
+    means = {arm: by_seed(raw, arm, ABLATION) for arm in ("teacher", *ARMS)}
+    best = means["all three"]
     drops = {
-        arm: None if ablation[arm] is None or ablation["all three"] is None else ablation["all three"] - ablation[arm]
+        arm: spread([best[seed] - means[arm][seed] for seed in best.keys() & means[arm]])
         for arm in ARMS
         if arm != "all three"
     }
@@ -216,8 +221,18 @@ def report(setting: Setting, timed: dict[str, list[float]] | None) -> None:
                 }
                 for arm in ("teacher", *ARMS)
             },
-            "claim": {"points": claim, "share_kept": kept, "times_as_fast": faster, "costs": costs, "paper": PAPER},
-            "ablation": {"points": ablation, "drops": drops, "paper_drops": PAPER_DROPS},
+            "claim": {
+                "points": claim,
+                "share_kept": spread(shares),
+                "times_as_fast": faster,
+                "costs": costs,
+                "paper": PAPER,
+            },
+            "ablation": {
+                "points": {arm: spread(list(found.values())) for arm, found in means.items()},
+                "drops": drops,
+                "paper_drops": PAPER_DROPS,
+            },
         },
         targets=[
             target("share of the teacher's points that the student keeps", kept, at_least=0.97),
@@ -229,20 +244,23 @@ def report(setting: Setting, timed: dict[str, list[float]] | None) -> None:
             ),
             target("times as fast as the teacher", faster, at_least=1.6),
             *(
-                target(f"points lost: {arm} (paper: {PAPER_DROPS[arm]})", drops[arm], at_least=0.0)
+                target(f"points lost: {arm} (paper: {PAPER_DROPS[arm]})", drops[arm]["mean"], at_least=0.0)
                 for arm in PAPER_DROPS
             ),
-            target("points that the teacher is worth", drops["without teacher"], at_least=0.0),
+            target("points that the teacher is worth", drops["without teacher"]["mean"], at_least=0.0),
         ],
         complete=len(raw) == 3 * (2 * len(TASKS) + (len(ARMS) - 1) * len(ABLATION)) and timed is not None,
         seeds=sorted({row["seed"] for row in raw}),
     )
 
 
-def _mean(raw: list[dict[str, Any]], arm: str, tasks: tuple[str, ...]) -> float | None:
-    """Over the tasks, of the means over the seeds; None while a task has none."""
-    by_task = [[row["points"] for row in raw if (row["model"], row["task"]) == (arm, task)] for task in tasks]
-    return statistics.fmean(map(statistics.fmean, by_task)) if all(by_task) else None
+def by_seed(raw: list[dict[str, Any]], arm: str, tasks: tuple[str, ...]) -> dict[int, float]:
+    """The mean over the tasks at each seed that all of them have: arms are compared seed by seed."""
+    found = {
+        seed: [row["points"] for row in raw if (row["model"], row["seed"]) == (arm, seed) and row["task"] in tasks]
+        for seed in sorted({row["seed"] for row in raw})
+    }
+    return {seed: statistics.fmean(points) for seed, points in found.items() if len(points) == len(tasks)}
 
 
 def _costs(models: Any) -> dict[str, Any]:
