@@ -103,24 +103,31 @@ def finetuned(setting: Setting, arm: str, task: str, seed: int) -> Path:
     return setting.runs / "distilbert" / "tasks" / arm.replace(" ", "-") / f"{task}-{seed}"
 
 
+def of_task(setting: Setting, arm: str, task: str, seed: int) -> dict[str, Any]:
+    """The settings of every training on a task."""
+    options = TASKS[task]
+    limit = options.get("limit_train")
+    return {
+        "data": setting.data(task),
+        "limit_train": None if limit is None else setting.pick(limit, 200),
+        "epochs": setting.pick(options["epochs"], 1),
+        "learning_rate": RATE,
+        "max_length": LENGTH,
+        "precision": PRECISION,
+        "seed": seed,
+        "baseline": False,
+        "output": str(finetuned(setting, arm, task, seed)),
+    }
+
+
 def finetune(setting: Setting, arm: str, task: str, seed: int) -> None:
     """Train an arm's model, or the teacher, on a task."""
     from understudy.recipes.finetune import Finetune
 
-    options = TASKS[task]
-    limit = options.get("limit_train")
     run(
         Finetune(
-            data=setting.data(task),
             model=TEACHER if arm == "teacher" else str(folder_of(setting, arm)),
-            limit_train=None if limit is None else setting.pick(limit, 200),
-            epochs=setting.pick(options["epochs"], 1),
-            learning_rate=RATE,
-            max_length=LENGTH,
-            precision=PRECISION,
-            seed=seed,
-            baseline=False,
-            output=str(finetuned(setting, arm, task, seed)),
+            **of_task(setting, arm, task, seed),
         )
     )
 

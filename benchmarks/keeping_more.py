@@ -9,13 +9,9 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
-from distilbert import (
-    CONFIG as DISTILBERT,
-)
+import distilbert
 from distilbert import (
     LENGTH,
-    PRECISION,
-    RATE,
     STUDENT,
     TASKS,
     TEACHER,
@@ -25,6 +21,7 @@ from distilbert import (
     finetuned,
     folder_of,
     last_scores,
+    of_task,
     points_of,
 )
 from evidence import Setting, begin, earlier, finished, run, target, with_earlier, write
@@ -40,10 +37,7 @@ AS_CUT, TAUGHT, PLAIN = "as cut", "taught on the task", "all three"
 WAYS = (AS_CUT, PLAIN, TAUGHT, *DISTILLED)
 """What is distilled by all three losses is distilbert.py's own student; on the task it is taught by the teacher."""
 CONFIG = {
-    **{name: DISTILBERT[name] for name in ("teacher", "student", "texts", "tokens_an_arm", "batch_size", "max_length")},
-    "precision": PRECISION,
-    "tasks": TASKS,
-    "fine_tuning_rate": RATE,
+    **{name: value for name, value in distilbert.CONFIG.items() if name not in ("arms", "ablation_tasks")},
     "ways": list(WAYS),
     "distilled": DISTILLED,
     "times_the_texts": TIMES,
@@ -86,21 +80,11 @@ def be_taught(setting: Setting, task: str, seed: int) -> None:
     """Train the student on the fine-tuned teacher's answers, where :func:`finetune` takes the labels."""
     from understudy.recipes.distill import Distill
 
-    options = TASKS[task]
-    limit = options.get("limit_train")
     run(
         Distill(
-            data=setting.data(task),
             teacher=[str(finetuned(setting, "teacher", task, seed))],
             student=str(folder_of(setting, PLAIN)),
-            limit_train=None if limit is None else setting.pick(limit, 200),
-            epochs=setting.pick(options["epochs"], 1),
-            learning_rate=RATE,
-            max_length=LENGTH,
-            precision=PRECISION,
-            seed=seed,
-            baseline=False,
-            output=str(finetuned(setting, TAUGHT, task, seed)),
+            **of_task(setting, TAUGHT, task, seed),
         )
     )
 

@@ -135,6 +135,16 @@ def test_one_rate_is_drawn_as_one_line_and_momentum_has_a_panel(
     np.testing.assert_allclose(line.get_ydata(), [0.95, 0.85])
 
 
+def test_the_ring_is_at_the_checkpoint_that_was_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    progress = tmp_path / "progress.csv"
+    rows = ["train,1,1,0.5", "train,2,1,0.75", "train,3,1,0.75", "train,4,1,0.6"]
+    progress.write_text("\n".join(["phase,step,loss,validation_accuracy", *rows]) + "\n", encoding="utf-8")
+    panels = drawn(progress, tmp_path, monkeypatch)
+    (panel,) = [ax for title, ax in panels.items() if "ring" in title]
+    (ring,) = [line for line in panel.get_lines() if line.get_markerfacecolor() == "none"]
+    assert (ring.get_xdata().item(), ring.get_ydata().item()) == (3, 0.75)  # of equal scores the last
+
+
 def test_names_beside_points_cover_neither_each_other_nor_leave_the_frame(
     record: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

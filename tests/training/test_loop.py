@@ -232,6 +232,21 @@ def test_the_best_evaluation_wins_and_patience_ends_training(tmp_path: Path) -> 
     assert torch.equal(model.linear.weight, kept[1])
 
 
+def test_of_equal_scores_the_last_is_kept_and_patience_runs_on(tmp_path: Path) -> None:
+    x, y = rows(32)
+    scores = iter([0.5, 0.9, 0.9, 0.3, 0.9])
+    kept = []
+
+    def evaluate(model: nn.Module) -> dict[str, float]:
+        kept.append(model.linear.weight.detach().clone())
+        return {"accuracy": next(scores)}
+
+    model = toy()
+    result = train(tmp_path, model, Rows(x, y, [16]), epochs=10, evaluate=evaluate, metric="accuracy", patience=2)
+    assert (result.stopped_by, result.steps, result.best_step) == ("patience", 8, 6)
+    assert torch.equal(model.linear.weight, kept[2])
+
+
 def test_a_lower_is_better_metric_chooses_the_lowest(tmp_path: Path) -> None:
     x, y = rows(32)
     scores = iter([0.5, 0.2, 0.4])

@@ -136,7 +136,7 @@ def _draw_score(
             continue
         colour = looks[phase][0]
         ax.plot(steps, values, color=colour, linewidth=1.8, marker="o", markersize=3.5 if steps.size < 40 else 0)
-        best = int(values.argmin() if lower else values.argmax())
+        best = int(np.flatnonzero(values == (values.min() if lower else values.max()))[-1])  # of equals the last
         ax.plot(steps[best], values[best], "o", markersize=9, markerfacecolor="none", color=colour, markeredgewidth=1.6)
     ax.set_title(f"{metric_name(metric)} on the validation split (ring: the checkpoint that was kept)")
     ax.set_ylabel(metric_name(metric, short=True))

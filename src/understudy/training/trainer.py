@@ -209,9 +209,10 @@ class Trainer:
                 broadcast_object_list(scores)
             metrics = scores[0]
             score = metrics[metric] if higher_is_better else -metrics[metric]
-            state.evaluations_since_best += 1
-            if score > state.best_score or self.best is None:
-                state.best_score, state.best_step, state.evaluations_since_best = score, state.step, 0
+            better = score > state.best_score or self.best is None
+            state.evaluations_since_best = 0 if better else state.evaluations_since_best + 1
+            if better or score == state.best_score:  # few rows give ties, and the later weights are the more settled
+                state.best_score, state.best_step = score, state.step
                 state.metrics = {metric: metrics[metric], **metrics}
                 self.best = _copy(self.model)
         if averaging:
