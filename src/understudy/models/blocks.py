@@ -67,12 +67,12 @@ def block_parts(model: Any) -> list[BlockParts]:
         ModelError: if the blocks are not BERT's: other parts, more parts, norms in other places, or positions that
             turn queries and keys.
     """
-    found = []
+    found, embedded = [], positions_are_embedded(model)
     for block in encoder_layers(model):
         layout = next((names for names in _LAYOUTS if _has(block, names)), None)
         parts = None if layout is None else BlockParts(*map(block.get_submodule, layout))  # type: ignore[arg-type]
         known = set() if parts is None else {id(p) for part in parts for p in part.parameters()}
-        if parts is None or known != {id(p) for p in block.parameters()} or not positions_are_embedded(model):
+        if parts is None or known != {id(p) for p in block.parameters()} or not embedded:
             raise ModelError(
                 f"{type(model).__name__}: its blocks are not built as BERT's are, so they cannot be narrowed or shared. Give a BERT, RoBERTa, XLM-R, ELECTRA or DistilBERT, or cut whole layers (layers:N)."
             )
