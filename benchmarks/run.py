@@ -34,6 +34,7 @@ MEASURED = (
     "memory",
     "kills",
     "albert_arithmetic",
+    "albert_start",
     "masked_step",
     "drawn_words",
     "compiled_step",

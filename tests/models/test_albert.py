@@ -110,6 +110,49 @@ def test_the_table_is_reproduced_to_the_optimal_error(rank: int) -> None:
     assert (table - found).norm().item() == pytest.approx(optimum, abs=1e-4)
 
 
+def before_the_norm(model: nn.Module, text: torch.Tensor) -> np.ndarray:
+    """What the embeddings' norm receives of a text: ``(tokens, width)``."""
+    seen: list[torch.Tensor] = []
+    norm = next(module for name, module in model.named_modules() if name.endswith("embeddings.LayerNorm"))
+    with norm.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0])):  # type: ignore[arg-type]
+        model(text[None])
+    return seen[0][0].detach().double().numpy()
+
+
+@pytest.mark.parametrize("architecture", ["bert", "roberta", "distilbert"])
+@pytest.mark.parametrize("rank", [3, 8])
+def test_of_what_texts_have_no_more_is_lost_than_must_be(
+    architecture: str, rank: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("understudy.models.albert._UNSEEN", 0.0)
+    model = teacher(architecture)
+    texts = [torch.randint(4, 50, (length,)) for length in (5, 30, 17)]
+    sums = np.concatenate([before_the_norm(model, text) for text in texts])
+    optimum = np.sqrt((np.linalg.svd(sums, compute_uv=False)[rank:] ** 2).sum())
+
+    def lost(student: Any) -> float:
+        norm = next(module for name, module in model.named_modules() if name.endswith("embeddings.LayerNorm"))
+        gains = norm.weight.detach().numpy() * (16 / rank) ** 0.5
+        back = student.albert.encoder.embedding_hidden_mapping_in.weight.detach().numpy() / gains[:, None]
+        found = np.concatenate([before_the_norm(student, text) for text in texts]) @ back.T
+        return float(np.linalg.norm(sums - found))
+
+    assert lost(albert(model, embedding=rank, texts=texts)) == pytest.approx(optimum, abs=1e-3)
+    assert lost(albert(model, embedding=rank)) > 1.02 * optimum  # the table's own directions are others
+
+
+def test_words_that_the_texts_lack_have_the_other_directions() -> None:
+    """A text of one word takes one direction of four; the table is no worse off than with the three best."""
+    model = teacher("bert")
+    table = model.get_input_embeddings().weight.detach()
+    student = albert(model, embedding=4, texts=[torch.tensor([7])])
+    gains = model.bert.embeddings.LayerNorm.weight * (16 / 4) ** 0.5
+    back = student.albert.encoder.embedding_hidden_mapping_in.weight / gains[:, None]
+    lost = (table - student.get_input_embeddings().weight @ back.T).norm().item()
+    singular = np.linalg.svd(table.double().numpy(), compute_uv=False)
+    assert np.sqrt((singular[4:] ** 2).sum()) < lost <= np.sqrt((singular[3:] ** 2).sum()) + 1e-3
+
+
 def test_embeddings_of_low_rank_are_the_teachers() -> None:
     """Where words, positions and segments lie in E directions, equal entries among them, nothing is lost at width E."""
     model = teacher("bert", hidden_act="linear")

@@ -22,6 +22,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from understudy.cli import main
 from understudy.data.tasks import Task
+from understudy.models.albert import albert
 from understudy.models.load import load_classifier
 from understudy.recipes import lr_finding, workbench
 from understudy.recipes.configuration import build
@@ -292,6 +293,24 @@ def test_students_and_options(
     assert work.objective.temperature == settings.get("temperature", 2.0)
     if "relation_layer" in settings:
         assert (work.objective.relation, work.objective.relation_heads) == ((0, 1), 2)
+
+
+def test_an_albert_starts_from_what_the_training_texts_have(
+    corpus: Path, teacher: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings: dict[str, Any] = {"student": "albert", "albert": {"embedding": 8}, "max_length": 12}
+    work = prepared(corpus, teacher, **settings)
+    texts = [
+        torch.tensor(work.tokenizer(text, truncation=True, max_length=12)["input_ids"]) for (text,) in work.corpus.train
+    ]
+    expected = albert(work.teacher, embedding=8, texts=texts)
+    assert torch.equal(work.model.get_input_embeddings().weight, expected.get_input_embeddings().weight)
+    monkeypatch.setattr("understudy.recipes.distilling_lm._SOME_TEXTS", 3)
+    count = len(texts)
+    few = albert(work.teacher, embedding=8, texts=[texts[0], texts[(count - 1) // 2], texts[-1]])
+    again = prepared(corpus, teacher, **settings)
+    assert torch.equal(again.model.get_input_embeddings().weight, few.get_input_embeddings().weight)
+    assert not torch.equal(few.get_input_embeddings().weight, expected.get_input_embeddings().weight)
 
 
 def test_a_teacher_that_counts_positions_otherwise_shares_its_blocks(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -12,10 +13,12 @@ from transformers import AlbertConfig, AlbertForMaskedLM, AlbertModel
 from understudy.errors import ModelError, gathered
 from understudy.models.blocks import BlockParts, block_parts
 from understudy.models.layers import base_model, head_modules
-from understudy.models.narrow import principal_directions, project_norm
+from understudy.models.narrow import leading_directions, principal_directions, project_norm
 from understudy.models.shrink import evenly
 
 SHARES = ("mean", "none")
+_UNSEEN = 0.02
+"""The part that the word table as a whole has in the choice of directions, beside the texts."""
 
 
 def albert(
@@ -25,6 +28,7 @@ def albert(
     layers: int | None = None,
     share: str = "mean",
     start: Literal["svd", "random"] = "svd",
+    texts: Sequence[Tensor] = (),
 ) -> Any:
     """An ALBERT that starts from a BERT-like teacher; a plain model of transformers.
 
@@ -32,6 +36,9 @@ def albert(
     back to the hidden size takes over the gains and biases of the norm behind it: with `embedding` at the hidden size
     the embeddings are the teacher's exactly. One block serves all layers; where the teacher's blocks are equal, the
     outputs are its own.
+
+    A table has a row for each word, rare ones for the most part, and knows nothing of positions. Given some `texts`,
+    the SVD is that of their embeddings instead, as the first norm receives them: sums of word, position and segment.
 
     Args:
         teacher: BERT, RoBERTa, XLM-R, DistilBERT, or an ELECTRA whose table is as wide as its blocks; with a masked-LM
@@ -41,6 +48,8 @@ def albert(
         share: ``mean`` of the teacher's blocks, the number of one of them (counted from 0), or ``none``: each layer
             keeps a block of its own, from the teacher's at even distances.
         start: ``svd`` as above, or ``random`` from torch's current seed.
+        texts: token ids of texts as the student will read them, special ones included, each int ``(tokens,)``; some
+            thousands are enough.
 
     Returns:
         ``AlbertForMaskedLM`` for a teacher with a masked-LM head, ``AlbertModel`` for a bare one.
@@ -61,7 +70,7 @@ def albert(
         with torch.random.fork_rng(devices=[]):  # the fresh weights are overwritten: they must not move the seed
             student = kind(config, **options)
         with torch.no_grad():
-            _fill(student, teacher, _chosen(block_parts(teacher), config.num_hidden_layers, share))
+            _fill(student, teacher, _chosen(block_parts(teacher), config.num_hidden_layers, share), texts)
     return student.to(next(teacher.parameters())).train(teacher.training)
 
 
@@ -158,9 +167,9 @@ def _chosen(blocks: list[BlockParts], layers: int, share: str) -> list[list[Bloc
     return [[blocks[int(share)]]]
 
 
-def _fill(student: Any, teacher: Any, chosen: list[list[BlockParts]]) -> None:
+def _fill(student: Any, teacher: Any, chosen: list[list[BlockParts]], texts: Sequence[Tensor]) -> None:
     base, tables = base_model(teacher), _tables(teacher)
-    basis = principal_directions(tables["word_embeddings"], student.config.embedding_size)
+    basis = _directions(tables, student.config.embedding_size, texts)
     _fill_embeddings(base_model(student), tables, base.embeddings.LayerNorm, basis)
     for ours, sources in zip(block_parts(student), chosen, strict=True):
         _fill_block(ours, sources)
@@ -168,6 +177,19 @@ def _fill(student: Any, teacher: Any, chosen: list[list[BlockParts]]) -> None:
         _fill_head(student.predictions, teacher, basis)
     elif (pooler := _pooler(base)) is not None:
         student.pooler.load_state_dict(pooler.state_dict())
+
+
+def _directions(tables: dict[str, Tensor], width: int, texts: Sequence[Tensor]) -> Tensor:
+    """Those that the embeddings of texts lose least without the others; without texts, those of the word table."""
+    words = tables["word_embeddings"].double()
+    if not texts:
+        return principal_directions(words, width)
+    moment = words.T @ words * (_UNSEEN / len(words))
+    tokens = sum(map(len, texts))
+    for text in texts:
+        sums = words[text] + tables["position_embeddings"][: len(text)] + tables["token_type_embeddings"][0]
+        moment += sums.T @ sums / tokens
+    return leading_directions(moment, width)
 
 
 def _fill_embeddings(student: Any, tables: dict[str, Tensor], norm: nn.LayerNorm, basis: Tensor) -> None:

@@ -109,10 +109,23 @@ def principal_directions(table: Tensor, width: int) -> Tensor:
         True
     """
     rows = table.detach().double()
-    wide = rows.shape[1]
+    return leading_directions(rows.T @ rows, width)
+
+
+def leading_directions(moment: Tensor, width: int) -> Tensor:
+    """:func:`principal_directions` of rows of which only the second moment is known.
+
+    Args:
+        moment: the sum of each row's product with itself, float64 ``(wide, wide)``; its scale does not matter.
+        width: at most `wide`; at `wide` itself nothing is turned.
+
+    Returns:
+        float64 ``(wide, width)``.
+    """
+    wide = len(moment)
     if width == wide:
-        return torch.eye(wide, dtype=torch.float64, device=rows.device)
-    _, vectors = torch.linalg.eigh(rows.T @ rows)
+        return torch.eye(wide, dtype=torch.float64, device=moment.device)
+    _, vectors = torch.linalg.eigh(moment)
     directions = vectors.flip(1)[:, :width]
     largest = directions.gather(0, directions.abs().argmax(0, keepdim=True))
     directions = directions * largest.sign()  # so that the result does not depend on the linear-algebra library

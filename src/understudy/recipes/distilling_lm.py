@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 
 from understudy.data.corpus import Corpus
+from understudy.data.encode import encode_in_memory
+from understudy.data.encoder import TextEncoder
 from understudy.data.tasks import Task
 from understudy.errors import ConfigError, gathered
 from understudy.functional.metrics import DISTANCE, LANGUAGE_MODEL_METRICS
@@ -29,6 +32,7 @@ from understudy.recipes import workbench
 from understudy.recipes.distill_lm import DistillLM
 from understudy.recipes.drawing_words import drawing_line, drawn_words
 from understudy.recipes.language_students import build_language_student
+from understudy.recipes.lengths import text_length
 from understudy.recipes.masked_texts import MaskedTexts
 from understudy.recipes.plans import say_plan
 from understudy.recipes.pretraining import plan_lines, unknown_notes
@@ -41,6 +45,8 @@ from understudy.training.loop import FitResult
 _RELATION_HEADS, _RELATION_WIDTH = 48, 8
 """The most heads that relations are cut into (as in MiniLMv2 for models of 768), and the least width of one."""
 _MEASURED_TEXTS = 512
+_SOME_TEXTS = 2000
+"""That the embeddings of an ALBERT start from: some hundred thousand tokens, a few seconds."""
 
 
 class LanguageDistillation:
@@ -68,6 +74,7 @@ class LanguageDistillation:
                 albert=recipe.albert,
                 seed=recipe.seed,
                 teacher_has_head=found.note is None,
+                texts=self._some_texts,
             )
             self.model = student.model
             faults += matching_faults(recipe, self.model, self.teacher)
@@ -89,6 +96,14 @@ class LanguageDistillation:
         self.drawn = DrawnBatches(self.texts.batches) if recipe.teacher_words else None
         self.plan = learning_plan(self.objective, recipe, learning_rate=self.learning_rate)
         self.groups = self.plan.names if self.plan.by_layer else ()
+
+    def _some_texts(self) -> list[torch.Tensor]:
+        """Token ids of training texts at even distances."""
+        texts = self.corpus.train
+        some = texts.take(np.linspace(0, len(texts) - 1, min(_SOME_TEXTS, len(texts)), dtype=np.int64))
+        length = text_length(self.teacher, self.tokenizer, self.recipe.max_length)
+        encoded = encode_in_memory(TextEncoder(self.tokenizer, max_length=length), some)
+        return [torch.from_numpy(encoded.row(i)) for i in range(len(encoded))]
 
     def say_plan(self) -> None:
         """Print teacher and student, texts, tokens, steps, time and memory."""

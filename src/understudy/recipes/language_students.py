@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,6 +14,7 @@ from understudy.recipes.settings import model_faults
 from understudy.recipes.students import LayersOptions, changed, cut_student, layers_faults
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
 NAMES = ("layers", "albert")
@@ -31,7 +33,7 @@ class AlbertOptions:
     share: str = "mean"
     """What the shared block starts from: the `mean` of the teacher's layers, or one of them by its number; `none` shares nothing."""
     start: Literal["teacher", "random"] = "teacher"
-    """The weights: the teacher's (tables by truncated SVD), or random ones."""
+    """The weights: the teacher's (tables by truncated SVD of what the training texts have of them), or random ones."""
 
 
 def language_student_faults(spec: str, *, layers: LayersOptions, albert: AlbertOptions) -> list[str]:
@@ -87,6 +89,7 @@ def build_language_student(
     albert: AlbertOptions,
     seed: int,
     teacher_has_head: bool = True,
+    texts: Callable[[], Sequence[Tensor]] = tuple,
 ) -> LanguageStudent:
     """A student that reads and writes the teacher's words; the same arguments give the same weights.
 
@@ -95,6 +98,7 @@ def build_language_student(
         teacher: a masked language model.
         tokenizer: the teacher's.
         teacher_has_head: a trained one, which is taken over with the rest.
+        texts: gives the token ids of some texts, for a student whose start depends on them.
 
     Raises:
         ModelError: if the teacher does not have what the student is to take from it, or their vocabularies differ.
@@ -104,7 +108,7 @@ def build_language_student(
     torch.manual_seed(seed)
     cut = spec.split(":")[0] == "layers"
     if cut or spec == "albert":
-        model = cut_student(teacher, spec, layers) if cut else _albert(teacher, albert)
+        model = cut_student(teacher, spec, layers) if cut else _albert(teacher, albert, texts)
         fresh = (layers.start if cut else albert.start) == "random"
         random_head = fresh or not teacher_has_head
         return LanguageStudent(model, learning_rate=5e-4, fresh=fresh, random_head=random_head)
@@ -116,7 +120,7 @@ def build_language_student(
     return LanguageStudent(found.model, learning_rate=1e-4, note=found.note, random_head=random_head)
 
 
-def _albert(teacher: Any, options: AlbertOptions) -> Any:
+def _albert(teacher: Any, options: AlbertOptions, texts: Callable[[], Sequence[Tensor]]) -> Any:
     """The teacher in ALBERT's shape; what does not fit it is said together."""
     from understudy.models.albert import albert, albert_config
     from understudy.models.narrow import narrow
@@ -130,7 +134,9 @@ def _albert(teacher: Any, options: AlbertOptions) -> Any:
         albert_config(source, **shape)
     if faults:
         raise ModelError(*dict.fromkeys(faults))
-    return albert(source, start="random" if options.start == "random" else "svd", **shape)
+    if options.start == "random":
+        return albert(source, start="random", **shape)
+    return albert(source, texts=texts(), **shape)
 
 
 def _check_vocabulary(
