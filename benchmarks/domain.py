@@ -1,7 +1,7 @@
-"""A domain: an ALBERT-shaped model beside a BERT-shaped one, both adapted to reviews of books for ten epochs.
+"""A domain: ALBERT-shaped models beside a BERT-shaped one, all adapted to reviews of books for ten epochs.
 
-The BERT-shaped one is the masked language model itself; the ALBERT-shaped one (factorised embeddings, one block for all
-layers) is cut from it and distilled on English texts first.
+The BERT-shaped one is the masked language model itself. Of the others one has ALBERT's factorised embeddings alone, one
+its shared block as well; they are cut from it and distilled on English texts first.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ EPOCHS = 10
 TIMED_TEXTS = 128
 LENGTH, BATCH = 128, 32
 RATE = "5e-4"
-ALBERT = {"embedding": 128}
-"""Its other sizes are its teacher's."""
+SHAPES: dict[str, dict[str, Any]] = {"factorised": {"embedding": 128, "share": "none"}, "albert": {"embedding": 128}}
+"""What else there is of sizes is the teacher's."""
 TEXT = "The author fails to [MASK] the plot."
-MODELS = ("bert", "albert")
+MODELS = ("bert", *SHAPES)
 OPTIONS: dict[str, Any] = {
     "learning_rate": RATE,
     "batch_size": BATCH,
@@ -30,7 +30,8 @@ OPTIONS: dict[str, Any] = {
 }
 CONFIG: dict[str, Any] = {
     "bert": "minilm-mlm",
-    "albert": ALBERT | {"distilled_on": "wikipedia_en", "tokens": TOKENS, "teacher": "minilm-mlm"},
+    "students": SHAPES,
+    "distilled": {"on": "wikipedia_en", "tokens": TOKENS, "teacher": "minilm-mlm"},
     "texts": "amazon_reviews/books",
     "epochs": EPOCHS,
     **OPTIONS,
@@ -38,19 +39,21 @@ CONFIG: dict[str, Any] = {
 }
 
 
-def albert(setting: Setting) -> str:
-    """The ALBERT-shaped model, distilled from the BERT-shaped one."""
+def start(setting: Setting, model: str) -> str:
+    """What is adapted: the BERT-shaped model, or one that is distilled from it first."""
+    if model == "bert":
+        return TEACHER
     from understudy.recipes.distill_lm import DistillLM
     from understudy.recipes.language_students import AlbertOptions
 
-    folder = setting.runs / "domain" / "albert"
+    folder = setting.runs / "domain" / model
     run(
         DistillLM(
             data=setting.data("wikipedia_en"),
             limit_train=setting.pick(TOKENS // TOKENS_A_TEXT, 64),
             teacher=TEACHER,
             student="albert",
-            albert=AlbertOptions(**ALBERT),
+            albert=AlbertOptions(**SHAPES[model]),
             epochs=1,
             batch_size=BATCH,
             max_length=LENGTH,
@@ -78,7 +81,7 @@ def found(setting: Setting, known: list[dict[str, Any]]) -> list[dict[str, Any]]
     return rows
 
 
-def report(setting: Setting, timed: dict[str, Any]) -> None:
+def report(setting: Setting, timed: dict[str, Any] | None) -> None:
     """Write down what is finished by now."""
     known = earlier(setting, "domain", CONFIG).get("raw", {"arms": []})["arms"]
     raw = with_earlier(found(setting, known), known, by=("model", "seed"))
@@ -88,35 +91,47 @@ def report(setting: Setting, timed: dict[str, Any]) -> None:
         if rows:
             summary[model] = {name: spread([row[name] for row in rows]) for name in ("loss", "accuracy")}
             summary[model] |= {name: rows[0][name] for name in ("parameters", "size_bytes", "loss_before", "fillings")}
-            summary[model]["epoch_s"] = timed[model]["epoch_s"]
-    both = [summary.get(model) for model in ("albert", "bert")]
-    ratio = None if None in both else both[0]["parameters"] / both[1]["parameters"]
+            summary[model]["epoch_s"] = None if timed is None else timed[model]["epoch_s"]
+    smaller = {
+        shape: None if {shape, "bert"} - set(summary) else summary[shape]["parameters"] / summary["bert"]["parameters"]
+        for shape in SHAPES
+    }
     write(
         setting,
         "domain",
         question=__doc__ or "",
         config=CONFIG,
         raw={"arms": raw, "seconds": timed},
-        summary=summary | {"albert_over_bert_parameters": ratio},
-        targets=[target("the ALBERT-shaped model's parameters over the BERT-shaped one's", ratio, at_most=0.5)],
-        complete=len(raw) == 3 * len(MODELS),
+        summary=summary | {"parameters_over_bert": smaller},
+        targets=[
+            target(
+                "parameters of the ALBERT-shaped model over those of the BERT-shaped one",
+                smaller["albert"],
+                at_most=0.5,
+            )
+        ],
+        complete=len(raw) == 3 * len(MODELS) and timed is not None,
         seeds=sorted({row["seed"] for row in raw}),
     )
 
 
 def main() -> None:
-    """Time both in turn, then train them; everything at one seed before the next."""
+    """Train all at one seed before the next, and time their epochs in turn."""
     setting = begin(__doc__)
-    data, known = setting.data("amazon_reviews/books"), {"bert": TEACHER, "albert": albert(setting)}
-    timed = earlier(setting, "domain", CONFIG).get("raw", {}).get("seconds") or seconds_in_turn(
-        {model: {"model": known[model], **OPTIONS} for model in MODELS},
-        data=data,
-        texts=setting.pick(TIMED_TEXTS, 16),
-        rounds=setting.pick(ROUNDS, 1),
-    )
+    data = setting.data("amazon_reviews/books")
+    timed = earlier(setting, "domain", CONFIG).get("raw", {}).get("seconds")
     for seed in setting.seeds:
         for model in MODELS:
-            adapt(setting, at(setting, model, seed), model=known[model], data=data, seed=seed, epochs=EPOCHS, **OPTIONS)
+            folder = at(setting, model, seed)
+            adapt(setting, folder, model=start(setting, model), data=data, seed=seed, epochs=EPOCHS, **OPTIONS)
+        report(setting, timed)
+    if timed is None:
+        timed = seconds_in_turn(
+            {model: {"model": start(setting, model), **OPTIONS} for model in MODELS},
+            data=data,
+            texts=setting.pick(TIMED_TEXTS, 16),
+            rounds=setting.pick(ROUNDS, 1),
+        )
         report(setting, timed)
 
 
