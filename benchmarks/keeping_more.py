@@ -15,7 +15,6 @@ from distilbert import (
     STUDENT,
     TASKS,
     TEACHER,
-    TOKENS,
     distill,
     finetune,
     finetuned,
@@ -28,11 +27,11 @@ from evidence import Setting, begin, earlier, finished, run, target, with_earlie
 
 DISTILLED: dict[str, dict[str, Any]] = {
     "relations alone": {"ce_weight": 0.0, "mlm_weight": 0.0, "cosine_weight": 0.0, "relation_weight": 1.0},
+    "last states alone": {"ce_weight": 0.0, "mlm_weight": 0.0},
+    "a fifth of the rate": {"learning_rate": "1e-4"},
     "states and attention": {"hidden_weight": 10.0, "attention_weight": 0.1},
-    "four times the texts": {},
 }
-"""With these settings of distill-lm. The weights bring each term to about the size of the cosine's."""
-TIMES = {"four times the texts": 4}
+"""With these settings of distill-lm. The last one's weights bring each term to about the size of the cosine's."""
 AS_CUT, TAUGHT, PLAIN = "as cut", "taught on the task", "all three"
 WAYS = (AS_CUT, PLAIN, TAUGHT, *DISTILLED)
 """What is distilled by all three losses is distilbert.py's own student; on the task it is taught by the teacher."""
@@ -40,7 +39,6 @@ CONFIG = {
     **{name: value for name, value in distilbert.CONFIG.items() if name not in ("arms", "ablation_tasks")},
     "ways": list(WAYS),
     "distilled": DISTILLED,
-    "times_the_texts": TIMES,
 }
 
 
@@ -62,7 +60,7 @@ def make(setting: Setting, way: str) -> None:
     if way == AS_CUT:
         as_cut(setting)
     elif way in DISTILLED:
-        distill(setting, way, tokens=TOKENS * TIMES.get(way, 1), **DISTILLED[way])
+        distill(setting, way, **DISTILLED[way])
     else:
         distill(setting, PLAIN)
 
