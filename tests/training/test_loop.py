@@ -217,9 +217,14 @@ def test_rates_of_a_short_phase_are_on_record_however_fast_it_is(
     assert [float(row["learning_rate"]) for row in found] == pytest.approx(rates)
 
 
-def test_the_best_evaluation_wins_and_patience_ends_training(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("values", "best"),
+    [([0.1, 0.9, 0.3, 0.2, 0.8, 0.7], 1), ([0.5, 0.9, 0.9, 0.3, 0.9], 2)],
+    ids=["one best", "of equals the last, which is no new best"],
+)
+def test_the_best_evaluation_wins_and_patience_ends_training(values: list[float], best: int, tmp_path: Path) -> None:
     x, y = rows(32)
-    scores = iter([0.1, 0.9, 0.3, 0.2, 0.8, 0.7])
+    scores = iter(values)
     kept = []
 
     def evaluate(model: nn.Module) -> dict[str, float]:
@@ -228,23 +233,9 @@ def test_the_best_evaluation_wins_and_patience_ends_training(tmp_path: Path) -> 
 
     model = toy()
     result = train(tmp_path, model, Rows(x, y, [16]), epochs=10, evaluate=evaluate, metric="accuracy", patience=2)
-    assert (result.stopped_by, result.steps, result.best_step, result.metrics) == ("patience", 8, 4, {"accuracy": 0.9})
-    assert torch.equal(model.linear.weight, kept[1])
-
-
-def test_of_equal_scores_the_last_is_kept_and_patience_runs_on(tmp_path: Path) -> None:
-    x, y = rows(32)
-    scores = iter([0.5, 0.9, 0.9, 0.3, 0.9])
-    kept = []
-
-    def evaluate(model: nn.Module) -> dict[str, float]:
-        kept.append(model.linear.weight.detach().clone())
-        return {"accuracy": next(scores)}
-
-    model = toy()
-    result = train(tmp_path, model, Rows(x, y, [16]), epochs=10, evaluate=evaluate, metric="accuracy", patience=2)
-    assert (result.stopped_by, result.steps, result.best_step) == ("patience", 8, 6)
-    assert torch.equal(model.linear.weight, kept[2])
+    expected = ("patience", 8, 2 * (best + 1), {"accuracy": 0.9})
+    assert (result.stopped_by, result.steps, result.best_step, result.metrics) == expected
+    assert torch.equal(model.linear.weight, kept[best])
 
 
 def test_a_lower_is_better_metric_chooses_the_lowest(tmp_path: Path) -> None:
