@@ -71,6 +71,19 @@ def test_the_seed_gives_the_weights(teacher: Any) -> None:
     assert not torch.equal(tables[0], tables[2])
 
 
+@pytest.mark.parametrize(("options", "read"), [({"embedding": 4}, 1), ({"embedding": 16}, 0), ({"start": "random"}, 0)])
+def test_texts_are_read_where_the_start_depends_on_them(options: dict[str, Any], read: int, teacher: Any) -> None:
+    asked = []
+
+    def texts() -> list[torch.Tensor]:
+        asked.append(True)
+        return [torch.tensor([1, 2, 3])]
+
+    shape = AlbertOptions(**{"embedding": 4, **options})
+    build_language_student("albert", teacher, None, layers=LayersOptions(), albert=shape, seed=0, texts=texts)  # type: ignore[arg-type]
+    assert len(asked) == read
+
+
 def test_an_albert_has_its_options(teacher: Any) -> None:
     options = AlbertOptions(embedding=4, layers=3, hidden=8, share="1")
     student = build_language_student(

@@ -136,7 +136,8 @@ def _albert(teacher: Any, options: AlbertOptions, texts: Callable[[], Sequence[T
         raise ModelError(*dict.fromkeys(faults))
     if options.start == "random":
         return albert(source, start="random", **shape)
-    return albert(source, texts=texts(), **shape)
+    whole = options.embedding == source.config.hidden_size  # nothing is lost, in whatever directions
+    return albert(source, texts=() if whole else texts(), **shape)
 
 
 def _check_vocabulary(
