@@ -29,7 +29,7 @@ SMALLER: dict[str, dict[str, Any]] = {
     "distill-bilstm": {**BILSTM, "baseline": True},
     "distill-few-labels": {**BILSTM, "limit_train": 60},
     "distill-layers": DISTILL,
-    "distill-lm": {"epochs": 1, "max_length": 32, "batch_size": 32},
+    "distill-lm": {"student": "layers:2", "epochs": 1, "max_length": 32, "batch_size": 32},
     "distill-static": STATIC,
     "finetune": {"epochs": 1, "max_length": 32, "baseline": False},
     "finetune-ulmfit": {"max_length": 32, "baseline": False},

@@ -67,7 +67,7 @@ class CorpusSettings:
     train: str | None = None
     """A file of training texts (instead of, or over, what --data has)."""
     validation: str | None = None
-    """A file of validation texts. Without one, a tenth of the training texts is cut off by the seed."""
+    """A file of validation texts. Without one, a tenth of the training texts, 2,000 at most, is cut off by the seed."""
     test: str | None = None
     """A file of test texts: read once, at the end."""
     text: list[str] = field(default_factory=list)
