@@ -60,6 +60,19 @@ def test_a_labelled_table_is_raw_text_too(tmp_path: Path) -> None:
     assert {*lines(joined.train), *lines(joined.validation)} == {"A b c", "D e f"}
 
 
+def test_the_column_is_that_of_the_first_table(tmp_path: Path) -> None:
+    folder = write(tmp_path / "a", train="one\ntwo\n")
+    table = tmp_path / "news.csv"
+    table.write_text("said,label\nthree,0\nfour,1\n", encoding="utf-8")
+    found = load_corpus(train=str(folder / "train.txt"), validation=str(table), text=["said"])
+    assert lines(found.train) == ["one", "two"]
+    assert lines(found.validation) == ["three", "four"]
+    with pytest.raises(DataError, match=r"no text column with a usual name"):
+        load_corpus(train=str(folder / "train.txt"), validation=str(table))
+    with pytest.raises(DataError, match="--text names the column of a table, but all texts are lines of txt files"):
+        load_corpus(str(folder), text=["said"])
+
+
 def test_the_cut_and_the_draw_follow_the_seed(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("".join(f"text {i}\n" for i in range(500)), encoding="utf-8")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 from torch import nn
 
 from understudy.data.encode import Encoded, collate
@@ -24,6 +25,18 @@ def texts(pad_id: int) -> Encoded:
     ids = 5 + np.random.default_rng(0).integers(0, 44, sum(LENGTHS))
     offsets = np.concatenate([[0], np.cumsum(LENGTHS)])
     return Encoded(ids.astype(np.int32), offsets, None, pad_id, "right", "")
+
+
+def test_heads_of_other_kinds_are_refused() -> None:
+    """XLM's gives a tuple, X-MOD's model wants to be told the language."""
+    small = {"vocab_size": 50, "max_position_embeddings": 40}
+    xlm = transformers.XLMWithLMHeadModel(transformers.XLMConfig(emb_dim=16, n_layers=1, n_heads=2, **small))
+    with pytest.raises(ModelError, match="cannot be told apart from its encoder"):
+        vocabulary_head(xlm)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    xmod = transformers.XmodForMaskedLM(transformers.XmodConfig(languages=["en_XX", "de_DE"], **small, **sizes))
+    with pytest.raises(ModelError, match="XmodForMaskedLM: cannot read token ids alone"):
+        vocabulary_head(xmod)
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForSequenceClassification
@@ -116,6 +117,14 @@ def test_layer_types_go_with_their_layers(tiny_classifier: Any) -> None:
     assert cut_layers(teacher, [0, 1]).config.layer_types == ["full_attention", "sliding_attention"]
     assert cut_layers(teacher, [0, 3]).config.layer_types == ["full_attention", "full_attention"]
     assert len(teacher.config.layer_types) == 4
+
+
+def test_windows_of_attention_go_with_their_layers() -> None:
+    sizes = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32}
+    config = transformers.LongformerConfig(vocab_size=50, attention_window=[4, 8, 12], **sizes)
+    student = cut_layers(transformers.LongformerModel(config).eval(), [0, 2])
+    assert student.config.attention_window == [4, 12]
+    assert student(IDS).last_hidden_state.isfinite().all()
 
 
 def test_a_first_layer_unlike_the_others_is_not_dropped(tiny_classifier: Any) -> None:

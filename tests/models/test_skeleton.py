@@ -119,3 +119,23 @@ def test_what_is_no_model_is_said(tmp_path: Path) -> None:
     )
     with pytest.raises(ModelError, match="multiple of the number of attention heads"):
         skeleton(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"hidden_size": "16"},
+        {"num_hidden_layers": 2.5},
+        {"hidden_dropout_prob": "0.1"},
+        {"num_attention_heads": 0},
+        {"vocab_size": 0},
+        {"pad_token_id": 99},
+        {"architectures": [3]},
+    ],
+    ids=str,
+)
+def test_a_configuration_of_nonsense_is_said_in_a_sentence(wrong: dict[str, Any], tmp_path: Path) -> None:
+    sizes = {"vocab_size": 9, "hidden_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1}
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert", **sizes, "intermediate_size": 8, **wrong}))
+    with pytest.raises(ModelError, match="cannot load it"):
+        skeleton(str(tmp_path))

@@ -255,6 +255,16 @@ def test_the_plan_says_what_is_drawn(
     assert "a teacher at work in every epoch" in said
 
 
+@pytest.mark.parametrize(("flags", "times"), [([], 3), (["--mask_rounds", "2"], 2)])
+def test_the_teacher_draws_for_the_epochs_of_all_stages(
+    flags: list[str], times: int, corpus: Path, teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stages = ["--unfreeze", "1", "all", "--unfreeze_epochs", "1", "2", "--epochs", "9"]
+    flags = [*DRAWN[:4], *stages, *flags, "--student", "layers:2", "--dry_run"]
+    assert main(command(corpus, teacher, tmp_path / "run", *flags)) == 0
+    assert f"8 words for each hidden token, {times} times; about" in capsys.readouterr().err
+
+
 def prepared(corpus: Path, teacher: Path, **settings: Any) -> LanguageDistillation:
     """All that a run has before its training."""
     recipe = build(DistillLM, {"data": str(corpus), "teacher": str(teacher), **settings})

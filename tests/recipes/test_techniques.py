@@ -184,6 +184,7 @@ def test_killed_in_a_later_stage_and_resumed_it_has_the_same_bits(
         (["--cycle_momentum", "--schedule", "one_cycle", "--beta1", "0.7"], "both say what Adam's first beta is"),
         (["--optimizer", "nt_asgd", "--beta2", "0.99"], "--beta2 is AdamW's, but the optimizer is nt_asgd"),
         (["--warmup", "1.5"], "warmup"),
+        (["--warmup", "0.2", "--schedule", "constant"], "--warmup belongs to --schedule linear and cosine, but"),
         (["--cycle_momentum"], "--cycle_momentum belongs to --schedule one_cycle, but the schedule is linear"),
         (
             ["--freeze", "embedings", "0-9"],

@@ -7,9 +7,11 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
 from torch import nn
 from torch.nn import functional as F
 from toys import Rows, accuracy, read, rows
@@ -189,6 +191,67 @@ def test_resuming_a_finished_phase_trains_no_more(tmp_path: Path) -> None:
     second = train(tmp_path, again, Rows(x, y, [16]), resume=True)
     assert second == first
     assert torch.equal(again.linear.weight, model.linear.weight)
+
+
+def test_a_finished_phase_stands_where_training_would_have_left_it(tmp_path: Path) -> None:
+    class Elsewhere(Accelerator):
+        device = torch.device("meta")
+
+    x, y = rows(32)
+    train(tmp_path, toy(), Rows(x, y, [16]))
+    again = toy()
+    train(tmp_path, again, Rows(x, y, [16]), resume=True, accelerator=Elsewhere(cpu=True))
+    assert {p.device.type for p in again.parameters()} == {"meta"}
+    content = torch.load(tmp_path / "train-done.pt")
+    torch.save(content | {"format": 0}, tmp_path / "train-done.pt")
+    with pytest.raises(ConfigError, match="was written by another version of understudy"):
+        train(tmp_path, toy(), Rows(x, y, [16]), resume=True)
+
+
+class Scaled(Supervised):
+    """An objective with a parameter of its own, which goes with the model's."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.scale = nn.Parameter(torch.ones(1, dtype=torch.float64))
+
+    def forward(self, batch: Batch) -> list[Term]:
+        logits = self.model(**batch.inputs).logits * self.scale
+        return [Term("label_loss", 1.0, F.cross_entropy(logits, batch.labels, reduction="sum"), per="labelled")]
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_the_objectives_own_weights_are_those_of_the_best_evaluation_too(tmp_path: Path, resume: bool) -> None:
+    x, y = rows(32)
+    log = ProgressLog(tmp_path / "progress.csv", COLUMNS)
+    kept = []
+
+    def scaled() -> Scaled:
+        made = Scaled(toy(), "single_label")
+        made.model.alias = made.model.linear  # two names, one tensor
+        return made
+
+    def learn(objective: Scaled, **options: Any) -> None:
+        def evaluate(model: nn.Module) -> dict[str, float]:
+            kept.append(objective.scale.item())
+            return {"accuracy": -float(len(kept))}
+
+        stages = [Stage("all", 3, lambda: optimizer(objective))]
+        options |= {"evaluate": evaluate, "metric": "accuracy", "folder": tmp_path, "log": log}
+        fit(objective, Rows(x, y, [16]), stages, **options)
+
+    objective = scaled()
+    learn(objective)
+    if resume:
+        objective = scaled()
+        learn(objective, resume=True)
+    assert len(set(kept)) == 3
+    assert objective.scale.item() == kept[0] != 1
+    assert set(torch.load(tmp_path / "train-done.pt")["weights"]) == {
+        "scale",
+        "model.linear.weight",
+        "model.linear.bias",
+    }
 
 
 def test_progress_is_cut_back_to_the_checkpoint(tmp_path: Path) -> None:

@@ -70,7 +70,9 @@ def load_corpus(
     sources = locate(data, {"train": train, "validation": validation, "test": test}, faults)
     tables = {split: table for split, source in sources.items() if (table := _read(source, faults)) is not None}
     parts: dict[str, Texts] = {}
-    columns = _columns(tables.get("train"), text, faults)
+    columns = _columns(list(tables.values()), text, faults)
+    if text and len(tables) == len(sources) and all(map(_is_txt, tables.values())):
+        faults.add("--text names the column of a table, but all texts are lines of txt files. Leave it out.")
     for split, table in tables.items():
         found = _texts(table, columns, faults, notes)
         if found is not None:
@@ -99,12 +101,11 @@ def _is_txt(table: SourceTable) -> bool:
     return format_of(Path(table.origin))[0] == "txt"
 
 
-def _columns(table: SourceTable | None, wanted: Sequence[str], faults: Faults) -> TextColumns | None:
-    """The text columns, as the training rows show them."""
+def _columns(tables: Sequence[SourceTable], wanted: Sequence[str], faults: Faults) -> TextColumns | None:
+    """The text columns, as the first table shows them that is not a txt file."""
+    table = next((table for table in tables if not _is_txt(table)), None)
     if table is None:
         return None
-    if _is_txt(table):
-        return (("text",),)
     named = (wanted,) if isinstance(wanted, str) else tuple(wanted)
     return find_text(table.names, named, origin=table.origin, faults=faults, arity=1)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -198,15 +200,22 @@ def pack(lengths: np.ndarray, *, max_length: int, seed: int, epoch: int) -> list
     blocks: list[list[int]] = []
     pools = np.cumsum(lengths[order]) // (max_length * _POOL)
     for pool in np.split(order, np.flatnonzero(np.diff(pools)) + 1):
-        by_room: list[list[list[int]]] = [[] for _ in range(max_length + 1)]
+        rooms: list[int] = []  # those that some block has left, ascending
+        by_room: dict[int, list[list[int]]] = defaultdict(list)
         for text in pool[np.argsort(-lengths[pool], kind="stable")].tolist():
             length = int(lengths[text])
-            room = next((room for room in range(length, max_length) if by_room[room]), None)
-            block = [] if room is None else by_room[room].pop()
-            if room is None:
+            at = bisect_left(rooms, length)
+            room = rooms[at] if at < len(rooms) else max_length
+            block = by_room[room].pop() if at < len(rooms) else []
+            if at == len(rooms):
                 blocks.append(block)
+            elif not by_room[room]:
+                del rooms[at]
             block.append(text)
-            by_room[(max_length if room is None else room) - length].append(block)
+            left = room - length
+            if not by_room[left]:
+                insort(rooms, left)
+            by_room[left].append(block)
     return [np.array(block) for block in blocks]
 
 

@@ -35,7 +35,8 @@ def albert(
     The table is factorised by a truncated SVD (no product of two factors of that rank is nearer to it), and the map
     back to the hidden size takes over the gains and biases of the norm behind it: with `embedding` at the hidden size
     the embeddings are the teacher's exactly. One block serves all layers; where the teacher's blocks are equal, the
-    outputs are its own.
+    outputs are its own. (An ALBERT predicts words with the table that it reads them from: what a teacher with a second
+    table knows in that one is lost.)
 
     A table has a row for each word, rare ones for the most part, and knows nothing of positions. Given some `texts`,
     the SVD is that of their embeddings instead, as the first norm receives them: sums of word, position and segment.

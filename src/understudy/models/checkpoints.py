@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import transformers
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
@@ -105,11 +106,14 @@ def explained(path: str) -> Iterator[None]:
         OSError,
         ValueError,
         RuntimeError,
-        KeyError,
+        LookupError,
         TypeError,
         AttributeError,
+        ArithmeticError,
+        AssertionError,
         ImportError,
         SafetensorError,
+        StrictDataclassError,
     ) as error:
         reason = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
         if Path(path).exists():

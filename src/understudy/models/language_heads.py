@@ -101,6 +101,10 @@ def vocabulary_head(model: Any) -> VocabularyHead:
     try:
         with torch.no_grad(), evaluating(model):
             scores = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ModelError(
+            f"{type(model).__name__}: cannot read token ids alone ({error}). Use another architecture."
+        ) from error
     finally:
         for handle in handles:
             handle.remove()
@@ -118,7 +122,11 @@ def _chain_gives(head: VocabularyHead, hidden: Tensor, scores: Tensor) -> bool:
             found = head(hidden)
     except (TypeError, RuntimeError):  # a module that takes more than one tensor, or another one than its neighbour's
         return False
-    return found.shape == scores.shape and bool(torch.allclose(found, scores, rtol=1e-4, atol=1e-4))
+    return (
+        isinstance(found, Tensor)
+        and found.shape == scores.shape
+        and bool(torch.allclose(found, scores, rtol=1e-4, atol=1e-4))
+    )
 
 
 def packs(model: Any, *, max_length: int) -> bool:

@@ -17,6 +17,9 @@ from understudy.models.layers import base_model, encoder_layers
 
 Choice = Literal["evenly", "alternate", "first", "last"]
 
+_OF_EACH_LAYER = ("layer", "attention_layer", "attention_window")
+"""How the names of settings begin that have an entry for each layer."""
+
 
 def choose_layers(total: int, count: int, how: Choice = "evenly") -> list[int]:
     """`count` of a teacher's `total` layers, counted from 0.
@@ -140,7 +143,7 @@ def _cut_config(config: Any, keep: list[int], total: int) -> None:
     config.num_hidden_layers = len(keep)
     for name, value in vars(config).items():
         # One entry a layer, such as ModernBERT's layer_types; label lists may be as long by chance.
-        if isinstance(value, list | tuple) and len(value) == total and name.startswith(("layer", "attention_layer")):
+        if isinstance(value, list | tuple) and len(value) == total and name.startswith(_OF_EACH_LAYER):
             setattr(config, name, [value[i] for i in keep])
 
 

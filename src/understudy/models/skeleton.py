@@ -38,9 +38,10 @@ def skeleton(name: str) -> Any:
     """
     path = name if _is_file(name) else resolve(name, weights=False)
     kind, config = read_checkpoint(path)
-    if kind is AutoModelForSequenceClassification:  # what reads any checkpoint of transformers; it may be another kind
-        kind = _named_class(config)
     with explained(path), torch.device("meta"):
+        # this one reads any checkpoint of transformers, which may be of another kind
+        if kind is AutoModelForSequenceClassification:
+            kind = _named_class(config)
         return kind.from_config(config) if kind is AutoModel else kind(config)
 
 

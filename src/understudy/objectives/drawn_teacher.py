@@ -123,6 +123,7 @@ class Drawing:
             with open(part, "rb") as file, new_file(path, remedy=CACHE) as kept:
                 shutil.copyfileobj(file, kept)
             failpoint("draw.kept")
+            part.unlink()
         else:
             on_texts(len(counts))
         order = np.concatenate(batches)

@@ -182,7 +182,7 @@ def language_scores(model: Any, batches: Iterable[Batch], *, device: torch.devic
                 batch.labels[wanted],
                 chunk=tokens_at_once(model, device),
             )
-            loss += losses.double().sum().item()
+            loss += losses.cpu().double().sum().item()
             right += hits.sum().item()
             count += batch.counts["tokens"]
     return {

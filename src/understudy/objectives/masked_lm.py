@@ -73,7 +73,7 @@ def masked_scores(
             chosen = batch.labels != NO_LABEL
             hidden = encode(model, batch.inputs)[chosen]
             losses, hits = vocabulary_scores(hidden, head, batch.labels[chosen], chunk=chunk)
-            loss += losses.double().sum().item()
+            loss += losses.cpu().double().sum().item()
             right += hits.sum().item()
             count += len(hits)
     if not count:

@@ -20,23 +20,16 @@ from understudy.objectives.language_model import CausalLM, RecurrentLM, language
 from understudy.recipes.devices import processes
 from understudy.recipes.lengths import text_length
 from understudy.recipes.new_vocabulary import carry
-from understudy.recipes.plans import say_plan
 from understudy.recipes.pretrain import NEW, Pretrain
-from understudy.recipes.pretraining import plan_lines, unknown_notes
-from understudy.recipes.techniques import learning_plan
-from understudy.recipes.workbench import Workbench
-from understudy.training.loop import FitResult
+from understudy.recipes.pretraining import Work, unknown_notes
 
 _VOCABULARY, _BPTT = "bpe:8000", 70
 
 
-class NextToken:
-    """What both kinds share: encoded texts, an objective, scores."""
+class NextToken(Work):
+    """What both kinds share: a model that may have to learn new words, and encoded texts."""
 
     kind = "language_model"
-    batches: StreamBatches | CausalBlocks
-    learning_rate: float
-    rows: str
 
     def __init__(self, recipe: Pretrain, corpus: Corpus, loaded: LanguageModel) -> None:
         self.recipe = recipe
@@ -45,32 +38,8 @@ class NextToken:
         )
         self.trained_before = recipe.model != NEW
         self.parts = {name: encode_streams(texts, self.tokenizer) for name, texts in corpus.texts().items()}
-        self.notes = [*notes, *unknown_notes(self.parts, self.tokenizer)]
-
-    def _learn(self, objective: CausalLM | RecurrentLM) -> None:
-        """Settle what is trained, when all of the model is as it is to be."""
-        self.objective = objective
-        self.plan = learning_plan(objective, self.recipe, learning_rate=self.learning_rate)
-        self.groups = self.plan.names if self.plan.by_layer else ()
-
-    def say_plan(self) -> None:
-        """Print texts, tokens, steps, time and memory."""
-        say_plan(plan_lines(self.plan, self.batches, self.parts, self.recipe, rows=self.rows))
-
-    def train(self, bench: Workbench) -> FitResult:
-        """Fit the model; it ends with its best weights."""
-        return bench.fit(
-            self.objective,
-            self.batches,
-            phase="train",
-            validation=lambda model: self.scores(model, "validation", bench.device),
-            learning_rate=self.learning_rate,
-            budget_s=bench.stop.remaining(),
-        )
-
-    def scores(self, model: Any, part: str, device: torch.device) -> dict[str, float]:
-        """Loss, perplexity and accuracy of a model on a part of the corpus."""
-        raise NotImplementedError
+        remedy = {} if self.trained_before else {"remedy": "give a larger --tokenizer (bpe:16000, say)"}
+        self.notes = [*notes, *unknown_notes(self.parts, self.tokenizer, **remedy)]
 
 
 class Streams(NextToken):

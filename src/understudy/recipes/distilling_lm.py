@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -87,7 +86,7 @@ class LanguageDistillation:
         self.notes = [
             *(note for note in (found.note, student.note, untrained) if note),
             *self.texts.notes,
-            *unknown_notes(self.texts.parts, self.tokenizer),
+            *unknown_notes(self.texts.parts, self.tokenizer, remedy="give a teacher that reads such texts"),
         ]
         self.objective = self._objective()
         wanted = self.objective.wanted()
@@ -213,10 +212,9 @@ class LanguageDistillation:
         return [texts[i] for i in range(min(_MEASURED_TEXTS, len(texts)))]
 
 
-@contextmanager
-def open_distilling(recipe: DistillLM, corpus: Corpus, work: LanguageDistillation) -> Iterator[Workbench]:
+def open_distilling(recipe: DistillLM, corpus: Corpus, work: LanguageDistillation) -> AbstractContextManager[Workbench]:
     """:func:`understudy.recipes.workbench.open_workbench` for this recipe."""
-    with open_workbench(
+    return open_workbench(
         recipe.command,
         recipe,
         data=corpus.texts(),
@@ -226,8 +224,7 @@ def open_distilling(recipe: DistillLM, corpus: Corpus, work: LanguageDistillatio
         metrics=work.metrics,
         groups=work.groups,
         kind="masked_language_model",
-    ) as bench:
-        yield bench
+    )
 
 
 def matching_faults(recipe: DistillLM, student: Any, teacher: Any) -> list[str]:

@@ -14,7 +14,6 @@ from understudy.recipes.masked_texts import NAMES
 from understudy.report.numbers import human_bytes
 
 if TYPE_CHECKING:
-    from understudy.recipes.distill_lm import DistillLM
     from understudy.recipes.distilling_lm import LanguageDistillation
     from understudy.recipes.workbench import Workbench
 
@@ -27,7 +26,7 @@ def drawn_words(work: LanguageDistillation, bench: Workbench) -> list[Draws]:
     """
     drawing, record = _drawing(work, bench.accelerator.mixed_precision), bench.run.record
     scratch, main = bench.run.folder / "teacher_words", bench.accelerator.is_main_process
-    rounds, texts = _rounds(work.recipe), len(work.texts.parts["train"])
+    rounds, texts = _rounds(work), len(work.texts.parts["train"])
     drawn = dict.fromkeys(range(rounds), 0)
     found: list[Draws] = []
 
@@ -67,16 +66,17 @@ def drawn_words(work: LanguageDistillation, bench: Workbench) -> list[Draws]:
 
 def drawing_line(work: LanguageDistillation) -> str:
     """What will be drawn, for the plan."""
-    recipe, rounds = work.recipe, _rounds(work.recipe)
+    recipe, rounds = work.recipe, _rounds(work)
     tokens = rounds * len(work.texts.parts["train"].ids) * recipe.mask_probability
     size = human_bytes(round(tokens * _drawing(work, "no").bytes_a_token))
     line = f"{recipe.teacher_words} words for each hidden token, {rounds} times; about {size} on disk"
-    return line + "; the time below is that of a teacher at work in every epoch" * (rounds < recipe.epochs)
+    return line + "; the time below is that of a teacher at work in every epoch" * (rounds < work.plan.epochs)
 
 
-def _rounds(recipe: DistillLM) -> int:
-    """How often the teacher reads the texts."""
-    return min(recipe.epochs, recipe.mask_rounds or recipe.epochs)
+def _rounds(work: LanguageDistillation) -> int:
+    """How often the teacher reads the texts: under each mask that the epochs, those of all stages, come to."""
+    epochs = work.plan.epochs
+    return min(epochs, work.recipe.mask_rounds or epochs)
 
 
 def _drawing(work: LanguageDistillation, precision: str) -> Drawing:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Lt
 
 from understudy.errors import ModelError
 from understudy.recipes.configuration import check
@@ -23,7 +24,7 @@ class Generate:
     """Texts to continue; also as bare words after the model. An empty one begins anew."""
     max_tokens: Annotated[int, Gt(0)] = 50
     """Tokens written at most; less where the text comes to its end."""
-    temperature: Annotated[float, Ge(0)] = 1.0
+    temperature: Annotated[float, Ge(0), Lt(math.inf)] = 1.0
     """Below 1 the likely becomes likelier; 0 always takes the likeliest."""
     top_k: Annotated[int, Ge(0)] = 50
     """Draw among so many likeliest tokens; 0 for all."""

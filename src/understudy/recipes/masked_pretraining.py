@@ -13,15 +13,11 @@ from understudy.models.masked import load_masked
 from understudy.objectives.masked_lm import MaskedLM
 from understudy.recipes.masked_texts import MaskedTexts
 from understudy.recipes.new_vocabulary import carry
-from understudy.recipes.plans import say_plan
 from understudy.recipes.pretrain import Pretrain
-from understudy.recipes.pretraining import plan_lines, unknown_notes
-from understudy.recipes.techniques import learning_plan
-from understudy.recipes.workbench import Workbench
-from understudy.training.loop import FitResult
+from understudy.recipes.pretraining import Work, unknown_notes
 
 
-class HiddenWords:
+class HiddenWords(Work):
     """A masked language model, and batches that hide other words in each epoch."""
 
     kind = "masked_language_model"
@@ -42,33 +38,15 @@ class HiddenWords:
         set_reading(self.model, name=recipe.model, gradient_tokens=None, drop_mult=recipe.drop_mult)
         self.trained_before = found.note is None
         self.texts = MaskedTexts(recipe, corpus.texts(), [self.model], self.tokenizer)
-        self.batches = self.texts.batches
-        self.length = self.texts.length
+        self.parts, self.batches = self.texts.parts, self.texts.batches
+        self.length, self.rows = self.texts.length, self.texts.rows
         self.notes = [
             *([] if found.note is None else [found.note]),
             *notes,
             *self.texts.notes,
-            *unknown_notes(self.texts.parts, self.tokenizer),
+            *unknown_notes(self.parts, self.tokenizer),
         ]
-        self.objective = MaskedLM(self.model)
-        self.plan = learning_plan(self.objective, recipe, learning_rate=self.learning_rate)
-        self.groups = self.plan.names if self.plan.by_layer else ()
-
-    def say_plan(self) -> None:
-        """Print texts, tokens, steps, time and memory."""
-        texts = self.texts
-        say_plan(plan_lines(self.plan, self.batches, texts.parts, self.recipe, rows=texts.rows))
-
-    def train(self, bench: Workbench) -> FitResult:
-        """Fit the model; it ends with its best weights."""
-        return bench.fit(
-            self.objective,
-            self.batches,
-            phase="train",
-            validation=lambda model: self.scores(model, "validation", bench.device),
-            learning_rate=self.learning_rate,
-            budget_s=bench.stop.remaining(),
-        )
+        self._learn(MaskedLM(self.model))
 
     def scores(self, model: Any, part: str, device: torch.device) -> dict[str, float]:
         """Loss, perplexity and accuracy of a model on a part of the corpus, under masks that never change."""

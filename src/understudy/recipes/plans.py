@@ -31,11 +31,6 @@ def training_plan(
     shown = len(batches.encoded)
     rows = rows or shown
     steps = -(-rows // settings.batch_size) * plan.epochs
-    everything = list(plan.objective.parameters())
-    with plan.at_its_widest() as learning:
-        time_s = seconds_per_row(plan.objective, batches) * rows * plan.epochs
-    weights, moving = (sum(p.numel() * p.element_size() for p in some) for some in (everything, learning))
-    learns, total = (sum(p.numel() for p in some) for some in (learning, everything))
     tokens = int(batches.encoded.lengths.sum() * rows / shown)
     counts = {"validation": len(splits.validation), "test": len(splits.test) if splits.test is not None else 0}
     return {
@@ -43,14 +38,28 @@ def training_plan(
         "tokens": f"{tokens:,} an epoch",
         "steps": f"{steps:,} of {settings.batch_size} rows, {plan.epochs} epochs at most",
         **learning_lines(plan, settings),
-        "training": f"{'at most' if len(plan.parts) > 1 else 'about'} {duration(time_s)} for "
+        **cost_lines(plan, batches, tokens=tokens),
+    }
+
+
+def cost_lines(plan: LearningPlan, batches: BatchSource, *, tokens: int) -> dict[str, str]:
+    """Time, memory and disk of a training with so many tokens an epoch."""
+    everything = list(plan.objective.parameters())
+    with plan.at_its_widest() as learning:
+        time_s = _seconds_per_token(plan.objective, batches) * tokens * plan.epochs
+    weights, moving = (sum(p.numel() * p.element_size() for p in some) for some in (everything, learning))
+    learns, total = (sum(p.numel() for p in some) for some in (learning, everything))
+    slower = " on the processor, less on the accelerator" * (processes().device.type != "cpu")
+    return {
+        "training": f"{'at most' if len(plan.parts) > 1 else 'about'} {duration(time_s)}{slower} for "
         + (f"{learns:,} parameters" if learns == total else f"{learns:,} of {total:,} parameters"),
         "memory": f"about {(weights + 3 * moving) / 1e6:,.0f} MB for weights, gradients and moments; as much disk for a checkpoint",
     }
 
 
-def seconds_per_row(objective: nn.Module, batches: BatchSource) -> float:
-    """Seconds a row of training, measured on one micro-batch of the plan; leaves no trace in the model or in generators."""
+def _seconds_per_token(objective: nn.Module, batches: BatchSource) -> float:
+    """Measured on one micro-batch of the plan, as it is padded (next to nothing, as a whole); weights, buffers and
+    generators are as before."""
     random_state = torch.get_rng_state()
     buffers = [buffer.clone() for buffer in objective.buffers()]  # running statistics move with every forward
     steps = next(iter(batches.windows(0)))
@@ -64,7 +73,7 @@ def seconds_per_row(objective: nn.Module, batches: BatchSource) -> float:
     for buffer, before in zip(objective.buffers(), buffers):
         buffer.copy_(before)
     torch.set_rng_state(random_state)
-    return min(times) / steps[0].counts["rows"]
+    return min(times) / steps[0].inputs["input_ids"].numel()
 
 
 def say_plan(lines: Mapping[str, str]) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
+from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from understudy.data.batches import BatchSource
@@ -17,10 +18,10 @@ from understudy.functional.metrics import LANGUAGE_MODEL_METRICS
 from understudy.inference import parameter_summary
 from understudy.models.language import language_kind
 from understudy.models.save import save_model
-from understudy.recipes.plans import duration, seconds_per_row
+from understudy.recipes.plans import cost_lines, say_plan
 from understudy.recipes.pretrain import NEW, Pretrain
 from understudy.recipes.settings import TrainSettings
-from understudy.recipes.techniques import learning_lines
+from understudy.recipes.techniques import learning_lines, learning_plan
 from understudy.recipes.workbench import Workbench, finish, metric_faults, open_workbench
 from understudy.record import RunRecord
 from understudy.training.loop import FitResult
@@ -36,34 +37,59 @@ _UNKNOWN_MANY = 0.1
 """From which on it is said what to do."""
 
 
-class Work(Protocol):
-    """A language model and texts for it, with everything checked that can be checked before training."""
+class Work:
+    """A language model and texts for it, with everything checked that can be checked before training.
 
-    model: Any
-    tokenizer: PreTrainedTokenizerBase
-    length: int
-    """Tokens that the model reads of a text."""
+    A kind of model settles all of the attributes when it is made, the last ones by :meth:`_learn`, and has scores.
+    """
+
     kind: str
     """Of the model, for the record: ``language_model`` or ``masked_language_model``."""
     terms: Sequence[str]
     """What the objective's terms are called."""
-    groups: Sequence[str]
-    """Of parameters that have learning rates of their own."""
+    rows: str
+    """What a batch has ``batch_size`` of: streams, blocks, lines."""
+    recipe: Pretrain
+    model: Any
+    tokenizer: PreTrainedTokenizerBase
+    length: int
+    """Tokens that the model reads of a text."""
+    learning_rate: float
+    parts: Mapping[str, Encoded]
+    """The encoded texts of ``train``, ``validation`` and ``test``."""
+    batches: BatchSource
     notes: Sequence[str]
     """What was found on the way."""
     trained_before: bool
+    objective: nn.Module
+    plan: LearningPlan
+    groups: Sequence[str]
+    """Of parameters that have learning rates of their own."""
+
+    def _learn(self, objective: nn.Module) -> None:
+        """Settle what is trained, when all of the model is as it is to be."""
+        self.objective = objective
+        self.plan = learning_plan(objective, self.recipe, learning_rate=self.learning_rate)
+        self.groups = self.plan.names if self.plan.by_layer else ()
 
     def say_plan(self) -> None:
-        """Print what is about to be done."""
-        ...
+        """Print texts, tokens, steps, time and memory."""
+        say_plan(plan_lines(self.plan, self.batches, self.parts, self.recipe, rows=self.rows))
 
     def train(self, bench: Workbench) -> FitResult:
         """Fit the model; it ends with its best weights."""
-        ...
+        return bench.fit(
+            self.objective,
+            self.batches,
+            phase="train",
+            validation=lambda model: self.scores(model, "validation", bench.device),
+            learning_rate=self.learning_rate,
+            budget_s=bench.stop.remaining(),
+        )
 
     def scores(self, model: Any, part: str, device: torch.device) -> dict[str, float]:
         """Loss, perplexity and accuracy of a model on a part of the corpus: ``validation`` or ``test``."""
-        ...
+        raise NotImplementedError
 
 
 def prepare(recipe: Pretrain, corpus: Corpus) -> Work:
@@ -86,10 +112,9 @@ def prepare(recipe: Pretrain, corpus: Corpus) -> Work:
     return works[kind](recipe, corpus)
 
 
-@contextmanager
-def open_pretraining(recipe: Pretrain, corpus: Corpus, work: Work) -> Iterator[Workbench]:
+def open_pretraining(recipe: Pretrain, corpus: Corpus, work: Work) -> AbstractContextManager[Workbench]:
     """:func:`understudy.recipes.workbench.open_workbench` for a language model."""
-    with open_workbench(
+    return open_workbench(
         recipe.command,
         recipe,
         data=corpus.texts(),
@@ -99,8 +124,7 @@ def open_pretraining(recipe: Pretrain, corpus: Corpus, work: Work) -> Iterator[W
         metrics=LANGUAGE_MODEL_METRICS,
         groups=work.groups,
         kind=work.kind,
-    ) as bench:
-        yield bench
+    )
 
 
 def train(bench: Workbench, corpus: Corpus, work: Work) -> FitResult:
@@ -144,11 +168,6 @@ def plan_lines(
         rows: what a batch has ``batch_size`` of: streams, blocks, lines.
     """
     steps = sum(batches.steps(epoch) for epoch in range(plan.epochs))
-    everything = list(plan.objective.parameters())
-    with plan.at_its_widest() as learning:
-        time_s = seconds_per_row(plan.objective, batches) * recipe.batch_size * steps
-    weights, moving = (sum(p.numel() * p.element_size() for p in some) for some in (everything, learning))
-    learns, total = (sum(p.numel() for p in some) for some in (learning, everything))
     others = [f"{len(part):,} {name}" for name, part in parts.items() if name != "train"]
     tokens = {name: int(part.offsets[-1]) for name, part in parts.items()}
     return {
@@ -156,23 +175,25 @@ def plan_lines(
         "tokens": f"{tokens['train']:,} an epoch, {tokens['validation']:,} validation",
         "steps": f"{steps:,} of {recipe.batch_size} {rows}, {plan.epochs} epochs at most",
         **learning_lines(plan, recipe),
-        "training": f"{'at most' if len(plan.parts) > 1 else 'about'} {duration(time_s)} for "
-        + (f"{learns:,} parameters" if learns == total else f"{learns:,} of {total:,} parameters"),
-        "memory": f"about {(weights + 3 * moving) / 1e6:,.0f} MB for weights, gradients and moments; as much disk for a checkpoint",
+        **cost_lines(plan, batches, tokens=tokens["train"]),
     }
 
 
-def unknown_notes(parts: Mapping[str, Encoded], tokenizer: PreTrainedTokenizerBase) -> list[str]:
+def unknown_notes(
+    parts: Mapping[str, Encoded],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    remedy: str = "give a larger vocabulary (--vocabulary new:16000, say), or a model that reads such texts",
+) -> list[str]:
     """How many tokens of the training and the validation texts are unknown, if they are many and can be told from the
-    ends of texts."""
+    ends of texts; with the remedy where they are very many."""
     unknown = tokenizer.unk_token_id
     if unknown in (None, tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.sep_token_id):
         return []
     shares = {name: float((parts[name].ids == unknown).mean()) for name in ("train", "validation")}
     return [
         f"{name}: {100 * share:.1f} % of the tokens are unknown."
-        + " They are easy to guess, so that scores say little: give a larger vocabulary (--vocabulary new:16000, say), or a model that reads such texts."
-        * (share >= _UNKNOWN_MANY)
+        + f" They are easy to guess, so that scores say little: {remedy}." * (share >= _UNKNOWN_MANY)
         for name, share in shares.items()
         if share >= _UNKNOWN_SAID
     ]

@@ -144,6 +144,10 @@ class TrainSettings:
             faults.append(
                 f"--discriminative and the range of rates {self.learning_rate} both say how the rate falls from layer to layer. Give one of them."
             )
+        if self.warmup != TrainSettings.warmup and self.schedule not in ("linear", "cosine"):
+            faults.append(
+                f"--warmup belongs to --schedule linear and cosine, but the schedule is {self.schedule}. Leave one of them out."
+            )
         if self.cycle_momentum and self.schedule != "one_cycle":
             faults.append(
                 f"--cycle_momentum belongs to --schedule one_cycle, but the schedule is {self.schedule}. Leave one of them out."

@@ -15,7 +15,7 @@ from torch import nn
 from understudy.data.batches import BatchSource
 from understudy.errors import Interrupted
 from understudy.failpoints import failpoint
-from understudy.training.checkpoint import ProgressLog, Stop, load_checkpoint
+from understudy.training.checkpoint import ProgressLog, Stop
 from understudy.training.trackers import Display
 from understudy.training.trainer import Trainer
 
@@ -112,9 +112,9 @@ def fit(
     trainer = Trainer(objective, stages, accelerator or Accelerator(cpu=True), folder / phase, log, phase)
     display = display or Display(visible=False)
     stop = stop or Stop()
-    done = load_checkpoint(trainer.done_path) if resume else None
+    done = trainer.done() if resume else None
     if done is not None:
-        trainer.model.load_state_dict(done["model"])
+        trainer.pass_by(done["weights"])
         return FitResult(**done["result"])
     if not (resume and trainer.restore()):
         trainer.enter(0)

@@ -33,7 +33,7 @@ from understudy.training.reporter import Reporter
 if TYPE_CHECKING:
     from understudy.training.loop import Stage
 
-_FORMAT = 2
+_FORMAT = 3
 """Of the checkpoint: raised whenever what is in it changes."""
 
 _SAVE_COST = 0.03
@@ -99,7 +99,7 @@ class Trainer:
             state.epoch, state.step_in_epoch = state.epoch + bool(state.step_in_epoch), 0
             state.stage, state.stage_step, state.first_epoch, state.evaluations_since_best = number, 0, state.epoch, 0
             if stage.from_best and self.best is not None:
-                self.model.load_state_dict(self.best)
+                _put_back(self.objective, self.best)
         optimizer = stage.optimizer()
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         learns = set(self.parameters)
@@ -214,7 +214,7 @@ class Trainer:
             if better or score == state.best_score:  # few rows give ties, and the later weights are the more settled
                 state.best_score, state.best_step = score, state.step
                 state.metrics = {metric: metrics[metric], **metrics}
-                self.best = _copy(self.model)
+                self.best = _weights(self.objective)
         if averaging:
             averaging.evaluated(score)
         self.reporter.write(self._where() | {f"validation_{name}": value for name, value in metrics.items()})
@@ -273,10 +273,7 @@ class Trainer:
         if content is None:
             self.reporter.log.forget(self.reporter.phase)
             return False
-        if content.get("format") != _FORMAT:
-            raise ConfigError(
-                f"{self.path}: was written by another version of understudy. Give --overwrite to start afresh."
-            )
+        _check_format(content, self.path)
         if content["processes"] != self.accelerator.num_processes:
             raise ConfigError(
                 f"{self.path}: was written by {content['processes']} processes, but there are now "
@@ -304,15 +301,28 @@ class Trainer:
         self._tick()
         self.leave()
         if self.best is not None:
-            self.model.load_state_dict(self.best)
+            _put_back(self.objective, self.best)
         return self.state.seconds
 
     def mark_done(self, result: Mapping[str, Any]) -> None:
         """Leave a mark that this phase is over."""
         if self.accelerator.is_main_process:
-            save_checkpoint(self.done_path, {"model": _copy(self.model), "result": dict(result)})
+            content = {"weights": _weights(self.objective), "result": dict(result), "format": _FORMAT}
+            save_checkpoint(self.done_path, content)
             self.path.unlink(missing_ok=True)
         self.accelerator.wait_for_everyone()
+
+    def done(self) -> dict[str, Any] | None:
+        """The mark of a phase that is over, if it is."""
+        content = load_checkpoint(self.done_path)
+        if content is not None:
+            _check_format(content, self.done_path)
+        return content
+
+    def pass_by(self, weights: Mapping[str, Tensor]) -> None:
+        """Put the weights of a phase that is over where training would have left them."""
+        _put_back(self.objective, weights)
+        self.objective.to(self.accelerator.device)
 
 
 def _carried(objective: nn.Module) -> dict[str, Any]:
@@ -320,5 +330,21 @@ def _carried(objective: nn.Module) -> dict[str, Any]:
     return {name: value for name, value in objective.state_dict().items() if name.endswith("_extra_state")}
 
 
-def _copy(model: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+def _check_format(content: Mapping[str, Any], path: Path) -> None:
+    if content.get("format") != _FORMAT:
+        raise ConfigError(f"{path}: was written by another version of understudy. Give --overwrite to start afresh.")
+
+
+def _tensors(objective: nn.Module) -> dict[str, Tensor]:
+    """The model's parameters and buffers and the objective's own, each once, however many names it has."""
+    return {**dict(objective.named_parameters()), **dict(objective.named_buffers())}
+
+
+def _weights(objective: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().clone() for name, tensor in _tensors(objective).items()}
+
+
+def _put_back(objective: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    with torch.no_grad():
+        for name, tensor in _tensors(objective).items():
+            tensor.copy_(weights[name])
