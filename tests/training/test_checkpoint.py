@@ -6,7 +6,10 @@ import csv
 import errno
 import os
 import pickle
+import resource
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -59,6 +62,34 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pyt
         save_checkpoint(tmp_path / "train.pt", {"step": 2})
     assert load_checkpoint(tmp_path / "train.pt") == {"step": 1}
     assert [path.name for path in tmp_path.iterdir()] == ["train.pt"]
+
+
+def test_a_file_that_cannot_be_written_to_its_end_is_said_and_leaves_the_last_one(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "train.pt", {"step": 1})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
+    try:
+        with pytest.raises(OutputError, match=r"cannot be written \(File too large\)"):
+            save_checkpoint(tmp_path / "train.pt", {"w": torch.zeros(1 << 20)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert load_checkpoint(tmp_path / "train.pt") == {"step": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["train.pt"]
+
+
+def test_a_checkpoint_takes_no_memory_of_its_size(tmp_path: Path) -> None:
+    program = f"""
+import resource, torch
+from pathlib import Path
+from understudy.training.checkpoint import save_checkpoint
+state = {{"w": torch.zeros(30_000_000)}}
+save_checkpoint(Path({str(tmp_path)!r}) / "small.pt", {{"w": torch.zeros(10)}})
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+save_checkpoint(Path({str(tmp_path)!r}) / "train.pt", state)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert int(out.stdout) < 60_000  # kilobytes, of 117,000
 
 
 def test_generators_go_back() -> None:

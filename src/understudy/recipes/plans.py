@@ -53,7 +53,7 @@ def cost_lines(plan: LearningPlan, batches: BatchSource, *, tokens: int) -> dict
     return {
         "training": f"{'at most' if len(plan.parts) > 1 else 'about'} {duration(time_s)}{slower} for "
         + (f"{learns:,} parameters" if learns == total else f"{learns:,} of {total:,} parameters"),
-        "memory": f"about {(weights + 3 * moving) / 1e6:,.0f} MB for weights, gradients and moments; as much disk for a checkpoint",
+        "memory": f"about {(2 * weights + 3 * moving) / 1e6:,.0f} MB for weights, the best ones, gradients and moments; as much disk for a checkpoint",
     }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import itertools
 import os
 import signal
@@ -25,14 +24,15 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     Raises:
         OutputError: if the disk is full.
     """
-    buffer = io.BytesIO()  # torch's own writer hides why a file could not be written
-    torch.save(dict(state), buffer)
     with new_file(
         path,
         remedy=f"{OUTPUT}; with --resume it goes on from the last checkpoint",
         before_rename=lambda: failpoint("checkpoint.write"),
     ) as file:
-        file.write(buffer.getbuffer())
+        try:
+            torch.save(dict(state), file)
+        except RuntimeError as error:  # which torch's writer puts in the place of what the file said
+            raise error.__context__ or error from None
     failpoint("checkpoint.written")
 
 
