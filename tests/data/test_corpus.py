@@ -71,6 +71,9 @@ def test_the_column_is_that_of_the_first_table(tmp_path: Path) -> None:
         load_corpus(train=str(folder / "train.txt"), validation=str(table))
     with pytest.raises(DataError, match="--text names the column of a table, but all texts are lines of txt files"):
         load_corpus(str(folder), text=["said"])
+    with pytest.raises(DataError) as raised:
+        load_corpus(train=str(folder / "train.txt"), validation=str(tmp_path / "nowhere.csv"), text=["said"])
+    assert len(raised.value.faults) == 1
 
 
 def test_the_cut_and_the_draw_follow_the_seed(tmp_path: Path) -> None:

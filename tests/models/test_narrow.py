@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from transformers import (
+    AlbertConfig,
+    AlbertForMaskedLM,
     AutoModel,
     BertConfig,
     BertForMaskedLM,
@@ -231,13 +233,21 @@ def test_an_electra_with_a_narrow_table_starts_from_what_its_blocks_see() -> Non
 
 @pytest.mark.parametrize("start", ["units", "svd"])
 def test_an_electra_as_narrow_as_its_table_is_refused(start: Any) -> None:
-    """Transformers leaves out the map between table and blocks where both are as wide."""
-    sizes = {"num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32, "max_position_embeddings": 40}
+    """Transformers leaves out the map between table and blocks where both are as wide; an ALBERT keeps it."""
+    sizes: dict[str, Any] = {
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "max_position_embeddings": 40,
+    }
     model = ElectraForMaskedLM(ElectraConfig(vocab_size=50, embedding_size=8, hidden_size=16, **sizes)).eval()
     with pytest.raises(ModelError, match=r"its embedding table is 8 wide, too.*Give another width, such as 10"):
         narrow(model, 8, start=start)
     assert narrow(model, 8, start="random")(IDS).logits.isfinite().all()
-    whole = ElectraForMaskedLM(ElectraConfig(vocab_size=50, embedding_size=16, hidden_size=16, **sizes)).eval()
+    sizes |= {"vocab_size": 50, "hidden_size": 16}
+    albert = AlbertForMaskedLM(AlbertConfig(embedding_size=8, **sizes)).eval()
+    assert narrow(albert, 8)(IDS).logits.isfinite().all()
+    whole = ElectraForMaskedLM(ElectraConfig(embedding_size=16, **sizes)).eval()
     assert narrow(whole, 8, start=start).config.embedding_size == 8
 
 

@@ -71,6 +71,22 @@ def test_the_seed_gives_the_weights(teacher: Any) -> None:
     assert not torch.equal(tables[0], tables[2])
 
 
+@pytest.mark.parametrize(
+    ("spec", "options"),
+    [
+        ("layers:1", {"layers": LayersOptions(hidden=8, start="random")}),
+        ("albert", {"albert": AlbertOptions(hidden=8, embedding=4, start="random")}),
+    ],
+)
+def test_a_random_start_needs_nothing_of_the_teachers(spec: str, options: dict[str, Any]) -> None:
+    """An ELECTRA cannot be cut to the width of its table."""
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    electra = transformers.ElectraForMaskedLM(transformers.ElectraConfig(vocab_size=30, embedding_size=8, **sizes))
+    given = {"layers": LayersOptions(), "albert": AlbertOptions(), **options}
+    student = build_language_student(spec, electra, None, **given, seed=0)  # type: ignore[arg-type]
+    assert (student.model.config.hidden_size, student.fresh) == (8, True)
+
+
 @pytest.mark.parametrize(("options", "read"), [({"embedding": 4}, 1), ({"embedding": 16}, 0), ({"start": "random"}, 0)])
 def test_texts_are_read_where_the_start_depends_on_them(options: dict[str, Any], read: int, teacher: Any) -> None:
     asked = []

@@ -125,12 +125,12 @@ def said(names: Sequence[str]) -> str:
 
 
 def has_columns(table: SourceTable, text: TextColumns, label: str | None, faults: Faults) -> bool:
-    """Whether a further file has the columns that the training file is read by; what lacks is a fault."""
+    """Whether a further file has the columns that another one, the training file as a rule, is read by; what lacks is a fault."""
     wanted = [(name, "text") for entry in text for name in entry] + ([(label, "label")] if label else [])
     missing = [(name, role) for name, role in wanted if name not in table.names]
     for name, role in missing:
         faults.add(
-            f"{table.origin}: no {role} column '{name}', which the training rows are read by. The columns are {said(table.names)}.{nearest(name, table.names)} Rename the column, or name others with --{role}."
+            f"{table.origin}: no {role} column '{name}', which the other rows are read by. The columns are {said(table.names)}.{nearest(name, table.names)} Rename the column, or name others with --{role}."
         )
     return not missing
 

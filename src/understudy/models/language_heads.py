@@ -101,7 +101,7 @@ def vocabulary_head(model: Any) -> VocabularyHead:
     try:
         with torch.no_grad(), evaluating(model):
             scores = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
-    except (ValueError, TypeError, RuntimeError) as error:
+    except (ValueError, TypeError) as error:
         raise ModelError(
             f"{type(model).__name__}: cannot read token ids alone ({error}). Use another architecture."
         ) from error

@@ -53,7 +53,8 @@ def narrow(model: Any, width: int, *, start: Start = "units") -> Any:
         raise ModelError(
             f"a narrower student of this teacher must be less than {wide} wide and a multiple of its {heads} heads, but {width} was asked for. For example: {_half(wide, heads)}."
         )
-    if start != "random" and width == getattr(base_model(model).config, "embedding_size", wide):
+    mapped = hasattr(base_model(model), "embeddings_project")  # ELECTRA's, which goes where both sides are as wide
+    if mapped and start != "random" and width == base_model(model).config.embedding_size:
         raise ModelError(
             f"{type(model).__name__}: its embedding table is {width} wide, too; a student of that width has no map between table and blocks, which this teacher's table goes through. Give another width, such as {width + heads}, or start at random."
         )

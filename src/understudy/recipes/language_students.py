@@ -129,7 +129,7 @@ def _albert(teacher: Any, options: AlbertOptions, texts: Callable[[], Sequence[T
     shape: dict[str, Any] = {"embedding": options.embedding, "layers": options.layers, "share": options.share}
     if options.hidden is not None:
         with gathered(faults):
-            source = narrow(teacher, options.hidden)
+            source = narrow(teacher, options.hidden, start="random" if options.start == "random" else "units")
     with gathered(faults):
         albert_config(source, **shape)
     if faults:

@@ -161,7 +161,7 @@ def cut_student(whole: Any, spec: str, layers: LayersOptions) -> Any:
     keep = layers.keep or choose_layers(layer_count(whole), int(spec.split(":")[1]), layers.choose)
     student = cut_layers(whole, keep)
     if layers.hidden is not None:
-        student = narrow(student, layers.hidden, start="svd" if layers.start == "svd" else "units")
+        return narrow(student, layers.hidden, start="units" if layers.start == "teacher" else layers.start)
     return afresh(student) if layers.start == "random" else student
 
 

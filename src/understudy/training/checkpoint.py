@@ -32,7 +32,7 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
         try:
             torch.save(dict(state), file)
         except RuntimeError as error:  # which torch's writer puts in the place of what the file said
-            raise error.__context__ or error from None
+            raise error.__context__ if isinstance(error.__context__, OSError) else error from None
     failpoint("checkpoint.written")
 
 

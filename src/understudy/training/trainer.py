@@ -336,8 +336,12 @@ def _check_format(content: Mapping[str, Any], path: Path) -> None:
 
 
 def _tensors(objective: nn.Module) -> dict[str, Tensor]:
-    """The model's parameters and buffers and the objective's own, each once, however many names it has."""
-    return {**dict(objective.named_parameters()), **dict(objective.named_buffers())}
+    """Those of the model and the objective's own, each once, however many names it has."""
+    found: dict[int, tuple[str, Tensor]] = {}
+    for name, value in objective.state_dict(keep_vars=True).items():
+        if isinstance(value, Tensor):  # and no extra state
+            found.setdefault(id(value), (name, value))
+    return dict(found.values())
 
 
 def _weights(objective: nn.Module) -> dict[str, Tensor]:
