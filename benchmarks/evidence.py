@@ -144,10 +144,10 @@ def validation_score(recipe: Any, metric: str) -> float:
 
 def _opened(recipe: Any, texts: Any, work: Any) -> Any:
     from understudy.recipes.labelled import open_labelled
-    from understudy.recipes.pretraining import open_pretraining
+    from understudy.recipes.pretraining import open_on_texts
 
     if recipe.command == "pretrain":
-        return open_pretraining(recipe, texts, work)
+        return open_on_texts(recipe, texts, work)
     return open_labelled(recipe.command, recipe, texts, groups=work.groups)
 
 

@@ -71,7 +71,7 @@ def load_corpus(
     tables = {split: table for split, source in sources.items() if (table := _read(source, faults)) is not None}
     parts: dict[str, Texts] = {}
     columns = _columns(list(tables.values()), text, faults)
-    if text and not faults and len(tables) == len(sources) and all(map(_is_txt, tables.values())):
+    if text and not faults and all(map(_is_txt, tables.values())):
         faults.add("--text names the column of a table, but all texts are lines of txt files. Leave it out.")
     for split, table in tables.items():
         found = _texts(table, columns, faults, notes)

@@ -205,12 +205,14 @@ def pack(lengths: np.ndarray, *, max_length: int, seed: int, epoch: int) -> list
         for text in pool[np.argsort(-lengths[pool], kind="stable")].tolist():
             length = int(lengths[text])
             at = bisect_left(rooms, length)
-            room = rooms[at] if at < len(rooms) else max_length
-            block = by_room[room].pop() if at < len(rooms) else []
             if at == len(rooms):
+                room, block = max_length, list[int]()
                 blocks.append(block)
-            elif not by_room[room]:
-                del rooms[at]
+            else:
+                room = rooms[at]
+                block = by_room[room].pop()
+                if not by_room[room]:
+                    del rooms[at]
             block.append(text)
             left = room - length
             if not by_room[left]:

@@ -113,8 +113,8 @@ class DistillLM(CorpusSettings, MaskingSettings, TrainSettings, RunSettings):
             UnderstudyError: for every fault of the settings, the texts or the models, before any training.
         """
         check(self)
-        from understudy.recipes.distilling_lm import open_distilling
         from understudy.recipes.plans import say_notes
+        from understudy.recipes.pretraining import open_on_texts
         from understudy.record import RunRecord
 
         corpus = self.read()
@@ -123,7 +123,7 @@ class DistillLM(CorpusSettings, MaskingSettings, TrainSettings, RunSettings):
         if self.dry_run:
             say_notes([*corpus.notes, *work.notes])
             return RunRecord(command="distill-lm", config=as_dict(self), seed=self.seed)
-        with open_distilling(self, corpus, work) as bench:
+        with open_on_texts(self, corpus, work) as bench:
             if bench.run.record.finished:
                 return bench.run.record
             return work.conclude(bench, work.train(bench))

@@ -66,7 +66,7 @@ class Distillation:
         if faults:
             raise ConfigError(*dict.fromkeys(faults))
         tokenizer = self.student.tokenizer
-        self.groups = self.plan.names if self.plan.by_layer else ()
+        self.groups = self.plan.with_own_rates
         self.names = input_names(self.student.model, tokenizer)
         self.encoded = encode(self.texts, tokenizer, max_length=self.length)
         self.encoded_labelled = encode(self.labelled.texts, tokenizer, max_length=self.length)

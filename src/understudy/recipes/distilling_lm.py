@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -36,7 +35,7 @@ from understudy.recipes.masked_texts import MaskedTexts
 from understudy.recipes.plans import say_plan
 from understudy.recipes.pretraining import plan_lines, unknown_notes
 from understudy.recipes.techniques import compiled, learning_plan
-from understudy.recipes.workbench import Workbench, finish, metric_faults, open_workbench
+from understudy.recipes.workbench import Workbench, finish, metric_faults
 from understudy.record import RunRecord
 from understudy.report.numbers import human_bytes
 from understudy.training.loop import FitResult
@@ -50,6 +49,8 @@ _SOME_TEXTS = 2000
 
 class LanguageDistillation:
     """A teacher, a student, and texts that both read, with everything checked that can be checked before training."""
+
+    kind = "masked_language_model"
 
     def __init__(self, recipe: DistillLM, corpus: Corpus) -> None:
         self.recipe, self.corpus = recipe, corpus
@@ -94,7 +95,7 @@ class LanguageDistillation:
         self.batches = TaughtBatches(self.texts.batches, self.taught)
         self.drawn = DrawnBatches(self.texts.batches) if recipe.teacher_words else None
         self.plan = learning_plan(self.objective, recipe, learning_rate=self.learning_rate)
-        self.groups = self.plan.names if self.plan.by_layer else ()
+        self.groups, self.terms = self.plan.with_own_rates, self.objective.terms
 
     def _some_texts(self) -> list[torch.Tensor]:
         """Token ids of training texts at even distances."""
@@ -210,21 +211,6 @@ class LanguageDistillation:
     def _sample(self) -> list[tuple[str, ...]]:
         texts = self.corpus.validation
         return [texts[i] for i in range(min(_MEASURED_TEXTS, len(texts)))]
-
-
-def open_distilling(recipe: DistillLM, corpus: Corpus, work: LanguageDistillation) -> AbstractContextManager[Workbench]:
-    """:func:`understudy.recipes.workbench.open_workbench` for this recipe."""
-    return open_workbench(
-        recipe.command,
-        recipe,
-        data=corpus.texts(),
-        task=None,
-        notes=[*corpus.notes, *work.notes],
-        terms=work.objective.terms,
-        metrics=work.metrics,
-        groups=work.groups,
-        kind="masked_language_model",
-    )
 
 
 def matching_faults(recipe: DistillLM, student: Any, teacher: Any) -> list[str]:

@@ -101,7 +101,7 @@ class Transformer:
         self.objective = Supervised(self.model, splits.task.kind)
         self.learning_rate = RECURRENT_RATE if reads_whole(self.model.config) else LEARNING_RATE
         self.plan = learning_plan(self.objective, recipe, learning_rate=self.learning_rate)
-        self.groups: Sequence[str] = self.plan.names if self.plan.by_layer else ()
+        self.groups: Sequence[str] = self.plan.with_own_rates
 
     def say_plan(self) -> None:
         """Print rows, tokens, steps, time and memory."""

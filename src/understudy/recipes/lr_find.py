@@ -89,7 +89,7 @@ class FindForPretrain(Pretrain, SweepSettings):
         check(self)
         from understudy.recipes.lr_finding import Trainable, conclude
         from understudy.recipes.plans import say_notes
-        from understudy.recipes.pretraining import open_pretraining
+        from understudy.recipes.pretraining import open_on_texts
 
         corpus = self.read()
         work = self.prepare(corpus)
@@ -97,5 +97,5 @@ class FindForPretrain(Pretrain, SweepSettings):
             work.say_plan()
             say_notes([*corpus.notes, *work.notes])
             return RunRecord(command=self.command, config=as_dict(self), seed=self.seed)
-        with open_pretraining(self, corpus, work) as bench:
+        with open_on_texts(self, corpus, work) as bench:
             return bench.run.record if bench.run.record.finished else conclude(bench, cast(Trainable, work), self)

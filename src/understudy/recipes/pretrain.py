@@ -91,7 +91,7 @@ class Pretrain(CorpusSettings, MaskingSettings, TrainSettings, RunSettings):
         """
         check(self)
         from understudy.recipes.plans import say_notes
-        from understudy.recipes.pretraining import conclude, open_pretraining, train
+        from understudy.recipes.pretraining import conclude, open_on_texts, train
         from understudy.record import RunRecord
 
         corpus = self.read()
@@ -100,7 +100,7 @@ class Pretrain(CorpusSettings, MaskingSettings, TrainSettings, RunSettings):
         if self.dry_run:
             say_notes([*corpus.notes, *work.notes])
             return RunRecord(command="pretrain", config=as_dict(self), seed=self.seed)
-        with open_pretraining(self, corpus, work) as bench:
+        with open_on_texts(self, corpus, work) as bench:
             if bench.run.record.finished:
                 return bench.run.record
             return conclude(bench, corpus, work, train(bench, corpus, work))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -27,6 +27,10 @@ from understudy.record import RunRecord
 from understudy.training.loop import FitResult
 from understudy.training.unfreeze import LearningPlan
 
+if TYPE_CHECKING:
+    from understudy.recipes.distill_lm import DistillLM
+    from understudy.recipes.distilling_lm import LanguageDistillation
+
 BEFORE = "before training"
 """What the record calls a model as it was given."""
 
@@ -47,6 +51,8 @@ class Work:
     """Of the model, for the record: ``language_model`` or ``masked_language_model``."""
     terms: Sequence[str]
     """What the objective's terms are called."""
+    metrics: Sequence[str] = LANGUAGE_MODEL_METRICS
+    """Its scores; the first one selects models."""
     rows: str
     """What a batch has ``batch_size`` of: streams, blocks, lines."""
     recipe: Pretrain
@@ -70,7 +76,7 @@ class Work:
         """Settle what is trained, when all of the model is as it is to be."""
         self.objective = objective
         self.plan = learning_plan(objective, self.recipe, learning_rate=self.learning_rate)
-        self.groups = self.plan.names if self.plan.by_layer else ()
+        self.groups = self.plan.with_own_rates
 
     def say_plan(self) -> None:
         """Print texts, tokens, steps, time and memory."""
@@ -112,7 +118,9 @@ def prepare(recipe: Pretrain, corpus: Corpus) -> Work:
     return works[kind](recipe, corpus)
 
 
-def open_pretraining(recipe: Pretrain, corpus: Corpus, work: Work) -> AbstractContextManager[Workbench]:
+def open_on_texts(
+    recipe: Pretrain | DistillLM, corpus: Corpus, work: Work | LanguageDistillation
+) -> AbstractContextManager[Workbench]:
     """:func:`understudy.recipes.workbench.open_workbench` for a language model."""
     return open_workbench(
         recipe.command,
@@ -121,7 +129,7 @@ def open_pretraining(recipe: Pretrain, corpus: Corpus, work: Work) -> AbstractCo
         task=None,
         notes=[*corpus.notes, *work.notes],
         terms=work.terms,
-        metrics=LANGUAGE_MODEL_METRICS,
+        metrics=work.metrics,
         groups=work.groups,
         kind=work.kind,
     )

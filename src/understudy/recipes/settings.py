@@ -14,6 +14,9 @@ from understudy.errors import ConfigError, UnderstudyError
 from understudy.recipes.configuration import as_dict
 from understudy.record import output_faults
 
+WARMED_UP = ("linear", "cosine")
+"""The schedules that rise over ``warmup`` first."""
+
 
 @dataclass(kw_only=True)
 class RunSettings:
@@ -144,9 +147,9 @@ class TrainSettings:
             faults.append(
                 f"--discriminative and the range of rates {self.learning_rate} both say how the rate falls from layer to layer. Give one of them."
             )
-        if self.warmup != TrainSettings.warmup and self.schedule not in ("linear", "cosine"):
+        if self.warmup != TrainSettings.warmup and self.schedule not in WARMED_UP:
             faults.append(
-                f"--warmup belongs to --schedule linear and cosine, but the schedule is {self.schedule}. Leave one of them out."
+                f"--warmup belongs to --schedule {' and '.join(WARMED_UP)}, but the schedule is {self.schedule}. Leave one of them out."
             )
         if self.cycle_momentum and self.schedule != "one_cycle":
             faults.append(

@@ -29,7 +29,7 @@ from understudy.predictor import Answering
 from understudy.recipes.configuration import as_dict
 from understudy.recipes.devices import accelerator_name, make_accelerator, processes
 from understudy.recipes.lr_finding import rate_for
-from understudy.recipes.settings import RunSettings, TrainSettings, seconds
+from understudy.recipes.settings import WARMED_UP, RunSettings, TrainSettings, seconds
 from understudy.recipes.techniques import compiled, learning_plan, stages
 from understudy.record import Run, RunRecord, default_folder, hardware, open_run, versions
 from understudy.training.checkpoint import ProgressLog, Stop
@@ -184,7 +184,7 @@ class Workbench:
 
 def schedule(settings: TrainSettings) -> Schedule:
     """The learning-rate schedule that the settings name."""
-    if settings.schedule in ("linear", "cosine"):
+    if settings.schedule in WARMED_UP:
         return partial(getattr(schedules, settings.schedule), warmup=settings.warmup)
     return getattr(schedules, settings.schedule)
 

@@ -112,10 +112,9 @@ def fit(
     trainer = Trainer(objective, stages, accelerator or Accelerator(cpu=True), folder / phase, log, phase)
     display = display or Display(visible=False)
     stop = stop or Stop()
-    done = trainer.done() if resume else None
+    done = trainer.pass_by() if resume else None
     if done is not None:
-        trainer.pass_by(done["weights"])
-        return FitResult(**done["result"])
+        return FitResult(**done)
     if not (resume and trainer.restore()):
         trainer.enter(0)
     state = trainer.state

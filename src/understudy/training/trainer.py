@@ -312,17 +312,16 @@ class Trainer:
             self.path.unlink(missing_ok=True)
         self.accelerator.wait_for_everyone()
 
-    def done(self) -> dict[str, Any] | None:
-        """The mark of a phase that is over, if it is."""
+    def pass_by(self) -> dict[str, Any] | None:
+        """The result of a phase that is over, with the weights where training would have left them; None if it is not."""
         content = load_checkpoint(self.done_path)
-        if content is not None:
-            _check_format(content, self.done_path)
-        return content
-
-    def pass_by(self, weights: Mapping[str, Tensor]) -> None:
-        """Put the weights of a phase that is over where training would have left them."""
-        _put_back(self.objective, weights)
+        if content is None:
+            return None
+        _check_format(content, self.done_path)
+        _put_back(self.objective, content["weights"])
         self.objective.to(self.accelerator.device)
+        result: dict[str, Any] = content["result"]
+        return result
 
 
 def _carried(objective: nn.Module) -> dict[str, Any]:

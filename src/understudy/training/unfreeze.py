@@ -81,6 +81,11 @@ class LearningPlan:
         return [name for name, _ in self.layers if name not in self.frozen]
 
     @property
+    def with_own_rates(self) -> list[str]:
+        """Those of them that have learning rates of their own."""
+        return self.names if self.by_layer else []
+
+    @property
     def epochs(self) -> int:
         """Of all stages."""
         return sum(part.epochs for part in self.parts)
