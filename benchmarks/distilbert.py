@@ -76,15 +76,15 @@ def folder_of(setting: Setting, arm: str) -> Path:
     return setting.runs / "distilbert" / arm.replace(" ", "-")
 
 
-def distill(setting: Setting, arm: str, *, start: str = "teacher", **options: Any) -> Any:
-    """The record of an arm, distilled with these settings beside the common ones."""
+def distill(setting: Setting, arm: str, *, start: str = "teacher", tokens: int = TOKENS, **options: Any) -> Any:
+    """The record of an arm, distilled on as many tokens with these settings beside the common ones."""
     from understudy.recipes.distill_lm import DistillLM
     from understudy.recipes.students import LayersOptions
 
     return run(
         DistillLM(
             data=setting.data("wikipedia_en"),
-            limit_train=setting.pick(TOKENS // TOKENS_A_TEXT, 64),
+            limit_train=setting.pick(tokens // TOKENS_A_TEXT, 64),
             teacher=TEACHER,
             student=STUDENT,
             layers=LayersOptions(start=start),
