@@ -78,7 +78,8 @@ def shown(folder: Path, *, data: str, text: str, max_length: int, quick: bool) -
 
     ``loss`` is in nats a hidden token, which other vocabularies make easier or harder: rarer, longer tokens are harder
     to guess, and there are fewer of them. ``nats_a_character`` hides whole words and divides by the characters that
-    were hidden, so that vocabularies can be compared (the pieces of a word are still guessed apart from each other).
+    were hidden; the pieces of a word are guessed apart from each other, which is unfair to a vocabulary that has more
+    of them. :func:`word_by_word` is fair to both.
     """
     from understudy.data.corpus import load_corpus
     from understudy.filling import Filler
@@ -134,3 +135,48 @@ def characters(found: Any, texts: Any, *, max_length: int) -> dict[str, float]:
         "characters_a_token": float(long[encoded.ids].sum() / (long[encoded.ids] > 0).sum()),
         "unknown_tokens": float((encoded.ids == tokenizer.unk_token_id).mean()),
     }
+
+
+def word_by_word(folder: Path, texts: Any, *, max_length: int) -> float:
+    """Nats a character of one word a text in an adapted model, its pieces guessed from the first to the last, each seeing those before it.
+
+    So a word's pieces have together the probability of the word, whatever they are and however many; all models are
+    asked for the same words. Words stand between white space, and are among the first thirty of their text.
+
+    Reference:
+        Kauf & Ivanova 2023, arXiv 2305.10588 (within-word left-to-right pseudo-log-likelihood).
+    """
+    import numpy as np
+    import torch
+
+    from understudy.data.batches import Batch
+    from understudy.data.tasks import NO_LABEL
+    from understudy.models.masked import load_masked
+    from understudy.objectives.masked_lm import masked_scores
+
+    found = load_masked(str(folder))
+    tokenizer, draws = found.tokenizer, np.random.default_rng(0)
+    rows: list[tuple[list[int], int, int]] = []
+    characters = 0
+    for (text,) in texts:
+        words = text.split()
+        word = int(draws.integers(min(len(words), 30)))
+        encoded = tokenizer(words, is_split_into_words=True, truncation=True, max_length=max_length)
+        ids, places = encoded["input_ids"], [at for at, of in enumerate(encoded.word_ids()) if of == word]
+        characters += len(words[word]) * bool(places)
+        for first, place in enumerate(places):
+            hidden = [tokenizer.mask_token_id if at in places[first:] else number for at, number in enumerate(ids)]
+            rows.append((hidden, place, ids[place]))
+    rows.sort(key=lambda row: len(row[0]))
+
+    def batches() -> Any:
+        for start in range(0, len(rows), 32):
+            some = rows[start : start + 32]
+            padded = tokenizer.pad({"input_ids": [row[0] for row in some]}, return_tensors="pt")
+            labels = torch.full_like(padded["input_ids"], NO_LABEL)
+            for number, (_, place, piece) in enumerate(some):
+                labels[number, place] = piece
+            inputs = {name: padded[name] for name in ("input_ids", "attention_mask")}
+            yield Batch(inputs, {"rows": len(some)}, labels)
+
+    return masked_scores(found.model, batches(), device="cpu")["loss"] * len(rows) / characters

@@ -89,8 +89,12 @@ def report(setting: Setting, timed: dict[str, Any] | None) -> None:
     for model in MODELS:
         rows = [row for row in raw if row["model"] == model]
         if rows:
-            summary[model] = {name: spread([row[name] for row in rows]) for name in ("loss", "accuracy")}
-            summary[model] |= {name: rows[0][name] for name in ("parameters", "size_bytes", "loss_before", "fillings")}
+            summary[model] = {name: spread([row[name] for row in rows]) for name in ("loss_before", "loss", "accuracy")}
+            summary[model] |= {name: rows[0][name] for name in ("parameters", "size_bytes", "fillings")}
+            first = {row["seed"]: row["loss"] for row in raw if row["model"] == MODELS[0]}
+            summary[model]["loss_above_first"] = spread(
+                [row["loss"] - first[row["seed"]] for row in rows if row["seed"] in first]
+            )
             summary[model]["epoch_s"] = None if timed is None else timed[model]["epoch_s"]
     smaller = {
         shape: None if {shape, "bert"} - set(summary) else summary[shape]["parameters"] / summary["bert"]["parameters"]

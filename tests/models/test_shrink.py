@@ -119,6 +119,30 @@ def test_layer_types_go_with_their_layers(tiny_classifier: Any) -> None:
     assert len(teacher.config.layer_types) == 4
 
 
+def albert(groups: int) -> Any:
+    sizes = {"hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 32}
+    torch.manual_seed(0)
+    config = transformers.AlbertConfig(vocab_size=50, embedding_size=8, num_hidden_groups=groups, **sizes)
+    return transformers.AlbertModel(config).eval()
+
+
+def test_an_albert_that_shares_nothing_is_cut_as_any_other() -> None:
+    teacher = albert(4)
+    student = cut_layers(teacher, [1, 3])
+    states = teacher.encoder.embedding_hidden_mapping_in(teacher.embeddings(IDS))
+    for i in (1, 3):
+        states = teacher.encoder.albert_layer_groups[i](states)
+        states = states if isinstance(states, torch.Tensor) else states[0]
+    assert student.config.num_hidden_groups == 2
+    torch.testing.assert_close(student(IDS).last_hidden_state, states)
+
+
+def test_an_albert_of_a_few_groups_cannot_be_cut() -> None:
+    assert layer_count(cut_layers(albert(2), [0, 1, 2, 3])) == 4
+    with pytest.raises(ModelError, match=r"4 layers share their weights in 2 groups.*Keep all"):
+        cut_layers(albert(2), [0, 3])
+
+
 def test_windows_of_attention_go_with_their_layers() -> None:
     sizes = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32}
     config = transformers.LongformerConfig(vocab_size=50, attention_window=[4, 8, 12], **sizes)

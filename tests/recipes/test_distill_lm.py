@@ -96,9 +96,11 @@ def test_the_record_has_both_side_by_side(distilled: Path) -> None:
     record = RunRecord.load(distilled / "record.json")
     assert record.command == "distill-lm"
     assert record.finished
-    assert [model["name"] for model in record.models] == ["student", "teacher"]
-    student, teacher = record.models
-    assert student["parameters"] < teacher["parameters"]
+    assert [model["name"] for model in record.models] == ["student", "student before training", "teacher"]
+    student, start, teacher = record.models
+    for part in ("validation", "test"):
+        assert start["metrics"][part]["loss"] > student["metrics"][part]["loss"]
+    assert start["parameters"] == student["parameters"] < teacher["parameters"]
     assert student["size_bytes"] < teacher["size_bytes"]
     assert (teacher["trainable_parameters"], student["trainable_parameters"]) == (0, student["parameters"])
     for model in (student, teacher):
@@ -184,6 +186,41 @@ def test_killed_and_resumed_it_ends_with_the_same_bits(
     assert record.teacher_forward_texts == expected.teacher_forward_texts
 
 
+ALONE = "student without teacher"
+
+
+def test_the_baseline_is_the_same_student_on_masked_words_alone(
+    corpus: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = ["--student", "layers:2", "--learning_rate", 3e-3, "--epochs", 2]
+    beside = run(corpus, teacher, tmp_path / "beside", *flags, "--baseline")
+    assert [model["name"] for model in beside.models] == ["student", ALONE, "student before training", "teacher"]
+    assert beside.training[ALONE]["steps"] == beside.training["student"]["steps"] == 8
+    _, alone, start, _ = beside.models
+    words = ["--ce_weight", 0, "--cosine_weight", 0, "--mlm_weight", 1]
+    expected = run(corpus, teacher, tmp_path / "words", *flags, *words).models
+    for part in ("validation", "test"):
+        assert alone["metrics"][part] == pytest.approx(expected[0]["metrics"][part], rel=1e-5)
+    assert start["metrics"] == expected[1]["metrics"]
+    plain = run(corpus, teacher, tmp_path / "plain", *flags)
+    assert plain.models[0]["metrics"] == beside.models[0]["metrics"]
+
+    step, calls = trainer.Trainer.step, []
+
+    def dying(self: Any, *arguments: Any) -> None:
+        calls.append(1)
+        if len(calls) == 11:
+            raise Killed
+        step(self, *arguments)
+
+    monkeypatch.setattr(trainer.Trainer, "step", dying)
+    with pytest.raises(Killed):
+        main(command(corpus, teacher, tmp_path / "killed", *flags, "--baseline", "--save_steps", 2))
+    resumed = run(corpus, teacher, tmp_path / "killed", *flags, "--baseline", "--save_steps", 2, "--resume")
+    assert len(calls) == 8 + 3 + 6  # those of the student are not done again
+    assert [model["metrics"] for model in resumed.models] == [model["metrics"] for model in beside.models]
+
+
 DRAWN = ["--teacher_words", "8", "--cosine_weight", "0", "--mask_rounds", "2", "--epochs", "5"]
 
 
@@ -192,7 +229,7 @@ def test_a_teacher_that_draws_reads_each_text_once_for_every_round_of_masks(
 ) -> None:
     record = run(corpus, teacher, tmp_path / "first", "--student", "layers:2", *DRAWN, "--learning_rate", 3e-3)
     assert record.teacher_forward_texts == 2 * 64
-    student, _ = record.models
+    student = record.models[0]
     assert student["metrics"]["validation"]["accuracy"] > 0.4
     rows = progress(tmp_path / "first")
     assert mean(rows, "soft_targets", "5") < mean(rows, "soft_targets", "1")
@@ -379,7 +416,8 @@ def test_without_words_the_distance_chooses(corpus: Path, teacher: Path, tmp_pat
         seen = [float(row["validation_distance"]) for row in csv.DictReader(file) if row["validation_distance"]]
     assert len(seen) == 3
     assert seen[-1] < seen[0]
-    student, taught_by = record.models
+    student, start, taught_by = record.models
+    assert start["metrics"]["validation"]["distance"] > seen[0]
     assert student["metrics"]["validation"]["distance"] == pytest.approx(min(seen))
     assert taught_by["metrics"]["validation"]["distance"] == 0.0
 
@@ -419,6 +457,7 @@ def test_a_teacher_without_words_can_teach_its_states(corpus: Path, tiny_bert: P
         (["--relation_weight", "1", "--relation_layer", "4"], ["0 to 3, but is 4"]),
         (["--ce_weight", "0", "--ce_positions", "all"], ["--ce_positions belongs to --ce_weight"]),
         (["--ce_weight", "0", "--temperature", "4"], ["--temperature belongs to --ce_weight"]),
+        (["--baseline", "--ce_weight", "0", "--mlm_weight", "0"], ["the student learns none"]),
         (["--ce_weight", "0", "--teacher_words", "8"], ["--teacher_words belongs to --ce_weight"]),
         (["--teacher_words", "8"], ["not its states, which are needed for --cosine_weight", "Give 0 there"]),
         (

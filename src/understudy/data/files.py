@@ -145,9 +145,10 @@ def _txt(parsed: Parsed, opener: Opener, *, longest: int | None) -> Iterator[pa.
         lines = Lines(stream, parsed, longest=longest)
         for line in lines:
             parsed.names = ("text",)
-            rows.append(line.removesuffix("\n").removesuffix("\r"))
-            places.append(lines.number)
-            if len(rows) == BATCH_ROWS or lines.bytes - done > BATCH_BYTES:
+            found = line.removesuffix("\n").removesuffix("\r").split("\r")  # a bare one ends a line, too
+            rows += found
+            places += [lines.number] * len(found)
+            if len(rows) >= BATCH_ROWS or lines.bytes - done > BATCH_BYTES:
                 yield parsed.batch([pa.array(rows, pa.large_string())], places)
                 rows, places, done = [], [], lines.bytes
         if rows:

@@ -84,7 +84,7 @@ def layer_count(model: nn.Module) -> int:
 def cut_layers(model: nn.Module, keep: Sequence[int]) -> Any:
     """A new model of the same architecture with the layers `keep` (counted from 0), all weights copied.
 
-    Embeddings, pooler and head are copied too. ALBERT's layers share their weights: it repeats them fewer times.
+    Embeddings, pooler and head are copied too. Where ALBERT's layers share their weights, it repeats them fewer times.
 
     Raises:
         ModelError: if `keep` is not a rising list of the model's layers, or the architecture cannot be cut so.
@@ -98,13 +98,13 @@ def cut_layers(model: nn.Module, keep: Sequence[int]) -> Any:
         )
     prefix = _stack_prefix(model)
     config = copy.deepcopy(model.config)
-    shared = getattr(base_model(model).config, "num_hidden_groups", None)
-    if shared is not None and shared > 1 and len(keep) < total:
+    groups = getattr(base_model(model).config, "num_hidden_groups", total)  # ALBERT's
+    if groups not in (1, total) and len(keep) < total:
         raise ModelError(
-            f"this model shares its layers in {shared} groups, and only one group can be repeated fewer times."
+            f"this model's {total} layers share their weights in {groups} groups: only where all share one, or none share, can some go. Keep all layers, or take another teacher."
         )
     _cut_config(_encoder_config(config), keep, total)
-    weights = model.state_dict() if shared is not None else _renumbered(model.state_dict(), prefix, keep)
+    weights = model.state_dict() if groups < total else _renumbered(model.state_dict(), prefix, keep)
     with torch.random.fork_rng(devices=[]):  # the fresh weights are overwritten: they must not move the seed
         cut = type(model)(config)
     cut.to(next(model.parameters()).dtype)
@@ -140,6 +140,8 @@ def _encoder_config(config: Any) -> Any:
 
 
 def _cut_config(config: Any, keep: list[int], total: int) -> None:
+    if getattr(config, "num_hidden_groups", None) == total:  # an ALBERT that shares nothing
+        config.num_hidden_groups = len(keep)
     config.num_hidden_layers = len(keep)
     for name, value in vars(config).items():
         # One entry a layer, such as ModernBERT's layer_types; label lists may be as long by chance.

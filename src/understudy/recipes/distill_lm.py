@@ -60,6 +60,8 @@ class DistillLM(CorpusSettings, MaskingSettings, TrainSettings, RunSettings):
     """The teacher's layer whose relations the student's last one learns, counted from 0 (default: the last)."""
     epochs: Annotated[int, Gt(0)] = 3
     """Passes over the texts; each masks other words."""
+    baseline: bool = False
+    """Also train the same student without the teacher, on masked words alone, for as many steps."""
 
     def weights(self) -> dict[str, float]:
         """The losses' weights by the names of their terms."""
@@ -101,6 +103,10 @@ class DistillLM(CorpusSettings, MaskingSettings, TrainSettings, RunSettings):
         if self.teacher_words and (states := [name for name in _OF_STATES if getattr(self, name)]):
             faults.append(
                 f"--teacher_words keeps the teacher's words, not its states, which are needed for {' and '.join(f'--{name}' for name in states)}. Give 0 there, or leave --teacher_words out."
+            )
+        if self.baseline and not (self.ce_weight or self.mlm_weight):
+            faults.append(
+                "--baseline sets guessed words side by side, but with --ce_weight 0 and --mlm_weight 0 the student learns none. Leave it out."
             )
         if self.teacher_words and self.ce_positions == "all":
             faults.append("--teacher_words are drawn for hidden tokens alone. Leave --ce_positions all out.")

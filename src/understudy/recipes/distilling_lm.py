@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
+from understudy.data.batches import BatchSource
 from understudy.data.corpus import Corpus
 from understudy.data.encode import encode_in_memory
 from understudy.data.encoder import TextEncoder
@@ -25,6 +28,7 @@ from understudy.objectives.distill_lm import DistillLM as Objective
 from understudy.objectives.distill_lm import matched_depths
 from understudy.objectives.drawn_teacher import DrawnBatches
 from understudy.objectives.language_teacher import LanguageTeacher, TaughtBatch, TaughtBatches
+from understudy.objectives.masked_lm import MaskedLM
 from understudy.predictor import Predictor
 from understudy.recipes import workbench
 from understudy.recipes.distill_lm import DistillLM
@@ -38,7 +42,11 @@ from understudy.recipes.techniques import compiled, learning_plan
 from understudy.recipes.workbench import Workbench, finish, metric_faults
 from understudy.record import RunRecord
 from understudy.report.numbers import human_bytes
+from understudy.report.tables import ALONE, STUDENT, TEACHER
 from understudy.training.loop import FitResult
+
+START = "student before training"
+"""What the record calls the student as it was cut or built: what that has, no training need be thanked for."""
 
 _RELATION_HEADS, _RELATION_WIDTH = 48, 8
 """The most heads that relations are cut into (as in MiniLMv2 for models of 768), and the least width of one."""
@@ -77,6 +85,8 @@ class LanguageDistillation:
                 texts=self._some_texts,
             )
             self.model = student.model
+            # before the objective looks into the student: its eyes would be copied too
+            self.alone = copy.deepcopy(self.model) if recipe.baseline else None
             faults += matching_faults(recipe, self.model, self.teacher)
         if faults:
             raise ConfigError(*faults)
@@ -95,7 +105,9 @@ class LanguageDistillation:
         self.batches = TaughtBatches(self.texts.batches, self.taught)
         self.drawn = DrawnBatches(self.texts.batches) if recipe.teacher_words else None
         self.plan = learning_plan(self.objective, recipe, learning_rate=self.learning_rate)
-        self.groups, self.terms = self.plan.with_own_rates, self.objective.terms
+        self.groups = self.plan.with_own_rates
+        # the one without teacher has masked words for its only term
+        self.terms = list(dict.fromkeys([*self.objective.terms, *(["masked_lm"] if recipe.baseline else [])]))
 
     def _some_texts(self) -> list[torch.Tensor]:
         """Token ids of training texts at even distances."""
@@ -116,37 +128,57 @@ class LanguageDistillation:
         if self.drawn is not None:
             said["draws"] = drawing_line(self)
         said |= plan_lines(self.plan, self.batches, self.texts.parts, self.recipe, rows=self.texts.rows)
+        if self.alone is not None:
+            said["baseline"] = "then as many steps again without the teacher, which is not in the time above"
         said["memory"] += f"; {human_bytes(teacher['size_bytes'])} of memory more for the teacher"
         say_plan(said)
 
-    def train(self, bench: Workbench) -> FitResult:
-        """Score the teacher, then teach the student; it ends with its best weights."""
+    def train(self, bench: Workbench) -> dict[str, FitResult]:
+        """Score teacher and student as they are, then teach the student; a copy of it learns without, if asked for.
+
+        Returns:
+            What came of each student, by its name; they end with their best weights.
+        """
         self.teacher.to(bench.device)
+        self.objective.to(bench.device)
         self.taught.autocast = bench.accelerator.autocast
-        if bench.run.writes and all(model["name"] != "teacher" for model in bench.run.record.models):
-            self._describe(bench, "teacher", self.teacher, self._scores(bench, self.teacher, "validation"))
+        for name, model in ((TEACHER, self.teacher), (START, self.model)):
+            if bench.run.writes and all(entry["name"] != name for entry in bench.run.record.models):
+                self._describe(bench, name, model, self._scores(bench, model, "validation"))
         with compiled(self.teacher, self.recipe):
             if self.drawn is not None:
                 self.drawn.rounds = drawn_words(self, bench)
-            result = bench.fit(
-                self.objective,
-                self.drawn or self.batches,
-                phase="student",
-                validation=lambda model: self._scores(bench, model, "validation"),
-                learning_rate=self.learning_rate,
-                fresh=self.fresh,
-                budget_s=bench.stop.remaining(),
-            )
+            share = 1.0 if self.alone is None else 0.5
+            results = {STUDENT: self._fit(bench, STUDENT, self.objective, self.drawn or self.batches, share=share)}
         if self.drawn is None:
-            bench.run.record.teacher_forward_texts = result.rows
-        return result
+            bench.run.record.teacher_forward_texts = results[STUDENT].rows
+        if self.alone is not None:
+            results[ALONE] = self._fit(bench, ALONE, MaskedLM(self.alone), self.texts.batches)
+        return results
 
-    def conclude(self, bench: Workbench, result: FitResult) -> RunRecord:
+    def _fit(
+        self, bench: Workbench, phase: str, objective: nn.Module, batches: BatchSource, *, share: float = 1.0
+    ) -> FitResult:
+        """Train one of the students, within a share of the time that is left."""
+        remaining = bench.stop.remaining()
+        return bench.fit(
+            objective,
+            batches,
+            phase=phase,
+            validation=lambda model: self._scores(bench, model, "validation"),
+            learning_rate=self.learning_rate,
+            fresh=self.fresh,
+            budget_s=None if remaining is None else max(remaining, 0.0) * share,
+        )
+
+    def conclude(self, bench: Workbench, results: dict[str, FitResult]) -> RunRecord:
         """Save the student, read the test texts once, write the report."""
         if bench.run.writes:
             shipped = base_model(self.model) if self.headless else self.model
             save_model(bench.run.folder / "model", shipped, self.tokenizer, task=None, max_length=self.texts.length)
-            self._describe(bench, "student", self.model, {name: result.metrics[name] for name in self.metrics})
+            models = {STUDENT: self.model, ALONE: self.alone}
+            for name, result in results.items():
+                self._describe(bench, name, models[name], {metric: result.metrics[metric] for metric in self.metrics})
         return finish(bench)
 
     def _objective(self) -> Objective:
@@ -187,16 +219,18 @@ class LanguageDistillation:
         return sum(value / max(counts[name], 1) for name, value in sums.items())
 
     def _describe(self, bench: Workbench, name: str, model: Any, validation: dict[str, float]) -> None:
-        """Put a model on the record: its scores, its size, and how fast it reads."""
+        """Put a model on the record: its scores, its size, and, unless it is as fast as another, how fast it reads."""
         metrics = {"validation": validation}
         if self.corpus.test is not None:
             with bench.run.timed("evaluate_s"):
                 metrics["test"] = self._scores(bench, model, "test")
-        with bench.run.timed("bench_s"):
-            cost = workbench.measure(self._reader(model, bench), self._sample())
+        cost: dict[str, Any] = {}
+        if name in (STUDENT, TEACHER):
+            with bench.run.timed("bench_s"):
+                cost = workbench.measure(self._reader(model, bench), self._sample())
         entry = {"name": name, "model_type": model.config.model_type, **cost, **parameter_summary(model)}
         known = {entry["name"]: entry for entry in bench.run.record.models} | {name: {**entry, "metrics": metrics}}
-        bench.run.record.models = [known[key] for key in ("student", "teacher") if key in known]
+        bench.run.record.models = [known[key] for key in (STUDENT, ALONE, START, TEACHER) if key in known]
         bench.run.save()
         bench.heed()
 
