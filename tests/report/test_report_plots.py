@@ -69,6 +69,21 @@ def test_what_has_no_data_is_not_drawn_and_an_old_drawing_of_it_goes(record: dic
     assert not stale.exists()
 
 
+def test_bars_are_drawn_and_named_where_there_are_intervals(
+    record: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures: list[Figure] = []
+    monkeypatch.setattr(plots, "save", lambda figure, out: figures.append(figure) or out)
+    plots.quality_against(record, tmp_path / "with.png", "size")
+    for model in record["models"]:
+        model["intervals"] = {}
+    plots.quality_against(record, tmp_path / "without.png", "size")
+    named = [["bars: 95 % intervals" in {text.get_text() for text in figure.axes[0].texts}] for figure in figures]
+    assert named == [[True], [False]]
+    lines = [len(figure.axes[0].get_lines()) for figure in figures]
+    assert lines[0] - lines[1] == 2 * len(record["models"])
+
+
 def test_progress_is_read_by_phase_and_an_empty_cell_is_no_number(progress: Path) -> None:
     phases = read_progress(progress)
     assert list(phases)[:2] == ["student", "student without teacher"]

@@ -33,7 +33,7 @@ __all__ = ["confusion", "draw_all", "learning_curves", "quality_against", "relia
 
 
 def quality_against(record: Record, out: Path, axis: Literal["latency", "size"] = "latency") -> Path | None:
-    """Score against p50 latency or size on disk, one point a model, with the score's 95 % interval.
+    """Score against p50 latency or size on disk, one point a model, with the score's 95 % interval where there is one.
 
     Returns:
         `out`, or None where fewer than two models have both numbers.
@@ -56,8 +56,9 @@ def quality_against(record: Record, out: Path, axis: Literal["latency", "size"] 
             colour, marker = looks[name]
             low, high = interval or (y, y)
             bars.append((x, low, high))
-            ax.plot([x, x], [low, high], color=colour, linewidth=2, alpha=0.75, solid_capstyle="butt")
-            ax.plot([x, x], [low, high], color=colour, linestyle="", marker="_", markersize=9, markeredgewidth=2)
+            if interval is not None:
+                ax.plot([x, x], [low, high], color=colour, linewidth=2, alpha=0.75, solid_capstyle="butt")
+                ax.plot([x, x], [low, high], color=colour, linestyle="", marker="_", markersize=9, markeredgewidth=2)
             ax.plot(x, y, marker=marker, color=colour, markersize=9.5, markeredgecolor="white", zorder=4)
             if name == TEACHER:
                 ax.axhline(y, color=colour, linewidth=1, linestyle=(0, (2, 3)), zorder=1)
@@ -90,9 +91,9 @@ def quality_against(record: Record, out: Path, axis: Literal["latency", "size"] 
         else:
             ax.set_title("Quality against size")
             ax.set_xlabel("size on disk (log scale)")
-        ax.text(
-            1, 1.02, "bars: 95 % intervals", transform=ax.transAxes, ha="right", va="bottom", color=FAINT, fontsize=8.5
-        )
+        if any(interval is not None for *_, interval in points):
+            place: dict[str, Any] = {"transform": ax.transAxes, "ha": "right", "va": "bottom"}
+            ax.text(1, 1.02, "bars: 95 % intervals", color=FAINT, fontsize=8.5, **place)
         _name_points(figure, ax, [(name, x, y, looks[name][0]) for name, x, y, _ in points], bars)
         return save(figure, out)
 
