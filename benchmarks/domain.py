@@ -85,13 +85,13 @@ def report(setting: Setting, timed: dict[str, Any] | None) -> None:
     """Write down what is finished by now."""
     known = earlier(setting, "domain", CONFIG).get("raw", {"arms": []})["arms"]
     raw = with_earlier(found(setting, known), known, by=("model", "seed"))
+    first = {row["seed"]: row["loss"] for row in raw if row["model"] == MODELS[0]}
     summary: dict[str, Any] = {}
     for model in MODELS:
         rows = [row for row in raw if row["model"] == model]
         if rows:
             summary[model] = {name: spread([row[name] for row in rows]) for name in ("loss_before", "loss", "accuracy")}
             summary[model] |= {name: rows[0][name] for name in ("parameters", "size_bytes", "fillings")}
-            first = {row["seed"]: row["loss"] for row in raw if row["model"] == MODELS[0]}
             summary[model]["loss_above_first"] = spread(
                 [row["loss"] - first[row["seed"]] for row in rows if row["seed"] in first]
             )

@@ -39,6 +39,7 @@ WAYS = (AS_CUT, PLAIN, TAUGHT, *DISTILLED)
 LONGER: dict[str, dict[str, Any]] = {
     "relations alone on two million tokens": {**DISTILLED["relations alone"], "tokens": 2_000_000}
 }
+"""What is distilled on more tokens than the others, and competes with none."""
 CONFIG = {
     **{name: value for name, value in distilbert.CONFIG.items() if name not in ("arms", "ablation_tasks")},
     "ways": list(WAYS),
@@ -64,8 +65,8 @@ def make(setting: Setting, way: str) -> None:
     """The student that is fine-tuned."""
     if way == AS_CUT:
         as_cut(setting)
-    elif way in DISTILLED | LONGER:
-        distill(setting, way, **(DISTILLED | LONGER)[way])
+    elif options := (DISTILLED | LONGER).get(way):
+        distill(setting, way, **options)
     else:
         distill(setting, PLAIN)
 

@@ -132,17 +132,18 @@ def found(setting: Setting, known: list[dict[str, Any]]) -> list[dict[str, Any]]
     from understudy.data.sources import read_texts
 
     rows = []
+    data = setting.data("twi")
+    texts = list(read_texts(f"{data}/test.txt"))[: setting.pick(WORDS, 10)]
     measured = {(row["model"], row["vocabulary"], row["seed"]): row for row in known}
     for seed in (0, 1, 2):
         for model, vocabulary in arms():
             row, folder = measured.get((model, vocabulary, seed)), at(setting, model, vocabulary, seed)
             if finished(folder) is None or (row is not None and IN_ORDER in row):
                 continue
-            data = setting.data("twi")
             entry = row or shown(folder, data=data, text=TEXT, max_length=LENGTH, quick=setting.quick)
-            texts = list(read_texts(f"{data}/test.txt"))[: setting.pick(WORDS, 10)]
+            assert entry is not None, "a finished run has something to say"
             nats = word_by_word(folder, texts, max_length=LENGTH)
-            rows.append({"model": model, "vocabulary": vocabulary, "seed": seed, **(entry or {}), IN_ORDER: nats})
+            rows.append({"model": model, "vocabulary": vocabulary, "seed": seed, **entry, IN_ORDER: nats})
             print(f"{model}, {vocabulary}, seed {seed}: {nats:.3f} nats a character", flush=True)
     return rows
 
