@@ -17,7 +17,7 @@ SHOWN = 5
 
 def adapt(setting: Setting, folder: Path, *, model: str, data: str, seed: int, epochs: int, **options: Any) -> Any:
     """The record of a model that is trained on texts."""
-    from understudy.recipes.pretrain import Pretrain
+    from understudy.settings.train.pretrain import Pretrain
 
     return run(
         Pretrain(
@@ -42,8 +42,8 @@ def seconds_in_turn(
         texts: how many of the training texts, drawn at random.
         rounds: turns of each.
     """
-    from understudy.data.corpus import load_corpus
-    from understudy.recipes.pretrain import Pretrain
+    from understudy.data.readers.corpus import load_corpus
+    from understudy.settings.train.pretrain import Pretrain
 
     whole = load_corpus(data)
     fits, share = {}, {}
@@ -60,7 +60,7 @@ def seconds_in_turn(
 
 def _one_epoch(recipe: Any, work: Any) -> float:
     """Seconds, in the recipe's own precision."""
-    from understudy.recipes.devices import make_accelerator
+    from understudy.runs.devices import make_accelerator
 
     found = train(
         work.objective,
@@ -81,8 +81,8 @@ def shown(folder: Path, *, data: str, text: str, max_length: int, quick: bool) -
     were hidden; the pieces of a word are guessed apart from each other, which is unfair to a vocabulary that has more
     of them. :func:`word_by_word` is fair to both.
     """
-    from understudy.data.corpus import load_corpus
-    from understudy.filling import Filler
+    from understudy.data.readers.corpus import load_corpus
+    from understudy.inference.fill_mask import Filler
     from understudy.models.masked import load_masked
 
     record = finished(folder)
@@ -114,11 +114,11 @@ def characters(found: Any, texts: Any, *, max_length: int) -> dict[str, float]:
     """Nats a hidden character where whole words are hidden, and characters a token."""
     import numpy as np
 
-    from understudy.data.encode import encode
-    from understudy.data.masked_batches import fixed_batches
-    from understudy.data.masking import Masking
-    from understudy.data.pieces import pieces
+    from understudy.data.batches.masked import fixed_batches
+    from understudy.data.batches.masking import Masking
     from understudy.data.tasks import NO_LABEL
+    from understudy.data.tokens.encode import encode
+    from understudy.data.tokens.pieces import pieces
     from understudy.objectives.masked_lm import masked_scores
 
     tokenizer = found.tokenizer
@@ -149,7 +149,7 @@ def word_by_word(folder: Path, texts: Any, *, max_length: int) -> float:
     import numpy as np
     import torch
 
-    from understudy.data.batches import Batch
+    from understudy.data.batches.bucketed import Batch
     from understudy.data.tasks import NO_LABEL
     from understudy.models.masked import load_masked
     from understudy.objectives.masked_lm import masked_scores

@@ -32,8 +32,8 @@ BASELINE_SEEDS = {"static": (0, 1, 2), "bilstm": (0, 1, 2), "layers:2": ()}
 
 def teacher(setting: Setting) -> str:
     """The run of the teacher, fine-tuned on the training file, trained now if it is not there yet."""
-    from understudy.models.names import bundled_encoder
-    from understudy.recipes.finetune import Finetune
+    from understudy.models.files.names import bundled_encoder
+    from understudy.settings.train.finetune import Finetune
 
     folder = setting.runs / "ag_news" / "teacher"
     run(
@@ -50,7 +50,7 @@ def teacher(setting: Setting) -> str:
 
 def same_rows(setting: Setting) -> str:
     """The teacher's own splits as files: students of any seed learn, and are chosen, on the rows that it learnt on."""
-    from understudy.data.sources import load_splits
+    from understudy.data.readers.sources import load_splits
 
     folder = setting.runs / "ag_news" / "data"
     splits = {"train": None, "validation": None, "test": None}
@@ -126,7 +126,7 @@ def report(setting: Setting) -> None:
 
 def main() -> None:
     """Train the teacher and the students that are not there yet."""
-    from understudy.recipes.distill import Distill
+    from understudy.settings.train.distill import Distill
 
     setting = begin(__doc__)
     taught_by, data = teacher(setting), same_rows(setting)

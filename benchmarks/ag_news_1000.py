@@ -30,8 +30,8 @@ ALWAYS = ("soft", "hard")
 
 def teacher(setting: Setting, seed: int) -> str:
     """A teacher that has seen the seed's 1,000 rows, a tenth of them as validation rows, and no other."""
-    from understudy.models.names import bundled_encoder
-    from understudy.recipes.finetune import Finetune
+    from understudy.models.files.names import bundled_encoder
+    from understudy.settings.train.finetune import Finetune
 
     folder = setting.runs / "ag_news_1000" / f"teacher-{seed}"
     run(
@@ -56,7 +56,7 @@ def folder_of(setting: Setting, student: str, variant: str, seed: int) -> Path:
 
 def recipe(setting: Setting, student: str, variant: str, seed: int) -> Any:
     """The distillation: the same 1,000 labels as the teacher had, the other training rows without theirs."""
-    from understudy.recipes.distill import Distill
+    from understudy.settings.train.distill import Distill
 
     options = {"epochs": EPOCHS[student]} | VARIANTS[variant]
     if setting.quick:
@@ -77,9 +77,9 @@ def recipe(setting: Setting, student: str, variant: str, seed: int) -> Any:
 
 def validation_accuracy(distill: Any) -> float:
     """Train the student and stop before anything is read off the test split; a chosen one goes on from there."""
-    from understudy.recipes.configuration import as_dict
-    from understudy.recipes.labelled import open_labelled
     from understudy.record import open_run
+    from understudy.runs.labelled import open_labelled
+    from understudy.settings.configuration import as_dict
 
     record = open_run("distill", as_dict(distill), output=distill.output, resume=True, seed=distill.seed).record
     if "student" not in record.training:

@@ -47,9 +47,14 @@ class Match:
 
     def __init__(self, setting: Setting, sizes: dict[str, int]) -> None:
         import understudy
-        from understudy.data.encode import input_names
-        from understudy.data.sources import load_splits
-        from understudy.recipes.students import BiLSTMOptions, LayersOptions, StaticOptions, build_student
+        from understudy.data.readers.sources import load_splits
+        from understudy.data.tokens.encode import input_names
+        from understudy.recipes.train.students.classifier import (
+            BiLSTMOptions,
+            LayersOptions,
+            StaticOptions,
+            build_student,
+        )
 
         taught_by = teacher(setting)
         splits = load_splits(same_rows(setting))
@@ -75,8 +80,8 @@ class Match:
 
     def scored(self, model: Any, seconds: float) -> dict[str, float]:
         """The time beside the accuracy on the test rows."""
-        from understudy.evaluation import evaluate
-        from understudy.predictor import Predictor
+        from understudy.evaluation.quality import evaluate
+        from understudy.inference.predictor import Predictor
 
         logits = Predictor(model, self.student.tokenizer, self.predictor.task, MAX_LENGTH).logits(self.test.texts)
         return {
@@ -86,12 +91,12 @@ class Match:
 
     def ours(self) -> dict[str, float]:
         """Labels once, then batches of like lengths; encoding and an empty cache included."""
-        from understudy.data.batches import BucketedBatches
-        from understudy.data.encode import encode
+        from understudy.data.batches.bucketed import BucketedBatches
+        from understudy.data.tokens.encode import encode
         from understudy.functional.logits import logit_mse
-        from understudy.inference import token_budget
+        from understudy.inference.logits import token_budget
         from understudy.objectives.distill import DistillClassifier
-        from understudy.objectives.teachers import CachedTeacher
+        from understudy.objectives.teachers.contract import CachedTeacher
 
         torch.manual_seed(0)
         model = copy.deepcopy(self.student.model)

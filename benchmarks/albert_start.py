@@ -21,12 +21,12 @@ TEXTS, SCORED = 2000, 400
 
 def measured(setting: Setting) -> tuple[dict[str, float], list[dict[str, Any]]]:
     """The teacher's scores, and a row for every width and start."""
-    from understudy.data.corpus import load_corpus
-    from understudy.data.encode import encode
-    from understudy.data.masked_batches import fixed_batches
-    from understudy.data.masking import Masking
-    from understudy.models.albert import albert
+    from understudy.data.batches.masked import fixed_batches
+    from understudy.data.batches.masking import Masking
+    from understudy.data.readers.corpus import load_corpus
+    from understudy.data.tokens.encode import encode
     from understudy.models.masked import load_masked
+    from understudy.models.shrink.albert import albert
     from understudy.objectives.masked_lm import masked_scores
 
     teacher = load_masked(TEACHER)

@@ -49,7 +49,7 @@ def windows(count: int) -> list[Tensor]:
 
 def stepping(module: nn.Module, forward: Callable[[Tensor], Tensor]) -> Callable[[], float]:
     """A few optimizer steps as training takes them; tokens a second."""
-    from understudy.training.groups import build_optimizer, clip_gradients
+    from understudy.training.optimizers.groups import build_optimizer, clip_gradients
 
     optimizer = build_optimizer(module, learning_rate=1e-3)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -70,8 +70,8 @@ def stepping(module: nn.Module, forward: Callable[[Tensor], Tensor]) -> Callable
 
 def contenders() -> dict[str, Callable[[], float]]:
     """The training step of each."""
-    from understudy.data.streams import StreamBatch
-    from understudy.models.awd_lstm import AWDLSTMConfig, AWDLSTMForCausalLM
+    from understudy.data.batches.streams import StreamBatch
+    from understudy.models.awd_lstm.model import AWDLSTMConfig, AWDLSTMForCausalLM
     from understudy.objectives.language_model import RecurrentLM
     from understudy.training.dropout import FastDropout
 

@@ -78,11 +78,11 @@ class Race:
     """
 
     def __init__(self, setting: Setting) -> None:
-        from understudy.data.batches import BucketedBatches
-        from understudy.data.encode import encode, input_names
-        from understudy.data.sources import load_splits
-        from understudy.inference import token_budget
-        from understudy.models.load import bundled_encoder, load_classifier, load_tokenizer
+        from understudy.data.batches.bucketed import BucketedBatches
+        from understudy.data.readers.sources import load_splits
+        from understudy.data.tokens.encode import encode, input_names
+        from understudy.inference.logits import token_budget
+        from understudy.models.files.load import bundled_encoder, load_classifier, load_tokenizer
 
         splits = load_splits(same_rows(setting))
         self.steps = setting.pick(STEPS, 2)
@@ -104,7 +104,7 @@ class Race:
 
     def bucketed(self, seed: int) -> Chosen:
         """Batches as a recipe would make them."""
-        from understudy.data.batches import bucketed_plan
+        from understudy.data.batches.bucketed import bucketed_plan
 
         return Chosen(self.batches, self._choose(bucketed_plan(self.lengths, seed=seed, epoch=0, **self.sizes), seed))
 
@@ -131,7 +131,7 @@ class Race:
         return rows.tolist()
 
     def _start(self) -> tuple[Any, torch.optim.Optimizer, Meter]:
-        from understudy.training.groups import build_optimizer
+        from understudy.training.optimizers.groups import build_optimizer
 
         model = copy.deepcopy(self.model).train()
         optimizer = build_optimizer(model, learning_rate=LEARNING_RATE)
@@ -175,9 +175,9 @@ class Race:
 
     def bare_but_for_the_loop(self, seed: int) -> float:
         """The same with this package's dropout, last block, and gradients of the table of words."""
-        from understudy.models.first_token import scores
+        from understudy.models.structure.first_token import scores
         from understudy.training.dropout import FastDropout
-        from understudy.training.groups import clip_gradients, sparse_gradients
+        from understudy.training.optimizers.groups import clip_gradients, sparse_gradients
 
         started = self._start()
         sparse_gradients(started[0], True)

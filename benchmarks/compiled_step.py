@@ -19,7 +19,7 @@ STEPS, ROUNDS = 4, 7
 
 def prepared(setting: Setting) -> Any:
     """Objective and batches."""
-    from understudy.recipes.pretrain import Pretrain
+    from understudy.settings.train.pretrain import Pretrain
 
     recipe = Pretrain(
         data=setting.data("wikipedia_en"),
@@ -46,7 +46,7 @@ def seconds(objective: Any, batches: list[Any]) -> float:
 
 def main() -> None:
     """Compile, then both in turn."""
-    from understudy.models.compiled import compiled_blocks
+    from understudy.models.structure.compiled import compiled_blocks
 
     setting = begin(__doc__)
     work = prepared(setting)

@@ -78,8 +78,8 @@ def folder_of(setting: Setting, arm: str) -> Path:
 
 def distill(setting: Setting, arm: str, *, start: str = "teacher", tokens: int = TOKENS, **options: Any) -> Any:
     """The record of an arm, distilled on as many tokens with these settings beside the common ones."""
-    from understudy.recipes.distill_lm import DistillLM
-    from understudy.recipes.students import LayersOptions
+    from understudy.recipes.train.students.classifier import LayersOptions
+    from understudy.settings.train.distill_lm import DistillLM
 
     return run(
         DistillLM(
@@ -122,7 +122,7 @@ def of_task(setting: Setting, arm: str, task: str, seed: int) -> dict[str, Any]:
 
 def finetune(setting: Setting, arm: str, task: str, seed: int) -> None:
     """Train an arm's model, or the teacher, on a task."""
-    from understudy.recipes.finetune import Finetune
+    from understudy.settings.train.finetune import Finetune
 
     run(
         Finetune(
@@ -159,8 +159,8 @@ def seconds(setting: Setting) -> dict[str, list[float]] | None:
     from torch import nn
 
     import understudy
-    from understudy.data.sources import read_texts
-    from understudy.predictor import Predictor
+    from understudy.data.readers.sources import read_texts
+    from understudy.inference.predictor import Predictor
 
     class Whole(nn.Module):
         """A classifier of which nothing is left out, as it is no class of transformers' own."""

@@ -31,7 +31,7 @@ GRADIENT_TEXTS = 16
 
 def prepared(setting: Setting, count: int, texts: int) -> Any:
     """Teacher, student and texts."""
-    from understudy.recipes.distill_lm import DistillLM
+    from understudy.settings.train.distill_lm import DistillLM
 
     recipe = DistillLM(
         data=setting.data("wikipedia_en"),
@@ -51,8 +51,8 @@ def drawn(work: Any, count: int) -> dict[str, Any]:
     """Have the teacher draw its words: seconds, and bytes a token of the text."""
     import time
 
-    from understudy.objectives.drawn_teacher import Drawing
-    from understudy.recipes.masked_texts import NAMES
+    from understudy.objectives.teachers.drawn import Drawing
+    from understudy.recipes.train.pretrain.masked_texts import NAMES
 
     texts, masking = work.texts.parts["train"], work.texts.batches.masking
     drawing = Drawing(

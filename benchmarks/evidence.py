@@ -116,8 +116,8 @@ def write_rows(path: Path, rows: Any, labels: tuple[str, ...]) -> None:
 
 def run(recipe: Any) -> Any:
     """A recipe's record: of the finished run where there is one; an unfinished one goes on."""
-    from understudy.recipes.configuration import as_dict
     from understudy.record import open_run
+    from understudy.settings.configuration import as_dict
 
     if finished(Path(recipe.output)) is not None:
         return open_run(recipe.command, as_dict(recipe), output=recipe.output, resume=True, seed=recipe.seed).record
@@ -127,8 +127,8 @@ def run(recipe: Any) -> Any:
 
 def validation_score(recipe: Any, metric: str) -> float:
     """Train and stop before anything is read off the test rows; a chosen run goes on from there."""
-    from understudy.recipes.configuration import as_dict
     from understudy.record import open_run
+    from understudy.settings.configuration import as_dict
 
     record = open_run(recipe.command, as_dict(recipe), output=recipe.output, resume=True, seed=recipe.seed).record
     if "train" not in record.training:
@@ -143,8 +143,8 @@ def validation_score(recipe: Any, metric: str) -> float:
 
 
 def _opened(recipe: Any, texts: Any, work: Any) -> Any:
-    from understudy.recipes.labelled import open_labelled
-    from understudy.recipes.pretraining import open_on_texts
+    from understudy.recipes.train.pretrain.pretraining import open_on_texts
+    from understudy.runs.labelled import open_labelled
 
     if recipe.command == "pretrain":
         return open_on_texts(recipe, texts, work)
@@ -240,8 +240,8 @@ def train(
 
     from understudy.functional.schedules import linear
     from understudy.training.checkpoint import ProgressLog
-    from understudy.training.groups import build_optimizer, sparse_gradients
     from understudy.training.loop import Stage, fit
+    from understudy.training.optimizers.groups import build_optimizer, sparse_gradients
     from understudy.training.reporter import progress_columns
 
     sparse_gradients(objective.model, True)

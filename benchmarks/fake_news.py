@@ -86,8 +86,8 @@ def data(setting: Setting, variant: str, seed: int) -> str:
     """Articles drawn with the seed, the same ones with and without their dateline."""
     import numpy as np
 
-    from understudy.data.draws import draw
-    from understudy.data.sources import load_splits
+    from understudy.data.readers.draws import draw
+    from understudy.data.readers.sources import load_splits
     from understudy.data.splits import Rows
     from understudy.data.texts import Texts
 
@@ -127,7 +127,7 @@ def _test_file(source: str) -> str:
 
 def wikipedia(setting: Setting) -> Any:
     """The recipe of the general language model."""
-    from understudy.recipes.pretrain import AWDLSTMOptions, Pretrain
+    from understudy.settings.train.pretrain import AWDLSTMOptions, Pretrain
 
     sizes = AWDLSTMOptions(embedding=16, hidden=24) if setting.quick else AWDLSTMOptions()
     return Pretrain(
@@ -149,7 +149,7 @@ def wikipedia(setting: Setting) -> Any:
 
 def adapted(setting: Setting, variant: str, arm: str, peak: float, seed: int) -> Any:
     """The recipe of the language model of the articles."""
-    from understudy.recipes.pretrain import Pretrain
+    from understudy.settings.train.pretrain import Pretrain
 
     return Pretrain(
         data=data(setting, variant, seed),
@@ -171,7 +171,7 @@ def adapted(setting: Setting, variant: str, arm: str, peak: float, seed: int) ->
 
 def classifier(setting: Setting, name: str, arm: str, chosen: dict[str, Any], seed: int, **changes: Any) -> Any:
     """The recipe of a classifier. That of the first arm fits TF-IDF, too."""
-    from understudy.recipes.finetune import Finetune
+    from understudy.settings.train.finetune import Finetune
 
     variant, labels = SETS[name]
     plain = "gradual" if arm == WITHOUT else arm

@@ -33,10 +33,10 @@ def worker(data: str, steps: int, threads: int | None, freeze: list[str]) -> Non
     import numpy as np
     import torch
 
-    from understudy.data.batches import BucketedBatches
-    from understudy.data.encode import encode, input_names
-    from understudy.data.sources import load_splits
-    from understudy.models.load import bundled_encoder, load_classifier, load_tokenizer
+    from understudy.data.batches.bucketed import BucketedBatches
+    from understudy.data.readers.sources import load_splits
+    from understudy.data.tokens.encode import encode, input_names
+    from understudy.models.files.load import bundled_encoder, load_classifier, load_tokenizer
     from understudy.objectives.supervised import Supervised
     from understudy.training.unfreeze import LearningPlan
 

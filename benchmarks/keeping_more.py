@@ -50,9 +50,9 @@ CONFIG = {
 
 def as_cut(setting: Setting) -> None:
     """The teacher without half its layers, as a model folder."""
+    from understudy.models.files.save import save_model
     from understudy.models.masked import load_masked
-    from understudy.models.save import save_model
-    from understudy.recipes.students import LayersOptions, cut_student
+    from understudy.recipes.train.students.classifier import LayersOptions, cut_student
 
     folder = folder_of(setting, AS_CUT)
     if not folder.exists():
@@ -82,7 +82,7 @@ def learn(setting: Setting, way: str, task: str, seed: int) -> None:
 
 def be_taught(setting: Setting, task: str, seed: int) -> None:
     """Train the student on the fine-tuned teacher's answers, where :func:`finetune` takes the labels."""
-    from understudy.recipes.distill import Distill
+    from understudy.settings.train.distill import Distill
 
     run(
         Distill(

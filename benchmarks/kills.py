@@ -31,7 +31,7 @@ def data(setting: Setting) -> tuple[str, str]:
     """A folder of a few rows and a pool beside it."""
     import csv
 
-    from understudy.data.sources import load_splits
+    from understudy.data.readers.sources import load_splits
 
     splits = load_splits(same_rows(setting))
     folder = setting.runs / "kills" / "data"

@@ -22,9 +22,9 @@ HELP_RUNS = 10
 def predictors(setting: Setting) -> dict[str, Any]:
     """The students with their default sizes and the teacher's vocabulary (what they have learnt costs no time), and the teacher."""
     import understudy
-    from understudy.models.load import bundled_encoder
-    from understudy.predictor import Predictor
-    from understudy.recipes.students import BiLSTMOptions, LayersOptions, StaticOptions, build_student
+    from understudy.inference.predictor import Predictor
+    from understudy.models.files.load import bundled_encoder
+    from understudy.recipes.train.students.classifier import BiLSTMOptions, LayersOptions, StaticOptions, build_student
 
     taught_by = teacher(setting)
     star = understudy.load(taught_by)
@@ -62,8 +62,8 @@ def help_seconds() -> dict[str, Any]:
 
 def main() -> None:
     """All models in turn, with one thread and with torch's own choice."""
-    from understudy.bench import measure
-    from understudy.data.sources import load_splits
+    from understudy.data.readers.sources import load_splits
+    from understudy.evaluation.cost import measure
 
     setting = begin(__doc__)
     models = predictors(setting)

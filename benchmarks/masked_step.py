@@ -38,14 +38,14 @@ class Bench:
         import numpy as np
         from transformers import BertConfig, BertForMaskedLM
 
-        from understudy.data.encode import Encoded
-        from understudy.data.masked_batches import masked_batch
-        from understudy.data.masking import Masking
-        from understudy.models.shrink import cut_layers, evenly
+        from understudy.data.batches.masked import masked_batch
+        from understudy.data.batches.masking import Masking
+        from understudy.data.tokens.encode import Encoded
+        from understudy.models.shrink.cut import cut_layers, evenly
         from understudy.objectives.distill_lm import DistillLM
-        from understudy.objectives.language_teacher import LanguageTeacher, TaughtBatch
         from understudy.objectives.masked_lm import MaskedLM
-        from understudy.training.groups import build_optimizer
+        from understudy.objectives.teachers.language import LanguageTeacher, TaughtBatch
+        from understudy.training.optimizers.groups import build_optimizer
 
         torch.manual_seed(0)
         config = BertConfig(

@@ -33,9 +33,9 @@ def anonymous_mb() -> float:
 
 def worker(path: str) -> None:
     """Read and encode one file; print what it took."""
-    from understudy.data.encode import encode
-    from understudy.data.sources import load_splits
-    from understudy.models.load import bundled_encoder, load_tokenizer
+    from understudy.data.readers.sources import load_splits
+    from understudy.data.tokens.encode import encode
+    from understudy.models.files.load import bundled_encoder, load_tokenizer
 
     tokenizer = load_tokenizer(bundled_encoder())
     peak, done = [anonymous_mb()], threading.Event()

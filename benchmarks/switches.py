@@ -67,7 +67,7 @@ def data(setting: Setting) -> str:
     """Training rows to draw from, the same few validation and test rows for all runs."""
     import numpy as np
 
-    from understudy.data.sources import load_splits
+    from understudy.data.readers.sources import load_splits
 
     folder = setting.runs / "switches" / "data"
     if not (folder / "train.csv").exists():
@@ -82,8 +82,8 @@ def data(setting: Setting) -> str:
 
 def recipe(setting: Setting, labels: int, arm: str, peak: float, seed: int) -> Any:
     """A run. That of the plain arm fits TF-IDF, too."""
-    from understudy.models.names import bundled_encoder
-    from understudy.recipes.finetune import Finetune
+    from understudy.models.files.names import bundled_encoder
+    from understudy.settings.train.finetune import Finetune
 
     options: dict[str, Any] = {"features": "frozen"} if arm == FROZEN else {"learning_rate": peak, **ARMS[arm]}
     if "unfreeze" in options:

@@ -26,9 +26,14 @@ class Lesson:
 
     def __init__(self, setting: Setting, student: str) -> None:
         import understudy
-        from understudy.data.encode import input_names
-        from understudy.data.sources import load_splits
-        from understudy.recipes.students import BiLSTMOptions, LayersOptions, StaticOptions, build_student
+        from understudy.data.readers.sources import load_splits
+        from understudy.data.tokens.encode import input_names
+        from understudy.recipes.train.students.classifier import (
+            BiLSTMOptions,
+            LayersOptions,
+            StaticOptions,
+            build_student,
+        )
 
         taught_by = teacher(setting)
         self.rows = setting.pick(ROWS, 64)
@@ -50,13 +55,13 @@ class Lesson:
         self.names = input_names(self.student.model, self.student.tokenizer)
 
     def _encoded(self) -> Any:
-        from understudy.data.encode import encode
+        from understudy.data.tokens.encode import encode
 
         return encode(self.texts, self.student.tokenizer, max_length=MAX_LENGTH)
 
     def _batches(self, taught_by: Any) -> Any:
-        from understudy.data.batches import BucketedBatches
-        from understudy.inference import token_budget
+        from understudy.data.batches.bucketed import BucketedBatches
+        from understudy.inference.logits import token_budget
 
         return BucketedBatches(
             self._encoded(),
@@ -76,13 +81,13 @@ class Lesson:
         return train(objective, self._batches(taught_by), epochs=epochs, learning_rate=self.student.learning_rate)
 
     def _online(self) -> Any:
-        from understudy.objectives.teachers import OnlineTeacher
+        from understudy.objectives.teachers.contract import OnlineTeacher
 
         return OnlineTeacher(self.predictor.model, self._encoded(), self.predictor.names)
 
     def cached(self, epochs: int = EPOCHS) -> dict[str, float]:
         """Seconds of the whole job from an empty cache, and the texts that went through the teacher; then once more."""
-        from understudy.objectives.teachers import CachedTeacher
+        from understudy.objectives.teachers.contract import CachedTeacher
 
         with fresh_cache():
             start = time.perf_counter()

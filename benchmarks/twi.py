@@ -64,10 +64,10 @@ def start(setting: Setting, model: str, vocabulary: str) -> str:
     name = models(setting)[model]
     if VOCABULARIES[vocabulary] == "keep":
         return name
-    from understudy.data.corpus import load_corpus
+    from understudy.data.readers.corpus import load_corpus
+    from understudy.models.files.save import save_model
     from understudy.models.masked import load_masked
-    from understudy.models.save import save_model
-    from understudy.recipes.new_vocabulary import carry
+    from understudy.recipes.train.pretrain.new_vocabulary import carry
 
     folder = setting.runs / "twi" / f"start-{model}"
     if not folder.exists():
@@ -129,7 +129,7 @@ def report(setting: Setting, timed: dict[str, Any] | None) -> None:
 
 def found(setting: Setting, known: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What is finished by now and not known yet."""
-    from understudy.data.sources import read_texts
+    from understudy.data.readers.sources import read_texts
 
     rows = []
     data = setting.data("twi")

@@ -11,35 +11,35 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from understudy.loading import load as load
     from understudy.loading import register as register
-    from understudy.recipes.bench import Bench as Bench
-    from understudy.recipes.demo import Demo as Demo
-    from understudy.recipes.distill import Distill as Distill
-    from understudy.recipes.distill_lm import DistillLM as DistillLM
-    from understudy.recipes.fill_mask import FillMask as FillMask
-    from understudy.recipes.finetune import Finetune as Finetune
-    from understudy.recipes.generate import Generate as Generate
-    from understudy.recipes.lr_find import FindForFinetune as FindForFinetune
-    from understudy.recipes.lr_find import FindForPretrain as FindForPretrain
-    from understudy.recipes.params import Params as Params
-    from understudy.recipes.predict import Predict as Predict
-    from understudy.recipes.pretrain import Pretrain as Pretrain
+    from understudy.recipes.choose.bench import Bench as Bench
+    from understudy.recipes.choose.params import Params as Params
+    from understudy.recipes.train.demo import Demo as Demo
+    from understudy.recipes.use.fill_mask import FillMask as FillMask
+    from understudy.recipes.use.generate import Generate as Generate
+    from understudy.recipes.use.predict import Predict as Predict
     from understudy.record import RunRecord as RunRecord
+    from understudy.settings.choose.lr_find import FindForFinetune as FindForFinetune
+    from understudy.settings.choose.lr_find import FindForPretrain as FindForPretrain
+    from understudy.settings.train.distill import Distill as Distill
+    from understudy.settings.train.distill_lm import DistillLM as DistillLM
+    from understudy.settings.train.finetune import Finetune as Finetune
+    from understudy.settings.train.pretrain import Pretrain as Pretrain
 
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "Bench": "understudy.recipes.bench",
-    "Demo": "understudy.recipes.demo",
-    "Distill": "understudy.recipes.distill",
-    "DistillLM": "understudy.recipes.distill_lm",
-    "FillMask": "understudy.recipes.fill_mask",
-    "FindForFinetune": "understudy.recipes.lr_find",
-    "FindForPretrain": "understudy.recipes.lr_find",
-    "Finetune": "understudy.recipes.finetune",
-    "Generate": "understudy.recipes.generate",
-    "Params": "understudy.recipes.params",
-    "Predict": "understudy.recipes.predict",
-    "Pretrain": "understudy.recipes.pretrain",
+    "Bench": "understudy.recipes.choose.bench",
+    "Demo": "understudy.recipes.train.demo",
+    "Distill": "understudy.settings.train.distill",
+    "DistillLM": "understudy.settings.train.distill_lm",
+    "FillMask": "understudy.recipes.use.fill_mask",
+    "FindForFinetune": "understudy.settings.choose.lr_find",
+    "FindForPretrain": "understudy.settings.choose.lr_find",
+    "Finetune": "understudy.settings.train.finetune",
+    "Generate": "understudy.recipes.use.generate",
+    "Params": "understudy.recipes.choose.params",
+    "Predict": "understudy.recipes.use.predict",
+    "Pretrain": "understudy.settings.train.pretrain",
     "RunRecord": "understudy.record",
     "load": "understudy.loading",
     "register": "understudy.loading",

@@ -16,27 +16,55 @@ from understudy.errors import ConfigError, Interrupted, UnderstudyError, nearest
 
 COMMANDS: dict[str, dict[str, tuple[str, str, str]]] = {
     "Train": {
-        "demo": ("understudy.recipes.demo", "Demo", "the whole job on the documentation of this machine's packages"),
-        "finetune": ("understudy.recipes.finetune", "Finetune", "train a transformer, or a baseline, on labelled rows"),
-        "pretrain": ("understudy.recipes.pretrain", "Pretrain", "train a language model on raw text, or adapt one"),
-        "distill": ("understudy.recipes.distill", "Distill", "train a small student to answer as a teacher does"),
-        "distill-lm": ("understudy.recipes.distill_lm", "DistillLM", "make one small pretrained model of a larger one"),
-        "run": ("understudy.recipes.steps", "", "the commands of a YAML file, one after the other"),
+        "demo": (
+            "understudy.recipes.train.demo",
+            "Demo",
+            "the whole job on the documentation of this machine's packages",
+        ),
+        "finetune": (
+            "understudy.settings.train.finetune",
+            "Finetune",
+            "train a transformer, or a baseline, on labelled rows",
+        ),
+        "pretrain": (
+            "understudy.settings.train.pretrain",
+            "Pretrain",
+            "train a language model on raw text, or adapt one",
+        ),
+        "distill": (
+            "understudy.settings.train.distill",
+            "Distill",
+            "train a small student to answer as a teacher does",
+        ),
+        "distill-lm": (
+            "understudy.settings.train.distill_lm",
+            "DistillLM",
+            "make one small pretrained model of a larger one",
+        ),
+        "run": ("understudy.recipes.train.pipeline", "", "the commands of a YAML file, one after the other"),
     },
     "Choose": {
-        "bench": ("understudy.recipes.bench", "Bench", "parameters, size, latency and throughput of any model"),
-        "lr-find finetune": ("understudy.recipes.lr_find", "FindForFinetune", "the learning rate, by experiment"),
-        "lr-find pretrain": ("understudy.recipes.lr_find", "FindForPretrain", "the same, for a language model"),
-        "params": ("understudy.recipes.params", "Params", "parameters by component and bytes, of one model or several"),
-        "validate": ("understudy.recipes.validate", "", "check a command's settings and data without training"),
+        "bench": ("understudy.recipes.choose.bench", "Bench", "parameters, size, latency and throughput of any model"),
+        "lr-find finetune": (
+            "understudy.settings.choose.lr_find",
+            "FindForFinetune",
+            "the learning rate, by experiment",
+        ),
+        "lr-find pretrain": ("understudy.settings.choose.lr_find", "FindForPretrain", "the same, for a language model"),
+        "params": (
+            "understudy.recipes.choose.params",
+            "Params",
+            "parameters by component and bytes, of one model or several",
+        ),
+        "validate": ("understudy.recipes.choose.validate", "", "check a command's settings and data without training"),
     },
     "Use": {
-        "predict": ("understudy.recipes.predict", "Predict", "label the texts of files or of standard input"),
-        "generate": ("understudy.recipes.generate", "Generate", "continue a text with a language model"),
-        "fill-mask": ("understudy.recipes.fill_mask", "FillMask", "the likeliest words for the gaps of a text"),
+        "predict": ("understudy.recipes.use.predict", "Predict", "label the texts of files or of standard input"),
+        "generate": ("understudy.recipes.use.generate", "Generate", "continue a text with a language model"),
+        "fill-mask": ("understudy.recipes.use.fill_mask", "FillMask", "the likeliest words for the gaps of a text"),
     },
     "Ship": {
-        "import fastai": ("understudy.recipes.import_fastai", "ImportFastai", "a fast.ai language model as ours"),
+        "import fastai": ("understudy.recipes.ship.import_fastai", "ImportFastai", "a fast.ai language model as ours"),
     },
 }
 """Heading -> command -> module, recipe, one line of help."""
@@ -135,8 +163,8 @@ def parse(command: str, arguments: list[str]) -> Any:
     """
     import tyro
 
-    from understudy.recipes.configuration import as_dict, build, read_config
     from understudy.record import to_yaml
+    from understudy.settings.configuration import as_dict, build, read_config
 
     recipe = recipe_class(command)
     arguments, config = _take_value(arguments, "--config")
@@ -165,7 +193,7 @@ def parse(command: str, arguments: list[str]) -> Any:
 
 def _validate(arguments: list[str]) -> int:
     """``understudy validate distill --data …``: everything that can be wrong, found without training."""
-    from understudy.recipes.validate import validate
+    from understudy.recipes.choose.validate import validate
 
     if not arguments or arguments[0] in {"-h", "--help"}:
         print(
@@ -187,7 +215,7 @@ def _run(arguments: list[str]) -> int:
             "usage: understudy run FILE [--resume | --overwrite]\n\nRuns the commands of a YAML file one after the other: documents between lines of ---, each with its command,\nits output, and settings as --config takes them. All are read before the first begins.\n\n  --resume     passes by what is finished and goes on with what was stopped\n  --overwrite  replaces what earlier runs left in the outputs\n\n  understudy run recipes/ulmfit.yaml --resume"
         )
         return 0
-    from understudy.recipes.steps import read_steps, run_steps
+    from understudy.recipes.train.pipeline import read_steps, run_steps
 
     given, resume = _take_bare(arguments, "--resume")
     given, overwrite = _take_bare(given, "--overwrite")

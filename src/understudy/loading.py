@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from understudy.data.tasks import Task
-    from understudy.predictor import Ensemble, LinearPredictor, Predictor
+    from understudy.inference.predictor import Ensemble, LinearPredictor, Predictor
 
 
 @overload
@@ -27,7 +27,7 @@ def load(folder: str | Path, /, *others: str | Path) -> Predictor | LinearPredic
     Raises:
         ModelError: if there is no model of ours in a folder, or the models were trained for different tasks.
     """
-    from understudy.predictor import Ensemble
+    from understudy.inference.predictor import Ensemble
 
     if not others:
         return _load(folder)
@@ -67,9 +67,9 @@ def _texts(task: Task) -> str:
 
 
 def _load(folder: str | Path) -> Predictor | LinearPredictor:
-    from understudy.models.load import kind_of, load_trained, resolve
+    from understudy.inference.predictor import LinearPredictor, Predictor
+    from understudy.models.files.load import kind_of, load_trained, resolve
     from understudy.models.tfidf import Tfidf
-    from understudy.predictor import LinearPredictor, Predictor
 
     found = resolve(str(folder))
     if kind_of(found) == "tfidf":
@@ -79,6 +79,6 @@ def _load(folder: str | Path) -> Predictor | LinearPredictor:
 
 def register() -> None:
     """Teach transformers' Auto classes the architectures of our students."""
-    from understudy.models.checkpoints import register
+    from understudy.models.files.checkpoints import register
 
     register()

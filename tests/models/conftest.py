@@ -11,7 +11,7 @@ import transformers
 from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
 from understudy.data.tasks import Task
-from understudy.data.vocabulary import train_tokenizer
+from understudy.data.tokens.vocabulary import train_tokenizer
 
 SIZES = {
     "vocab_size": 50,

@@ -21,8 +21,8 @@ from transformers import (
 )
 
 from understudy.errors import ModelError
-from understudy.models.layers import word_embeddings
 from understudy.models.masked import load_masked
+from understudy.models.structure.layers import word_embeddings
 
 TIED = "got one tied to its embeddings"
 

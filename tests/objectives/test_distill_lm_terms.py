@@ -13,15 +13,15 @@ import transformers
 from torch import Tensor, nn
 from transformers import BertConfig, BertForMaskedLM
 
-from understudy.data.encode import Encoded
-from understudy.data.masked_batches import MaskedBlocks, MaskedLines
-from understudy.data.masking import Masking
+from understudy.data.batches.masked import MaskedBlocks, MaskedLines
+from understudy.data.batches.masking import Masking
 from understudy.data.tasks import NO_LABEL
+from understudy.data.tokens.encode import Encoded
 from understudy.functional.features import relation_kl
-from understudy.models.albert import albert
-from understudy.models.shrink import cut_layers
+from understudy.models.shrink.albert import albert
+from understudy.models.shrink.cut import cut_layers
 from understudy.objectives.distill_lm import TERMS, DistillLM, matched_depths, real_tokens
-from understudy.objectives.language_teacher import LanguageTeacher, TaughtBatch, TaughtBatches
+from understudy.objectives.teachers.language import LanguageTeacher, TaughtBatch, TaughtBatches
 
 VOCABULARY, PAD, MASK = 40, 0, 4
 NAMES = ("input_ids", "attention_mask")

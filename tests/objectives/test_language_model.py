@@ -14,12 +14,12 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from understudy.data.batches import Batch
-from understudy.data.blocks import CausalBlocks, scoring_blocks
-from understudy.data.encode import Encoded
-from understudy.data.streams import StreamBatch, StreamBatches, scoring_batches
+from understudy.data.batches.blocks import CausalBlocks, scoring_blocks
+from understudy.data.batches.bucketed import Batch
+from understudy.data.batches.streams import StreamBatch, StreamBatches, scoring_batches
 from understudy.data.tasks import NO_LABEL
-from understudy.models.awd_lstm import AWDLSTMConfig, AWDLSTMForCausalLM
+from understudy.data.tokens.encode import Encoded
+from understudy.models.awd_lstm.model import AWDLSTMConfig, AWDLSTMForCausalLM
 from understudy.objectives import language_model
 from understudy.objectives.language_model import CausalLM, RecurrentLM, language_scores
 from understudy.objectives.supervised import Term

@@ -11,11 +11,11 @@ import torch
 from torch.nn import functional as F
 from transformers import BertConfig, BertForMaskedLM
 
-from understudy.data.batches import Batch
-from understudy.data.encode import Encoded
-from understudy.data.masked_batches import MaskedBlocks, MaskedLines, fixed_batches, masked_batch
-from understudy.data.masking import Masking
+from understudy.data.batches.bucketed import Batch
+from understudy.data.batches.masked import MaskedBlocks, MaskedLines, fixed_batches, masked_batch
+from understudy.data.batches.masking import Masking
 from understudy.data.tasks import NO_LABEL
+from understudy.data.tokens.encode import Encoded
 from understudy.objectives.masked_lm import MaskedLM, masked_scores
 
 NAMES = ("input_ids", "attention_mask")

@@ -17,10 +17,10 @@ import understudy
 from understudy import record as records
 from understudy.cli import main
 from understudy.data.tasks import Task
-from understudy.data.vocabulary import train_tokenizer
+from understudy.data.tokens.vocabulary import train_tokenizer
 from understudy.errors import ModelError
-from understudy.models.awd_lstm import AWDLSTMConfig, AWDLSTMForCausalLM
-from understudy.predictor import Answering, Ensemble, LinearPredictor, probabilities
+from understudy.inference.predictor import Answering, Ensemble, LinearPredictor, probabilities
+from understudy.models.awd_lstm.model import AWDLSTMConfig, AWDLSTMForCausalLM
 from understudy.record import RunRecord
 from understudy.training import trainer
 

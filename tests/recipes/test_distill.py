@@ -14,10 +14,10 @@ from transformers import AutoModelForSequenceClassification
 
 import understudy
 from understudy.cli import main
-from understudy.models.load import load_encoder
-from understudy.recipes import distillation
-from understudy.recipes.distill import Distill
+from understudy.models.files.load import load_encoder
+from understudy.recipes.train.distill import distillation
 from understudy.record import RunRecord
+from understudy.settings.train.distill import Distill
 
 SMALL = ["--bilstm.embedding", "16", "--bilstm.lstm", "12", "--bilstm.hidden", "16"]
 STATIC = ["--student", "static", "--static.embedding", "16", "--static.hidden", "16"]

@@ -22,13 +22,14 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from understudy.cli import main
 from understudy.data.tasks import Task
-from understudy.models.albert import albert
-from understudy.models.load import load_classifier
-from understudy.recipes import lr_finding, workbench
-from understudy.recipes.configuration import build
-from understudy.recipes.distill_lm import DistillLM
-from understudy.recipes.distilling_lm import LanguageDistillation
+from understudy.models.files.load import load_classifier
+from understudy.models.shrink.albert import albert
+from understudy.recipes.train.distill_lm.distillation import LanguageDistillation
 from understudy.record import RunRecord
+from understudy.runs import rate_sweep as lr_finding
+from understudy.runs import session as workbench
+from understudy.settings.configuration import build
+from understudy.settings.train.distill_lm import DistillLM
 from understudy.training import checkpoint, trainer
 from understudy.training.lr_finder import Curve
 
@@ -352,7 +353,7 @@ def test_an_albert_starts_from_what_the_training_texts_have(
     ]
     expected = albert(work.teacher, embedding=8, texts=texts)
     assert torch.equal(work.model.get_input_embeddings().weight, expected.get_input_embeddings().weight)
-    monkeypatch.setattr("understudy.recipes.distilling_lm._SOME_TEXTS", 3)
+    monkeypatch.setattr("understudy.recipes.train.distill_lm.distillation._SOME_TEXTS", 3)
     count = len(texts)
     few = albert(work.teacher, embedding=8, texts=[texts[0], texts[(count - 1) // 2], texts[-1]])
     again = prepared(corpus, teacher, **settings)

@@ -18,10 +18,11 @@ import torch
 from understudy import record as records
 from understudy.cli import main
 from understudy.data.tasks import Task
-from understudy.models.load import load_classifier, load_tokenizer, save_model
-from understudy.recipes import distillation, workbench
+from understudy.models.files.load import load_classifier, load_tokenizer, save_model
+from understudy.recipes.train.distill import distillation
 from understudy.record import RunRecord
 from understudy.report import card
+from understudy.runs import session as workbench
 from understudy.training import trainer
 
 pytestmark = pytest.mark.usefixtures("quick")

@@ -8,10 +8,10 @@ import pytest
 import torch
 import transformers
 
-from understudy.models.blocks import block_parts
-from understudy.models.shrink import layer_count
-from understudy.recipes.language_students import AlbertOptions, build_language_student, language_student_faults
-from understudy.recipes.students import LayersOptions, cut_student
+from understudy.models.shrink.cut import layer_count
+from understudy.models.structure.blocks import block_parts
+from understudy.recipes.train.students.classifier import LayersOptions, cut_student
+from understudy.recipes.train.students.language import AlbertOptions, build_language_student, language_student_faults
 
 
 @pytest.fixture(scope="module")

@@ -12,14 +12,14 @@ import yaml
 from torch import nn
 
 from understudy.cli import main
-from understudy.models.load import load_trained, weights_fingerprint
-from understudy.recipes.finetuning import LEARNING_RATE
-from understudy.recipes.settings import TrainSettings
-from understudy.recipes.techniques import learning_plan, stages
+from understudy.models.files.load import load_trained, weights_fingerprint
+from understudy.recipes.train.finetune import LEARNING_RATE
 from understudy.record import RunRecord
+from understudy.runs.learning import learning_plan, stages
+from understudy.settings.training import TrainSettings
 from understudy.training import loop
-from understudy.training.groups import LazyAdamW
-from understudy.training.nt_asgd import NTASGD
+from understudy.training.optimizers.groups import LazyAdamW
+from understudy.training.optimizers.nt_asgd import NTASGD
 
 SWEEP = ["--steps", "100", "--lowest", "1e-5", "--batch_size", "20"]
 SMALL = ["--epochs", "1", "--max_length", "16", "--no_baseline"]
@@ -150,7 +150,7 @@ def test_killed_and_resumed_it_keeps_the_rate_and_ends_with_the_same_weights(
     def searched(*args: Any, **options: Any) -> None:
         raise AssertionError("a resumed run has its rate")
 
-    monkeypatch.setattr("understudy.recipes.lr_finding.sweep", searched)
+    monkeypatch.setattr("understudy.runs.rate_sweep.sweep", searched)
     assert main([*asked, "--output", str(cut), "--resume"]) == 0
     assert record(cut).training["train"]["sweep"] == found == record(whole).training["train"]["sweep"]
     assert weights(cut) == weights(whole)
@@ -180,7 +180,7 @@ def test_stages_have_the_optimizer_that_is_named_and_its_own_decay() -> None:
 def test_a_budget_pays_for_the_sweep(
     reviews: Path, tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from understudy.recipes import workbench
+    from understudy.runs import session as workbench
 
     given: list[float] = []
     fit = workbench.fit
@@ -238,7 +238,7 @@ def test_a_configuration_of_the_command_itself_serves(
 
 
 def test_the_sweep_of_a_masked_language_model(tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("understudy.recipes.lr_finding._draw", lambda *args: None)
+    monkeypatch.setattr("understudy.runs.rate_sweep._draw", lambda *args: None)
     text = tmp_path / "text.txt"
     text.write_text("the plot is good but the film was bad and sad\n" * 40, encoding="utf-8")
     asked = ["--data", str(text), "--model", str(tiny_bert), "--batch_size", "8", "--steps", "20"]

@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from understudy.cli import main
-from understudy.data.vocabulary import train_tokenizer
-from understudy.models.awd_lstm import AWDLSTMConfig, AWDLSTMForCausalLM
+from understudy.data.tokens.vocabulary import train_tokenizer
+from understudy.models.awd_lstm.model import AWDLSTMConfig, AWDLSTMForCausalLM
+from understudy.models.files.save import save_model
 from understudy.models.language import load_next_token_model
-from understudy.models.save import save_model
 from understudy.record import RunRecord
 from understudy.training import trainer
 

@@ -13,7 +13,7 @@ import pytest
 
 import understudy
 from understudy.cli import main
-from understudy.data.sources import read_texts
+from understudy.data.readers.sources import read_texts
 
 
 @pytest.fixture(scope="module")

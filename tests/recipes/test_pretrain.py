@@ -22,18 +22,18 @@ import yaml
 import understudy
 from understudy import record as records
 from understudy.cli import main
-from understudy.data.encode import Encoded
-from understudy.data.sources import read_texts
-from understudy.data.streams import encode_streams, scoring_batches
-from understudy.data.vocabulary import train_tokenizer
+from understudy.data.batches.streams import encode_streams, scoring_batches
+from understudy.data.readers.sources import read_texts
+from understudy.data.tokens.encode import Encoded
+from understudy.data.tokens.vocabulary import train_tokenizer
+from understudy.models.files.load import load_tokenizer
 from understudy.models.language import language_kind, load_next_token_model
-from understudy.models.load import load_tokenizer
 from understudy.objectives import language_model
 from understudy.objectives.language_model import language_scores
-from understudy.recipes.configuration import build
-from understudy.recipes.pretrain import Pretrain
-from understudy.recipes.pretraining import unknown_notes
+from understudy.recipes.train.pretrain.pretraining import unknown_notes
 from understudy.record import RunRecord
+from understudy.settings.configuration import build
+from understudy.settings.train.pretrain import Pretrain
 from understudy.training import trainer
 
 PROGRAM = """

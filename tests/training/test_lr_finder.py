@@ -13,13 +13,12 @@ import pytest
 import torch
 from torch import nn
 
-from understudy.data.batches import Batch
+from understudy.data.batches.bucketed import Batch
 from understudy.errors import ConfigError, Interrupted
-from understudy.models.bilstm import BiLSTM, BiLSTMConfig
-from understudy.models.pooled import PooledClassifier
+from understudy.models.students.bilstm import BiLSTM, BiLSTMConfig
+from understudy.models.students.pooled import PooledClassifier
 from understudy.objectives.supervised import Term
 from understudy.training.checkpoint import Stop
-from understudy.training.groups import LazyAdamW
 from understudy.training.lr_finder import (
     TRANSFORMER_CAP,
     Curve,
@@ -29,6 +28,7 @@ from understudy.training.lr_finder import (
     suggest,
     sweep,
 )
+from understudy.training.optimizers.groups import LazyAdamW
 
 
 class Bowl(nn.Module):

@@ -23,7 +23,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from understudy.data.batches import Batch, bucketed_plan
+from understudy.data.batches.bucketed import Batch, bucketed_plan
 from understudy.objectives.distill import DistillClassifier
 from understudy.functional.logits import logit_mse
 from understudy.training.checkpoint import ProgressLog
@@ -138,10 +138,10 @@ import numpy as np
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 
-from understudy.data.encode import Encoded
-from understudy.data.streams import StreamBatches
+from understudy.data.tokens.encode import Encoded
+from understudy.data.batches.streams import StreamBatches
 from understudy.errors import Interrupted
-from understudy.models.awd_lstm import AWDLSTMConfig, AWDLSTMForCausalLM
+from understudy.models.awd_lstm.model import AWDLSTMConfig, AWDLSTMForCausalLM
 from understudy.objectives.language_model import RecurrentLM
 from understudy.training.checkpoint import ProgressLog, Stop
 from understudy.training.loop import Stage, fit

@@ -11,9 +11,9 @@ import torch
 import transformers
 from torch import nn
 
-from understudy.data.batches import Batch
+from understudy.data.batches.bucketed import Batch
 from understudy.errors import ConfigError
-from understudy.models.bilstm import BiLSTM, BiLSTMConfig
+from understudy.models.students.bilstm import BiLSTM, BiLSTMConfig
 from understudy.objectives.supervised import Supervised
 from understudy.training.unfreeze import LearningPlan, epochs_of, frozen_layers, thawing, unfreeze_faults
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from understudy.data.batches import Batch
+from understudy.data.batches.bucketed import Batch
 
 
 class Rows:

@@ -11,7 +11,7 @@ from typing import overload
 import numpy as np
 import pyarrow as pa
 
-from understudy.data.tables import cache_dir, map_file, write_file
+from understudy.data.readers.tables import cache_dir, map_file, write_file
 
 _BLOCK, _BLOCK_BYTES = 4096, 32 << 20
 """Rows that are turned into Python strings at a time: so many, or fewer where they are long."""

@@ -8,12 +8,12 @@ import torch
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from understudy.errors import ModelError
-from understudy.models.awd_lstm import AWDLSTMConfig, AWDLSTMForCausalLM
-from understudy.models.checkpoints import load_checkpoint, read_checkpoint
-from understudy.models.embeddings import table_rows
-from understudy.models.layers import evaluating, word_embeddings
-from understudy.models.load import check_tokenizer, load_tokenizer, resolve
+from understudy.models.awd_lstm.model import AWDLSTMConfig, AWDLSTMForCausalLM
+from understudy.models.files.checkpoints import load_checkpoint, read_checkpoint
+from understudy.models.files.load import check_tokenizer, load_tokenizer, resolve
 from understudy.models.masked import is_masked
+from understudy.models.structure.layers import evaluating, word_embeddings
+from understudy.models.vocabulary.embeddings import table_rows
 
 LanguageKind = Literal["recurrent", "causal", "masked"]
 """What reads streams with a state, what reads blocks from left to right, and what fills in hidden words."""

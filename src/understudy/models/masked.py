@@ -8,9 +8,9 @@ from typing import Any
 from transformers import MODEL_FOR_MASKED_LM_MAPPING, AutoModelForMaskedLM, PreTrainedTokenizerBase
 
 from understudy.errors import ModelError
-from understudy.models.checkpoints import load_checkpoint, read_checkpoint
-from understudy.models.layers import head_modules
-from understudy.models.load import check_tokenizer, load_tokenizer, resolve
+from understudy.models.files.checkpoints import load_checkpoint, read_checkpoint
+from understudy.models.files.load import check_tokenizer, load_tokenizer, resolve
+from understudy.models.structure.layers import head_modules
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from understudy.data.batches import Batch
+from understudy.data.batches.bucketed import Batch
 from understudy.data.tasks import Kind
-from understudy.models.first_token import scores
+from understudy.models.structure.first_token import scores
 from understudy.objectives.supervised import Term, label_term
 
 Distance = Callable[[Tensor, Tensor], Tensor]

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from understudy.data.batches import Batch
+from understudy.data.batches.bucketed import Batch
 from understudy.data.tasks import NO_LABEL
 from understudy.functional.drawn_words import chunked_cross_entropy_and_drawn_kl
 from understudy.functional.features import attention_mse, attention_scores, hidden_cosine, hidden_mse, relation_kl
@@ -19,11 +19,11 @@ from understudy.functional.vocabulary_loss import (
     chunked_distillation,
     positions_at_once,
 )
-from understudy.models.insides import Insides, Looking
-from understudy.models.language_heads import vocabulary_head
-from understudy.objectives.drawn_teacher import DrawnBatch
-from understudy.objectives.language_teacher import TaughtBatch
+from understudy.models.structure.heads import vocabulary_head
+from understudy.models.structure.insides import Insides, Looking
 from understudy.objectives.supervised import Term
+from understudy.objectives.teachers.drawn import DrawnBatch
+from understudy.objectives.teachers.language import TaughtBatch
 
 TERMS = ("soft_targets", "masked_lm", "cosine", "hidden", "attention", "relation")
 """What can be combined, in the order of the terms."""

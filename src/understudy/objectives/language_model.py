@@ -9,16 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from understudy.data.batches import Batch
-from understudy.data.streams import StreamBatch
+from understudy.data.batches.bucketed import Batch
+from understudy.data.batches.streams import StreamBatch
 from understudy.data.tasks import NO_LABEL
 from understudy.errors import ModelError
 from understudy.functional.metrics import perplexity
 from understudy.functional.vocabulary_loss import chunked_cross_entropy, vocabulary_scores
-from understudy.models.awd_dropout import State
-from understudy.models.awd_lstm import AWDLSTMForCausalLM, detached
-from understudy.models.language_heads import VocabularyHead, encode, vocabulary_head
-from understudy.models.layers import evaluating
+from understudy.models.awd_lstm.dropout import State
+from understudy.models.awd_lstm.model import AWDLSTMForCausalLM, detached
+from understudy.models.structure.heads import VocabularyHead, encode, vocabulary_head
+from understudy.models.structure.layers import evaluating
 from understudy.objectives.supervised import Term
 
 _SCORES = {"cpu": 1 << 27}
@@ -156,7 +156,7 @@ def language_scores(model: Any, batches: Iterable[Batch], *, device: torch.devic
     Over streams, the state goes on from batch to batch, in a memory of its own: training's is not touched.
 
     Args:
-        batches: such as :func:`understudy.data.streams.scoring_batches` gives, or blocks.
+        batches: such as :func:`understudy.data.batches.streams.scoring_batches` gives, or blocks.
 
     Returns:
         ``loss`` (nats a token), ``perplexity`` (its exponential) and ``accuracy`` (the share of tokens that were found

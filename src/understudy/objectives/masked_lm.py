@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from understudy.data.batches import Batch
+from understudy.data.batches.bucketed import Batch
 from understudy.data.tasks import NO_LABEL
 from understudy.functional.metrics import LANGUAGE_MODEL_METRICS, perplexity
 from understudy.functional.vocabulary_loss import chunked_cross_entropy, positions_at_once, vocabulary_scores
-from understudy.models.language_heads import encode, vocabulary_head
-from understudy.models.layers import evaluating
+from understudy.models.structure.heads import encode, vocabulary_head
+from understudy.models.structure.layers import evaluating
 from understudy.objectives.supervised import Term
 
 
@@ -27,7 +27,7 @@ class MaskedLM(nn.Module):
     costs about a seventh. There is no next-sentence task.
 
     Args:
-        model: any masked language model whose head :func:`understudy.models.language_heads.vocabulary_head` finds.
+        model: any masked language model whose head :func:`understudy.models.structure.heads.vocabulary_head` finds.
         chunk: the most positions whose scores are computed at once (default: by the size of the vocabulary).
 
     Reference:
@@ -56,7 +56,7 @@ def masked_scores(
     """How well a model fills in what is hidden: mean loss in nats a masked token, its exponential, and accuracy.
 
     Args:
-        batches: such as :func:`understudy.data.masked_batches.fixed_batches` gives.
+        batches: such as :func:`understudy.data.batches.masked.fixed_batches` gives.
 
     Returns:
         ``loss``, ``perplexity`` and ``accuracy`` (the share of masked tokens that the likeliest word is right for);

@@ -7,9 +7,9 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from understudy.data.batches import Batch
+from understudy.data.batches.bucketed import Batch
 from understudy.data.tasks import NO_LABEL, Kind
-from understudy.models.first_token import scores
+from understudy.models.structure.first_token import scores
 
 
 class Term(NamedTuple):

@@ -13,9 +13,9 @@ from accelerate import Accelerator
 from torch import nn
 from transformers import PreTrainedModel
 
-from understudy.data.batches import Batch, BatchSource
+from understudy.data.batches.bucketed import Batch, BatchSource
 from understudy.errors import ConfigError, Interrupted
-from understudy.models.layers import base_model
+from understudy.models.structure.layers import base_model
 from understudy.training.checkpoint import ProgressLog, Stop
 from understudy.training.loop import Stage
 from understudy.training.preserved import preserved

@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 
-from understudy.data.batches import Batch
+from understudy.data.batches.bucketed import Batch
 from understudy.errors import ConfigError
 from understudy.objectives.supervised import Term
 from understudy.training.checkpoint import (
@@ -26,8 +26,8 @@ from understudy.training.checkpoint import (
     set_random_state,
 )
 from understudy.training.dropout import FastDropout
-from understudy.training.groups import clip_gradients
-from understudy.training.nt_asgd import Averaging
+from understudy.training.optimizers.groups import clip_gradients
+from understudy.training.optimizers.nt_asgd import Averaging
 from understudy.training.reporter import Reporter
 
 if TYPE_CHECKING:

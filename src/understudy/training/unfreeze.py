@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from understudy.errors import ConfigError, nearest
-from understudy.training.groups import Group, Rate, adamw, layer_rates, layers_of, parameter_groups
 from understudy.training.loop import Stage
+from understudy.training.optimizers.groups import Group, Rate, adamw, layer_rates, layers_of, parameter_groups
 
 _WORDS = ("gradual", "chain-thaw", "all")
 

@@ -1,0 +1,1 @@
+"""Varied copies of texts."""

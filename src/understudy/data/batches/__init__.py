@@ -1,0 +1,1 @@
+"""Which rows make an optimizer step: bucketed by length, blocks, streams, masked."""

@@ -1,0 +1,197 @@
+"""Which columns hold the text and the label, and the texts of a table."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from understudy.data.readers.faults import Faults
+from understudy.data.readers.tables import SourceTable, cache_dir, map_file, write_file
+from understudy.data.texts import Texts
+from understudy.errors import nearest
+
+PAIRS = (
+    ("sentence1", "sentence2"),
+    ("premise", "hypothesis"),
+    ("question1", "question2"),
+    ("question", "sentence"),
+    ("text_a", "text_b"),
+)
+TEXTS = ("text", "sentence", "content", "review", "body", "document", "comment", "tweet", "description", "title")
+LABELS = ("label", "labels", "class", "category", "target", "sentiment", "score")
+
+TextColumns = tuple[tuple[str, ...], ...]
+"""One entry a text; each names the columns that are joined into it."""
+
+
+def find_text(
+    names: Sequence[str],
+    wanted: Sequence[str],
+    *,
+    origin: str,
+    faults: Faults,
+    label: str | None = None,
+    arity: int | None = None,
+    remedy: str = "Name what to read with --text",
+) -> TextColumns | None:
+    """The text columns that were asked for, or those with the usual names.
+
+    Args:
+        names: the columns there are.
+        wanted: one entry a text, ``title+description`` joins columns; empty to look for the usual names.
+        label: a column that is not taken for text.
+        arity: how many texts a row must have, where that is known.
+        remedy: what to do where no column has a usual name.
+
+    Returns:
+        The columns, or None if `faults` were found.
+
+    Example:
+        >>> find_text(["label", "title", "description"], (), origin="a.csv", faults=Faults())
+        (('title', 'description'),)
+    """
+    if wanted:
+        entries = tuple(
+            (entry,) if entry in names else tuple(part.strip() for part in entry.split("+")) for entry in wanted
+        )
+        missing = [name for entry in entries for name in entry if name not in names]
+        for name in dict.fromkeys(missing):
+            faults.add(
+                f"{origin}: no column '{name}'. The columns are {said(names)}.{nearest(name, names)} Name the text columns with --text."
+            )
+        if len(entries) > 2 or (arity is not None and len(entries) != arity):
+            faults.add(
+                f"--text names {len(entries)} texts ({' '.join(wanted)}), but a row has {arity or 'one or two'}. Join columns into one text with '+', as in --text title+description."
+            )
+            return None
+        return None if missing else entries
+    usual = {name.lower(): name for name in reversed(names) if name != label}
+    if arity != 1:
+        for first, second in PAIRS:
+            if first in usual and second in usual:
+                return (usual[first],), (usual[second],)
+    if arity != 2:
+        for name in TEXTS:
+            if name in usual:
+                both = name == "description" and "title" in usual
+                return ((usual["title"], usual[name]),) if both else ((usual[name],),)
+    kind = "pair of text columns" if arity == 2 else "text column"
+    faults.add(
+        f"{origin}: no {kind} with a usual name. The columns are {said(names)}. {remedy} (the first line of a csv or tsv file must hold the column names)."
+    )
+    return None
+
+
+def find_label(
+    names: Sequence[str],
+    wanted: str | None,
+    *,
+    text: Sequence[str],
+    origin: str,
+    faults: Faults,
+    remedy: str = "Name the right one with --label.",
+) -> str | None:
+    """The label column that was asked for, or the one with a usual name; None, and the `remedy`, if `faults` were found."""
+    if wanted is not None:
+        if wanted in names:
+            return wanted
+        faults.add(
+            f"{origin}: no column '{wanted}'. The columns are {said(names)}.{nearest(wanted, names)} Name the label column with --label."
+        )
+        return None
+    usual = {name.lower(): name for name in reversed(names) if name not in text}
+    for name in LABELS:
+        if name in usual:
+            return usual[name]
+    faults.add(f"{origin}: no label column with a usual name. The columns are {said(names)}. {remedy}")
+    return None
+
+
+def said(names: Sequence[str]) -> str:
+    """Names for a message, quoted and not too many.
+
+    Example:
+        >>> said(["text", "label"])
+        "'text', 'label'"
+    """
+    more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+    return ", ".join(f"'{name}'" for name in names[:20]) + more
+
+
+def has_columns(table: SourceTable, text: TextColumns, label: str | None, faults: Faults) -> bool:
+    """Whether a further file has the columns that another one, the training file as a rule, is read by; what lacks is a fault."""
+    wanted = [(name, "text") for entry in text for name in entry] + ([(label, "label")] if label else [])
+    missing = [(name, role) for name, role in wanted if name not in table.names]
+    for name, role in missing:
+        faults.add(
+            f"{table.origin}: no {role} column '{name}', which the other rows are read by. The columns are {said(table.names)}.{nearest(name, table.names)} Rename the column, or name others with --{role}."
+        )
+    return not missing
+
+
+def texts_of(table: SourceTable, text: TextColumns, faults: Faults) -> Texts | None:
+    """The texts of a table, mapped from the cache: columns of one text are joined by a space, empty ones left out."""
+    lists = [name for entry in text for name in entry if name in table.lists]
+    for name in lists:
+        faults.add(f"{table.origin}: column '{name}' holds lists, not text. Name another with --text.")
+    if lists:
+        return None
+    columns = [name for entry in text for name in entry]
+    if len(columns) == len(text) and not any(table.cells.column(name).null_count for name in columns):
+        return Texts(table.cells.select(columns))
+    chosen = hashlib.sha256(json.dumps([table.key, text]).encode()).hexdigest()
+    file = cache_dir() / "sources" / f"{chosen}.arrow"
+    known = map_file(file) or write_file(file, _joined(table, text))
+    assert known is not None  # a table has rows
+    return Texts(known[0])
+
+
+def _joined(table: SourceTable, text: TextColumns) -> Iterator[pa.RecordBatch]:
+    """The columns of each text joined, batch by batch, so that memory does not grow with the file."""
+    for batch in table.cells.to_batches():
+        arrays = []
+        for entry in text:
+            parts = [pc.fill_null(batch.column(name), "") for name in entry]
+            arrays.append(
+                parts[0] if len(parts) == 1 else functools.reduce(_join, parts, _repeated("", batch.num_rows))
+            )
+        yield pa.RecordBatch.from_arrays(arrays, names=[str(i) for i in range(len(arrays))])
+
+
+def _join(left: pa.Array, right: pa.Array) -> pa.Array:
+    """Two columns row by row: a space between two texts, and nothing of a blank one."""
+    # With a scalar separator and null_handling="skip" Arrow drops the rows in which all is null: separators a row.
+    nothing = _repeated("", len(left))
+    left, right = (pc.if_else(_blank(part), nothing, part) for part in (left, right))
+    space = pc.if_else(pc.or_(_blank(left), _blank(right)), nothing, _repeated(" ", len(left)))
+    return pc.binary_join_element_wise(left, right, space)
+
+
+def _repeated(text: str, rows: int) -> pa.Array:
+    return pa.repeat(pa.scalar(text, pa.large_string()), rows)
+
+
+def _blank(column: pa.Array) -> pa.Array:
+    return pc.equal(pc.utf8_trim_whitespace(pc.fill_null(column, "")), "")
+
+
+def blank_rows(table: SourceTable, text: TextColumns) -> np.ndarray:
+    """Row numbers where a text is empty or white space."""
+    found: list[np.ndarray] = []
+    start = 0
+    for batch in table.cells.to_batches():
+        empty = np.zeros(batch.num_rows, dtype=bool)
+        for entry in text:
+            blank = np.ones(batch.num_rows, dtype=bool)
+            for name in entry:
+                blank &= _blank(batch.column(name)).to_numpy(zero_copy_only=False)
+            empty |= blank
+        found.append(start + np.flatnonzero(empty))
+        start += batch.num_rows
+    return np.concatenate(found) if found else np.array([], dtype=np.int64)

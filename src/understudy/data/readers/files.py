@@ -1,0 +1,155 @@
+"""Files in, record batches out: which format, csv and tsv and txt line by line, the others from `structured`."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+
+from understudy.data.readers.faults import Faults
+from understudy.data.readers.parsed import BATCH_BYTES, BATCH_ROWS, Lines, Opener, Parsed
+from understudy.data.readers.structured import jsonl_batches, parquet_batches
+
+FORMATS = ("csv", "tsv", "jsonl", "parquet", "txt")
+FORMATS_SAID = ".csv, .tsv, .jsonl, .parquet or .txt, each also with .gz"
+
+
+def format_of(path: Path) -> tuple[str | None, bool]:
+    """The format that the name of a file says, and whether it is gzipped.
+
+    Example:
+        >>> format_of(Path("train.csv.gz")), format_of(Path("notes.doc"))
+        (('csv', True), (None, False))
+    """
+    name = path.name.lower()
+    zipped = name.endswith(".gz")
+    kind = name.removesuffix(".gz").rpartition(".")[2]
+    return (kind if kind in FORMATS else None), zipped
+
+
+def parse(path: Path, kind: str, zipped: bool, origin: str, faults: Faults, *, longest: int | None = None) -> Parsed:
+    """Prepare to read a file; nothing is opened before the first batch is asked for.
+
+    Args:
+        longest: bytes from which on a line of a txt file is cut into several rows.
+    """
+    parsed = Parsed(origin, faults, unit="row" if kind == "parquet" else "line")
+    readers: dict[str, Callable[[Parsed, Opener], Iterator[pa.RecordBatch]]]
+    readers = {"csv": _csv, "tsv": _tsv, "jsonl": jsonl_batches, "parquet": parquet_batches}
+    readers["txt"] = partial(_txt, longest=longest)
+    parsed.batches = lambda: readers[kind](parsed, lambda: _open(path, zipped))
+    return parsed
+
+
+def _open(path: Path, zipped: bool) -> BinaryIO:
+    # The buffer around the unzipped stream is what makes iterating over its lines fast.
+    return io.BufferedReader(gzip.GzipFile(path), 1 << 17) if zipped else path.open("rb")
+
+
+def _csv(parsed: Parsed, opener: Opener) -> Iterator[pa.RecordBatch]:
+    with opener() as stream:
+        yield from _delimited(parsed, stream, ",", csv.QUOTE_MINIMAL)
+
+
+def _tsv(parsed: Parsed, opener: Opener) -> Iterator[pa.RecordBatch]:
+    with opener() as stream:
+        quoted = _is_quoted(stream)
+    with opener() as stream:
+        yield from _delimited(parsed, stream, "\t", csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
+
+
+def _is_quoted(stream: BinaryIO) -> bool:
+    """Whether a tsv file quotes fields by the rules of csv, or writes quote marks as they are (as GLUE's files do).
+
+    It does not if every line has the fields of the header and some field begins with a mark that nothing closes.
+    """
+    width = None
+    stray = False
+    for line in stream:
+        tabs = line.count(b"\t")
+        width = tabs if width is None else width
+        if line.strip() and tabs != width:
+            return True
+        if not stray and b'"' in line:
+            fields = line.rstrip(b"\r\n").split(b"\t")
+            stray = any(field.startswith(b'"') and not re.fullmatch(rb'"([^"]|"")*"', field) for field in fields)
+    return not stray
+
+
+_CSV_FAULTS = {
+    "unexpected end of data": "a quoted field begins here and never ends. Close the quote, and double the quote marks inside a quoted field",
+    "expected after": "a quote mark inside a quoted field is not doubled. Write it twice",
+    "new-line character": "a bare carriage return stands outside quotes. Remove it, or quote the field; if the lines end so, save the file with line feeds",
+}
+
+
+def _delimited(parsed: Parsed, stream: BinaryIO, delimiter: str, quoting: Any) -> Iterator[pa.RecordBatch]:
+    csv.field_size_limit(2**31 - 1)  # a text may be long; the default stops at 128 kB
+    origin, faults = parsed.origin, parsed.faults
+    lines = Lines(stream, parsed)
+    reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
+    rows: list[list[str]] = []
+    places: list[int] = []
+    width = 0
+    done = 0
+
+    def flush() -> pa.RecordBatch:
+        return parsed.batch([pa.array(column, pa.large_string()) for column in zip(*rows)], places)
+
+    while True:
+        place = reader.line_num + 1
+        try:
+            row = next(reader)
+        except StopIteration:
+            break
+        except csv.Error as error:
+            said = next((text for sign, text in _CSV_FAULTS.items() if sign in str(error)), str(error))
+            faults.row(origin, "with broken quoting", f"{origin}, line {place}: {said}.")
+            continue
+        if not row:
+            parsed.blank += bool(width)
+        elif not width:
+            if not parsed.set_names(row, place):
+                return
+            width = len(row)
+        elif len(row) != width:
+            few = "few" if len(row) < width else "many"
+            faults.row(
+                origin,
+                f"with too {few} fields",
+                f"{origin}, line {place}: too {few} fields, {len(row)} where the header has {width} ({', '.join(parsed.names)}). "
+                + ("Add what is missing." if few == "few" else "Quote a field that holds the separator."),
+            )
+        else:
+            rows.append(row)
+            places.append(place)
+            if len(rows) == BATCH_ROWS or lines.bytes - done > BATCH_BYTES:
+                yield flush()
+                rows, places, done = [], [], lines.bytes
+    if rows:
+        yield flush()
+
+
+def _txt(parsed: Parsed, opener: Opener, *, longest: int | None) -> Iterator[pa.RecordBatch]:
+    with opener() as stream:
+        rows: list[str] = []
+        places: list[int] = []
+        done = 0
+        lines = Lines(stream, parsed, longest=longest)
+        for line in lines:
+            parsed.names = ("text",)
+            found = line.removesuffix("\n").removesuffix("\r").split("\r")  # a bare one ends a line, too
+            rows += found
+            places += [lines.number] * len(found)
+            if len(rows) >= BATCH_ROWS or lines.bytes - done > BATCH_BYTES:
+                yield parsed.batch([pa.array(rows, pa.large_string())], places)
+                rows, places, done = [], [], lines.bytes
+        if rows:
+            yield parsed.batch([pa.array(rows, pa.large_string())], places)

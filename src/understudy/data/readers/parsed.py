@@ -1,0 +1,135 @@
+"""What every format is parsed into: Arrow record batches of strings, with the line of every row and of every fault."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from understudy.data.readers.faults import Faults
+
+BATCH_ROWS, BATCH_BYTES = 16_384, 8 << 20
+"""A record batch is closed at so many rows, or so many bytes of input."""
+BOM = b"\xef\xbb\xbf"
+
+Opener = Callable[[], BinaryIO]
+"""Opens the (unzipped) bytes of a file from the start; some formats are read twice."""
+
+
+class Unreadable(Exception):
+    """The file as a whole cannot be read; the message is complete."""
+
+
+class Parsed:
+    """Record batches of one source: its columns as ``large_string``, and last the line numbers.
+
+    What is only known after the last batch (columns with lists, blank lines) is told by :meth:`about`.
+    """
+
+    def __init__(self, origin: str, faults: Faults, *, unit: str = "line") -> None:
+        self.origin = origin
+        self.faults = faults
+        self.unit = unit
+        self.names: tuple[str, ...] = ()
+        self.lists: set[str] = set()
+        self.blank = 0
+        self.long = 0
+        """Lines that were cut because they are longer than was asked for."""
+        self.batches: Callable[[], Iterator[pa.RecordBatch]] = lambda: iter(())
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        try:
+            yield from self.batches()
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise Unreadable(
+                f"{self.origin}: the gzip file is damaged or cut short ({error}). Copy or compress it again."
+            ) from error
+
+    def about(self) -> dict[str, Any]:
+        """What belongs to the table beside its rows, for JSON."""
+        return {"lists": sorted(self.lists), "unit": self.unit, "blank": self.blank, "long": self.long}
+
+    def set_names(self, names: list[str], line: int) -> bool:
+        """Take the column names; False, with a fault, if one stands twice."""
+        named = [name.strip() or f"unnamed {i}" for i, name in enumerate(names, 1)]
+        for name in sorted({name for name in named if named.count(name) > 1}):
+            self.faults.add(f"{self.origin}, {self.unit} {line}: two columns are called '{name}'. Rename one of them.")
+        self.names = tuple(named)
+        return len(set(named)) == len(named)
+
+    def batch(self, columns: list[pa.Array], lines: list[int] | range) -> pa.RecordBatch:
+        """Close a batch, after looking for NUL bytes, which no text holds."""
+        for name, column in zip(self.names, columns):
+            bad = pc.match_substring(column, "\0").fill_null(False)
+            if pc.any(bad).as_py():
+                rows = pc.indices_nonzero(bad).to_pylist()
+                self.faults.rows(
+                    self.origin,
+                    "with a NUL byte",
+                    rows,
+                    lambda row, name=name: (
+                        f"{self.origin}, {self.unit} {lines[row]}: a NUL byte in column '{name}'. Remove it; if the file is full of them, save it as UTF-8."
+                    ),  # type: ignore[misc]
+                )
+        fields = [(name, pa.large_string()) for name in self.names] + [("", pa.int64())]
+        return pa.RecordBatch.from_arrays([*columns, pa.array(lines, pa.int64())], schema=pa.schema(fields))
+
+
+class Lines:
+    """The lines of a stream as strings, with their line ends; counts bytes and reports what is not UTF-8.
+
+    Args:
+        longest: bytes of a line from which on it is given in pieces of at most so many, cut before white space where
+            there is some, so that memory does not grow with the line. None: lines as they are.
+    """
+
+    def __init__(self, stream: BinaryIO, parsed: Parsed, *, longest: int | None = None) -> None:
+        self.bytes = 0
+        self.number = 0
+        """Of the line that was given last, from 1."""
+        self._stream = stream
+        self._parsed = parsed
+        self._longest = longest
+
+    def _numbered(self) -> Iterator[tuple[int, bytes]]:
+        if self._longest is None:
+            yield from enumerate(self._stream, 1)
+            return
+        number, rest = 1, b""
+        while raw := rest + self._stream.readline(self._longest - len(rest)):
+            rest = b""
+            if len(raw) < self._longest or raw.endswith(b"\n"):
+                yield number, raw
+                number += 1
+                continue
+            at = raw.rfind(b" ")
+            if at <= 0:  # nowhere to cut but between two characters
+                at = len(raw) - 1
+                while at > 1 and raw[at] & 0xC0 == 0x80:
+                    at -= 1
+            self._parsed.long += number != self.number
+            yield number, raw[:at]
+            rest = raw[at:]
+
+    def __iter__(self) -> Iterator[str]:
+        first = True
+        for number, raw in self._numbered():
+            self.number = number
+            self.bytes += len(raw)
+            if first:
+                raw, first = raw.removeprefix(BOM), False
+            try:
+                line = raw.decode()
+            except UnicodeDecodeError as error:
+                origin = self._parsed.origin
+                self._parsed.faults.row(
+                    origin,
+                    "that are not UTF-8",
+                    f"{origin}, line {number}: not UTF-8 (byte 0x{raw[error.start]:02x} at position {error.start + 1} of the line). Save the file as UTF-8.",
+                )
+                line = raw.decode(errors="replace")
+            yield line

@@ -1,0 +1,202 @@
+"""Formats with types (jsonl, parquet, hub data sets), turned into columns of strings."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import tempfile
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from understudy.data.readers.faults import Faults
+from understudy.data.readers.parsed import BATCH_BYTES, BATCH_ROWS, BOM, Lines, Opener, Parsed, Unreadable
+
+
+def jsonl_batches(parsed: Parsed, opener: Opener) -> Iterator[pa.RecordBatch]:
+    # Twice over the file: any line may bring a new key, and a table's columns are fixed from its first row on.
+    names: dict[str, None] = {}
+    before = parsed.faults.count
+    with opener() as stream:
+        for number, row, _ in _objects(parsed, stream):
+            if row is None:
+                parsed.faults.row(
+                    parsed.origin,
+                    "that are no JSON object",
+                    f"{parsed.origin}, line {number}: {_json_fault(opener, number)}.",
+                )
+            else:
+                names.update(dict.fromkeys(row))
+    if not names or not parsed.set_names(list(names), 1) or parsed.faults.count > before:
+        return
+    parsed.blank = 0
+    rows: list[dict[str, Any]] = []
+    places: list[int] = []
+    done = 0
+
+    def flush() -> pa.RecordBatch:
+        return parsed.batch(
+            [_strings(parsed, name, [row.get(key) for row in rows], places) for name, key in zip(parsed.names, names)],
+            places,
+        )
+
+    with opener() as stream:
+        for number, row, read in _objects(parsed, stream):
+            assert row is not None
+            rows.append(row)
+            places.append(number)
+            if len(rows) == BATCH_ROWS or read - done > BATCH_BYTES:
+                yield flush()
+                rows, places, done = [], [], read
+    if rows:
+        yield flush()
+
+
+def _objects(parsed: Parsed, stream: BinaryIO) -> Iterator[tuple[int, dict[str, Any] | None, int]]:
+    """Line number, object (None where there is none), bytes read so far."""
+    lines = Lines(stream, parsed)
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            parsed.blank += 1
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            row = None
+        yield number, row if isinstance(row, dict) else None, lines.bytes
+
+
+def _json_fault(opener: Opener, number: int) -> str:
+    """What is wrong with one line of a jsonl file."""
+    with opener() as stream:
+        line = next(raw for i, raw in enumerate(stream, 1) if i == number).removeprefix(BOM).decode(errors="replace")
+    try:
+        found = json.loads(line)
+    except json.JSONDecodeError as error:
+        return f'broken JSON ({error.msg} at position {error.colno}). Each line must hold one object, such as {{"text": "...", "label": "..."}}'
+    except (ValueError, RecursionError) as error:
+        return f"broken JSON ({error})"
+    return f'a JSON {type(found).__name__} where an object is needed, such as {{"text": "...", "label": "..."}}'
+
+
+def _strings(parsed: Parsed, name: str, values: list[Any], places: list[int] | range) -> pa.Array:
+    """Any values as strings, None as null; lists are remembered."""
+    cells = [value if isinstance(value, str) or value is None else _cell(parsed, name, value) for value in values]
+    try:
+        return pa.array(cells, pa.large_string())
+    except UnicodeEncodeError:
+        broken = [
+            row for row, cell in enumerate(cells) if cell is not None and cell.encode(errors="replace").decode() != cell
+        ]
+        parsed.faults.rows(
+            parsed.origin,
+            "with half a character",
+            broken,
+            lambda row: (
+                f"{parsed.origin}, {parsed.unit} {places[row]}: half a character (a lone surrogate) in column '{name}'. Remove it."
+            ),
+        )
+        return pa.array([None] * len(cells), pa.large_string())
+
+
+def _cell(parsed: Parsed, name: str, value: Any) -> str:
+    if isinstance(value, list):
+        parsed.lists.add(name)
+    # Floats as Python writes them, so that not-a-number reads 'nan' in every format.
+    return repr(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def parquet_batches(parsed: Parsed, opener: Opener) -> Iterator[pa.RecordBatch]:
+    import pyarrow.parquet as pq
+
+    with opener() as stream, tempfile.TemporaryFile() as whole:
+        source: Any = stream
+        if isinstance(stream, io.BufferedReader) and isinstance(stream.raw, gzip.GzipFile):
+            while block := stream.read(1 << 20):  # Parquet is read from its end, which a gzip stream has not
+                whole.write(block)
+            whole.seek(0)
+            source = whole
+        try:
+            with pq.ParquetFile(source) as file:
+                yield from _arrow_batches(parsed, file.schema_arrow, file.iter_batches(batch_size=BATCH_ROWS), {})
+        except (pa.ArrowException, OSError) as error:
+            if isinstance(error, gzip.BadGzipFile):
+                raise
+            raise Unreadable(
+                f"{parsed.origin}: not a Parquet file, or a damaged one ({str(error).splitlines()[0]}). Write it again."
+            ) from error
+
+
+def dataset_batches(dataset: Any, origin: str, faults: Faults) -> Parsed:
+    """Prepare to read a split of a ``datasets`` data set."""
+    parsed = Parsed(origin, faults, unit="row")
+    classes = {name: feature.names for name, feature in dataset.features.items() if hasattr(feature, "int2str")}
+    schema = dataset.features.arrow_schema
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        tables = dataset.with_format("arrow").iter(batch_size=BATCH_ROWS)
+        return _arrow_batches(parsed, schema, (batch for table in tables for batch in table.to_batches()), classes)
+
+    parsed.batches = batches
+    return parsed
+
+
+def _arrow_batches(
+    parsed: Parsed, schema: pa.Schema, batches: Iterator[pa.RecordBatch], classes: dict[str, list[str]]
+) -> Iterator[pa.RecordBatch]:
+    """Typed columns as strings. Columns of bytes (images, sound) hold no text and are left out."""
+    kept = [
+        i
+        for i, field in enumerate(schema)
+        if not (pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type))
+    ]
+    if not parsed.set_names([schema[i].name for i in kept], 1):
+        return
+    first = 1
+    for batch in batches:
+        places = range(first, first + batch.num_rows)
+        columns = [
+            _typed(parsed, name, batch.column(i), classes.get(schema[i].name), places)
+            for name, i in zip(parsed.names, kept)
+        ]
+        yield parsed.batch(columns, places)
+        first += batch.num_rows
+
+
+def _typed(parsed: Parsed, name: str, column: pa.Array, classes: list[str] | None, places: range) -> pa.Array:
+    """One typed column as strings, by Arrow where it can."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column, kind = column.dictionary_decode(), kind.value_type
+    if classes is not None and pa.types.is_integer(kind):
+        known = pc.and_(pc.greater_equal(column, 0), pc.less(column, len(classes)))  # -1 says: not told
+        numbers = pc.if_else(known, column, pa.scalar(None, kind))
+        return pa.array(classes, pa.large_string()).take(numbers)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        try:
+            column.validate(full=True)
+        except pa.ArrowInvalid:
+            raw = column.cast(pa.large_binary()).to_pylist()
+            broken = [
+                row
+                for row, value in enumerate(raw)
+                if value is not None and value.decode(errors="replace").encode() != value
+            ]
+            parsed.faults.rows(
+                parsed.origin,
+                "that are not UTF-8",
+                broken,
+                lambda row: (
+                    f"{parsed.origin}, {parsed.unit} {places[row]}: column '{name}' is not UTF-8. Write the file again with decoded text."
+                ),
+            )
+            return pa.nulls(len(column), pa.large_string())
+    if pa.types.is_nested(kind):
+        return _strings(parsed, name, column.to_pylist(), places)
+    try:
+        return column.cast(pa.large_string())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return _strings(parsed, name, [None if value is None else str(value) for value in column.to_pylist()], places)

@@ -1,0 +1,225 @@
+"""Texts to token ids, once: flat arrays under a fingerprint, memory-mapped, and padded batches cut from them."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
+
+from understudy.atomic import CACHE, new_folder
+from understudy.data.readers.tables import cache_dir
+from understudy.data.texts import Texts
+from understudy.data.tokens.encoder import Text, TextEncoder
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The token ids of many texts, end to end in one array.
+
+    ``ids`` is int32 ``(tokens,)``, ``offsets`` int64 ``(rows + 1,)``, ``segments`` uint8 ``(tokens,)`` or None where
+    they are zero throughout.
+    """
+
+    ids: np.ndarray
+    offsets: np.ndarray
+    segments: np.ndarray | None
+    pad_id: int
+    padding_side: str
+    fingerprint: str
+    pad_segment: int = 0
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each row, special ones included: int64 ``(rows,)``."""
+        return np.diff(self.offsets)
+
+    def row(self, index: int) -> np.ndarray:
+        """The token ids of one row, unpadded."""
+        return self.ids[self.offsets[index] : self.offsets[index + 1]]
+
+
+def encode(
+    texts: Texts | Sequence[Text],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    max_length: int | None,
+    split: bool = False,
+    end_id: int | None = None,
+    cache: bool = True,
+) -> Encoded:
+    """Tokenise texts into flat arrays, or open what an earlier run made of the same ones.
+
+    Args:
+        texts: all single texts or all pairs.
+        max_length: tokens a row at most, special ones included; of a pair the longer text is cut first. None for texts
+            as long as they are.
+        split: go on with a single text that is longer in further rows, instead of cutting it.
+        end_id: a token to put after every single text, for tokenizers that mark no end themselves.
+        cache: keep the arrays in the cache folder, memory-mapped, so that memory does not grow with the rows and the
+            next run finds them. An entry that is not whole is made again.
+
+    Raises:
+        ConfigError: if `max_length` leaves no room beside the special tokens.
+        OutputError: if the cache cannot be written.
+    """
+    encoder = TextEncoder(tokenizer, max_length=max_length, split=split, end_id=end_id)
+    if not cache:
+        return encode_in_memory(encoder, texts)
+    texts = (
+        texts if isinstance(texts, Texts) else Texts.of([(text,) if isinstance(text, str) else text for text in texts])
+    )
+    fingerprint = hashlib.sha256(f"{encoder.fingerprint} {texts.fingerprint}".encode()).hexdigest()
+    folder = cache_dir() / "encodings" / fingerprint
+    found = _open(folder, fingerprint)
+    if found is None:
+        shutil.rmtree(folder, ignore_errors=True)
+        with new_folder(folder, remedy=CACHE) as temporary:
+            _write(temporary, encoder, texts)
+        found = _open(folder, fingerprint)
+    assert found is not None
+    return found
+
+
+def encode_in_memory(encoder: TextEncoder, texts: Iterable[Text]) -> Encoded:
+    """Texts as arrays in memory, without a fingerprint; all single texts or all pairs."""
+    pieces = list(encoder.pieces(texts))
+    lengths = np.concatenate([np.empty(0, np.int64), *(piece.lengths for piece in pieces)])
+    segments = [piece.segments for piece in pieces if piece.segments is not None]
+    return Encoded(
+        ids=np.concatenate([np.empty(0, np.int32), *(piece.ids for piece in pieces)]),
+        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        segments=np.concatenate(segments) if segments else None,
+        pad_id=encoder.pad_id,
+        padding_side=encoder.padding_side,
+        fingerprint="",
+        pad_segment=encoder.pad_segment,
+    )
+
+
+def collate(encoded: Encoded, rows: np.ndarray, *, names: Sequence[str]) -> dict[str, Tensor]:
+    """Rows as one padded batch: the model's keyword arguments, int64 ``(rows, longest)`` each.
+
+    Args:
+        names: which of ``input_ids``, ``attention_mask`` and ``token_type_ids`` the model takes.
+
+    Example:
+        >>> ids, offsets = np.array([5, 6, 7, 8], np.int32), np.array([0, 3, 4])
+        >>> encoded = Encoded(ids, offsets, None, pad_id=0, padding_side="right", fingerprint="")
+        >>> collate(encoded, np.array([1, 0]), names=["input_ids"])
+        {'input_ids': tensor([[8, 0, 0],
+                [5, 6, 7]])}
+    """
+    source, places, lengths = tokens_of(encoded, rows)
+    shape = (len(lengths), max(1, int(lengths.max(initial=0))))
+    first_cell = np.arange(shape[0]) * shape[1] + (shape[1] - lengths if encoded.padding_side == "left" else 0)
+    cells = np.repeat(first_cell, lengths) + places
+
+    def padded(values: np.ndarray | int, fill: int) -> Tensor:
+        out = np.full(shape, fill, np.int64)
+        out.reshape(-1)[cells] = values
+        return torch.from_numpy(out)
+
+    batch: dict[str, Tensor] = {}
+    for name in names:
+        if name == "input_ids":
+            batch[name] = padded(encoded.ids[source], encoded.pad_id)
+        elif name == "attention_mask":
+            batch[name] = padded(1, 0)
+        elif name == "token_type_ids":
+            batch[name] = padded(0 if encoded.segments is None else encoded.segments[source], encoded.pad_segment)
+        else:
+            raise ValueError(f"inputs are input_ids, attention_mask and token_type_ids, but {name!r} is asked for")
+    return batch
+
+
+def tokens_of(encoded: Encoded, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where the tokens of some rows are, one row after the other.
+
+    Returns:
+        ``(tokens,)`` indices into the flat arrays, ``(tokens,)`` places within the row counted from 0, and ``(rows,)``
+        lengths.
+
+    Example:
+        >>> ids, offsets = np.array([5, 6, 7, 8], np.int32), np.array([0, 3, 4])
+        >>> encoded = Encoded(ids, offsets, None, pad_id=0, padding_side="right", fingerprint="")
+        >>> [array.tolist() for array in tokens_of(encoded, np.array([1, 0]))]
+        [[3, 0, 1, 2], [0, 0, 1, 2], [1, 3]]
+    """
+    starts = np.asarray(encoded.offsets[rows])
+    lengths = np.asarray(encoded.offsets[np.asarray(rows) + 1]) - starts
+    places = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return np.repeat(starts, lengths) + places, places, lengths
+
+
+def input_names(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
+    """What to feed a model: segments only where it can tell them apart.
+
+    That is a student of ours for pairs, or another model that takes them and whose tokenizer really sets them (a
+    tokenizer whose type ids are always zero says nothing, and a model without a second type would fail on ours).
+    """
+    names = ("input_ids", "attention_mask")
+    config = getattr(model, "config", None)
+    if getattr(config, "understudy_student", False):
+        return (*names, "token_type_ids") if getattr(config, "pair", False) else names
+    taken = (
+        "token_type_ids" in tokenizer.model_input_names
+        and "token_type_ids" in inspect.signature(model.forward).parameters
+    )
+    if taken and any(tokenizer("a", "a", return_token_type_ids=True)["token_type_ids"]):
+        return (*names, "token_type_ids")
+    return names
+
+
+def _write(folder: Path, encoder: TextEncoder, texts: Iterable[Text]) -> None:
+    """Fill a cache entry piece by piece; its meta.json, which vouches for the sizes, comes last."""
+    rows = tokens = segment_tokens = 0
+    with (
+        open(folder / "ids.bin", "wb") as ids,
+        open(folder / "offsets.bin", "wb") as offsets,
+        open(folder / "segments.bin", "wb") as segments,
+    ):
+        offsets.write(np.zeros(1, np.int64).tobytes())
+        for piece in encoder.pieces(texts):
+            ids.write(piece.ids.tobytes())
+            offsets.write((tokens + np.cumsum(piece.lengths)).astype(np.int64).tobytes())
+            rows += len(piece.lengths)
+            tokens += len(piece.ids)
+            if piece.segments is not None:
+                segments.write(piece.segments.tobytes())
+                segment_tokens += len(piece.segments)
+    meta = {"rows": rows, "tokens": tokens, "segments": segment_tokens > 0}
+    meta |= {"pad_id": encoder.pad_id, "pad_segment": encoder.pad_segment, "padding_side": encoder.padding_side}
+    (folder / "meta.json").write_text(json.dumps(meta))
+
+
+def _open(folder: Path, fingerprint: str) -> Encoded | None:
+    """A cache entry, or None if it is missing or not what its meta.json promises."""
+    try:
+        meta = json.loads((folder / "meta.json").read_text())
+        ids = _mapped(folder / "ids.bin", np.int32, meta["tokens"])
+        offsets = _mapped(folder / "offsets.bin", np.int64, meta["rows"] + 1)
+        segments = _mapped(folder / "segments.bin", np.uint8, meta["tokens"]) if meta["segments"] else None
+        if offsets[-1] != meta["tokens"]:
+            return None
+        return Encoded(ids, offsets, segments, meta["pad_id"], meta["padding_side"], fingerprint, meta["pad_segment"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _mapped(path: Path, dtype: type, size: int) -> np.ndarray:
+    """A file as an array, as a plain ndarray over the mapping (indexing the subclass is slower)."""
+    if path.stat().st_size != size * np.dtype(dtype).itemsize:
+        raise ValueError(f"{path}: {path.stat().st_size} bytes are not {size} numbers of type {np.dtype(dtype)}")
+    return np.asarray(np.memmap(path, dtype, mode="r", shape=(size,))) if size else np.empty(0, dtype)

@@ -1,0 +1,1 @@
+"""Trained models at work: logits, labels and probabilities, generation, filled gaps."""

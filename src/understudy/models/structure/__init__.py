@@ -1,0 +1,1 @@
+"""The layers of any supported architecture under one set of names."""

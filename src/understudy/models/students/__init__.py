@@ -1,0 +1,1 @@
+"""Small models to be taught: BiLSTM, bag of embeddings, pooled encoder."""

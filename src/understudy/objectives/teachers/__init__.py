@@ -1,0 +1,1 @@
+"""Whatever answers for texts: a model behind a cache, a file of answers, a language model."""

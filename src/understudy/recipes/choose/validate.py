@@ -1,0 +1,58 @@
+"""``understudy validate``: everything that can be wrong with a command, found without training."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from understudy.errors import ConfigError, UnderstudyError
+from understudy.settings.configuration import check
+from understudy.settings.data import CorpusSettings, DataSettings
+
+if TYPE_CHECKING:
+    from understudy.data.readers.corpus import Corpus
+    from understudy.data.splits import Splits
+
+
+def validate(command: str, recipe: Any) -> list[str]:
+    """Check a recipe's settings, its data and, where those are in order, its models; print what was found.
+
+    Returns:
+        Sentences on the rows, the task and what the data layer counted.
+
+    Raises:
+        ConfigError: with every fault, those of the data and the models among them.
+    """
+    faults: list[str] = []
+    notes: list[str] = []
+    try:
+        check(recipe)
+    except UnderstudyError as error:
+        faults += error.faults
+    if isinstance(recipe, DataSettings | CorpusSettings) and not recipe.data_faults():
+        training: Any = recipe
+        try:
+            data = training.read()
+            notes = _said_of_texts(data) if isinstance(recipe, CorpusSettings) else _said(data)
+            if not faults:
+                notes += training.prepare(data).notes
+        except UnderstudyError as error:
+            faults += error.faults
+    if faults:
+        raise ConfigError(*dict.fromkeys(faults))
+    for note in notes:
+        print(note)
+    print(f"understudy {command}: no fault found.")
+    return notes
+
+
+def _said_of_texts(corpus: Corpus) -> list[str]:
+    return ["texts: " + ", ".join(f"{name} {len(texts):,}" for name, texts in corpus.texts().items()), *corpus.notes]
+
+
+def _said(splits: Splits) -> list[str]:
+    task = splits.task
+    parts = {"train": splits.train, "validation": splits.validation, "test": splits.test, "unlabeled": splits.unlabeled}
+    rows = ", ".join(f"{name} {len(part):,}" for name, part in parts.items() if part is not None)
+    text = " and ".join("+".join(columns) for columns in task.text)
+    labels = f"; labels {', '.join(task.labels)}" if task.labels else ""
+    return [f"rows: {rows}", f"task: {task.kind} from {text} to {task.label}{labels}", *splits.notes]

@@ -1,0 +1,1 @@
+"""``understudy distill-lm``."""

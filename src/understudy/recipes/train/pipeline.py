@@ -1,0 +1,70 @@
+"""``understudy run``: the commands of one YAML file, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from understudy.errors import ConfigError, UnderstudyError
+from understudy.settings.configuration import build, read_documents
+from understudy.settings.training import RunSettings
+
+
+def read_steps(path: str, recipe_of: Callable[[str], type[Any]]) -> list[Any]:
+    """The recipes of a file, with every unknown key and wrong value of all of them reported together.
+
+    Args:
+        path: a YAML file of several documents, each with its ``command`` and the ``output`` that a later one may name.
+        recipe_of: from the name of a command to its recipe.
+
+    Raises:
+        ConfigError: with one sentence a fault.
+    """
+    recipes, faults, outputs = [], [], dict[str, int]()
+    for number, content in enumerate(read_documents(path), start=1):
+        origin = f"{path}, step {number}"
+        command = content.pop("command", None)
+        if not isinstance(command, str):
+            faults.append(f"{origin}: does not name its command, as in 'command: finetune'.")
+            continue
+        try:
+            recipe = build(recipe_of(command), content, origin=origin)
+        except UnderstudyError as error:
+            faults += [fault if origin in fault else f"{origin}: {fault}" for fault in error.faults]
+            continue
+        if not isinstance(recipe, RunSettings):
+            faults.append(f"{origin}: '{command}' leaves no run behind. Run it by itself.")
+        elif recipe.output is None:
+            faults.append(f"{origin}: has no output. Name a run folder, so that it can be gone on with and built upon.")
+        elif (place := str(Path(recipe.output).absolute())) in outputs:
+            faults.append(f"{origin}: has the output of step {outputs[place]}, {recipe.output}. Name another.")
+        else:
+            outputs[place] = number
+        recipes.append(recipe)
+    if faults:
+        raise ConfigError(*faults)
+    return recipes
+
+
+def run_steps(recipes: list[Any], *, resume: bool = False, overwrite: bool = False) -> None:
+    """Run them in order; the first that fails ends it.
+
+    Args:
+        recipes: of :func:`read_steps`.
+        resume: pass by the finished ones, and go on with the one that was stopped.
+        overwrite: replace what earlier runs left in any of their outputs.
+
+    Raises:
+        UnderstudyError: for a fault of a step; of all the outputs that are taken before anything is done.
+        Interrupted: on SIGTERM or Ctrl-C.
+    """
+    faults: list[str] = []
+    for recipe in recipes:
+        recipe.resume, recipe.overwrite = resume, overwrite
+        faults += recipe.run_faults()
+    if faults:
+        raise ConfigError(*dict.fromkeys(faults))
+    for number, recipe in enumerate(recipes, start=1):
+        print(f"\nstep {number} of {len(recipes)}: {recipe.command}, {recipe.output}", flush=True)
+        recipe.run()

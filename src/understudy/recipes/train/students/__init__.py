@@ -1,0 +1,1 @@
+"""Untrained students, built as the settings describe them."""

@@ -1,0 +1,45 @@
+"""Processes, devices and precision, by ``accelerate``."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
+from accelerate.state import AcceleratorState
+from accelerate.utils import ProjectConfiguration
+
+from understudy.settings.training import TrainSettings
+
+_WAIT = timedelta(days=2)
+"""How long the other processes wait while one labels."""
+
+
+def processes() -> PartialState:
+    """The processes of this run; the first call joins them."""
+    # without being told, accelerate takes several processes on a CPU for as many runs of one
+    several_on_cpu = "LOCAL_RANK" in os.environ and not torch.cuda.is_available()
+    return PartialState(cpu=several_on_cpu, timeout=_WAIT)
+
+
+def make_accelerator(settings: TrainSettings, tracking: Path | None = None) -> Accelerator:
+    """Devices, autocast and loss scaling, process groups and trackers, by ``accelerate``."""
+    precision = settings.precision
+    if precision == "auto":
+        precision = "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "fp32"
+    # accelerate keeps the first precision of a process for good, but a process may make several runs; the process
+    # group, which is another state, stays
+    AcceleratorState._reset_state()
+    return Accelerator(
+        mixed_precision="no" if precision == "fp32" else precision,
+        log_with=settings.track,
+        project_config=ProjectConfiguration(logging_dir=str(tracking) if tracking else None),
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+    )
+
+
+def accelerator_name(accelerator: Accelerator) -> str | None:
+    """What a CUDA device is called; None on a CPU."""
+    return torch.cuda.get_device_name(accelerator.device) if accelerator.device.type == "cuda" else None

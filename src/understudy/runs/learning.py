@@ -1,0 +1,90 @@
+"""From the settings of a training command to its plan of learning: rates by layer, frozen layers, stages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from understudy.errors import ConfigError, ModelError
+from understudy.models.structure.compiled import blocks_to_compile, compiled_blocks
+from understudy.settings.training import TrainSettings, parse_rate
+from understudy.training.loop import Stage
+from understudy.training.optimizers.groups import Group, Rate, adamw
+from understudy.training.optimizers.nt_asgd import nt_asgd
+from understudy.training.unfreeze import LearningPlan, in_words
+
+
+def learning_plan(objective: nn.Module, settings: TrainSettings, *, learning_rate: float) -> LearningPlan:
+    """Which layers of an objective learn, when, and at which rates.
+
+    Args:
+        objective: as it is to be trained, with all that may learn requiring a gradient.
+        settings: what was asked for.
+        learning_rate: where the settings name none, or want it to be found.
+
+    Raises:
+        ConfigError: if the model does not have the layers that the settings name, or no blocks to compile.
+    """
+    if settings.compile:
+        try:
+            blocks_to_compile(objective.model)
+        except ModelError as error:
+            raise ConfigError(*(f"--compile: {fault} Leave it out." for fault in error.faults)) from None
+    asked = parse_rate(settings.learning_rate)
+    return LearningPlan(
+        objective,
+        epochs=settings.epochs,
+        learning_rate=learning_rate if asked is None or asked == "auto" else asked,
+        discriminative=settings.discriminative,
+        freeze=settings.freeze,
+        unfreeze=settings.unfreeze,
+        unfreeze_epochs=settings.unfreeze_epochs,
+    )
+
+
+def stages(plan: LearningPlan, settings: TrainSettings, *, learning_rate: Rate | None = None) -> list[Stage]:
+    """The stages of a plan, under the optimizer that the settings name.
+
+    Args:
+        plan: what learns, when.
+        settings: what was asked for.
+        learning_rate: another one than the plan's.
+    """
+    adam = partial(adamw, betas=(settings.beta1, settings.beta2))
+    kinds: dict[str, tuple[Callable[..., torch.optim.Optimizer], float]]
+    kinds = {"adamw": (adam, 0.01), "nt_asgd": (nt_asgd, 1.2e-6)}
+    make, decay = kinds[settings.optimizer]
+    decay = decay if settings.weight_decay is None else settings.weight_decay
+    return plan.stages(weight_decay=decay, learning_rate=learning_rate, make=make)
+
+
+def compiled(model: Any, settings: TrainSettings) -> AbstractContextManager[None]:
+    """Inside, a model's blocks are compiled if the settings ask for it."""
+    return compiled_blocks(model) if settings.compile else nullcontext()
+
+
+def learning_lines(plan: LearningPlan, settings: TrainSettings) -> dict[str, str]:
+    """The plan in words, for a person: rates, frozen layers, stages."""
+    groups = [group for group in plan.groups() if group.name in plan.names]
+    lines = {"learning rate": _rates(groups, settings)}
+    if plan.frozen:
+        lines["frozen"] = f"{in_words(plan.frozen)}; dropout stays on there"
+    if len(plan.parts) > 1:
+        said = [f"{part.name} ({part.epochs})" for part in plan.parts]
+        lines["stages"] = f"{', then '.join(said)}; in brackets the epochs, over which the schedule runs anew each time"
+    return lines
+
+
+def _rates(groups: list[Group], settings: TrainSettings) -> str:
+    if settings.learning_rate == "auto":
+        return f"the peak is found by a sweep before training; {settings.schedule}"
+    rates = [f"{group.learning_rate:.3g}" for group in groups]
+    if len(set(rates)) == 1:
+        return f"{rates[0]} at its peak; {settings.schedule}"
+    named = ", ".join(f"{group.name} {rate}" for group, rate in zip(groups, rates))
+    return f"{named}, each at its peak; {settings.schedule}"

@@ -1,0 +1,105 @@
+"""What a run is about to do, in words: steps, time, memory."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.text import Text
+from torch import nn
+
+from understudy.data.batches.bucketed import BatchSource, BucketedBatches
+from understudy.data.splits import Splits
+from understudy.inference.logits import device_of
+from understudy.runs.devices import processes
+from understudy.runs.learning import learning_lines
+from understudy.training.unfreeze import LearningPlan
+
+
+def training_plan(
+    plan: LearningPlan, batches: BucketedBatches, splits: Splits, settings: Any, *, rows: int | None = None
+) -> dict[str, str]:
+    """What training will take: rows, tokens, steps, time, memory and disk; and what learns when.
+
+    Args:
+        rows: of an epoch, where they are more than the batches show.
+    """
+    shown = len(batches.encoded)
+    rows = rows or shown
+    steps = -(-rows // settings.batch_size) * plan.epochs
+    tokens = int(batches.encoded.lengths.sum() * rows / shown)
+    counts = {"validation": len(splits.validation), "test": len(splits.test) if splits.test is not None else 0}
+    return {
+        "rows": f"{rows:,} to train on, " + ", ".join(f"{n:,} {name}" for name, n in counts.items()),
+        "tokens": f"{tokens:,} an epoch",
+        "steps": f"{steps:,} of {settings.batch_size} rows, {plan.epochs} epochs at most",
+        **learning_lines(plan, settings),
+        **cost_lines(plan, batches, tokens=tokens),
+    }
+
+
+def cost_lines(plan: LearningPlan, batches: BatchSource, *, tokens: int) -> dict[str, str]:
+    """Time, memory and disk of a training with so many tokens an epoch."""
+    everything = list(plan.objective.parameters())
+    with plan.at_its_widest() as learning:
+        time_s = _seconds_per_token(plan.objective, batches) * tokens * plan.epochs
+    weights, moving = (sum(p.numel() * p.element_size() for p in some) for some in (everything, learning))
+    learns, total = (sum(p.numel() for p in some) for some in (learning, everything))
+    slower = " on the processor, less on the accelerator" * (processes().device.type != "cpu")
+    return {
+        "training": f"{'at most' if len(plan.parts) > 1 else 'about'} {duration(time_s)}{slower} for "
+        + (f"{learns:,} parameters" if learns == total else f"{learns:,} of {total:,} parameters"),
+        "memory": f"about {(2 * weights + 3 * moving) / 1e6:,.0f} MB for weights, the best ones, gradients and moments; as much disk for a checkpoint",
+    }
+
+
+def _seconds_per_token(objective: nn.Module, batches: BatchSource) -> float:
+    """Measured on one micro-batch of the plan, as it is padded (next to nothing, as a whole); weights, buffers and
+    generators are as before."""
+    random_state = torch.get_rng_state()
+    buffers = [buffer.clone() for buffer in objective.buffers()]  # running statistics move with every forward
+    steps = next(iter(batches.windows(0)))
+    times = []
+    for _ in range(2):
+        start = time.perf_counter()
+        batch = steps[0].to(device_of(objective))  # where a teacher reads it, that is part of the time
+        sum((term.sum for term in objective(batch)), start=torch.zeros(())).backward()
+        times.append(time.perf_counter() - start)
+    objective.zero_grad(set_to_none=True)
+    for buffer, before in zip(objective.buffers(), buffers):
+        buffer.copy_(before)
+    torch.set_rng_state(random_state)
+    return min(times) / steps[0].inputs["input_ids"].numel()
+
+
+def say_plan(lines: Mapping[str, str]) -> None:
+    """Print what is about to be done, a line a fact, once however many processes there are."""
+    if not processes().is_main_process:
+        return
+    console = Console(stderr=True, highlight=False)
+    width = max(map(len, lines))
+    for name, value in lines.items():
+        console.print(Text.assemble((f"  {name:<{width}}", "bold"), f"  {value}"), soft_wrap=True)
+
+
+def say_notes(notes: Iterable[str]) -> None:
+    """Print what was found in data and models, where no run is opened that would put it on its record."""
+    if processes().is_main_process:
+        for note in notes:
+            print(f"  {note}", file=sys.stderr)
+
+
+def duration(value: float) -> str:
+    """A duration in words.
+
+    Example:
+        >>> duration(42.3), duration(190), duration(9000)
+        ('42 s', '3 min', '2.5 h')
+    """
+    if value < 90:
+        return f"{value:.0f} s"
+    return f"{value / 60:.0f} min" if value < 5400 else f"{value / 3600:.1f} h"

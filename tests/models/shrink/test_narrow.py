@@ -1,0 +1,311 @@
+"""Narrower students: exact where the wide model uses no more than the narrow one has, near where it does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from transformers import (
+    AlbertConfig,
+    AlbertForMaskedLM,
+    AutoModel,
+    BertConfig,
+    BertForMaskedLM,
+    DistilBertConfig,
+    DistilBertForMaskedLM,
+    ElectraConfig,
+    ElectraForMaskedLM,
+)
+
+from understudy.errors import ModelError
+from understudy.models.shrink.narrow import _of_table, narrow, principal_directions, strongest_units, truncate
+from understudy.models.structure.blocks import block_parts
+
+IDS = torch.tensor([[5, 9, 23, 41, 7, 30], [3, 4, 5, 6, 7, 8]])
+HEADS, NARROW, WIDE = 2, 8, 24
+
+
+def bert(width: int, **settings: Any) -> BertForMaskedLM:
+    config = BertConfig(
+        vocab_size=50,
+        hidden_size=width,
+        num_hidden_layers=2,
+        num_attention_heads=HEADS,
+        intermediate_size=4 * width,
+        max_position_embeddings=40,
+        layer_norm_eps=1e-12,
+        **settings,
+    )
+    torch.manual_seed(0)
+    model = BertForMaskedLM(config).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "LayerNorm.weight" not in name:
+                parameter.normal_(std=0.4)
+    return model
+
+
+def orthogonal(size: int) -> Tensor:
+    return torch.linalg.qr(torch.randn(size, size).double())[0]
+
+
+def inclusion() -> Tensor:
+    """An isometry from the narrow space into the wide one that takes equal entries to equal entries: (wide, narrow)."""
+
+    def with_mean(size: int) -> Tensor:
+        start = torch.cat([torch.ones(size, 1), torch.randn(size, size - 1)], dim=1).double()
+        found = torch.linalg.qr(start)[0]
+        return found * found[0, 0].sign()
+
+    return with_mean(WIDE)[:, :NARROW] @ with_mean(NARROW).T
+
+
+@torch.no_grad()
+def blown_up(small: BertForMaskedLM, into: Tensor) -> BertForMaskedLM:
+    """A wide model that computes what a narrow one does: every state is the narrow one's image, all else is empty."""
+    wide = bert(WIDE, hidden_act=small.config.hidden_act)
+    own = dict(small.named_modules())
+    narrower = NARROW / WIDE
+    for name, module in wide.named_modules():
+        source = own[name]
+        if isinstance(module, torch.nn.LayerNorm):
+            module.weight.copy_(source.weight[0] * narrower**0.5)
+            module.bias.copy_(into @ source.bias.double())
+        elif isinstance(module, torch.nn.Embedding):
+            module.weight.copy_(source.weight.double() @ into.T)
+    for ours, theirs in zip(block_parts(wide), block_parts(small), strict=True):
+        for part in ours:
+            for parameter in part.parameters():
+                if not isinstance(part, torch.nn.LayerNorm):
+                    parameter.zero_()
+        deep, shallow = WIDE // HEADS, NARROW // HEADS
+        for head in range(HEADS):
+            rows, few = slice(head * deep, (head + 1) * deep), slice(head * shallow, (head + 1) * shallow)
+            mixed, turned = (
+                orthogonal(deep)[:, :shallow],
+                orthogonal(deep)[:, :shallow],
+            )  # the rank is not in plain sight
+            for name in ("query", "key"):
+                part, source = getattr(ours, name), getattr(theirs, name)
+                scale = (deep / shallow) ** 0.25
+                part.weight[rows] = (scale * mixed @ source.weight[few].double() @ into.T).float()
+                part.bias[rows] = (scale * mixed @ source.bias[few].double()).float()
+            ours.value.weight[rows] = (turned @ theirs.value.weight[few].double() @ into.T).float()
+            ours.value.bias[rows] = (turned @ theirs.value.bias[few].double()).float()
+            ours.output.weight[:, rows] = (into @ theirs.output.weight[:, few].double() @ turned.T).float()
+        places = torch.randperm(4 * WIDE)[: 4 * NARROW]
+        ours.inner.weight[places] = (theirs.inner.weight.double() @ into.T).float()
+        ours.inner.bias[places] = theirs.inner.bias
+        ours.outer.weight[:, places] = (into @ theirs.outer.weight.double()).float()
+        ours.output.bias.copy_(into @ theirs.output.bias.double())
+        ours.outer.bias.copy_(into @ theirs.outer.bias.double())
+    ours_head, theirs_head = wide.cls.predictions.transform.dense, small.cls.predictions.transform.dense
+    ours_head.weight.copy_(into @ theirs_head.weight.double() @ into.T)
+    ours_head.bias.copy_(into @ theirs_head.bias.double())
+    wide.cls.predictions.bias.copy_(small.cls.predictions.bias)
+    return wide
+
+
+def test_a_wide_model_of_narrow_thoughts_loses_nothing() -> None:
+    small, into = bert(NARROW), inclusion()
+    wide = blown_up(small, into)
+    expected = wide.bert(IDS).last_hidden_state.double()
+    torch.testing.assert_close(expected, small.bert(IDS).last_hidden_state.double() @ into.T, rtol=1e-4, atol=1e-4)
+    student = narrow(wide, NARROW, start="svd")
+    basis = principal_directions(wide.get_input_embeddings().weight, NARROW)
+    torch.testing.assert_close(student.bert(IDS).last_hidden_state.double() @ basis.T, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_nor_does_its_head_but_for_the_activation() -> None:
+    """With nothing in between that does not commute with a rotation, the words' scores are the same too."""
+    wide = blown_up(bert(NARROW, hidden_act="linear"), inclusion())
+    torch.testing.assert_close(narrow(wide, NARROW, start="svd")(IDS).logits, wide(IDS).logits, rtol=1e-3, atol=1e-3)
+
+
+def test_a_wide_model_of_few_units_loses_nothing() -> None:
+    """Dead units that no norm lets through, live ones of unequal gains: their mean is zero, so no norm misses the dead."""
+    small = bert(NARROW)
+    live = torch.tensor([1, 4, 5, 9, 13, 17, 18, 22])
+    into = torch.zeros(WIDE, NARROW, dtype=torch.float64)
+    into[live, torch.arange(NARROW)] = 1
+    centred = torch.eye(NARROW) - torch.full((NARROW, NARROW), 1 / NARROW)
+    gains = torch.linspace(0.5, 1.5, NARROW)
+    with torch.no_grad():
+        for name, module in small.named_modules():
+            if isinstance(module, torch.nn.Embedding):
+                module.weight.copy_(module.weight @ centred)
+            elif isinstance(module, torch.nn.LayerNorm) and "cls" not in name:
+                module.weight.fill_(1.0)
+                module.bias.copy_(centred @ module.bias)
+        for block in block_parts(small):
+            for part in (block.output, block.outer):
+                part.weight.copy_(centred @ part.weight)
+                part.bias.copy_(centred @ part.bias)
+        wide = blown_up(small, into)
+        last = wide.bert.encoder.layer[-1].output.LayerNorm  # nothing comes after it: its gains may differ
+        last.weight[live] *= gains
+    for module in wide.bert.modules():
+        if isinstance(module, torch.nn.LayerNorm):
+            dead = torch.ones(WIDE, dtype=torch.bool)
+            dead[live] = False
+            module.weight.data[dead] = 0.0
+    assert torch.equal(strongest_units(block_parts(wide), NARROW), into)
+    expected = wide.bert(IDS).last_hidden_state
+    assert expected[..., live].abs().max() > 1
+    torch.testing.assert_close(
+        narrow(wide, NARROW).bert(IDS).last_hidden_state, expected[..., live], rtol=1e-3, atol=1e-3
+    )
+
+
+@pytest.mark.parametrize("architecture", ["bert", "roberta", "electra", "distilbert"])
+@pytest.mark.parametrize("start", ["units", "svd", "random"])
+def test_every_architecture_narrows_and_is_plain_transformers(
+    architecture: str, start: Any, tiny_classifier: Any, tmp_path: Any
+) -> None:
+    student = narrow(tiny_classifier(architecture), 12, start=start)
+    assert student.config.hidden_size == 12
+    assert block_parts(student)[0].inner.out_features == 24
+    assert student(IDS).logits.isfinite().all()
+    student.base_model.save_pretrained(tmp_path)
+    loaded = AutoModel.from_pretrained(tmp_path)
+    torch.testing.assert_close(loaded(IDS)[0], student.base_model(IDS)[0])
+
+
+def test_the_teachers_start_is_nearer_to_it_than_chance() -> None:
+    """Distances between the states of words, which no rotation changes, correlate with the teacher's."""
+    teacher = bert(WIDE)
+    with (
+        torch.no_grad()
+    ):  # as in a trained model: directions matter unequally, and blocks refine more than they replace
+        teacher.get_input_embeddings().weight.mul_(torch.logspace(0, -2, WIDE))
+        for parameter in teacher.bert.encoder.parameters():
+            if parameter.ndim == 2:
+                parameter.mul_(0.3)
+
+    def distances(model: Any) -> np.ndarray:
+        states = model.base_model(torch.arange(5, 45).view(4, 10)).last_hidden_state.flatten(0, 1)
+        return torch.pdist(states).detach().numpy()
+
+    expected = distances(teacher)
+    found = {
+        start: np.corrcoef(distances(narrow(teacher, 16, start=start)), expected)[0, 1]
+        for start in ("units", "svd", "random")
+    }
+    assert found["units"] > 0.8
+    assert found["units"] > found["svd"] > found["random"] + 0.2
+
+
+def test_the_strongest_units_are_those_of_a_loop() -> None:
+    """What the norms put out, gain and bias, times how strongly each of four matrices reads it."""
+    torch.manual_seed(4)
+    model = bert(WIDE)
+    for block in block_parts(model):
+        for norm in (block.attention_norm, block.norm):
+            torch.nn.init.normal_(norm.weight)
+            torch.nn.init.normal_(norm.bias)
+    strength = []
+    for unit in range(WIDE):
+        put_out, read = 0.0, 0.0
+        for block in block_parts(model):
+            for norm in (block.attention_norm, block.norm):
+                put_out += norm.weight[unit].item() ** 2 + norm.bias[unit].item() ** 2
+            for reader in (block.query, block.key, block.value, block.inner):
+                read += sum(entry**2 for entry in reader.weight[:, unit].tolist())
+        strength.append(put_out * read)
+    expected = sorted(sorted(range(WIDE), key=lambda unit: -strength[unit])[:NARROW])
+    assert strongest_units(block_parts(model), NARROW).argmax(0).tolist() == expected
+
+
+def test_an_electra_with_a_narrow_table_starts_from_what_its_blocks_see() -> None:
+    """Its table becomes as wide as its blocks by a matrix, which is of rank 8 here: nothing is lost at width 8."""
+    sizes = {"num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32, "max_position_embeddings": 40}
+    model = ElectraForMaskedLM(ElectraConfig(vocab_size=50, embedding_size=8, hidden_size=16, **sizes)).eval()
+    basis = _of_table(model, 16, 8)
+    seen = (model.electra.embeddings_project.weight @ model.get_input_embeddings().weight.T).T.double()
+    torch.testing.assert_close(seen @ basis @ basis.T, seen, rtol=1e-4, atol=1e-6)
+    assert narrow(model, 12, start="svd")(IDS).logits.isfinite().all()
+
+
+@pytest.mark.parametrize("start", ["units", "svd"])
+def test_an_electra_as_narrow_as_its_table_is_refused(start: Any) -> None:
+    """Transformers leaves out the map between table and blocks where both are as wide; an ALBERT keeps it."""
+    sizes: dict[str, Any] = {
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "max_position_embeddings": 40,
+    }
+    model = ElectraForMaskedLM(ElectraConfig(vocab_size=50, embedding_size=8, hidden_size=16, **sizes)).eval()
+    with pytest.raises(ModelError, match=r"its embedding table is 8 wide, too.*Give another width, such as 10"):
+        narrow(model, 8, start=start)
+    assert narrow(model, 8, start="random")(IDS).logits.isfinite().all()
+    sizes |= {"vocab_size": 50, "hidden_size": 16}
+    albert = AlbertForMaskedLM(AlbertConfig(embedding_size=8, **sizes)).eval()
+    assert narrow(albert, 8)(IDS).logits.isfinite().all()
+    whole = ElectraForMaskedLM(ElectraConfig(embedding_size=16, **sizes)).eval()
+    assert narrow(whole, 8, start=start).config.embedding_size == 8
+
+
+@pytest.mark.parametrize("start", ["units", "svd"])
+def test_the_seed_is_left_where_it_was(start: Any) -> None:
+    teacher = bert(WIDE)
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    narrow(teacher, NARROW, start=start)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_random_weights_follow_the_seed() -> None:
+    teacher = bert(WIDE)
+    torch.manual_seed(3)
+    one = narrow(teacher, 8, start="random")
+    torch.manual_seed(3)
+    other = narrow(teacher, 8, start="random")
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters()))
+
+
+@pytest.mark.parametrize("width", [0, 7, 24, 30])
+def test_widths_that_do_not_fit_are_named(width: int) -> None:
+    with pytest.raises(ModelError, match=r"less than 24 wide and a multiple of its 2 heads.*For example: 12"):
+        narrow(bert(WIDE), width)
+
+
+def test_distilberts_own_names_are_known() -> None:
+    teacher = DistilBertForMaskedLM(
+        DistilBertConfig(vocab_size=50, dim=16, n_layers=2, n_heads=2, hidden_dim=48, max_position_embeddings=40)
+    )
+    student = narrow(teacher, 8)
+    assert (student.config.dim, student.config.hidden_dim) == (8, 24)
+    assert student.get_output_embeddings().weight is student.get_input_embeddings().weight
+    assert student(IDS).logits.shape == (2, 6, 50)
+
+
+@settings(deadline=None, derandomize=True, max_examples=40)
+@given(st.integers(2, 12).flatmap(lambda wide: st.tuples(st.just(wide), st.integers(1, wide))), st.integers(0, 99))
+def test_principal_directions_are_optimal_and_keep_the_mean(sizes: tuple[int, int], seed: int) -> None:
+    wide, width = sizes
+    table = np.random.default_rng(seed).normal(size=(20, wide)) + 0.3
+    basis = principal_directions(torch.from_numpy(table), width).numpy()
+    np.testing.assert_allclose(basis.T @ basis, np.eye(width), atol=1e-9)
+    lost = np.linalg.norm(table - table @ basis @ basis.T)
+    singular = np.linalg.svd(table, compute_uv=False)
+    assert lost == pytest.approx(np.sqrt((singular[width:] ** 2).sum()), abs=1e-7)
+    mean = basis.T @ np.ones(wide)
+    np.testing.assert_allclose(mean, np.full(width, mean.mean()), atol=1e-9)
+
+
+@settings(deadline=None, derandomize=True, max_examples=40)
+@given(st.integers(1, 5), st.integers(0, 99))
+def test_truncation_is_numpys(rank: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    left, right = rng.normal(size=(9, 5)), rng.normal(size=(5, 7))
+    first, second = truncate(torch.from_numpy(left), torch.from_numpy(right), rank)
+    assert first.shape == (9, rank)
+    u, s, vh = np.linalg.svd(left @ right)
+    np.testing.assert_allclose(first @ second, (u[:, :rank] * s[:rank]) @ vh[:rank], atol=1e-9)

@@ -1,0 +1,138 @@
+"""Blocks compiled for training: the same numbers, and no trace of it afterwards."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from understudy.errors import ModelError
+from understudy.models.structure import compiled
+from understudy.models.structure.compiled import can_compile, compiled_blocks
+from understudy.models.structure.first_token import scores
+from understudy.models.structure.layers import encoder_layers
+from understudy.models.students.static import StaticBag, StaticConfig
+from understudy.training.dropout import FastDropout
+
+INPUTS = {
+    "input_ids": torch.tensor([[5, 6, 7, 8, 9], [10, 11, 12, 1, 1]]),
+    "attention_mask": torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]),
+}
+WHOLE = {name: tensor[:1] for name, tensor in INPUTS.items()}
+"""Without padding, where transformers passes no mask on."""
+pytestmark = [
+    # of torch itself while it traces and compiles
+    pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning"),
+]
+LONGER = {name: tensor.repeat(2, 2) for name, tensor in INPUTS.items()}
+
+
+@pytest.fixture
+def captured(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Compiled for all that comes before the making of machine code, which takes most of the time."""
+    graphs: list[Any] = []
+
+    def backend(graph: Any, inputs: Any) -> Callable[..., Any]:
+        graphs.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(compiled.torch, "compile", partial(torch.compile, backend=backend))
+    torch.compiler.reset()
+    return graphs
+
+
+def loss_and_gradients(model: Any, inputs: dict[str, Tensor]) -> list[Tensor]:
+    model.zero_grad()
+    with FastDropout():
+        loss = scores(model, inputs).square().sum()
+    loss.backward()
+    return [loss.detach(), *(p.grad.clone() for p in model.parameters() if p.grad is not None)]
+
+
+def test_every_architecture_learns_the_same(
+    classifier: Any, captured: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = [loss_and_gradients(classifier, inputs) for inputs in (INPUTS, LONGER)]
+    with compiled_blocks(classifier):
+        found = [loss_and_gradients(classifier, inputs) for inputs in (INPUTS, LONGER)]
+        for training in (False, True):
+            with torch.no_grad():
+                classifier.train(training)(**WHOLE)
+            loss_and_gradients(classifier, WHOLE)
+    assert captured
+    assert "recompile_limit" not in caplog.text
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_nothing_stays(tiny_classifier: Any, captured: list[Any]) -> None:
+    model = tiny_classifier("bert")
+    scores(model, INPUTS)  # the last block has a forward of its own from here on
+    names, kept = list(model.state_dict()), [vars(block).get("forward") for block in encoder_layers(model)]
+    with compiled_blocks(model):
+        loss_and_gradients(model, INPUTS)
+        assert list(model.state_dict()) == names
+        copy.deepcopy(model.state_dict())
+    assert [vars(block).get("forward") for block in encoder_layers(model)] == kept
+    pickle.dumps(model)
+    before = len(captured)
+    loss_and_gradients(model, LONGER)
+    assert len(captured) == before
+    with pytest.raises(RuntimeError, match="stop"), compiled_blocks(model):
+        raise RuntimeError("stop")
+    assert [vars(block).get("forward") for block in encoder_layers(model)] == kept
+
+
+def test_dropout_is_torchs_own_inside(tiny_classifier: Any, captured: list[Any]) -> None:
+    """Compilers make one loop of dropout and what stands around it; sixteen random bits would stand in their way."""
+    model = tiny_classifier("bert").train()
+    assert model.config.hidden_dropout_prob > 0
+    with compiled_blocks(model):
+        loss_and_gradients(model, INPUTS)
+    called = [str(node.target) for graph in captured for node in graph.graph.nodes]
+    assert any("dropout" in name for name in called)
+    assert not any("random_" in name for name in called)
+
+
+@pytest.mark.skipif(not can_compile(), reason="there is no C++ compiler")
+def test_machine_code_says_the_same(tiny_classifier: Any) -> None:
+    model = tiny_classifier("bert")
+    expected = loss_and_gradients(model, INPUTS)
+    torch.compiler.reset()
+    with compiled_blocks(model):
+        found = loss_and_gradients(model, INPUTS)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_model_without_blocks_is_refused() -> None:
+    model = StaticBag(StaticConfig(vocab_size=20, embedding_size=4, num_labels=2))
+    with pytest.raises(ModelError, match="no stack of layers"), compiled_blocks(model):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("there", "named", "possible"),
+    [
+        (["g++"], None, True),
+        (["clang++"], None, False),
+        (["clang++"], "clang++", True),
+        (["g++"], "g++-9", False),
+        ([], None, False),
+    ],
+)
+def test_the_compiler_is_looked_for_that_torch_will_call(
+    there: list[str], named: str | None, possible: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CXX", raising=False)
+    if named:
+        monkeypatch.setenv("CXX", named)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(compiled.sys, "platform", "linux")
+    monkeypatch.setattr(compiled.shutil, "which", lambda name: name if name in there else None)
+    assert can_compile() is possible
