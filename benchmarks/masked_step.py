@@ -42,7 +42,7 @@ class Bench:
         from understudy.data.batches.masking import Masking
         from understudy.data.tokens.encode import Encoded
         from understudy.models.shrink.cut import cut_layers, evenly
-        from understudy.objectives.distill_lm import DistillLM
+        from understudy.objectives.distill_lm import DistillMaskedLM
         from understudy.objectives.masked_lm import MaskedLM
         from understudy.objectives.teachers.language import LanguageTeacher, TaughtBatch
         from understudy.training.optimizers.groups import build_optimizer
@@ -74,8 +74,8 @@ class Bench:
             "temperature": TEMPERATURE,
         }
         self.language = MaskedLM(self.student)
-        self.triple = DistillLM(self.student, **options, ce_positions="masked")
-        self.triple_all = DistillLM(self.student, **options, ce_positions="all")
+        self.triple = DistillMaskedLM(self.student, **options, ce_positions="masked")
+        self.triple_all = DistillMaskedLM(self.student, **options, ce_positions="all")
         self.optimizer = build_optimizer(self.student, learning_rate=1e-6)
 
     def arms(self) -> dict[str, Callable[[], Tensor]]:

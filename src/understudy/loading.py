@@ -79,6 +79,6 @@ def _load(folder: str | Path) -> Predictor | LinearPredictor:
 
 def register() -> None:
     """Teach transformers' Auto classes the architectures of our students."""
-    from understudy.models.files.checkpoints import register
+    from understudy.models.files.pretrained import register
 
     register()

@@ -20,7 +20,7 @@ from understudy.data.tokens.encode import Encoded
 from understudy.functional.features import relation_kl
 from understudy.models.shrink.albert import albert
 from understudy.models.shrink.cut import cut_layers
-from understudy.objectives.distill_lm import TERMS, DistillLM, matched_depths, real_tokens
+from understudy.objectives.distill_lm import TERMS, DistillMaskedLM, matched_depths, real_tokens
 from understudy.objectives.teachers.language import LanguageTeacher, TaughtBatch, TaughtBatches
 
 VOCABULARY, PAD, MASK = 40, 0, 4
@@ -66,11 +66,11 @@ def lines(encoded: Encoded, *, packed: bool = False, **options: Any) -> Any:
 
 def objective(
     student: Any, teacher: Any, weights: dict[str, float], **options: Any
-) -> tuple[DistillLM, LanguageTeacher]:
+) -> tuple[DistillMaskedLM, LanguageTeacher]:
     layers = teacher.config.num_hidden_layers
     own = student.config.num_hidden_layers
     depths = matched_depths(own, layers)
-    made = DistillLM(
+    made = DistillMaskedLM(
         student,
         teacher_head=LanguageTeacher(teacher).head,
         teacher_width=teacher.config.hidden_size,
@@ -88,7 +88,7 @@ def objective(
     return made, LanguageTeacher(teacher, **made.wanted())
 
 
-def values(made: DistillLM, taught: LanguageTeacher, batches: Any) -> dict[str, Tensor]:
+def values(made: DistillMaskedLM, taught: LanguageTeacher, batches: Any) -> dict[str, Tensor]:
     """Each term divided by its count, over the one window there is."""
     (window,) = TaughtBatches(batches, taught).windows(0)
     totals = {name: sum(batch.counts[name] for batch in window) for name in window[0].counts}
@@ -219,7 +219,7 @@ def test_students_of_another_width_and_number_of_heads(encoded: Encoded, shape: 
 # --- batches ---------------------------------------------------------------------------------------------------------
 
 
-def gradients(made: DistillLM, taught: LanguageTeacher, batches: Any) -> list[Tensor]:
+def gradients(made: DistillMaskedLM, taught: LanguageTeacher, batches: Any) -> list[Tensor]:
     made.zero_grad()
     sum(values(made, taught, batches).values()).backward()
     return [parameter.grad.clone() for parameter in made.parameters() if parameter.grad is not None]

@@ -22,7 +22,7 @@ from understudy.data.tokens.encode import Encoded
 from understudy.models.awd_lstm.model import AWDLSTMConfig, AWDLSTMForCausalLM
 from understudy.objectives import language_model
 from understudy.objectives.language_model import CausalLM, RecurrentLM, language_scores
-from understudy.objectives.supervised import Term
+from understudy.objectives.terms import Term
 
 VOCABULARY = 13
 

@@ -183,9 +183,9 @@ def test_classes_of_any_name(record: dict[str, Any], tmp_path: Path) -> None:
     classes = len(HOSTILE)
     counts = np.arange(classes**2).reshape(classes, classes).tolist()
     out = tmp_path / "confusion.png"
-    assert plots.confusion({"name": "a $\\student$", "confusion": counts}, HOSTILE, out) == out
+    assert plots.confusion_matrix({"name": "a $\\student$", "confusion": counts}, HOSTILE, out) == out
     assert pixels(out).std() > 10
-    assert plots.confusion({"name": "student", "confusion": counts}, HOSTILE[1:], out) is None
+    assert plots.confusion_matrix({"name": "student", "confusion": counts}, HOSTILE[1:], out) is None
 
 
 def test_one_point_is_no_comparison(record: dict[str, Any], tmp_path: Path) -> None:

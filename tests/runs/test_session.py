@@ -18,7 +18,7 @@ from understudy.errors import Interrupted
 from understudy.inference.predictor import Answering
 from understudy.record import RunRecord
 from understudy.runs.devices import make_accelerator
-from understudy.runs.session import Workbench
+from understudy.runs.session import Session
 from understudy.settings.configuration import check
 from understudy.settings.train.distill import Distill as DistillRecipe
 from understudy.settings.training import TrainSettings
@@ -88,9 +88,9 @@ def test_a_signal_is_heeded_between_the_answers_of_an_evaluation() -> None:
 
     model = Slow()
     with Stop() as stop:
-        bench = Workbench(None, None, stop, None, None, None, (), None)  # type: ignore[arg-type]
+        session = Session(None, None, stop, None, None, None, (), None)  # type: ignore[arg-type]
         with pytest.raises(Interrupted):
-            bench.answers(model, Texts.of([str(i) for i in range(2000)]))
+            session.answers(model, Texts.of([str(i) for i in range(2000)]))
     assert 0 < model.answered < 2000
 
 

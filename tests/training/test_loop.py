@@ -19,7 +19,8 @@ from toys import Rows, accuracy, read, rows
 from understudy.data.batches.bucketed import Batch
 from understudy.errors import ConfigError, Interrupted
 from understudy.functional.schedules import linear
-from understudy.objectives.supervised import Supervised, Term
+from understudy.objectives.supervised import Supervised
+from understudy.objectives.terms import Term
 from understudy.training import loop
 from understudy.training.checkpoint import ProgressLog, Stop
 from understudy.training.loop import Stage, fit

@@ -17,7 +17,7 @@ from understudy.data.batches.bucketed import Batch
 from understudy.errors import ConfigError, Interrupted
 from understudy.models.students.bilstm import BiLSTM, BiLSTMConfig
 from understudy.models.students.pooled import PooledClassifier
-from understudy.objectives.supervised import Term
+from understudy.objectives.terms import Term
 from understudy.training.checkpoint import Stop
 from understudy.training.lr_finder import (
     TRANSFORMER_CAP,

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from understudy.data.tokens.encoder import TextEncoder
 from understudy.data.tokens.word_pieces import word_pieces
 from understudy.errors import DataError
-from understudy.models.structure.heads import encode, vocabulary_head
+from understudy.models.structure.heads import hidden_states, vocabulary_head
 from understudy.models.vocabulary.embeddings import table_rows
 
 
@@ -77,7 +77,7 @@ class Filler:
         input_ids = torch.tensor([ids])
         inputs = {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids)}
         with torch.inference_mode():
-            hidden = encode(self.model, inputs)[input_ids == self.tokenizer.mask_token_id]
+            hidden = hidden_states(self.model, inputs)[input_ids == self.tokenizer.mask_token_id]
             shares = self.head(hidden).float().softmax(-1)[:, : self._known]
             best = shares.topk(min(top, shares.shape[-1]), dim=-1)
         before = [ids[place - 1] for place, token in enumerate(ids) if token == self.tokenizer.mask_token_id]

@@ -9,8 +9,8 @@ from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM, PreT
 
 from understudy.errors import ModelError
 from understudy.models.awd_lstm.model import AWDLSTMConfig, AWDLSTMForCausalLM
-from understudy.models.files.checkpoints import load_checkpoint, read_checkpoint
 from understudy.models.files.load import check_tokenizer, load_tokenizer, resolve
+from understudy.models.files.pretrained import load_pretrained, read_pretrained
 from understudy.models.masked import is_masked
 from understudy.models.structure.layers import evaluating, word_embeddings
 from understudy.models.vocabulary.embeddings import table_rows
@@ -36,7 +36,7 @@ def language_kind(name: str) -> LanguageKind:
         ModelError: if there is no such model, or no language model of its architecture.
     """
     path = resolve(name)
-    _, config = read_checkpoint(path)
+    _, config = read_pretrained(path)
     if isinstance(config, AWDLSTMConfig):
         return "recurrent"
     heads = tuple(config.architectures or ())
@@ -88,9 +88,9 @@ def load_next_token_model(name: str) -> LanguageModel:
             not fit it.
     """
     path = resolve(name)
-    _, config = read_checkpoint(path)
+    _, config = read_pretrained(path)
     recurrent = isinstance(config, AWDLSTMConfig)
-    model, lacking = load_checkpoint(path, AWDLSTMForCausalLM if recurrent else AutoModelForCausalLM, config)
+    model, lacking = load_pretrained(path, AWDLSTMForCausalLM if recurrent else AutoModelForCausalLM, config)
     if lacking:
         named = sorted(lacking)
         more = f" and {len(named) - 3} more" if len(named) > 3 else ""

@@ -8,8 +8,8 @@ from typing import Any
 from transformers import MODEL_FOR_MASKED_LM_MAPPING, AutoModelForMaskedLM, PreTrainedTokenizerBase
 
 from understudy.errors import ModelError
-from understudy.models.files.checkpoints import load_checkpoint, read_checkpoint
 from understudy.models.files.load import check_tokenizer, load_tokenizer, resolve
+from understudy.models.files.pretrained import load_pretrained, read_pretrained
 from understudy.models.structure.layers import head_modules
 
 
@@ -45,16 +45,16 @@ def load_masked(name: str) -> MaskedModel:
             has no mask token.
     """
     path = resolve(name)
-    _, config = read_checkpoint(path)
+    _, config = read_pretrained(path)
     if not is_masked(config):
         raise ModelError(
             f"{path}: a '{config.model_type}' model has no masked-LM head. Name an encoder, such as BERT, RoBERTa, DistilBERT, ALBERT, ELECTRA, XLM-R, MobileBERT, MPNet or ModernBERT."
         )
     tokenizer = load_tokenizer(name)
-    model, lacking = load_checkpoint(path, AutoModelForMaskedLM, config)
+    model, lacking = load_pretrained(path, AutoModelForMaskedLM, config)
     if lacking and not config.tie_word_embeddings:
         config.tie_word_embeddings = True
-        model, lacking = load_checkpoint(path, AutoModelForMaskedLM, config)
+        model, lacking = load_pretrained(path, AutoModelForMaskedLM, config)
     head = {id(parameter) for module in head_modules(model) for parameter in module.parameters()}
     names = {key for key, parameter in model.named_parameters(remove_duplicate=False) if id(parameter) in head}
     broken = sorted(key for key in lacking if key not in names)

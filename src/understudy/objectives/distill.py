@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from understudy.data.batches.bucketed import Batch
 from understudy.data.tasks import Kind
 from understudy.models.structure.first_token import scores
-from understudy.objectives.supervised import Term, label_term
+from understudy.objectives.supervised import label_term
+from understudy.objectives.terms import Term
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 """Student's and teacher's logits, each ``(rows, outputs)``, to ``(rows,)``."""
@@ -26,6 +27,8 @@ class DistillClassifier(nn.Module):
         distance: unreduced, a number a row.
         alpha: the labels' share, from 0 (the teacher alone) to 1.
     """
+
+    terms = ("label_loss", "distillation")
 
     def __init__(self, model: nn.Module, kind: Kind, distance: Distance, *, alpha: float) -> None:
         super().__init__()

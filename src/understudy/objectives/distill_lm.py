@@ -21,9 +21,9 @@ from understudy.functional.vocabulary_loss import (
 )
 from understudy.models.structure.heads import vocabulary_head
 from understudy.models.structure.insides import Insides, Looking
-from understudy.objectives.supervised import Term
 from understudy.objectives.teachers.drawn import DrawnBatch
 from understudy.objectives.teachers.language import TaughtBatch
+from understudy.objectives.terms import Term
 
 TERMS = ("soft_targets", "masked_lm", "cosine", "hidden", "attention", "relation")
 """What can be combined, in the order of the terms."""
@@ -45,7 +45,7 @@ def matched_depths(layers: int, teacher_layers: int) -> list[tuple[int, int]]:
     return [(depth, round(depth * teacher_layers / layers)) for depth in range(layers + 1)]
 
 
-class DistillLM(nn.Module):
+class DistillMaskedLM(nn.Module):
     r"""The weighted sum of up to six losses, each a mean over what it is about.
 
     .. math::

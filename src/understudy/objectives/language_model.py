@@ -17,9 +17,9 @@ from understudy.functional.metrics import perplexity
 from understudy.functional.vocabulary_loss import chunked_cross_entropy, vocabulary_scores
 from understudy.models.awd_lstm.dropout import State
 from understudy.models.awd_lstm.model import AWDLSTMForCausalLM, detached
-from understudy.models.structure.heads import VocabularyHead, encode, vocabulary_head
+from understudy.models.structure.heads import VocabularyHead, hidden_states, vocabulary_head
 from understudy.models.structure.layers import evaluating
-from understudy.objectives.supervised import Term
+from understudy.objectives.terms import Term
 
 _SCORES = {"cpu": 1 << 27}
 """Scores over the vocabulary that are computed at once, by device; see :func:`tokens_at_once`."""
@@ -47,6 +47,8 @@ class RecurrentLM(nn.Module):
         Merity, Keskar & Socher 2018, arXiv 1708.02182, section 4.7 (the squared norms are means over the width, as in
         the code published with it).
     """
+
+    terms = ("cross_entropy", "activation", "temporal")
 
     def __init__(self, model: Any, *, alpha: float = 2.0, beta: float = 1.0) -> None:
         super().__init__()
@@ -97,6 +99,8 @@ class CausalLM(nn.Module):
         Radford et al. 2018, "Improving Language Understanding by Generative Pre-Training", equation 1.
     """
 
+    terms = ("cross_entropy",)
+
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
@@ -129,7 +133,7 @@ def _read(model: Any, head: VocabularyHead | None, batch: Batch) -> Tensor:
     """What a causal model makes of blocks: states for its head, or without one the scores."""
     if head is None:
         return model(**batch.inputs, use_cache=False).logits
-    return encode(model, {**batch.inputs, "use_cache": False})
+    return hidden_states(model, {**batch.inputs, "use_cache": False})
 
 
 def _scores_themselves(scores: Tensor) -> Tensor:

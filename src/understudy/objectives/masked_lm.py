@@ -13,9 +13,9 @@ from understudy.data.batches.bucketed import Batch
 from understudy.data.tasks import NO_LABEL
 from understudy.functional.metrics import LANGUAGE_MODEL_METRICS, perplexity
 from understudy.functional.vocabulary_loss import chunked_cross_entropy, positions_at_once, vocabulary_scores
-from understudy.models.structure.heads import encode, vocabulary_head
+from understudy.models.structure.heads import hidden_states, vocabulary_head
 from understudy.models.structure.layers import evaluating
-from understudy.objectives.supervised import Term
+from understudy.objectives.terms import Term
 
 
 class MaskedLM(nn.Module):
@@ -35,6 +35,8 @@ class MaskedLM(nn.Module):
         1907.11692, section 4.2.
     """
 
+    terms = ("masked_lm",)
+
     def __init__(self, model: Any, *, chunk: int | None = None) -> None:
         super().__init__()
         self.model = model
@@ -45,7 +47,7 @@ class MaskedLM(nn.Module):
         """The summed loss of a micro-batch's masked positions; zero, with a zero gradient, where none is masked."""
         assert batch.labels is not None, "this objective needs batches that say which tokens were hidden"
         chosen = batch.labels != NO_LABEL
-        hidden = encode(self.model, batch.inputs)[chosen]
+        hidden = hidden_states(self.model, batch.inputs)[chosen]
         losses = chunked_cross_entropy(hidden, self.head, batch.labels[chosen], chunk=self.chunk)
         return [Term("masked_lm", 1.0, losses.sum(), per="masked")]
 
@@ -71,7 +73,7 @@ def masked_scores(
             batch = batch.to(device)
             assert batch.labels is not None, "scores need batches that say which tokens were hidden"
             chosen = batch.labels != NO_LABEL
-            hidden = encode(model, batch.inputs)[chosen]
+            hidden = hidden_states(model, batch.inputs)[chosen]
             losses, hits = vocabulary_scores(hidden, head, batch.labels[chosen], chunk=chunk)
             loss += losses.cpu().double().sum().item()
             right += hits.sum().item()

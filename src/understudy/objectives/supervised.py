@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from understudy.data.batches.bucketed import Batch
 from understudy.data.tasks import NO_LABEL, Kind
 from understudy.models.structure.first_token import scores
-
-
-class Term(NamedTuple):
-    """One summand of an objective: ``weight * sum / count``, where ``per`` names the count of the batch."""
-
-    name: str
-    weight: float
-    sum: Tensor
-    per: str
+from understudy.objectives.terms import Term
 
 
 def has_label(labels: Tensor) -> Tensor:
@@ -60,6 +50,8 @@ def label_loss(logits: Tensor, labels: Tensor, kind: Kind) -> Tensor:
 
 class Supervised(nn.Module):
     """The labels, and nothing else."""
+
+    terms = ("label_loss",)
 
     def __init__(self, model: nn.Module, kind: Kind) -> None:
         super().__init__()

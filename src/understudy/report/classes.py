@@ -14,11 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from understudy.report.look import BLUES, FAINT, INK, looks_of, plain, save, style
+from understudy.report.look import BLUES, FAINT, INK, looks_of, plain, save_figure, style
 from understudy.report.numbers import number
 
 
-def confusion(model: Mapping[str, Any], labels: Sequence[str], out: Path) -> Path | None:
+def confusion_matrix(model: Mapping[str, Any], labels: Sequence[str], out: Path) -> Path | None:
     """Which class is taken for which: rows are the true classes, coloured by their share, columns the predictions.
 
     Args:
@@ -67,7 +67,7 @@ def confusion(model: Mapping[str, Any], labels: Sequence[str], out: Path) -> Pat
         bar.set_ticks([0, 0.5, 1], labels=["0 %", "50 %", "100 %"])
         bar.ax.tick_params(length=0, labelsize=8.5)
         bar.set_label("share of the true class", color=FAINT, fontsize=8.5)
-        return save(figure, out)
+        return save_figure(figure, out)
 
 
 def _write_cells(ax: Axes, counts: np.ndarray, shares: np.ndarray, cell: float) -> None:
@@ -148,4 +148,4 @@ def reliability(models: Sequence[Mapping[str, Any]], out: Path) -> Path | None:
         bottom.set_xlabel("confidence: probability of the predicted class")
         for ax in (top.xaxis, top.yaxis, bottom.xaxis):
             ax.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
-        return save(figure, out)
+        return save_figure(figure, out)

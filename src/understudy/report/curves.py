@@ -13,7 +13,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from understudy.report.look import FAINT, looks_of, plain, save, score_axis, style
+from understudy.report.look import FAINT, looks_of, plain, save_figure, score_axis, style
 from understudy.report.tables import LOWER_IS_BETTER, metric_name
 
 
@@ -89,7 +89,7 @@ def learning_curves(progress_csv: Path, out: Path, *, metric: str | None = None)
         labels = [plain(phase) for phase in phases]
         figure.legend(handles, labels, loc="outside upper right", ncols=min(len(labels), 4))
         figure.align_ylabels(list(axes))
-        return save(figure, out)
+        return save_figure(figure, out)
 
 
 def _draw_loss(ax: Axes, phases: Mapping[str, Mapping[str, np.ndarray]], looks: Mapping[str, tuple[str, str]]) -> None:

@@ -66,7 +66,7 @@ def style() -> Iterator[None]:
         yield
 
 
-def save(figure: Figure, out: Path) -> Path:
+def save_figure(figure: Figure, out: Path) -> Path:
     """Write a figure as PNG, its empty margins cut off."""
     out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out, dpi=_DPI, bbox_inches="tight", pad_inches=0.15, metadata={"Software": "understudy"})

@@ -14,9 +14,9 @@ from matplotlib.text import Annotation
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from matplotlib.transforms import Bbox
 
-from understudy.report.classes import confusion, reliability
+from understudy.report.classes import confusion_matrix, reliability
 from understudy.report.curves import learning_curves
-from understudy.report.look import FAINT, looks_of, plain, save, score_axis, style
+from understudy.report.look import FAINT, looks_of, plain, save_figure, score_axis, style
 from understudy.report.numbers import human_bytes, number
 from understudy.report.tables import (
     TEACHER,
@@ -29,7 +29,7 @@ from understudy.report.tables import (
     shown_split,
 )
 
-__all__ = ["confusion", "draw_all", "learning_curves", "quality_against", "reliability"]
+__all__ = ["confusion_matrix", "draw_all", "learning_curves", "quality_against", "reliability"]
 
 
 def quality_against(record: Record, out: Path, axis: Literal["latency", "size"] = "latency") -> Path | None:
@@ -95,7 +95,7 @@ def quality_against(record: Record, out: Path, axis: Literal["latency", "size"] 
             place: dict[str, Any] = {"transform": ax.transAxes, "ha": "right", "va": "bottom"}
             ax.text(1, 1.02, "bars: 95 % intervals", color=FAINT, fontsize=8.5, **place)
         _name_points(figure, ax, [(name, x, y, looks[name][0]) for name, x, y, _ in points], bars)
-        return save(figure, out)
+        return save_figure(figure, out)
 
 
 def _latency(model: Mapping[str, Any]) -> float | None:
@@ -170,7 +170,7 @@ def draw_all(folder: Path, record: Record) -> list[Path]:
         learning_curves(progress, curves, metric=chosen_by) if progress.is_file() else None,
         quality_against(record, latency, "latency"),
         quality_against(record, size, "size"),
-        confusion(main, labels, matrix),
+        confusion_matrix(main, labels, matrix),
         reliability(record["models"], diagram),
     ]
     for path, result in zip((curves, latency, size, matrix, diagram), drawn):

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from understudy import atomic
-from understudy.report.look import FAINT, INK, looks_of, save, style
+from understudy.report.look import FAINT, INK, looks_of, save_figure, style
 from understudy.report.tables import STUDENT, TEACHER
 from understudy.training.lr_finder import Curve, Suggestion
 
@@ -60,7 +60,7 @@ def sweep_plot(curve: Curve, suggestion: Suggestion | None, out: Path) -> Path:
             color=FAINT,
             fontsize=8.5,
         )
-        return save(figure, out)
+        return save_figure(figure, out)
 
 
 def _mark(ax: Axes, curve: Curve, suggestion: Suggestion, *, colour: str, accent: str) -> None:

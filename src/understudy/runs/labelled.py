@@ -20,19 +20,19 @@ from understudy.inference.logits import logits
 from understudy.inference.predictor import Answering, LinearPredictor, Predictor
 from understudy.models.files.load import save_model
 from understudy.models.tfidf import Tfidf
-from understudy.runs.session import Workbench, open_workbench
+from understudy.runs.session import Session, open_session
 
 
 @contextmanager
 def open_labelled(
     command: str, settings: Any, splits: Splits, *, groups: Sequence[str] = (), notes: Sequence[str] = ()
-) -> Iterator[Workbench]:
-    """:func:`open_workbench` for a run on labelled rows.
+) -> Iterator[Session]:
+    """:func:`open_session` for a run on labelled rows.
 
     Args:
         notes: what was found of the models, beside what was of the rows.
     """
-    with open_workbench(
+    with open_session(
         command,
         settings,
         data=splits.texts(),
@@ -41,8 +41,8 @@ def open_labelled(
         terms=["label_loss", "distillation"],
         metrics=splits.task.metrics,
         groups=groups,
-    ) as bench:
-        yield bench
+    ) as session:
+        yield session
 
 
 def validation_scores(
@@ -62,16 +62,16 @@ def fit_tfidf(train: Rows, splits: Splits) -> Tfidf:
     return Tfidf.fit(train.texts, train.labels, splits.task, validation=validation)
 
 
-def describe_tfidf(bench: Workbench, splits: Splits) -> None:
+def describe_tfidf(session: Session, splits: Splits) -> None:
     """The baseline that everything must beat: TF-IDF with a linear model, on the labelled rows."""
     labelled = splits.train.take(np.flatnonzero(splits.train.labelled))
     try:
-        with bench.run.timed("tfidf_s"):
+        with session.run.timed("tfidf_s"):
             tfidf = fit_tfidf(labelled, splits)
     except DataError as error:  # what is compared with it stands all the same
-        bench.run.say(f"tfidf is left out: {' '.join(error.faults)}")
+        session.run.say(f"tfidf is left out: {' '.join(error.faults)}")
         return
-    bench.describe("tfidf", tfidf, tfidf.logits(list(splits.reporting()[1].texts)), splits)
+    session.describe("tfidf", tfidf, tfidf.logits(list(splits.reporting()[1].texts)), splits)
 
 
 def save(model: Answering, folder: Path) -> None:

@@ -19,7 +19,7 @@ from understudy.training.lr_finder import HIGHEST, LOWEST, STEPS, Curve, Suggest
 
 if TYPE_CHECKING:
     from understudy.record import RunRecord
-    from understudy.runs.session import Workbench
+    from understudy.runs.session import Session
     from understudy.settings.choose.lr_find import FindForFinetune, FindForPretrain
     from understudy.training.unfreeze import LearningPlan
 
@@ -32,7 +32,7 @@ class Trainable(Protocol):
 
 
 def find_rate(
-    bench: Workbench,
+    session: Session,
     plan: LearningPlan,
     batches: BatchSource,
     *,
@@ -57,7 +57,7 @@ def find_rate(
     Raises:
         ConfigError: if it suggests nothing.
     """
-    settings: TrainSettings = bench.settings
+    settings: TrainSettings = session.settings
     optimizer = stages(plan, settings)[0].optimizer()
     model: nn.Module = plan.objective.model  # type: ignore[assignment]
     with compiled(model, settings):
@@ -65,13 +65,13 @@ def find_rate(
             plan.objective,
             batches,
             optimizer,
-            accelerator=bench.accelerator,
+            accelerator=session.accelerator,
             lowest=lowest,
             highest=highest,
             steps=steps,
             clip=settings.clip,
-            stop=bench.stop,
-            display=bench.display,
+            stop=session.stop,
+            display=session.display,
         )
     learning = [p for group in plan.groups() if group.name in plan.names for p in group.parameters]
     cap = None if fresh else rate_cap(model, learning, optimizer)
@@ -82,25 +82,25 @@ def find_rate(
     except ConfigError as error:
         raise ConfigError(*(f"{fault} The curve is in {picture}." for fault in error.faults)) from None
     finally:
-        if bench.run.writes:
+        if session.run.writes:
             _draw(curve, suggestion, table, picture)
 
 
 def rate_for(
-    bench: Workbench, plan: LearningPlan, batches: BatchSource, *, phase: str, usual: float, fresh: bool
+    session: Session, plan: LearningPlan, batches: BatchSource, *, phase: str, usual: float, fresh: bool
 ) -> float:
     """The rate of a phase under ``--learning_rate auto``: found once, put on the record, and taken from there later.
 
     Args:
         usual, fresh: see :func:`find_rate`.
     """
-    known = bench.run.record.training.setdefault(phase, {}).get("sweep")
+    known = session.run.record.training.setdefault(phase, {}).get("sweep")
     if known is None:
-        with bench.run.timed("lr_find_s"):
+        with session.run.timed("lr_find_s"):
             name = "lr_find" if phase == "train" else f"lr_find-{phase.replace(' ', '-')}"
-            folder = bench.run.folder
+            folder = session.run.folder
             curve, suggestion = find_rate(
-                bench,
+                session,
                 plan,
                 batches,
                 usual=usual,
@@ -109,11 +109,11 @@ def rate_for(
                 picture=folder / "plots" / f"{name}.png",
             )
         known = on_record(curve, suggestion)
-        bench.run.record.training[phase]["sweep"] = known
-        bench.run.save()
+        session.run.record.training[phase]["sweep"] = known
+        session.run.save()
         for warning in _warnings(curve, suggestion):
-            bench.run.say(f"{phase}: {warning}")
-    bench.run.say(f"{phase}: a sweep suggests the learning rate {known['rate']:.1e}.")
+            session.run.say(f"{phase}: {warning}")
+    session.run.say(f"{phase}: a sweep suggests the learning rate {known['rate']:.1e}.")
     return float(known["rate"])
 
 
@@ -123,13 +123,13 @@ def on_record(curve: Curve, suggestion: Suggestion) -> dict[str, Any]:
     return {"rate": suggestion.rate, **readings, "steps": len(curve.rates), "diverged": curve.diverged}
 
 
-def conclude(bench: Workbench, work: Trainable, recipe: FindForFinetune | FindForPretrain) -> RunRecord:
+def conclude(session: Session, work: Trainable, recipe: FindForFinetune | FindForPretrain) -> RunRecord:
     """Sweep; write the curve, its picture and the record; say what it suggests and how to use it."""
-    plan = bench.begin(work.objective, learning_rate=1.0)
-    folder = bench.run.folder
-    with bench.run.timed("lr_find_s"):
+    plan = session.begin(work.objective, learning_rate=1.0)
+    folder = session.run.folder
+    with session.run.timed("lr_find_s"):
         curve, suggestion = find_rate(
-            bench,
+            session,
             plan,
             work.batches,
             lowest=recipe.lowest,
@@ -138,13 +138,13 @@ def conclude(bench: Workbench, work: Trainable, recipe: FindForFinetune | FindFo
             table=folder / "lr_find.csv",
             picture=folder / "lr_find.png",
         )
-    bench.run.record.training["sweep"] = on_record(curve, suggestion)
-    if not bench.run.writes:
-        return bench.run.record
-    bench.log.path.unlink(missing_ok=True)  # nothing stays of this training, its progress neither
+    session.run.record.training["sweep"] = on_record(curve, suggestion)
+    if not session.run.writes:
+        return session.run.record
+    session.log.path.unlink(missing_ok=True)  # nothing stays of this training, its progress neither
     for warning in _warnings(curve, suggestion):
-        bench.run.say(warning)
-    bench.run.finish()
+        session.run.say(warning)
+    session.run.finish()
     console = Console(highlight=False)
     lines = {
         "steepest descent": f"{suggestion.steepest:.1e}",
@@ -155,7 +155,7 @@ def conclude(bench: Workbench, work: Trainable, recipe: FindForFinetune | FindFo
         console.print(f"  {name:<26}{value}")
     print(f"The curve is in {folder / 'lr_find.png'} and {folder / 'lr_find.csv'}. To use it:")
     print(f"  {usage(recipe, plan, suggestion.rate)}")
-    return bench.run.record
+    return session.run.record
 
 
 def usage(recipe: FindForFinetune | FindForPretrain, plan: LearningPlan, rate: float) -> str:

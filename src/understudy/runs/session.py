@@ -43,7 +43,7 @@ _TEXTS_AT_ONCE = 512
 
 
 @dataclass
-class Workbench:
+class Session:
     """An open run with everything that training needs."""
 
     run: Run
@@ -190,7 +190,7 @@ def schedule(settings: TrainSettings) -> Schedule:
 
 
 @contextmanager
-def open_workbench(
+def open_session(
     command: str,
     settings: Any,
     *,
@@ -201,7 +201,7 @@ def open_workbench(
     metrics: Sequence[str],
     groups: Sequence[str] = (),
     kind: str = "",
-) -> Iterator[Workbench]:
+) -> Iterator[Session]:
     """Open the run folder and everything around it; on the way out the record is saved and the signals are ours no more.
 
     A run that is finished already comes with ``run.record.finished`` set: there is nothing left to do.
@@ -231,7 +231,7 @@ def open_workbench(
     )
     if run.record.finished:
         print(f"{run.folder}: this run is finished already; nothing to do.")
-        yield Workbench(run, None, Stop(), Display(visible=False), None, settings, metrics, task)  # type: ignore[arg-type]
+        yield Session(run, None, Stop(), Display(visible=False), None, settings, metrics, task)  # type: ignore[arg-type]
         return
     accelerator = make_accelerator(settings, run.folder / "tracking")
     if settings.track:
@@ -261,7 +261,7 @@ def open_workbench(
     )
     with Stop(budget_s=budget) as stop, Display(visible=run.writes) as display:
         try:
-            yield Workbench(run, accelerator, stop, display, log, settings, metrics, task)
+            yield Session(run, accelerator, stop, display, log, settings, metrics, task)
         except Interrupted as error:
             error.remedy = f"Go on with the same command, --output {run.folder} and --resume."
             raise
@@ -278,20 +278,20 @@ def metric_faults(settings: TrainSettings, metrics: Sequence[str]) -> list[str]:
     ]
 
 
-def finish(bench: Workbench) -> RunRecord:
+def finish(session: Session) -> RunRecord:
     """The record, the plots, the model card and the table."""
     from understudy.report.card import write_card
     from understudy.report.plots import draw_all
     from understudy.report.tables import models_table
 
-    record = bench.run.record
-    if bench.run.writes:
-        with bench.run.timed("report_s"):
-            draw_all(bench.run.folder, record.as_dict())
-            write_card(bench.run.folder, record.as_dict())
-        bench.heed()
-        bench.run.finish()
+    record = session.run.record
+    if session.run.writes:
+        with session.run.timed("report_s"):
+            draw_all(session.run.folder, record.as_dict())
+            write_card(session.run.folder, record.as_dict())
+        session.heed()
+        session.run.finish()
         Console().print(models_table(record.as_dict()))
-        print(f"Everything is in {bench.run.folder}")
-    bench.accelerator.wait_for_everyone()
+        print(f"Everything is in {session.run.folder}")
+    session.accelerator.wait_for_everyone()
     return record

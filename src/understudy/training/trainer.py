@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from understudy.data.batches.bucketed import Batch
 from understudy.errors import ConfigError
-from understudy.objectives.supervised import Term
+from understudy.objectives.terms import Term
 from understudy.training.checkpoint import (
     ProgressLog,
     load_checkpoint,

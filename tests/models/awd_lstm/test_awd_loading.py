@@ -22,7 +22,6 @@ from understudy.errors import ConfigError, ModelError
 from understudy.inference.predictor import Predictor
 from understudy.models.awd_lstm.config import AWDLSTMConfig, set_reading
 from understudy.models.awd_lstm.model import AWDLSTMForCausalLM, AWDLSTMForSequenceClassification
-from understudy.models.files.checkpoints import register
 from understudy.models.files.load import (
     kind_of,
     load_classifier,
@@ -34,6 +33,7 @@ from understudy.models.files.load import (
     save_model,
     settle_padding,
 )
+from understudy.models.files.pretrained import register
 from understudy.models.shrink.cut import cut_layers
 from understudy.models.structure.layers import head_modules, layer_groups, undecayed
 

@@ -23,7 +23,6 @@ from transformers import (
 
 from understudy.data.tasks import Task
 from understudy.errors import ConfigError, ModelError, OutputError
-from understudy.models.files.checkpoints import register
 from understudy.models.files.load import (
     check_tokenizer,
     kind_of,
@@ -35,6 +34,7 @@ from understudy.models.files.load import (
     save_model,
     weights_fingerprint,
 )
+from understudy.models.files.pretrained import register
 from understudy.models.shrink.cut import cut_layers
 from understudy.models.students.bilstm import BiLSTM, BiLSTMConfig
 from understudy.models.students.pooled import PooledClassifier

@@ -14,7 +14,7 @@ from understudy.data.batches.masked import packed_inputs
 from understudy.data.tokens.encode import Encoded, collate
 from understudy.errors import ModelError
 from understudy.models.structure import heads as language_heads
-from understudy.models.structure.heads import encode, model_inputs, packs, vocabulary_head
+from understudy.models.structure.heads import hidden_states, model_inputs, packs, vocabulary_head
 
 PACKING = ["albert", "bert", "distilbert", "electra", "modernbert", "mpnet", "roberta", "xlm-roberta"]
 NOT_PACKING = ["deberta-v2", "mobilebert"]
@@ -46,7 +46,7 @@ def test_masked_positions_alone_are_those_of_all(masked_model: Any) -> None:
     batch = collate(texts(model.config.pad_token_id or 0), np.arange(4), names=["input_ids", "attention_mask"])
     chosen = batch["attention_mask"].bool() & (torch.arange(14) % 3 == 1)
     expected = model(**batch).logits
-    found = vocabulary_head(model)(encode(model, batch)[chosen])
+    found = vocabulary_head(model)(hidden_states(model, batch)[chosen])
     assert found.shape == (int(chosen.sum()), 50)
     torch.testing.assert_close(found, expected[chosen], rtol=1e-6, atol=1e-6 * expected.abs().max().item())
 
@@ -93,8 +93,10 @@ def together_and_alone(model: Any) -> tuple[torch.Tensor, torch.Tensor]:
     given = texts(model.config.pad_token_id or 0)
     inputs = packed_inputs(given, np.array([3, 1]), names=["input_ids"])
     assert inputs["input_ids"].shape == (2, 27)
-    packed = encode(model, inputs)
-    alone = [encode(model, collate(given, np.array([i]), names=["input_ids", "attention_mask"]))[0] for i in range(4)]
+    packed = hidden_states(model, inputs)
+    alone = [
+        hidden_states(model, collate(given, np.array([i]), names=["input_ids", "attention_mask"]))[0] for i in range(4)
+    ]
     return torch.cat([packed[0], packed[1, :2]]), torch.cat(alone)
 
 
@@ -119,9 +121,9 @@ def test_a_plain_mask_would_let_texts_see_each_other(tiny_masked: Any) -> None:
     model = tiny_masked("bert")
     given = texts(0)
     inputs = packed_inputs(given, np.array([4]), names=["input_ids"])
-    apart = encode(model, inputs)
+    apart = hidden_states(model, inputs)
     inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
-    assert (encode(model, inputs) - apart).abs().max() > 0.01 * apart.abs().max()
+    assert (hidden_states(model, inputs) - apart).abs().max() > 0.01 * apart.abs().max()
 
 
 @pytest.mark.parametrize("architecture", PACKING + NOT_PACKING)

@@ -34,7 +34,9 @@ def format_of(path: Path) -> tuple[str | None, bool]:
     return (kind if kind in FORMATS else None), zipped
 
 
-def parse(path: Path, kind: str, zipped: bool, origin: str, faults: Faults, *, longest: int | None = None) -> Parsed:
+def parse_file(
+    path: Path, kind: str, zipped: bool, origin: str, faults: Faults, *, longest: int | None = None
+) -> Parsed:
     """Prepare to read a file; nothing is opened before the first batch is asked for.
 
     Args:

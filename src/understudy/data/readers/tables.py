@@ -88,7 +88,7 @@ def read_table(path: Path, origin: str, faults: Faults, *, longest: int | None =
     longest = longest if kind == "txt" else None
     named = [_VERSION, kind.encode(), str(zipped).encode(), content, *([] if longest is None else [b"%d" % longest])]
     key = hashlib.sha256(b"\0".join(named)).hexdigest()
-    return _build(key, origin, files.parse(path, kind, zipped, origin, faults, longest=longest), faults)
+    return _build(key, origin, files.parse_file(path, kind, zipped, origin, faults, longest=longest), faults)
 
 
 def read_dataset(dataset: Any, origin: str, faults: Faults) -> SourceTable | None:

@@ -94,7 +94,7 @@ def encode(
 
 def encode_in_memory(encoder: TextEncoder, texts: Iterable[Text]) -> Encoded:
     """Texts as arrays in memory, without a fingerprint; all single texts or all pairs."""
-    pieces = list(encoder.pieces(texts))
+    pieces = list(encoder.parts(texts))
     lengths = np.concatenate([np.empty(0, np.int64), *(piece.lengths for piece in pieces)])
     segments = [piece.segments for piece in pieces if piece.segments is not None]
     return Encoded(
@@ -191,7 +191,7 @@ def _write(folder: Path, encoder: TextEncoder, texts: Iterable[Text]) -> None:
         open(folder / "segments.bin", "wb") as segments,
     ):
         offsets.write(np.zeros(1, np.int64).tobytes())
-        for piece in encoder.pieces(texts):
+        for piece in encoder.parts(texts):
             ids.write(piece.ids.tobytes())
             offsets.write((tokens + np.cumsum(piece.lengths)).astype(np.int64).tobytes())
             rows += len(piece.lengths)

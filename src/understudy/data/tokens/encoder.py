@@ -22,7 +22,7 @@ _FORMAT = "1"
 Text = str | tuple[str, ...]
 
 
-class Piece(NamedTuple):
+class EncodedPart(NamedTuple):
     """The encodings of some texts, end to end."""
 
     ids: np.ndarray
@@ -89,7 +89,7 @@ class TextEncoder:
             ([1, 0, 2], None)
         """
         if self._backend is None:
-            piece = self._slow_piece([text])
+            piece = self._slow_part([text])
             return piece.ids.tolist(), None if piece.segments is None else piece.segments.tolist()
         kind = self._segment_kind(text)
         encoding = self._backend.encode_batch_fast([_bare(text)])[0]
@@ -97,13 +97,13 @@ class TextEncoder:
             return encoding.ids, None
         return encoding.ids, encoding.type_ids if kind == "types" else _sequence_ids(encoding)
 
-    def pieces(self, texts: Iterable[Text]) -> Iterator[Piece]:
+    def parts(self, texts: Iterable[Text]) -> Iterator[EncodedPart]:
         """Encode a few thousand texts at a time, fewer if they are long. The texts must be all single or all pairs."""
         for chunk in _chunks(texts):
-            piece = self._fast_piece(chunk) if self._backend else self._slow_piece(chunk)
+            piece = self._fast_part(chunk) if self._backend else self._slow_part(chunk)
             yield piece if self.end_id is None else _ended(piece, self.end_id)
 
-    def _fast_piece(self, texts: list[Text]) -> Piece:
+    def _fast_part(self, texts: list[Text]) -> EncodedPart:
         assert self._backend is not None
         kind = self._segment_kind(texts[0])
         encodings = self._backend.encode_batch_fast(list(map(_bare, texts)))
@@ -117,14 +117,14 @@ class TextEncoder:
 
         ids = flat((encoding.ids for encoding in encodings), np.int32)
         if kind == "none":
-            return Piece(ids, lengths, None)
+            return EncodedPart(ids, lengths, None)
         if kind == "types":
-            return Piece(ids, lengths, flat((encoding.type_ids for encoding in encodings), np.uint8))
-        return Piece(ids, lengths, flat(map(_sequence_ids, encodings), np.uint8))
+            return EncodedPart(ids, lengths, flat((encoding.type_ids for encoding in encodings), np.uint8))
+        return EncodedPart(ids, lengths, flat(map(_sequence_ids, encodings), np.uint8))
 
-    def _slow_piece(self, texts: list[Text]) -> Piece:
+    def _slow_part(self, texts: list[Text]) -> EncodedPart:
         if self.split:
-            return self._slow_pieces_of(texts)
+            return self._slow_rows_of(texts)
         pairs = [(text,) if isinstance(text, str) else text for text in texts]
         columns = [list(column) for column in zip(*pairs, strict=True)]
         cut = {"truncation": True, "max_length": self.max_length} if self.max_length is not None else {}
@@ -132,9 +132,9 @@ class TextEncoder:
         lengths = np.array([len(ids) for ids in out["input_ids"]], np.int64)
         ids = np.concatenate([np.array(ids, np.int32) for ids in out["input_ids"]])
         segments = np.concatenate([np.array(types, np.uint8) for types in out["token_type_ids"]])
-        return Piece(ids, lengths, segments)
+        return EncodedPart(ids, lengths, segments)
 
-    def _slow_pieces_of(self, texts: list[Text]) -> Piece:
+    def _slow_rows_of(self, texts: list[Text]) -> EncodedPart:
         assert self.max_length is not None, "without a limit there is nothing to split at"
         room = self.max_length - self._tokenizer.num_special_tokens_to_add()
         rows: list[list[int]] = []
@@ -143,7 +143,7 @@ class TextEncoder:
             for start in range(0, max(len(ids), 1), room):
                 rows.append(self._tokenizer.build_inputs_with_special_tokens(ids[start : start + room]))
         lengths = np.array([len(row) for row in rows], np.int64)
-        return Piece(np.concatenate([np.array(row, np.int32) for row in rows]), lengths, None)
+        return EncodedPart(np.concatenate([np.array(row, np.int32) for row in rows]), lengths, None)
 
     def _segment_kind(self, text: Text) -> Literal["types", "sequences", "none"]:
         """Where segments come from: the tokenizer's type ids, or for a pair without them the place in the pair."""
@@ -178,10 +178,10 @@ def _chunks(texts: Iterable[Text]) -> Iterator[list[Text]]:
         yield chunk
 
 
-def _ended(piece: Piece, end_id: int) -> Piece:
+def _ended(piece: EncodedPart, end_id: int) -> EncodedPart:
     """Single texts with one more token after each."""
     ids = np.insert(piece.ids, np.cumsum(piece.lengths), np.int32(end_id))
-    return Piece(ids, piece.lengths + 1, None)
+    return EncodedPart(ids, piece.lengths + 1, None)
 
 
 def _bare(text: Text) -> Text:

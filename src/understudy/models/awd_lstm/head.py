@@ -58,11 +58,11 @@ def aligned(input_ids: Tensor, attention_mask: Tensor | None, *, backward: bool)
     return Aligned(ids[tokens - most :], absent[tokens - most :], most - fewest)
 
 
-def pieces(tokens: int, size: int, *, cut: int) -> list[tuple[int, int]]:
+def document_spans(tokens: int, size: int, *, cut: int) -> list[tuple[int, int]]:
     """Begins and ends of the pieces of a document, none longer than `size`; one of them begins at `cut`.
 
     Example:
-        >>> pieces(10, 4, cut=5)
+        >>> document_spans(10, 4, cut=5)
         [(0, 4), (4, 5), (5, 9), (9, 10)]
     """
     begins = [*range(0, cut, size), *range(cut, tokens, size)]

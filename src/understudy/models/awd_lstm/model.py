@@ -15,7 +15,7 @@ from transformers.modeling_outputs import ModelOutput, SequenceClassifierOutput
 
 from understudy.models.awd_lstm.config import AWDLSTMConfig
 from understudy.models.awd_lstm.dropout import Masks, State, drop, dropout_mask, run_lstm
-from understudy.models.awd_lstm.head import PoolingHead, SmallBatchNorm, aligned, pieces
+from understudy.models.awd_lstm.head import PoolingHead, SmallBatchNorm, aligned, document_spans
 from understudy.models.students.student import recorded
 
 _INITIAL = 0.1
@@ -235,7 +235,7 @@ class AWDLSTMForSequenceClassification(AWDLSTMPreTrainedModel):
         masks = encoder.draw(rows)
         # an exporter would unroll the pieces, so for it there is one, and its length is not looked at
         learns_from = 0 if recorded() else max(tokens - config.gradient_tokens, 0)
-        spans = [(0, tokens)] if recorded() else pieces(tokens, config.bptt, cut=learns_from)
+        spans = [(0, tokens)] if recorded() else document_spans(tokens, config.bptt, cut=learns_from)
         learns = torch.is_grad_enabled()
         state: State | None = None
         highest = encoder.embeddings.weight.new_full((rows, config.widths[-1]), _FLOOR)

@@ -17,8 +17,8 @@ from understudy.data.tasks import Task
 from understudy.errors import ConfigError, ModelError
 from understudy.models.awd_lstm.config import reads_whole
 from understudy.models.awd_lstm.model import AWDLSTMForCausalLM
-from understudy.models.files.checkpoints import explained, load_checkpoint, more, read_checkpoint
 from understudy.models.files.names import bundled_encoder, kind_of, resolve
+from understudy.models.files.pretrained import explained, load_pretrained, more, read_pretrained
 from understudy.models.files.save import PROBLEMS, model_fingerprint, quiet, save_model, set_task, weights_fingerprint
 from understudy.models.structure.layers import base_model, head_modules, word_embeddings
 from understudy.models.students.pooled import PooledClassifier
@@ -98,7 +98,7 @@ def load_classifier(name: str, task: Task) -> Any:
         ModelError: if the model cannot be loaded, or lacks more than a head.
     """
     path = resolve(name)
-    kind, config = read_checkpoint(path)
+    kind, config = read_pretrained(path)
     if getattr(config, "understudy_student", False) and config.pair != task.is_pair:
         raise ModelError(
             f"{path}: was built for {'pairs of texts' if config.pair else 'single texts'}, but a row of the task has {len(task.text)}. Name another model."
@@ -108,7 +108,7 @@ def load_classifier(name: str, task: Task) -> Any:
     set_task(config, task)
     if AWDLSTMForCausalLM.__name__ in (config.architectures or ()):
         config.for_classification()
-    model, lacking = load_checkpoint(path, kind, config, ignore_mismatched_sizes=True)
+    model, lacking = load_pretrained(path, kind, config, ignore_mismatched_sizes=True)
     head = {id(tensor) for module in head_modules(model) for tensor in (*module.parameters(), *module.buffers())}
     names = {key for key, tensor in (*model.named_parameters(), *model.named_buffers()) if id(tensor) in head}
     broken = sorted(key for key in lacking if key not in names and "pooler" not in key)
@@ -130,14 +130,14 @@ def load_encoder(name: str) -> Any:
         ModelError: if it cannot be loaded or lacks weights.
     """
     path = resolve(name)
-    kind, config = read_checkpoint(path)
+    kind, config = read_pretrained(path)
     if kind is PooledClassifier:
         return load_trained(path)[0].encoder
     if kind is not AutoModelForSequenceClassification:
         raise ModelError(
             f"{path}: holds one of our own networks ({config.model_type.removeprefix('understudy_')}), which has no encoder of transformers inside. Name such an encoder."
         )
-    model, lacking = load_checkpoint(path, AutoModel, config)
+    model, lacking = load_pretrained(path, AutoModel, config)
     broken = sorted(key for key in lacking if "pooler" not in key)
     if broken:
         raise ModelError(
@@ -170,12 +170,12 @@ def load_trained(folder: str) -> tuple[Any, PreTrainedTokenizerBase, Task, int]:
         ModelError: if it cannot be loaded, or has no trained head.
     """
     path = resolve(folder)
-    kind, config = read_checkpoint(path)
+    kind, config = read_pretrained(path)
     if _is_language_model(config):
         raise ModelError(
             f"{path}: is a language model, not a trained classifier. Fine-tune it first (understudy finetune --model {folder})."
         )
-    model, lacking = load_checkpoint(path, kind, config)
+    model, lacking = load_pretrained(path, kind, config)
     if lacking:
         missing = sorted(lacking)
         remedy = (

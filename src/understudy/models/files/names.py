@@ -88,7 +88,7 @@ def _model_folder(path: Path, *, weights: bool) -> Path:
     return path
 
 
-def read_config(folder: str | Path) -> dict[str, Any]:
+def read_model_config(folder: str | Path) -> dict[str, Any]:
     """The config.json of a model folder.
 
     Raises:
@@ -114,7 +114,7 @@ def kind_of(folder: str | Path) -> str:
     Raises:
         ModelError: if it holds no readable config.json.
     """
-    settings = read_config(folder)
+    settings = read_model_config(folder)
     own = settings.get("understudy")
     if isinstance(own, dict) and "kind" in own:
         return str(own["kind"])

@@ -39,7 +39,7 @@ class VocabularyHead:
         return hidden
 
 
-def encode(model: Any, inputs: Mapping[str, Any]) -> Tensor:
+def hidden_states(model: Any, inputs: Mapping[str, Any]) -> Tensor:
     """A model's last hidden states, those that its vocabulary head reads: ``(rows, tokens, width)``.
 
     Args:
@@ -145,11 +145,11 @@ def packs(model: Any, *, max_length: int) -> bool:
     device = table.weight.device
     with torch.no_grad(), evaluating(model):
         alone = [
-            encode(model, _on(device, collate(texts, np.array([i]), names=["input_ids", "attention_mask"])))[0]
+            hidden_states(model, _on(device, collate(texts, np.array([i]), names=["input_ids", "attention_mask"])))[0]
             for i in range(len(lengths))
         ]
         try:
-            packed = encode(model, _on(device, together))[0]
+            packed = hidden_states(model, _on(device, together))[0]
         except Exception:  # whatever an architecture makes of a mask it does not know
             return False
     expected = torch.cat(alone)

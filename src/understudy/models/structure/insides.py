@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from understudy.models.structure.blocks import projections
-from understudy.models.structure.heads import encode
+from understudy.models.structure.heads import hidden_states
 from understudy.models.structure.layers import encoder_layers
 
 
@@ -47,7 +47,7 @@ class Looking:
         self._projections = projections(model) if self._vectors else []
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> Insides:
-        """The model's keyword arguments as in :func:`understudy.models.structure.heads.encode`, to what was asked for."""
+        """The model's keyword arguments as in :func:`understudy.models.structure.heads.hidden_states`, to what was asked for."""
         hidden: dict[int, Tensor] = {}
         parts: list[dict[int, Tensor]] = [{} for _ in self._projections[:1] for _ in self._projections[0]]
         hooks: list[tuple[Callable[..., None], list[Any]]] = [(self._keep_states(hidden), self._blocks)]
@@ -57,7 +57,7 @@ class Looking:
                 for module in {id(module): module for module in modules}.values():
                     handle = module.register_forward_hook(hook, with_kwargs=True)
                     stack.callback(handle.remove)
-            last = encode(self._model, inputs)
+            last = hidden_states(self._model, inputs)
         return Insides(last, hidden, {layer: _three([part[layer] for part in parts]) for layer in self._vectors})
 
     def _keep_states(self, found: dict[int, Tensor]) -> Callable[..., None]:

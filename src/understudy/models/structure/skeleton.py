@@ -12,8 +12,8 @@ from torch import nn
 from transformers import AutoModel, AutoModelForSequenceClassification, PreTrainedModel
 
 from understudy.errors import ModelError
-from understudy.models.files.checkpoints import explained, read_checkpoint
 from understudy.models.files.names import resolve
+from understudy.models.files.pretrained import explained, read_pretrained
 from understudy.models.structure.layers import base_model, layer_groups
 
 BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
@@ -37,7 +37,7 @@ def skeleton(name: str) -> Any:
         ModelError: if there is no configuration there, or no model of that shape can be built.
     """
     path = name if _is_file(name) else resolve(name, weights=False)
-    kind, config = read_checkpoint(path)
+    kind, config = read_pretrained(path)
     with explained(path), torch.device("meta"):
         # this one reads any checkpoint of transformers, which may be of another kind
         if kind is AutoModelForSequenceClassification:

@@ -19,7 +19,7 @@ from understudy.data.readers.labels import Labels
 from understudy.data.readers.tables import SourceTable, read_table
 from understudy.data.tasks import NO_LABEL, Task
 from understudy.data.texts import Texts
-from understudy.objectives.teachers.label_store import locate, sortable
+from understudy.objectives.teachers.label_store import places_of, sortable
 
 _PREFIXES = ("probability_", "p_", "")
 _SUM_TOLERANCE = 0.02
@@ -89,7 +89,7 @@ class FileTeacher:
         ]
         means = np.stack(columns_sum, axis=1) / np.maximum(votes, 1)[:, None]
         at, found = (
-            locate(keys, sortable(texts.keys()))
+            places_of(keys, sortable(texts.keys()))
             if len(keys)
             else (np.zeros(len(texts), np.int64), np.zeros(len(texts), bool))
         )

@@ -86,7 +86,7 @@ class LabelStore:
         """The positions of the keys that no shard answers for."""
         known = np.zeros(len(keys), bool)
         for shard in self._all_shards():
-            at, found = locate(keys, shard["keys"])
+            at, found = places_of(keys, shard["keys"])
             known[at[found]] = True
         return np.flatnonzero(~known)
 
@@ -143,7 +143,7 @@ class LabelStore:
 
     def _fill(self, keys: np.ndarray, out: np.ndarray) -> None:
         for shard in self._all_shards():
-            at, found = locate(keys, shard["keys"])
+            at, found = places_of(keys, shard["keys"])
             out[at[found]] = shard["logits"][found]
 
     def _all_shards(self) -> Iterator[dict[str, np.ndarray]]:
@@ -162,7 +162,7 @@ def _request(keys: np.ndarray) -> str:
     return hashlib.sha256(keys.tobytes()).hexdigest()[:32]
 
 
-def locate(keys: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def places_of(keys: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Where each wanted key would stand in the sorted `keys`, and whether it does stand there."""
     at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
     return at, keys[at] == wanted

@@ -32,7 +32,7 @@ from understudy.runs.labelled import describe_tfidf, fit_tfidf, save, validation
 from understudy.runs.learning import learning_plan
 from understudy.runs.plans import say_plan, training_plan
 from understudy.runs.reading import how_to_read_more, said_of_cuts, text_length
-from understudy.runs.session import Workbench, finish, metric_faults
+from understudy.runs.session import Session, finish, metric_faults
 from understudy.settings.train.finetune import Finetune
 
 LEARNING_RATE, RECURRENT_RATE = 5e-5, 3e-3
@@ -51,7 +51,7 @@ class Work(Protocol):
         """Print what is about to be done."""
         ...
 
-    def train(self, bench: Workbench) -> Answering:
+    def train(self, session: Session) -> Answering:
         """Do it; the trained model, ready to answer."""
         ...
 
@@ -107,19 +107,19 @@ class Transformer:
         """Print rows, tokens, steps, time and memory."""
         say_plan(training_plan(self.plan, self.batches, self.splits, self.recipe))
 
-    def train(self, bench: Workbench) -> Predictor:
+    def train(self, session: Session) -> Predictor:
         """Fit the classifier; it ends with its best weights."""
-        bench.fit(
+        session.fit(
             self.objective,
             self.batches,
             phase="train",
             validation=validation_scores(
-                self.validation, self.splits.validation, bench.task, names=self.names, device=bench.device
+                self.validation, self.splits.validation, session.task, names=self.names, device=session.device
             ),
             learning_rate=self.learning_rate,
-            budget_s=bench.stop.remaining(),
+            budget_s=session.stop.remaining(),
         )
-        return Predictor(self.model, self.tokenizer, bench.task, self.length)
+        return Predictor(self.model, self.tokenizer, session.task, self.length)
 
 
 class FrozenEncoder:
@@ -139,25 +139,25 @@ class FrozenEncoder:
         rows = len(self.splits.train) + len(self.splits.validation)
         say_plan({"rows": f"{rows:,}, each once through the frozen encoder", "encoder": self.recipe.model})
 
-    def train(self, bench: Workbench) -> Predictor:
+    def train(self, session: Session) -> Predictor:
         """Embed the rows, fit the linear layer, put both together."""
         width = self.encoder.config.hidden_size
         # with the identity for a head, the outputs are the pooled vectors themselves
-        features = PooledClassifier.assemble(self.encoder, torch.eye(width), torch.zeros(width)).to(bench.device)
+        features = PooledClassifier.assemble(self.encoder, torch.eye(width), torch.zeros(width)).to(session.device)
         names = input_names(features, self.tokenizer)
 
         def vectors(part: str, rows: Rows) -> np.ndarray:
             encoded = encode(rows.texts, self.tokenizer, max_length=self.length)
             for note in said_of_cuts({part: encoded}, self.length, more=how_to_read_more(self.encoder)):
-                bench.run.say(note)
-            return logits(features, encoded, names=names, device=bench.device, on_batch=lambda _: bench.heed())
+                session.run.say(note)
+            return logits(features, encoded, names=names, device=session.device, on_batch=lambda _: session.heed())
 
-        with bench.run.timed("train_s"):
+        with session.run.timed("train_s"):
             validation = (vectors("validation", self.splits.validation), self.splits.validation.labels)
             train = self.splits.train
-            weight, bias = fit_linear(vectors("train", train), train.labels, bench.task, validation=validation)
+            weight, bias = fit_linear(vectors("train", train), train.labels, session.task, validation=validation)
         model = PooledClassifier.assemble(self.encoder, torch.from_numpy(weight), torch.from_numpy(bias))
-        return Predictor(model, self.tokenizer, bench.task, self.length)
+        return Predictor(model, self.tokenizer, session.task, self.length)
 
 
 class TfidfBaseline:
@@ -173,17 +173,17 @@ class TfidfBaseline:
         """Print the number of rows."""
         say_plan({"rows": f"{len(self.splits.train):,}", "model": "TF-IDF with a linear model"})
 
-    def train(self, bench: Workbench) -> LinearPredictor:
+    def train(self, session: Session) -> LinearPredictor:
         """Fit it."""
-        with bench.run.timed("train_s"):
+        with session.run.timed("train_s"):
             return LinearPredictor(fit_tfidf(self.splits.train, self.splits))
 
 
-def conclude(bench: Workbench, splits: Splits, model: Answering, *, baseline: bool) -> RunRecord:
+def conclude(session: Session, splits: Splits, model: Answering, *, baseline: bool) -> RunRecord:
     """Save the model, score it, set the baseline beside it, write the report."""
-    if bench.run.writes:
-        save(model, bench.run.folder / "model")
-        bench.describe("model", model, bench.answers(model, splits.reporting()[1].texts), splits)
+    if session.run.writes:
+        save(model, session.run.folder / "model")
+        session.describe("model", model, session.answers(model, splits.reporting()[1].texts), splits)
         if baseline and not isinstance(model, LinearPredictor):
-            describe_tfidf(bench, splits)
-    return finish(bench)
+            describe_tfidf(session, splits)
+    return finish(session)

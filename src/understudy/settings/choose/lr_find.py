@@ -64,8 +64,8 @@ class FindForFinetune(Finetune, SweepSettings):
             work.say_plan()
             say_notes([*splits.notes, *work.notes])
             return RunRecord(command=self.command, config=as_dict(self), seed=self.seed)
-        with open_labelled(self.command, self, splits, notes=work.notes) as bench:
-            return bench.run.record if bench.run.record.finished else conclude(bench, cast(Trainable, work), self)
+        with open_labelled(self.command, self, splits, notes=work.notes) as session:
+            return session.run.record if session.run.record.finished else conclude(session, cast(Trainable, work), self)
 
 
 @dataclass(kw_only=True)
@@ -97,5 +97,5 @@ class FindForPretrain(Pretrain, SweepSettings):
             work.say_plan()
             say_notes([*corpus.notes, *work.notes])
             return RunRecord(command=self.command, config=as_dict(self), seed=self.seed)
-        with open_on_texts(self, corpus, work) as bench:
-            return bench.run.record if bench.run.record.finished else conclude(bench, cast(Trainable, work), self)
+        with open_on_texts(self, corpus, work) as session:
+            return session.run.record if session.run.record.finished else conclude(session, cast(Trainable, work), self)

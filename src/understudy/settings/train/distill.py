@@ -136,13 +136,13 @@ class Distill(DataSettings, TrainSettings, RunSettings):
         if self.dry_run:
             say_notes([*splits.notes, *work.notes])
             return RunRecord(command="distill", config=as_dict(self), seed=self.seed)
-        with open_labelled("distill", self, splits, groups=work.groups, notes=work.notes) as bench:
-            if bench.run.record.finished:
-                return bench.run.record
-            teacher = work.label(bench)
-            student = work.train_student(bench, teacher)
-            without = work.train_baseline(bench) if self.baseline else None
-            return work.conclude(bench, student, without)
+        with open_labelled("distill", self, splits, groups=work.groups, notes=work.notes) as session:
+            if session.run.record.finished:
+                return session.run.record
+            teacher = work.label(session)
+            student = work.train_student(session, teacher)
+            without = work.train_baseline(session) if self.baseline else None
+            return work.conclude(session, student, without)
 
     def read(self) -> Splits:
         """Read and check the data; rows without a label count as unlabelled ones."""

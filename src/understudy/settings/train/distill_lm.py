@@ -129,10 +129,10 @@ class DistillLM(CorpusSettings, MaskingSettings, TrainSettings, RunSettings):
         if self.dry_run:
             say_notes([*corpus.notes, *work.notes])
             return RunRecord(command="distill-lm", config=as_dict(self), seed=self.seed)
-        with open_on_texts(self, corpus, work) as bench:
-            if bench.run.record.finished:
-                return bench.run.record
-            return work.conclude(bench, work.train(bench))
+        with open_on_texts(self, corpus, work) as session:
+            if session.run.record.finished:
+                return session.run.record
+            return work.conclude(session, work.train(session))
 
     def read(self) -> Corpus:
         """Read and check the texts."""

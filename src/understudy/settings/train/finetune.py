@@ -75,10 +75,10 @@ class Finetune(DataSettings, TrainSettings, RunSettings):
         if self.dry_run:
             say_notes([*splits.notes, *work.notes])
             return RunRecord(command="finetune", config=as_dict(self), seed=self.seed)
-        with open_labelled("finetune", self, splits, groups=work.groups, notes=work.notes) as bench:
-            if bench.run.record.finished:
-                return bench.run.record
-            return conclude(bench, splits, work.train(bench), baseline=self.baseline)
+        with open_labelled("finetune", self, splits, groups=work.groups, notes=work.notes) as session:
+            if session.run.record.finished:
+                return session.run.record
+            return conclude(session, splits, work.train(session), baseline=self.baseline)
 
     def read(self) -> Splits:
         """Read and check the data."""

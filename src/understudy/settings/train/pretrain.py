@@ -100,10 +100,10 @@ class Pretrain(CorpusSettings, MaskingSettings, TrainSettings, RunSettings):
         if self.dry_run:
             say_notes([*corpus.notes, *work.notes])
             return RunRecord(command="pretrain", config=as_dict(self), seed=self.seed)
-        with open_on_texts(self, corpus, work) as bench:
-            if bench.run.record.finished:
-                return bench.run.record
-            return conclude(bench, corpus, work, train(bench, corpus, work))
+        with open_on_texts(self, corpus, work) as session:
+            if session.run.record.finished:
+                return session.run.record
+            return conclude(session, corpus, work, train(session, corpus, work))
 
     def read(self) -> Corpus:
         """Read and check the texts."""

@@ -31,7 +31,7 @@ from understudy.runs.labelled import describe_tfidf, validation_scores
 from understudy.runs.learning import learning_plan
 from understudy.runs.plans import say_plan, training_plan
 from understudy.runs.reading import how_to_read_more, said_of_cuts, text_length
-from understudy.runs.session import Workbench, finish, metric_faults
+from understudy.runs.session import Session, finish, metric_faults
 from understudy.settings.train.distill import Distill, faults_of_task, is_outputs_file
 
 
@@ -157,83 +157,85 @@ class Distillation:
             | plan
         )
 
-    def label(self, bench: Workbench) -> Teacher:
+    def label(self, session: Session) -> Teacher:
         """Each distinct text through each teacher once, or out of the cache."""
         teachers: list[Teacher] = []
-        with bench.run.timed("label_pool_s"):
+        with session.run.timed("label_pool_s"):
             for name in self.recipe.teacher:
                 if is_outputs_file(name):
                     teachers.append(self.files[name])
                 else:
-                    teachers.append(self._cached(name, bench))
+                    teachers.append(self._cached(name, session))
         return teachers[0] if len(teachers) == 1 else AveragedTeacher(teachers, self._weights(self.recipe.teacher))
 
     def _weights(self, names: list[str]) -> list[float]:
         given = self.recipe.teacher_weights or [1.0] * len(self.recipe.teacher)
         return [weight for name, weight in zip(self.recipe.teacher, given) if name in names]
 
-    def _cached(self, name: str, bench: Workbench) -> CachedTeacher:
+    def _cached(self, name: str, session: Session) -> CachedTeacher:
         predictor, columns = self.predictors[name]
-        predictor.model.to(bench.device)
-        budget = bench.stop.remaining()
-        bench.display.start(f"{name} labels", len(self.texts))
-        record = bench.run.record
+        predictor.model.to(session.device)
+        budget = session.stop.remaining()
+        session.display.start(f"{name} labels", len(self.texts))
+        record = session.run.record
 
         def on_texts(done: int, total: int) -> None:
             if name not in record.answered_before:  # a killed run's own answers are in the cache when it is resumed
                 record.answered_before[name] = done
-                bench.run.save()
+                session.run.save()
             answered[name] = done
-            bench.display.update(done)
+            session.display.update(done)
 
         answered: dict[str, int] = {}
 
         def stops() -> bool:
             # half of a time budget is the student's
-            return bench.stop.signal_number is not None or (budget is not None and bench.stop.out_of_time(budget / 2))
+            return session.stop.signal_number is not None or (
+                budget is not None and session.stop.out_of_time(budget / 2)
+            )
 
         def label() -> CachedTeacher:
             return CachedTeacher.label(predictor, self.texts, columns=columns, on_texts=on_texts, should_stop=stops)
 
-        if bench.accelerator.is_main_process:
+        if session.accelerator.is_main_process:
             teacher = label()
             self.labelled_here[name] = answered.get(name, 0) - record.answered_before.get(name, 0)
             record.teacher_forward_texts = sum(self.labelled_here.values())
-        bench.accelerator.wait_for_everyone()
-        if not bench.accelerator.is_main_process:
+        session.accelerator.wait_for_everyone()
+        if not session.accelerator.is_main_process:
             teacher = label()  # all known by now
-        bench.display.close()
-        bench.heed()
+        session.display.close()
+        session.heed()
         if not teacher.complete:
-            bench.run.say(
+            session.run.say(
                 f"{name}: half of the time budget went into labelling; the student learns from the texts labelled by then."
             )
         return teacher
 
-    def train_student(self, bench: Workbench, teacher: Teacher) -> nn.Module:
+    def train_student(self, session: Session, teacher: Teacher) -> nn.Module:
         """Labels where there are some, the teacher everywhere."""
         batches = self._student_batches(teacher)
         if len(batches.rows) < len(self.texts):
             left_out = len(self.texts) - len(batches.rows)
-            bench.run.say(
+            session.run.say(
                 f"student: {left_out:,} texts have neither an answer of a teacher nor a label that counts, and are left out."
             )
         self.student_steps = batches.steps(0)
         objective = DistillClassifier(self.student.model, self.task.kind, self._distance(), alpha=self.recipe.alpha)
-        remaining = bench.stop.remaining()
+        remaining = session.stop.remaining()
         share = 0.5 if self.recipe.baseline else 1.0
-        bench.fit(
+        session.fit(
             objective,
             batches,
             phase="student",
-            validation=self._validation(bench),
+            validation=self._validation(session),
             learning_rate=self.student.learning_rate,
             fresh=self.student.fresh,
             budget_s=None if remaining is None else max(remaining, 0.0) * share,
         )
-        if bench.run.writes:
+        if session.run.writes:
             save_model(
-                bench.run.folder / "model",
+                session.run.folder / "model",
                 self.student.model,
                 self.student.tokenizer,
                 task=self.task,
@@ -241,44 +243,44 @@ class Distillation:
             )
         return self.student.model
 
-    def train_baseline(self, bench: Workbench) -> nn.Module:
+    def train_baseline(self, session: Session) -> nn.Module:
         """The same student from the same start, for as many steps, stages and evaluations, on the labels alone."""
         phase = "student without teacher"
-        result = bench.fit(
+        result = session.fit(
             Supervised(self.start, self.task.kind),
             Paced(self._baseline_batches(), self.student_steps),
             phase=phase,
-            validation=self._validation(bench),
+            validation=self._validation(session),
             learning_rate=self.student.learning_rate,
             fresh=self.student.fresh,
-            budget_s=bench.stop.remaining(),
+            budget_s=session.stop.remaining(),
         )
         # its own epochs are shorter than those by which its stages were measured
-        bench.run.record.training[phase]["epochs"] = result.rows // len(self.labelled)
+        session.run.record.training[phase]["epochs"] = result.rows // len(self.labelled)
         return self.start
 
-    def conclude(self, bench: Workbench, student: nn.Module, without: nn.Module | None) -> RunRecord:
+    def conclude(self, session: Session, student: nn.Module, without: nn.Module | None) -> RunRecord:
         """Everything on one test split, measured in one way."""
-        if bench.run.writes:
+        if session.run.writes:
             _, rows = self.splits.reporting()
             if self.predictors:
                 known = [
-                    CachedTeacher.label(p, rows.texts, columns=columns, on_texts=lambda done, total: bench.heed())
+                    CachedTeacher.label(p, rows.texts, columns=columns, on_texts=lambda done, total: session.heed())
                     for p, columns in self.predictors.values()
                 ]
                 together = AveragedTeacher(known, self._weights(list(self.predictors)))
                 whole = Ensemble([predictor for predictor, _ in self.predictors.values()])
-                bench.describe("teacher", whole, together(np.arange(len(rows))).numpy(), self.splits)
+                session.describe("teacher", whole, together(np.arange(len(rows))).numpy(), self.splits)
             models = {"student": student} | ({"student without teacher": without} if without is not None else {})
             for name, model in models.items():
                 predictor = Predictor(model, self.student.tokenizer, self.task, self.length)
-                bench.describe(name, predictor, bench.answers(predictor, rows.texts), self.splits)
-            describe_tfidf(bench, self.splits)
-        return finish(bench)
+                session.describe(name, predictor, session.answers(predictor, rows.texts), self.splits)
+            describe_tfidf(session, self.splits)
+        return finish(session)
 
-    def _validation(self, bench: Workbench) -> Any:
+    def _validation(self, session: Session) -> Any:
         return validation_scores(
-            self.encoded_validation, self.splits.validation, self.task, names=self.names, device=bench.device
+            self.encoded_validation, self.splits.validation, self.task, names=self.names, device=session.device
         )
 
     def _student_batches(self, teacher: Teacher) -> BucketedBatches:

@@ -25,8 +25,7 @@ from understudy.models.shrink.cut import layer_count
 from understudy.models.structure.blocks import scores_are_products, vector_width
 from understudy.models.structure.layers import base_model, evaluating
 from understudy.models.students.pooled import PooledClassifier
-from understudy.objectives.distill_lm import DistillLM as Objective
-from understudy.objectives.distill_lm import matched_depths
+from understudy.objectives.distill_lm import DistillMaskedLM, matched_depths
 from understudy.objectives.masked_lm import MaskedLM
 from understudy.objectives.teachers.drawn import DrawnBatches
 from understudy.objectives.teachers.language import LanguageTeacher, TaughtBatch, TaughtBatches
@@ -41,7 +40,7 @@ from understudy.runs import session as workbench
 from understudy.runs.learning import compiled, learning_plan
 from understudy.runs.plans import say_plan
 from understudy.runs.reading import text_length
-from understudy.runs.session import Workbench, finish, metric_faults
+from understudy.runs.session import Session, finish, metric_faults
 from understudy.settings.train.distill_lm import DistillLM
 from understudy.training.loop import FitResult
 
@@ -133,59 +132,59 @@ class LanguageDistillation:
         said["memory"] += f"; {human_bytes(teacher['size_bytes'])} of memory more for the teacher"
         say_plan(said)
 
-    def train(self, bench: Workbench) -> dict[str, FitResult]:
+    def train(self, session: Session) -> dict[str, FitResult]:
         """Score teacher and student as they are, then teach the student; a copy of it learns without, if asked for.
 
         Returns:
             What came of each student, by its name; they end with their best weights.
         """
-        self.teacher.to(bench.device)
-        self.objective.to(bench.device)
-        self.taught.autocast = bench.accelerator.autocast
+        self.teacher.to(session.device)
+        self.objective.to(session.device)
+        self.taught.autocast = session.accelerator.autocast
         for name, model in ((TEACHER, self.teacher), (START, self.model)):
-            if bench.run.writes and all(entry["name"] != name for entry in bench.run.record.models):
-                self._describe(bench, name, model, self._scores(bench, model, "validation"))
+            if session.run.writes and all(entry["name"] != name for entry in session.run.record.models):
+                self._describe(session, name, model, self._scores(session, model, "validation"))
         with compiled(self.teacher, self.recipe):
             if self.drawn is not None:
-                self.drawn.rounds = drawn_words(self, bench)
+                self.drawn.rounds = drawn_words(self, session)
             share = 1.0 if self.alone is None else 0.5
-            results = {STUDENT: self._fit(bench, STUDENT, self.objective, self.drawn or self.batches, share=share)}
+            results = {STUDENT: self._fit(session, STUDENT, self.objective, self.drawn or self.batches, share=share)}
         if self.drawn is None:
-            bench.run.record.teacher_forward_texts = results[STUDENT].rows
+            session.run.record.teacher_forward_texts = results[STUDENT].rows
         if self.alone is not None:
-            results[ALONE] = self._fit(bench, ALONE, MaskedLM(self.alone), self.texts.batches)
+            results[ALONE] = self._fit(session, ALONE, MaskedLM(self.alone), self.texts.batches)
         return results
 
     def _fit(
-        self, bench: Workbench, phase: str, objective: nn.Module, batches: BatchSource, *, share: float = 1.0
+        self, session: Session, phase: str, objective: nn.Module, batches: BatchSource, *, share: float = 1.0
     ) -> FitResult:
         """Train one of the students, within a share of the time that is left."""
-        remaining = bench.stop.remaining()
-        return bench.fit(
+        remaining = session.stop.remaining()
+        return session.fit(
             objective,
             batches,
             phase=phase,
-            validation=lambda model: self._scores(bench, model, "validation"),
+            validation=lambda model: self._scores(session, model, "validation"),
             learning_rate=self.learning_rate,
             fresh=self.fresh,
             budget_s=None if remaining is None else max(remaining, 0.0) * share,
         )
 
-    def conclude(self, bench: Workbench, results: dict[str, FitResult]) -> RunRecord:
+    def conclude(self, session: Session, results: dict[str, FitResult]) -> RunRecord:
         """Save the student, read the test texts once, write the report."""
-        if bench.run.writes:
+        if session.run.writes:
             shipped = base_model(self.model) if self.headless else self.model
-            save_model(bench.run.folder / "model", shipped, self.tokenizer, task=None, max_length=self.texts.length)
+            save_model(session.run.folder / "model", shipped, self.tokenizer, task=None, max_length=self.texts.length)
             models = {STUDENT: self.model, ALONE: self.alone}
             for name, result in results.items():
-                self._describe(bench, name, models[name], {metric: result.metrics[metric] for metric in self.metrics})
-        return finish(bench)
+                self._describe(session, name, models[name], {metric: result.metrics[metric] for metric in self.metrics})
+        return finish(session)
 
-    def _objective(self) -> Objective:
+    def _objective(self) -> DistillMaskedLM:
         recipe, models = self.recipe, (self.model, self.teacher)
         layers, others = (layer_count(model) for model in models)
         depths = matched_depths(layers, others)
-        return Objective(
+        return DistillMaskedLM(
             self.model,
             teacher_head=LanguageTeacher(self.teacher).head,
             teacher_width=self.teacher.config.hidden_size,
@@ -201,11 +200,11 @@ class LanguageDistillation:
             relation_heads=recipe.relation_heads or _common_heads(*_vector_widths(recipe, *models)),
         )
 
-    def _scores(self, bench: Workbench, model: Any, part: str) -> dict[str, float]:
-        found = self.texts.scores(model, part, bench.device)
+    def _scores(self, session: Session, model: Any, part: str) -> dict[str, float]:
+        found = self.texts.scores(model, part, session.device)
         if not self.by_distance:
             return found
-        return {DISTANCE: self._distance(part, bench.device) if model is self.model else 0.0, **found}
+        return {DISTANCE: self._distance(part, session.device) if model is self.model else 0.0, **found}
 
     def _distance(self, part: str, device: torch.device) -> float:
         """The objective's own value on a part of the corpus."""
@@ -218,27 +217,27 @@ class LanguageDistillation:
                     sums[term.per] = sums.get(term.per, 0.0) + term.weight * term.sum.item()
         return sum(value / max(counts[name], 1) for name, value in sums.items())
 
-    def _describe(self, bench: Workbench, name: str, model: Any, validation: dict[str, float]) -> None:
+    def _describe(self, session: Session, name: str, model: Any, validation: dict[str, float]) -> None:
         """Put a model on the record: its scores, its size, and, unless it is as fast as another, how fast it reads."""
         metrics = {"validation": validation}
         if self.corpus.test is not None:
-            with bench.run.timed("evaluate_s"):
-                metrics["test"] = self._scores(bench, model, "test")
+            with session.run.timed("evaluate_s"):
+                metrics["test"] = self._scores(session, model, "test")
         cost: dict[str, Any] = {}
         if name in (STUDENT, TEACHER):
-            with bench.run.timed("bench_s"):
-                cost = workbench.measure(self._reader(model, bench), self._sample())
+            with session.run.timed("bench_s"):
+                cost = workbench.measure(self._reader(model, session), self._sample())
         entry = {"name": name, "model_type": model.config.model_type, **cost, **parameter_summary(model)}
-        known = {entry["name"]: entry for entry in bench.run.record.models} | {name: {**entry, "metrics": metrics}}
-        bench.run.record.models = [known[key] for key in (STUDENT, ALONE, START, TEACHER) if key in known]
-        bench.run.save()
-        bench.heed()
+        known = {entry["name"]: entry for entry in session.run.record.models} | {name: {**entry, "metrics": metrics}}
+        session.run.record.models = [known[key] for key in (STUDENT, ALONE, START, TEACHER) if key in known]
+        session.run.save()
+        session.heed()
 
-    def _reader(self, model: Any, bench: Workbench) -> Predictor:
+    def _reader(self, model: Any, session: Session) -> Predictor:
         """The encoder, from raw text to the mean of its last states: what every later use of it costs at least."""
         encoder = base_model(model)
         width = encoder.config.hidden_size
-        pooled = PooledClassifier.assemble(encoder, torch.eye(width), torch.zeros(width)).to(bench.device)
+        pooled = PooledClassifier.assemble(encoder, torch.eye(width), torch.zeros(width)).to(session.device)
         task = Task(text=(("text",),), label="", kind="multi_label", labels=tuple(map(str, range(width))))
         return Predictor(pooled, self.tokenizer, task, self.texts.length)
 

@@ -15,17 +15,17 @@ from understudy.report.numbers import human_bytes
 
 if TYPE_CHECKING:
     from understudy.recipes.train.distill_lm.distillation import LanguageDistillation
-    from understudy.runs.session import Workbench
+    from understudy.runs.session import Session
 
 
-def drawn_words(work: LanguageDistillation, bench: Workbench) -> list[Draws]:
+def drawn_words(work: LanguageDistillation, session: Session) -> list[Draws]:
     """What the teacher draws under the masks of every round, or has drawn before.
 
     Raises:
         ConfigError: if the time budget ends before; what is drawn by then is kept for ``--resume``.
     """
-    drawing, record = _drawing(work, bench.accelerator.mixed_precision), bench.run.record
-    scratch, main = bench.run.folder / "teacher_words", bench.accelerator.is_main_process
+    drawing, record = _drawing(work, session.accelerator.mixed_precision), session.run.record
+    scratch, main = session.run.folder / "teacher_words", session.accelerator.is_main_process
     rounds, texts = _rounds(work), len(work.texts.parts["train"])
     drawn = dict.fromkeys(range(rounds), 0)
     found: list[Draws] = []
@@ -33,33 +33,33 @@ def drawn_words(work: LanguageDistillation, bench: Workbench) -> list[Draws]:
     def on_texts(number: int, count: int) -> None:
         if f"masks {number}" not in record.answered_before:  # what this run has drawn counts, whenever it was killed
             record.answered_before[f"masks {number}"] = count
-            bench.run.save()
+            session.run.save()
         drawn[number] = count
-        bench.display.update(sum(drawn.values()))
+        session.display.update(sum(drawn.values()))
 
     def ends() -> bool:
-        return bench.stop.signal_number is not None or bench.stop.out_of_time()
+        return session.stop.signal_number is not None or session.stop.out_of_time()
 
-    bench.display.start("teacher draws", rounds * texts)
-    with bench.run.timed("draw_words_s"):
+    session.display.start("teacher draws", rounds * texts)
+    with session.run.timed("draw_words_s"):
         for number in range(rounds):
             draw = partial(drawing.draw, number, max_tokens=work.texts.max_tokens, scratch=scratch)
             draws = draw(on_texts=partial(on_texts, number), should_stop=ends) if main else None
             ended = [draws is None]
             broadcast_object_list(ended)
-            bench.heed()
+            session.heed()
             if ended[0]:
                 raise ConfigError(
-                    f"the time budget ended when the teacher had drawn words for {sum(drawn.values()):,} of {rounds * texts:,} texts; they are kept. Go on with the same command, --output {bench.run.folder}, --resume and a longer --time_budget."
+                    f"the time budget ended when the teacher had drawn words for {sum(drawn.values()):,} of {rounds * texts:,} texts; they are kept. Go on with the same command, --output {session.run.folder}, --resume and a longer --time_budget."
                 )
             draws = draws or draw()  # all there by now
             assert draws is not None
             found.append(draws)
-    bench.display.close()
+    session.display.close()
     before = [record.answered_before.get(f"masks {number}", 0) for number in drawn]
     record.teacher_forward_texts = sum(drawn.values()) - sum(before)
-    if bench.run.writes:
-        bench.run.save()
+    if session.run.writes:
+        session.run.save()
         shutil.rmtree(scratch, ignore_errors=True)
     return found
 

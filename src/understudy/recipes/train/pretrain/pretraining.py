@@ -21,7 +21,7 @@ from understudy.models.language import language_kind
 from understudy.record import RunRecord
 from understudy.runs.learning import learning_lines, learning_plan
 from understudy.runs.plans import cost_lines, say_plan
-from understudy.runs.session import Workbench, finish, metric_faults, open_workbench
+from understudy.runs.session import Session, finish, metric_faults, open_session
 from understudy.settings.train.pretrain import NEW, Pretrain
 from understudy.settings.training import TrainSettings
 from understudy.training.loop import FitResult
@@ -82,15 +82,15 @@ class Work:
         """Print texts, tokens, steps, time and memory."""
         say_plan(plan_lines(self.plan, self.batches, self.parts, self.recipe, rows=self.rows))
 
-    def train(self, bench: Workbench) -> FitResult:
+    def train(self, session: Session) -> FitResult:
         """Fit the model; it ends with its best weights."""
-        return bench.fit(
+        return session.fit(
             self.objective,
             self.batches,
             phase="train",
-            validation=lambda model: self.scores(model, "validation", bench.device),
+            validation=lambda model: self.scores(model, "validation", session.device),
             learning_rate=self.learning_rate,
-            budget_s=bench.stop.remaining(),
+            budget_s=session.stop.remaining(),
         )
 
     def scores(self, model: Any, part: str, device: torch.device) -> dict[str, float]:
@@ -120,9 +120,9 @@ def prepare(recipe: Pretrain, corpus: Corpus) -> Work:
 
 def open_on_texts(
     recipe: Pretrain | DistillLM, corpus: Corpus, work: Work | LanguageDistillation
-) -> AbstractContextManager[Workbench]:
-    """:func:`understudy.runs.session.open_workbench` for a language model."""
-    return open_workbench(
+) -> AbstractContextManager[Session]:
+    """:func:`understudy.runs.session.open_session` for a language model."""
+    return open_session(
         recipe.command,
         recipe,
         data=corpus.texts(),
@@ -135,35 +135,35 @@ def open_on_texts(
     )
 
 
-def train(bench: Workbench, corpus: Corpus, work: Work) -> FitResult:
+def train(session: Session, corpus: Corpus, work: Work) -> FitResult:
     """Score the model as it was given, where something has trained it before; then fit it."""
-    if work.trained_before and bench.run.writes and not any(m["name"] == BEFORE for m in bench.run.record.models):
-        model = work.model.to(bench.device)
-        with bench.run.timed("evaluate_s"):
-            scores = {part: work.scores(model, part, bench.device) for part in corpus.texts() if part != "train"}
-        _describe(bench, BEFORE, model, scores)
-    return work.train(bench)
+    if work.trained_before and session.run.writes and not any(m["name"] == BEFORE for m in session.run.record.models):
+        model = work.model.to(session.device)
+        with session.run.timed("evaluate_s"):
+            scores = {part: work.scores(model, part, session.device) for part in corpus.texts() if part != "train"}
+        _describe(session, BEFORE, model, scores)
+    return work.train(session)
 
 
-def conclude(bench: Workbench, corpus: Corpus, work: Work, result: FitResult) -> RunRecord:
+def conclude(session: Session, corpus: Corpus, work: Work, result: FitResult) -> RunRecord:
     """Save the model, read the test texts for its scores, write the report."""
-    if bench.run.writes:
-        save_model(bench.run.folder / "model", work.model, work.tokenizer, task=None, max_length=work.length)
+    if session.run.writes:
+        save_model(session.run.folder / "model", work.model, work.tokenizer, task=None, max_length=work.length)
         metrics = {"validation": {name: result.metrics[name] for name in LANGUAGE_MODEL_METRICS}}
         if corpus.test is not None:
-            with bench.run.timed("evaluate_s"):
-                metrics["test"] = work.scores(work.model, "test", bench.device)
-        _describe(bench, "model", work.model, metrics)
-    return finish(bench)
+            with session.run.timed("evaluate_s"):
+                metrics["test"] = work.scores(work.model, "test", session.device)
+        _describe(session, "model", work.model, metrics)
+    return finish(session)
 
 
-def _describe(bench: Workbench, name: str, model: Any, metrics: Mapping[str, Mapping[str, float]]) -> None:
+def _describe(session: Session, name: str, model: Any, metrics: Mapping[str, Mapping[str, float]]) -> None:
     """Put a model on the record; the one that this run trains comes first."""
-    others = [entry for entry in bench.run.record.models if entry["name"] != name]
+    others = [entry for entry in session.run.record.models if entry["name"] != name]
     entry = {"name": name, "model_type": model.config.model_type, **parameter_summary(model), "metrics": metrics}
-    bench.run.record.models = [entry, *others] if name == "model" else [*others, entry]
-    bench.run.save()
-    bench.heed()
+    session.run.record.models = [entry, *others] if name == "model" else [*others, entry]
+    session.run.save()
+    session.heed()
 
 
 def plan_lines(

@@ -42,7 +42,7 @@ def register() -> None:
     AutoModelForCausalLM.register(AWDLSTMConfig, AWDLSTMForCausalLM, exist_ok=True)
 
 
-def read_checkpoint(path: str) -> tuple[Any, Any]:
+def read_pretrained(path: str) -> tuple[Any, Any]:
     """The class that loads a checkpoint, and its configuration.
 
     Raises:
@@ -61,7 +61,7 @@ def read_checkpoint(path: str) -> tuple[Any, Any]:
         return AutoModelForSequenceClassification, AutoConfig.from_pretrained(path, trust_remote_code=False)
 
 
-def load_checkpoint(
+def load_pretrained(
     path: str, kind: Any, config: Any, *, ignore_mismatched_sizes: bool = False
 ) -> tuple[Any, set[str]]:
     """The model, in float32, and the names of weights that the checkpoint lacks or has in another shape.
