@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from understudy.report.look import FAINT, looks_of, plain, save_figure, score_axis, style
-from understudy.report.tables import LOWER_IS_BETTER, metric_name
+from understudy.report.tables.models import LOWER_IS_BETTER, metric_name
 
 
 def read_progress(progress_csv: Path) -> dict[str, dict[str, np.ndarray]]:

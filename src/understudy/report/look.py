@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import get_font_names
 from matplotlib.ticker import FuncFormatter
 
-from understudy.report.tables import ALONE, STUDENT, TEACHER, TFIDF, is_share
+from understudy.report.tables.models import ALONE, STUDENT, TEACHER, TFIDF, is_share
 
 INK, FAINT, _GRID = "#1d2733", "#5d6b7a", "#e3e8ee"
 _COLOURS = {TEACHER: "#22577a", STUDENT: "#d1495b", ALONE: "#e09f2d", TFIDF: "#8d99a6"}

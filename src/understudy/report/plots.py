@@ -18,7 +18,7 @@ from understudy.report.classes import confusion_matrix, reliability
 from understudy.report.curves import learning_curves
 from understudy.report.look import FAINT, looks_of, plain, save_figure, score_axis, style
 from understudy.report.numbers import human_bytes, number
-from understudy.report.tables import (
+from understudy.report.tables.models import (
     TEACHER,
     Record,
     interval_of,

@@ -280,9 +280,9 @@ def metric_faults(settings: TrainSettings, metrics: Sequence[str]) -> list[str]:
 
 def finish(session: Session) -> RunRecord:
     """The record, the plots, the model card and the table."""
-    from understudy.report.card import write_card
+    from understudy.report.card.write import write_card
     from understudy.report.plots import draw_all
-    from understudy.report.tables import models_table
+    from understudy.report.tables.models import models_table
 
     record = session.run.record
     if session.run.writes:

@@ -61,7 +61,7 @@ class FillMask:
         else:
             from rich.console import Console
 
-            from understudy.report.fillings import fillings_table
+            from understudy.report.tables.fillings import fillings_table
 
             for entry in entries:
                 Console().print(fillings_table(entry))

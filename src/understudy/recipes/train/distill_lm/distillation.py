@@ -35,7 +35,7 @@ from understudy.recipes.train.pretrain.pretraining import plan_lines, unknown_no
 from understudy.recipes.train.students.language import build_language_student
 from understudy.record import RunRecord
 from understudy.report.numbers import human_bytes
-from understudy.report.tables import ALONE, STUDENT, TEACHER
+from understudy.report.tables.models import ALONE, STUDENT, TEACHER
 from understudy.runs import session as workbench
 from understudy.runs.learning import compiled, learning_plan
 from understudy.runs.plans import say_plan

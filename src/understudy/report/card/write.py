@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from understudy.atomic import write_bytes
 from understudy.report.numbers import human_count, human_seconds, number
-from understudy.report.tables import (
+from understudy.report.tables.models import (
     ABSENT,
     TEACHER,
     Record,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from understudy.report.tables import costs_table, gap_closed, model_rows, models_table, share_kept, shown_split
+from understudy.report.tables.models import costs_table, gap_closed, model_rows, models_table, share_kept, shown_split
 
 
 def rendered(table: Any, width: int) -> str:
