@@ -32,6 +32,8 @@ class RunRecord:
 
     command: str
     config: dict[str, Any]
+    given: dict[str, Any] = field(default_factory=dict)
+    """The settings that differ from their command's default, flat; those of a group with a dot (``bilstm.hidden``)."""
     seed: int = 0
     finished: bool = False
     versions: dict[str, str] = field(default_factory=dict)
@@ -47,6 +49,11 @@ class RunRecord:
     notes: list[str] = field(default_factory=list)
     training: dict[str, Any] = field(default_factory=dict)
     children: list[str] = field(default_factory=list)
+    """The records of the runs that this one spans, relative to its folder."""
+    aggregate: dict[str, Any] = field(default_factory=dict)
+    """Of a family: for each model and metric ``mean``, ``sd`` and ``n`` over its children."""
+    split: str = ""
+    """The split of the aggregated scores."""
     created: str = ""
 
     def model(self, name: str) -> dict[str, Any]:

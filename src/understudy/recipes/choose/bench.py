@@ -61,7 +61,7 @@ class Bench:
         else:
             from rich.console import Console
 
-            from understudy.report.tables.models import costs_table
+            from understudy.report.tables.costs import costs_table
 
             Console().print(costs_table(entries))
         return entries

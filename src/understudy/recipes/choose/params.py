@@ -57,7 +57,7 @@ class Params:
         else:
             from rich.console import Console
 
-            from understudy.report.tables.models import parameters_table
+            from understudy.report.tables.parameters import parameters_table
 
             Console().print(parameters_table(entries))
         return entries

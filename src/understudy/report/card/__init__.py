@@ -1,1 +1,1 @@
-"""The model card of a run folder: what stands in it (facts, usage, front_matter, family) and the writing (write)."""
+"""The model card: ``README.md`` of a run folder, with everything needed to judge the model and to make it again."""

@@ -35,7 +35,7 @@ from understudy.recipes.train.pretrain.pretraining import plan_lines, unknown_no
 from understudy.recipes.train.students.language import build_language_student
 from understudy.record import RunRecord
 from understudy.report.numbers import human_bytes
-from understudy.report.tables.models import ALONE, STUDENT, TEACHER
+from understudy.report.scores import ALONE, BEFORE_TRAINING, STUDENT, TEACHER
 from understudy.runs import session as workbench
 from understudy.runs.learning import compiled, learning_plan
 from understudy.runs.plans import say_plan
@@ -44,7 +44,7 @@ from understudy.runs.session import Session, finish, metric_faults
 from understudy.settings.train.distill_lm import DistillLM
 from understudy.training.loop import FitResult
 
-START = "student before training"
+START = f"{STUDENT} {BEFORE_TRAINING}"
 """What the record calls the student as it was cut or built: what that has, no training need be thanked for."""
 
 _RELATION_HEADS, _RELATION_WIDTH = 48, 8

@@ -19,6 +19,7 @@ from understudy.inference.logits import parameter_summary
 from understudy.models.files.save import save_model
 from understudy.models.language import language_kind
 from understudy.record import RunRecord
+from understudy.report.scores import BEFORE_TRAINING
 from understudy.runs.learning import learning_lines, learning_plan
 from understudy.runs.plans import cost_lines, say_plan
 from understudy.runs.session import Session, finish, metric_faults, open_session
@@ -30,9 +31,6 @@ from understudy.training.unfreeze import LearningPlan
 if TYPE_CHECKING:
     from understudy.recipes.train.distill_lm.distillation import LanguageDistillation
     from understudy.settings.train.distill_lm import DistillLM
-
-BEFORE = "before training"
-"""What the record calls a model as it was given."""
 
 _UNKNOWN_SAID = 0.001
 """The share of unknown tokens from which on it is said: they are easy to predict, and flatter a model."""
@@ -137,11 +135,15 @@ def open_on_texts(
 
 def train(session: Session, corpus: Corpus, work: Work) -> FitResult:
     """Score the model as it was given, where something has trained it before; then fit it."""
-    if work.trained_before and session.run.writes and not any(m["name"] == BEFORE for m in session.run.record.models):
+    if (
+        work.trained_before
+        and session.run.writes
+        and not any(m["name"] == BEFORE_TRAINING for m in session.run.record.models)
+    ):
         model = work.model.to(session.device)
         with session.run.timed("evaluate_s"):
             scores = {part: work.scores(model, part, session.device) for part in corpus.texts() if part != "train"}
-        _describe(session, BEFORE, model, scores)
+        _describe(session, BEFORE_TRAINING, model, scores)
     return work.train(session)
 
 
