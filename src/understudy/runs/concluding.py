@@ -6,8 +6,8 @@ from rich.console import Console
 
 from understudy.record import Run
 from understudy.report import plots
-from understudy.report.card import write_card
-from understudy.report.tables import models_table
+from understudy.report.card.write import write_card
+from understudy.report.tables.models import models_table
 from understudy.runs.session import Session
 
 

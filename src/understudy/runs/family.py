@@ -13,8 +13,9 @@ from rich.console import Console
 from understudy.errors import Interrupted, UnderstudyError
 from understudy.failpoints import failpoint
 from understudy.record import Run, RunRecord
-from understudy.report.card import write_card
-from understudy.report.family import aggregate, family_table
+from understudy.report.aggregate import aggregate, reporting_split
+from understudy.report.card.write import write_card
+from understudy.report.family import family_table
 from understudy.runs.session import open_folder
 from understudy.settings.configuration import as_dict
 from understudy.settings.values import seconds
@@ -99,7 +100,7 @@ def _sum_up(run: Run, children: list[RunRecord], *, complete: bool) -> None:
     record.task, record.data = first.task, {}
     record.versions, record.hardware = first.versions, first.hardware
     parsed = [child.as_dict() for child in children]
-    record.split, record.aggregate = aggregate(parsed)
+    record.split, record.aggregate = reporting_split(parsed), aggregate(parsed)
     run.save()
     if not run.writes:
         return

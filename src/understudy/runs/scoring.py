@@ -17,7 +17,7 @@ from understudy.evaluation.quality import evaluate
 from understudy.inference.logits import logits
 from understudy.inference.predictor import Answering
 from understudy.models.tfidf import Tfidf
-from understudy.report.tables import TFIDF
+from understudy.report.scores import TFIDF
 from understudy.runs.entries import put_on_record
 from understudy.runs.session import Session
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from understudy.data.readers.sources import read_texts
 from understudy.evaluation.cost import measure
 from understudy.loading import load
-from understudy.report.tables import costs_table
+from understudy.report.tables.costs import costs_table
 from understudy.settings.choose.bench import BenchSettings
 from understudy.settings.configuration import check
 

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from understudy.errors import ConfigError, UnderstudyError
 from understudy.models.structure.skeleton import BYTES, components, skeleton
-from understudy.report.tables import parameters_table
+from understudy.report.tables.parameters import parameters_table
 from understudy.settings.choose.params import ParamsSettings
 from understudy.settings.configuration import check
 

@@ -12,7 +12,7 @@ from understudy.errors import ModelError
 from understudy.inference.fill_mask import Filler
 from understudy.models.files.load import max_length
 from understudy.models.masked import load_masked
-from understudy.report.fillings import fillings_table
+from understudy.report.tables.fillings import fillings_table
 from understudy.settings.configuration import check
 from understudy.settings.use.fill_mask import FillMaskSettings
 

@@ -24,7 +24,7 @@ from understudy.recipes.train.distill.distances import distance, distance_faults
 from understudy.recipes.train.distill.teachers import Teachers
 from understudy.recipes.train.distill.texts import all_labels, all_texts
 from understudy.recipes.train.students.classifier import build_student
-from understudy.report.tables import ALONE, STUDENT, TEACHER
+from understudy.report.scores import ALONE, STUDENT, TEACHER
 from understudy.runs.devices import processes
 from understudy.runs.fitting import train_phase
 from understudy.runs.learning import learning_plan

@@ -36,7 +36,7 @@ from understudy.recipes.train.distill_lm.matching import common_heads, matching_
 from understudy.recipes.train.pretrain.masked_texts import MaskedTexts
 from understudy.recipes.train.students.language import build_language_student
 from understudy.report.numbers import human_bytes
-from understudy.report.tables import ALONE, STUDENT, TEACHER
+from understudy.report.scores import ALONE, BEFORE_TRAINING, STUDENT, TEACHER
 from understudy.runs.entries import has_entry, put_on_record
 from understudy.runs.fitting import train_phase
 from understudy.runs.learning import compiled, learning_plan
@@ -47,7 +47,7 @@ from understudy.runs.work import Subject, metric_faults
 from understudy.settings.train.distill_lm import DistillLMSettings
 from understudy.training.loop import FitResult
 
-START = "student before training"
+START = f"{STUDENT} {BEFORE_TRAINING}"
 """The record's name for the student before training: its score owes nothing to distillation."""
 
 _MEASURED_TEXTS = 512

@@ -17,6 +17,7 @@ from understudy.functional.metrics import LANGUAGE_MODEL_METRICS
 from understudy.inference.logits import parameter_summary
 from understudy.models.files.save import save_model
 from understudy.objectives.terms import term_names
+from understudy.report.scores import BEFORE_TRAINING
 from understudy.runs.entries import has_entry, put_on_record
 from understudy.runs.fitting import train_phase
 from understudy.runs.learning import learning_plan
@@ -25,9 +26,6 @@ from understudy.runs.session import Session
 from understudy.runs.work import Subject
 from understudy.settings.train.pretrain import PretrainSettings
 from understudy.training.unfreeze import LearningPlan
-
-BEFORE = "before training"
-"""The record's name for a model as it was given."""
 
 
 class LanguageWork:
@@ -76,10 +74,10 @@ class LanguageWork:
     def carry_out(self, session: Session) -> None:
         """Score the model as it is given, fit it, save it, and score it again."""
         writes = session.run.writes
-        if self.trained_before and writes and not has_entry(session, BEFORE):
+        if self.trained_before and writes and not has_entry(session, BEFORE_TRAINING):
             self.model.to(session.device)
             parts = [part for part in self.corpus.texts() if part != "train"]
-            self._describe(session, BEFORE, {part: self._evaluate(session, part) for part in parts})
+            self._describe(session, BEFORE_TRAINING, {part: self._evaluate(session, part) for part in parts})
         result = train_phase(
             session,
             self.objective,
