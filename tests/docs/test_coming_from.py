@@ -20,6 +20,7 @@ from torch import nn
 from understudy import cli
 from understudy.commands import BY_NAME, settings_class
 from understudy.errors import UnderstudyError
+from understudy.parsing import parse
 from understudy.record import RunRecord
 from understudy.settings.shown import flags
 
@@ -211,6 +212,6 @@ def test_what_is_said_in_passing_exists(capsys: pytest.CaptureFixture[str]) -> N
 def accepts(command: str, words: list[str]) -> bool:
     """Whether a command can read these flags; nothing is run."""
     try:
-        return not isinstance(cli.parse(command, words), int)
+        return not isinstance(parse(command, words), int)
     except UnderstudyError:
         return False

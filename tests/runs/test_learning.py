@@ -287,6 +287,8 @@ def test_what_has_no_blocks_cannot_be_compiled(
 def test_without_a_compiler_it_says_what_is_missing(
     finetune: Callable[..., int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from understudy.runs import devices
+
     monkeypatch.setattr(devices, "can_compile", lambda: False)
     assert finetune("--compile") == 2
     assert "Install g++, name another in the environment variable CXX" in capsys.readouterr().err
