@@ -11,7 +11,14 @@ from understudy.settings.data import DataSettings
 from understudy.settings.models import model_faults
 from understudy.settings.run import RunSettings, SeedsSettings
 from understudy.settings.shown import Shown
-from understudy.settings.students import BiLSTMOptions, LayersOptions, StaticOptions, changed, options_of, student_faults
+from understudy.settings.students import (
+    BiLSTMOptions,
+    LayersOptions,
+    StaticOptions,
+    changed,
+    options_of,
+    student_faults,
+)
 from understudy.settings.training import TrainSettings
 
 Share = Annotated[float, Ge(0), Le(1)]
@@ -79,9 +86,7 @@ class DistillSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
                 faults.append(
                     f"--teacher names {name} more than once. Name it once, and give --teacher_weights to let it count for more."
                 )
-        faults += student_faults(
-            self.student, options_of(self), tokenizer=self.tokenizer, embeddings=self.embeddings
-        )
+        faults += student_faults(self.student, options_of(self), tokenizer=self.tokenizer, embeddings=self.embeddings)
         if self.teacher_weights and len(self.teacher_weights) != len(self.teacher):
             faults.append(
                 f"teacher_weights must be one for each teacher: {len(self.teacher)} teachers, but {len(self.teacher_weights)} weights."
