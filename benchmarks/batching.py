@@ -82,7 +82,7 @@ class Race:
         from understudy.data.readers.sources import load_splits
         from understudy.data.tokens.encode import encode, input_names
         from understudy.inference.logits import token_budget
-        from understudy.models.files.load import bundled_encoder, load_classifier, load_tokenizer
+        from understudy.models.files.classifiers import bundled_encoder, load_classifier, load_tokenizer
 
         splits = load_splits(same_rows(setting))
         self.steps = setting.pick(STEPS, 2)

@@ -68,7 +68,7 @@ def _texts(task: Task) -> str:
 
 def _load(folder: str | Path) -> Predictor | LinearPredictor:
     from understudy.inference.predictor import LinearPredictor, Predictor
-    from understudy.models.files.load import kind_of, load_trained, resolve
+    from understudy.models.files.classifiers import kind_of, load_trained, resolve
     from understudy.models.tfidf import Tfidf
 
     found = resolve(str(folder))

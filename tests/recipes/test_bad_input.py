@@ -15,7 +15,7 @@ import torch
 
 from understudy.cli import main
 from understudy.data.tasks import Task
-from understudy.models.files.load import load_classifier, load_tokenizer, save_model
+from understudy.models.files.classifiers import load_classifier, load_tokenizer, save_model
 from understudy.record import RunRecord
 
 SMALL = ["--student", "static", "--static.embedding", "8", "--static.hidden", "8", "--epochs", "1"]

@@ -14,7 +14,7 @@ from transformers import AutoModelForSequenceClassification
 
 import understudy
 from understudy.cli import main
-from understudy.models.files.load import load_encoder
+from understudy.models.files.classifiers import load_encoder
 from understudy.recipes.train.distill import distillation
 from understudy.record import RunRecord
 from understudy.settings.train.distill import Distill

@@ -22,7 +22,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from understudy.cli import main
 from understudy.data.tasks import Task
-from understudy.models.files.load import load_classifier
+from understudy.models.files.classifiers import load_classifier
 from understudy.models.shrink.albert import albert
 from understudy.recipes.train.distill_lm.distillation import LanguageDistillation
 from understudy.record import RunRecord

@@ -12,7 +12,7 @@ import yaml
 from torch import nn
 
 from understudy.cli import main
-from understudy.models.files.load import load_trained, weights_fingerprint
+from understudy.models.files.classifiers import load_trained, weights_fingerprint
 from understudy.recipes.train.finetune import LEARNING_RATE
 from understudy.record import RunRecord
 from understudy.runs.learning import learning_plan, stages

@@ -26,7 +26,7 @@ from understudy.data.batches.streams import encode_streams, scoring_batches
 from understudy.data.readers.sources import read_texts
 from understudy.data.tokens.encode import Encoded
 from understudy.data.tokens.vocabulary import train_tokenizer
-from understudy.models.files.load import load_tokenizer
+from understudy.models.files.classifiers import load_tokenizer
 from understudy.models.language import language_kind, load_next_token_model
 from understudy.objectives import language_model
 from understudy.objectives.language_model import language_scores

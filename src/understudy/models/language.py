@@ -9,7 +9,7 @@ from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM, PreT
 
 from understudy.errors import ModelError
 from understudy.models.awd_lstm.model import AWDLSTMConfig, AWDLSTMForCausalLM
-from understudy.models.files.load import check_tokenizer, load_tokenizer, resolve
+from understudy.models.files.classifiers import check_tokenizer, load_tokenizer, resolve
 from understudy.models.files.pretrained import load_pretrained, read_pretrained
 from understudy.models.masked import is_masked
 from understudy.models.structure.layers import evaluating, word_embeddings

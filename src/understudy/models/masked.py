@@ -8,7 +8,7 @@ from typing import Any
 from transformers import MODEL_FOR_MASKED_LM_MAPPING, AutoModelForMaskedLM, PreTrainedTokenizerBase
 
 from understudy.errors import ModelError
-from understudy.models.files.load import check_tokenizer, load_tokenizer, resolve
+from understudy.models.files.classifiers import check_tokenizer, load_tokenizer, resolve
 from understudy.models.files.pretrained import load_pretrained, read_pretrained
 from understudy.models.structure.layers import head_modules
 

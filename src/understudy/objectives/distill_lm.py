@@ -19,8 +19,8 @@ from understudy.functional.vocabulary_loss import (
     chunked_distillation,
     positions_at_once,
 )
-from understudy.models.structure.heads import vocabulary_head
 from understudy.models.structure.insides import Insides, Looking
+from understudy.models.structure.vocabulary_head import vocabulary_head
 from understudy.objectives.teachers.drawn import DrawnBatch
 from understudy.objectives.teachers.language import TaughtBatch
 from understudy.objectives.terms import Term

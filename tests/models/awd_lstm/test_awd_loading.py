@@ -22,7 +22,7 @@ from understudy.errors import ConfigError, ModelError
 from understudy.inference.predictor import Predictor
 from understudy.models.awd_lstm.config import AWDLSTMConfig, set_reading
 from understudy.models.awd_lstm.model import AWDLSTMForCausalLM, AWDLSTMForSequenceClassification
-from understudy.models.files.load import (
+from understudy.models.files.classifiers import (
     kind_of,
     load_classifier,
     load_encoder,

@@ -20,7 +20,7 @@ from transformers import (
 
 from understudy.data.tasks import Task
 from understudy.errors import ModelError
-from understudy.models.files.load import load_classifier
+from understudy.models.files.classifiers import load_classifier
 from understudy.models.structure.layers import encoder_layers, head_modules, layer_groups, undecayed, word_embeddings
 from understudy.models.students.bilstm import BiLSTM, BiLSTMConfig
 from understudy.models.students.pooled import PooledClassifier

@@ -10,8 +10,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from understudy.models.structure.blocks import projections
-from understudy.models.structure.heads import hidden_states
 from understudy.models.structure.layers import encoder_layers
+from understudy.models.structure.vocabulary_head import hidden_states
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Looking:
         self._projections = projections(model) if self._vectors else []
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> Insides:
-        """The model's keyword arguments as in :func:`understudy.models.structure.heads.hidden_states`, to what was asked for."""
+        """The model's keyword arguments as in :func:`understudy.models.structure.vocabulary_head.hidden_states`, to what was asked for."""
         hidden: dict[int, Tensor] = {}
         parts: list[dict[int, Tensor]] = [{} for _ in self._projections[:1] for _ in self._projections[0]]
         hooks: list[tuple[Callable[..., None], list[Any]]] = [(self._keep_states(hidden), self._blocks)]

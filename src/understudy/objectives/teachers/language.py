@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from understudy.data.batches.bucketed import Batch
-from understudy.models.structure.heads import vocabulary_head
 from understudy.models.structure.insides import Insides, Looking
 from understudy.models.structure.layers import evaluating
+from understudy.models.structure.vocabulary_head import vocabulary_head
 
 
 class LanguageTeacher:

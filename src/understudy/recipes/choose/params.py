@@ -34,7 +34,7 @@ class Params:
         """
         check(self)
         from understudy.errors import ConfigError, UnderstudyError
-        from understudy.models.structure.skeleton import BYTES, components, skeleton
+        from understudy.models.structure.shapes import BYTES, components, skeleton
 
         entries: list[dict[str, Any]] = []
         faults: list[str] = []

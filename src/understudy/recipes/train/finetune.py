@@ -15,7 +15,7 @@ from understudy.errors import ConfigError
 from understudy.inference.logits import logits, token_budget
 from understudy.inference.predictor import Answering, LinearPredictor, Predictor
 from understudy.models.awd_lstm.config import reads_whole, set_reading
-from understudy.models.files.load import (
+from understudy.models.files.classifiers import (
     check_tokenizer,
     load_classifier,
     load_encoder,

@@ -41,7 +41,7 @@ class FillMask:
         """
         check(self)
         from understudy.inference.fill_mask import Filler
-        from understudy.models.files.load import max_length
+        from understudy.models.files.classifiers import max_length
         from understudy.models.masked import load_masked
 
         found = load_masked(self.model)

@@ -20,7 +20,7 @@ from understudy.errors import ConfigError, ModelError, gathered
 from understudy.functional.logits import bernoulli_kl, forward_kl, logit_mse
 from understudy.inference.logits import token_budget
 from understudy.inference.predictor import Ensemble, Predictor
-from understudy.models.files.load import load_trained, max_length, save_model
+from understudy.models.files.classifiers import load_trained, max_length, save_model
 from understudy.objectives.distill import Distance, DistillClassifier
 from understudy.objectives.supervised import Supervised
 from understudy.objectives.teachers.contract import AveragedTeacher, CachedTeacher, FileTeacher, Teacher, match_labels

@@ -19,7 +19,7 @@ from understudy.errors import ConfigError, gathered
 from understudy.functional.metrics import DISTANCE, LANGUAGE_MODEL_METRICS
 from understudy.inference.logits import parameter_summary
 from understudy.inference.predictor import Predictor
-from understudy.models.files.load import save_model
+from understudy.models.files.classifiers import save_model
 from understudy.models.masked import load_masked
 from understudy.models.shrink.cut import layer_count
 from understudy.models.structure.blocks import scores_are_products, vector_width

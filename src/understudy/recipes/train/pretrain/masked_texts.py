@@ -15,7 +15,7 @@ from understudy.data.texts import Texts
 from understudy.data.tokens.encode import Encoded, encode
 from understudy.errors import ConfigError, DataError
 from understudy.inference.logits import token_budget
-from understudy.models.structure.heads import packs
+from understudy.models.structure.vocabulary_head import packs
 from understudy.objectives.masked_lm import masked_scores
 from understudy.runs.devices import processes
 from understudy.runs.reading import said_of_cuts, text_length

@@ -194,7 +194,7 @@ def build_student(
 
     from understudy.errors import ModelError
     from understudy.models.awd_lstm.config import reads_whole
-    from understudy.models.files.load import check_tokenizer, load_classifier, load_tokenizer
+    from understudy.models.files.classifiers import check_tokenizer, load_classifier, load_tokenizer
 
     torch.manual_seed(seed)
     if spec.split(":")[0] == "layers":
@@ -240,7 +240,7 @@ def _table(
 ) -> tuple[Any, str | None]:
     """The starting embeddings ``(vocabulary, width)``, or None for random ones; and what there is to say of them."""
     from understudy.data.tokens.pieces import special_ids
-    from understudy.models.files.load import load_encoder, load_tokenizer
+    from understudy.models.files.classifiers import load_encoder, load_tokenizer
     from understudy.models.structure.layers import word_embeddings
     from understudy.models.vocabulary.embeddings import from_teacher, from_vectors_file
 

@@ -23,7 +23,7 @@ from transformers import (
 
 from understudy.data.tasks import Task
 from understudy.errors import ConfigError, ModelError, OutputError
-from understudy.models.files.load import (
+from understudy.models.files.classifiers import (
     check_tokenizer,
     kind_of,
     load_classifier,

@@ -12,7 +12,7 @@ import transformers
 from transformers import AutoModelForMaskedLM
 
 from understudy.errors import ModelError
-from understudy.models.structure.skeleton import components, skeleton
+from understudy.models.structure.shapes import components, skeleton
 from understudy.models.students.bilstm import BiLSTM, BiLSTMConfig
 from understudy.models.students.pooled import PooledClassifier
 from understudy.models.students.static import StaticBag, StaticConfig

@@ -13,8 +13,8 @@ from torch import nn
 from understudy.data.batches.masked import packed_inputs
 from understudy.data.tokens.encode import Encoded, collate
 from understudy.errors import ModelError
-from understudy.models.structure import heads as language_heads
-from understudy.models.structure.heads import hidden_states, model_inputs, packs, vocabulary_head
+from understudy.models.structure import vocabulary_head as language_heads
+from understudy.models.structure.vocabulary_head import hidden_states, model_inputs, packs, vocabulary_head
 
 PACKING = ["albert", "bert", "distilbert", "electra", "modernbert", "mpnet", "roberta", "xlm-roberta"]
 NOT_PACKING = ["deberta-v2", "mobilebert"]

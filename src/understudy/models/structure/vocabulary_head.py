@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from understudy.data.batches.masked import packed_inputs
 from understudy.data.tokens.encode import Encoded, collate
 from understudy.errors import ModelError
-from understudy.models.files.load import first_position
+from understudy.models.files.classifiers import first_position
 from understudy.models.structure.layers import base_model, evaluating, head_modules, word_embeddings
 
 _TOLERANCE = 1e-4
