@@ -18,7 +18,9 @@ import torch
 from understudy import record as records
 from understudy.cli import main
 from understudy.data.tasks import Task
-from understudy.models.files.classifiers import load_classifier, load_tokenizer, save_model
+from understudy.models.files.classifiers import load_classifier
+from understudy.models.files.save import save_model
+from understudy.models.files.tokenizers import load_tokenizer
 from understudy.recipes.train.distill import distillation
 from understudy.record import RunRecord
 from understudy.report import card

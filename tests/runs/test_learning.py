@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from understudy.cli import main
 from understudy.errors import ConfigError
-from understudy.models.structure import compiled
+from understudy.models.structure import compiled, compiler
 from understudy.record import RunRecord
 from understudy.settings.configuration import as_dict, build
 from understudy.settings.train.finetune import Finetune
@@ -287,7 +287,7 @@ def test_what_has_no_blocks_cannot_be_compiled(
 def test_without_a_compiler_it_says_what_is_missing(
     finetune: Callable[..., int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compiled, "can_compile", lambda: False)
+    monkeypatch.setattr(compiler, "can_compile", lambda: False)
     assert finetune("--compile") == 2
     assert "Install g++, name another in the environment variable CXX" in capsys.readouterr().err
 

@@ -13,8 +13,9 @@ from understudy.data.batches.bucketed import Batch
 from understudy.data.tasks import NO_LABEL
 from understudy.functional.metrics import LANGUAGE_MODEL_METRICS, perplexity
 from understudy.functional.vocabulary_loss import chunked_cross_entropy, positions_at_once, vocabulary_scores
+from understudy.models.structure.hidden_states import hidden_states
 from understudy.models.structure.layers import evaluating
-from understudy.models.structure.vocabulary_head import hidden_states, vocabulary_head
+from understudy.models.structure.vocabulary_head import vocabulary_head
 from understudy.objectives.terms import Term
 
 

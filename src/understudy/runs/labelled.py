@@ -18,7 +18,7 @@ from understudy.errors import DataError
 from understudy.evaluation.quality import evaluate
 from understudy.inference.logits import logits
 from understudy.inference.predictor import Answering, LinearPredictor, Predictor
-from understudy.models.files.classifiers import save_model
+from understudy.models.files.save import save_model
 from understudy.models.tfidf import Tfidf
 from understudy.runs.session import Session, open_session
 

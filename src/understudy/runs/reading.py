@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerBase
 
 from understudy.data.tokens.encode import Encoded
 from understudy.models.awd_lstm.config import reads_whole
-from understudy.models.files.classifiers import max_length
+from understudy.models.files.lengths import max_length
 
 
 def text_length(model: Any, tokenizer: PreTrainedTokenizerBase, asked: int | None) -> int:

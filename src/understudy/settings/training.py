@@ -125,7 +125,7 @@ class TrainSettings:
                     "precision fp16 needs a CUDA device, and there is none here. Give --precision fp32 or bf16."
                 )
         if self.compile:
-            from understudy.models.structure.compiled import can_compile
+            from understudy.models.structure.compiler import can_compile
 
             if not can_compile():
                 faults.append(

@@ -34,19 +34,19 @@ class Params:
         """
         check(self)
         from understudy.errors import ConfigError, UnderstudyError
-        from understudy.models.structure.shapes import BYTES, components, skeleton
+        from understudy.models.structure.shapes import BYTES_PER_PARAMETER, components, meta_model
 
         entries: list[dict[str, Any]] = []
         faults: list[str] = []
         for name in self.models:
             try:
-                parts = components(skeleton(name))
+                parts = components(meta_model(name))
             except UnderstudyError as error:
                 faults += error.faults
                 continue
             total = sum(part.parameters for part in parts)
             entry = {"name": name, "parameters": total, "components": [part._asdict() for part in parts]}
-            entry["bytes"] = {kind: size * total for kind, size in BYTES.items()}
+            entry["bytes"] = {kind: size * total for kind, size in BYTES_PER_PARAMETER.items()}
             entries.append(entry)
         if faults:
             raise ConfigError(*dict.fromkeys(faults))

@@ -60,8 +60,9 @@ class ImportFastai:
         check(self)
         from understudy.data.tokens.fastai_words import NOT_REPRODUCED, fastai_tokenizer
         from understudy.errors import ModelError, UnderstudyError
-        from understudy.models.awd_lstm.fastai import awd_lstm_from_fastai, read_vocabulary, read_weights
-        from understudy.models.files.classifiers import max_length
+        from understudy.models.awd_lstm.fastai import awd_lstm_from_fastai
+        from understudy.models.awd_lstm.fastai_files import read_vocabulary, read_weights
+        from understudy.models.files.lengths import max_length
         from understudy.models.files.save import save_model
 
         paths = [Path(value).expanduser() for value in (self.weights, self.vocabulary)]

@@ -66,7 +66,7 @@ class Demo:
 
     def _run(self) -> RunRecord:
         from understudy.data.pydocs import write_pydocs
-        from understudy.models.files.classifiers import bundled_encoder
+        from understudy.models.files.names import bundled_encoder
         from understudy.settings.train.distill import Distill
         from understudy.settings.train.finetune import Finetune
 

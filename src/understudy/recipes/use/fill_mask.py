@@ -41,10 +41,10 @@ class FillMask:
         """
         check(self)
         from understudy.inference.fill_mask import Filler
-        from understudy.models.files.classifiers import max_length
-        from understudy.models.masked import load_masked
+        from understudy.models.files.lengths import max_length
+        from understudy.models.masked import load_masked_model
 
-        found = load_masked(self.model)
+        found = load_masked_model(self.model)
         if found.note is not None:
             raise ModelError(
                 f"{self.model}: has no trained masked-LM head, so that it cannot fill gaps. Train it first (understudy pretrain --model {self.model}), or name a masked language model."

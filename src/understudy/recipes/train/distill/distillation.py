@@ -20,7 +20,9 @@ from understudy.errors import ConfigError, ModelError, gathered
 from understudy.functional.logits import bernoulli_kl, forward_kl, logit_mse
 from understudy.inference.logits import token_budget
 from understudy.inference.predictor import Ensemble, Predictor
-from understudy.models.files.classifiers import load_trained, max_length, save_model
+from understudy.models.files.lengths import max_length
+from understudy.models.files.save import save_model
+from understudy.models.files.trained import load_trained
 from understudy.objectives.distill import Distance, DistillClassifier
 from understudy.objectives.supervised import Supervised
 from understudy.objectives.teachers.contract import AveragedTeacher, CachedTeacher, FileTeacher, Teacher, match_labels
@@ -102,7 +104,8 @@ class Distillation:
 
     def _load_teacher(self, name: str) -> tuple[Predictor, np.ndarray]:
         """A teacher and its outputs in the task's order."""
-        model, tokenizer, known, length = load_trained(name)
+        trained = load_trained(name)
+        model, known = trained.model, trained.task
         if known.kind != self.task.kind:
             raise ModelError(
                 f"{name}: was trained for {known.kind} labels, but the data's are {self.task.kind}. Fine-tune a teacher on this data, or give --kind."
@@ -112,8 +115,8 @@ class Distillation:
             raise ModelError(
                 f"{name}: was trained on {theirs}, but the data's rows are {ours}. Name other columns with --text, or a teacher that was trained on this data."
             )
-        length = max_length(model.config, tokenizer, self.recipe.max_length or length)
-        return Predictor(model, tokenizer, self.task, length), match_labels(
+        length = max_length(model.config, trained.tokenizer, self.recipe.max_length or trained.max_length)
+        return Predictor(model, trained.tokenizer, self.task, length), match_labels(
             known.labels or (known.label,), self.task, name=name
         )
 

@@ -19,8 +19,8 @@ from understudy.errors import ConfigError, gathered
 from understudy.functional.metrics import DISTANCE, LANGUAGE_MODEL_METRICS
 from understudy.inference.logits import parameter_summary
 from understudy.inference.predictor import Predictor
-from understudy.models.files.classifiers import save_model
-from understudy.models.masked import load_masked
+from understudy.models.files.save import save_model
+from understudy.models.masked import load_masked_model
 from understudy.models.shrink.cut import layer_count
 from understudy.models.structure.blocks import scores_are_products, vector_width
 from understudy.models.structure.layers import base_model, evaluating
@@ -67,7 +67,7 @@ class LanguageDistillation:
         faults = metric_faults(recipe, self.metrics)
         torch.manual_seed(recipe.seed)
         with gathered(faults):
-            found = load_masked(recipe.teacher)
+            found = load_masked_model(recipe.teacher)
             if found.note is not None and recipe.ce_weight:
                 faults.append(
                     f"{recipe.teacher}: has no trained masked-LM head, so that it has no words to teach. Train it first (understudy pretrain --model {recipe.teacher}), or set --ce_weight 0 and learn from its states."

@@ -9,7 +9,7 @@ import torch
 from understudy.data.readers.corpus import Corpus
 from understudy.errors import ConfigError
 from understudy.models.awd_lstm.config import set_reading
-from understudy.models.masked import load_masked
+from understudy.models.masked import load_masked_model
 from understudy.objectives.masked_lm import MaskedLM
 from understudy.recipes.train.pretrain.masked_texts import MaskedTexts
 from understudy.recipes.train.pretrain.new_vocabulary import carry
@@ -31,7 +31,7 @@ class HiddenWords(Work):
             )
         self.recipe = recipe
         torch.manual_seed(recipe.seed)  # of a head that starts afresh
-        found = load_masked(recipe.model)
+        found = load_masked_model(recipe.model)
         self.model, self.tokenizer, notes = carry(
             found.model, found.tokenizer, corpus.train, vocabulary=recipe.vocabulary, cased=recipe.cased
         )

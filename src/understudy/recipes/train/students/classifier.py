@@ -155,14 +155,14 @@ def layers_faults(spec: str, layers: LayersOptions) -> list[str]:
 
 def cut_student(whole: Any, spec: str, layers: LayersOptions) -> Any:
     """The teacher with some of its layers, narrower if asked for, started from its weights or afresh."""
-    from understudy.models.shrink.cut import afresh, choose_layers, cut_layers, layer_count
+    from understudy.models.shrink.cut import choose_layers, cut_layers, layer_count, random_copy
     from understudy.models.shrink.narrow import narrow
 
     keep = layers.keep or choose_layers(layer_count(whole), int(spec.split(":")[1]), layers.choose)
     student = cut_layers(whole, keep)
     if layers.hidden is not None:
         return narrow(student, layers.hidden, start="units" if layers.start == "teacher" else layers.start)
-    return afresh(student) if layers.start == "random" else student
+    return random_copy(student) if layers.start == "random" else student
 
 
 def build_student(
@@ -194,7 +194,8 @@ def build_student(
 
     from understudy.errors import ModelError
     from understudy.models.awd_lstm.config import reads_whole
-    from understudy.models.files.classifiers import check_tokenizer, load_classifier, load_tokenizer
+    from understudy.models.files.classifiers import load_classifier
+    from understudy.models.files.tokenizers import check_tokenizer, load_tokenizer
 
     torch.manual_seed(seed)
     if spec.split(":")[0] == "layers":
@@ -240,9 +241,10 @@ def _table(
 ) -> tuple[Any, str | None]:
     """The starting embeddings ``(vocabulary, width)``, or None for random ones; and what there is to say of them."""
     from understudy.data.tokens.pieces import special_ids
-    from understudy.models.files.classifiers import load_encoder, load_tokenizer
+    from understudy.models.files.classifiers import load_encoder
+    from understudy.models.files.tokenizers import load_tokenizer
     from understudy.models.structure.layers import word_embeddings
-    from understudy.models.vocabulary.embeddings import from_teacher, from_vectors_file
+    from understudy.models.vocabulary.embeddings import table_from_teacher, table_from_vectors
 
     if embeddings == "random" or (embeddings == "auto" and teacher is None):
         return None, None
@@ -254,8 +256,8 @@ def _table(
                 "embeddings 'teacher' needs a teacher that is a model, but this one is a file of outputs. Give --embeddings random or a word-vector file."
             )
         table = word_embeddings(load_encoder(teacher)).weight.detach()
-        return from_teacher(table, load_tokenizer(teacher), tokenizer, width), None
-    table, covered = from_vectors_file(embeddings, tokenizer, width)
+        return table_from_teacher(table, load_tokenizer(teacher), tokenizer, width), None
+    table, covered = table_from_vectors(embeddings, tokenizer, width)
     known = len(tokenizer) - len(special_ids(tokenizer))
     return table, f"{embeddings}: vectors for {covered:,} of {known:,} tokens; the others start at random."
 

@@ -112,9 +112,9 @@ def build_language_student(
         fresh = (layers.start if cut else albert.start) == "random"
         random_head = fresh or not teacher_has_head
         return LanguageStudent(model, learning_rate=5e-4, fresh=fresh, random_head=random_head)
-    from understudy.models.masked import load_masked
+    from understudy.models.masked import load_masked_model
 
-    found = load_masked(spec)
+    found = load_masked_model(spec)
     _check_vocabulary(found.tokenizer, tokenizer, found.model, teacher, name=spec)
     random_head = found.note is not None
     return LanguageStudent(found.model, learning_rate=1e-4, note=found.note, random_head=random_head)
@@ -122,7 +122,8 @@ def build_language_student(
 
 def _albert(teacher: Any, options: AlbertOptions, texts: Callable[[], Sequence[Tensor]]) -> Any:
     """The teacher in ALBERT's shape; what does not fit it is said together."""
-    from understudy.models.shrink.albert import albert, albert_config
+    from understudy.models.shrink.albert import albert
+    from understudy.models.shrink.albert_shape import albert_config
     from understudy.models.shrink.narrow import narrow
 
     source, faults = teacher, list[str]()
