@@ -288,7 +288,7 @@ def test_folders_that_are_no_models(
         )
         assert "pickled: its weights are a pickle (pytorch_model.bin), which can run code" in refused(*command, pickled)
         said = refused(*command, tmp_path / "model.pkl")
-        assert "model.pkl: a pickle can run code as it is loaded, so it is never opened" in said
+        assert "model.pkl: a pickle can run code while it is loaded, so it is never opened" in said
         assert "save_pretrained" in said
     assert "is not a trained classifier" in refused("distill", "--data", reviews, "--teacher", tiny_bert)
 

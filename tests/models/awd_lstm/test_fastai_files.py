@@ -111,7 +111,7 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path, protocol: int) 
     with pytest.raises(DataError, match=r"itos.pkl: is more than a list of words .*so it is not opened.*json.dump"):
         read_vocabulary(path)
     assert not proof.exists()
-    pickle.loads(content)  # noqa: S301 - the file would really have been made
+    pickle.loads(content)  # noqa: S301 - the folder really is made
     assert proof.exists()
 
 

@@ -159,7 +159,7 @@ class TestFaults:
 
     def test_unknown_hub_id_offline(self, task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)  # the variable is read at import
-        with pytest.raises(ModelError, match=r"nobody/nothing: is no folder here.*hub"):
+        with pytest.raises(ModelError, match=r"nobody/nothing: is not a folder here.*hub"):
             load_classifier("nobody/nothing", task)
         with pytest.raises(ModelError, match="nobody/nothing"):
             load_tokenizer("nobody/nothing")

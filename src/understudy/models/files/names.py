@@ -84,7 +84,7 @@ def _model_folder(path: Path, *, weights: bool) -> Path:
                 f"{path}: its weights are a pickle ({pickles[0]}), which can run code while it is loaded, so it is never opened; {_CONVERT}."
             )
         raise ModelError(
-            f"{path}: holds config.json, but no weights (model.safetensors). Copy the whole folder, or give the hub id."
+            f"{path}: holds config.json but no weights (model.safetensors). Copy the whole folder, or give the hub id."
         )
     return path
 

@@ -144,5 +144,5 @@ def explained(path: str) -> Iterator[None]:
         if Path(path).exists():
             raise ModelError(f"{path}: transformers {transformers.__version__} cannot load it: {reason}.") from error
         raise ModelError(
-            f"{path}: is no folder here, and it could not be loaded from the hub: {reason}. Check the name and the network, or give a model folder."
+            f"{path}: is not a folder here, and it could not be loaded from the hub: {reason}. Check the name and the network, or give a model folder."
         ) from error

@@ -34,7 +34,7 @@ def layer_groups(model: Any) -> list[tuple[str, list[nn.Parameter]]]:
     in_blocks = {id(parameter) for block in blocks for parameter in block}
     below: list[nn.Parameter] = []
     above: list[nn.Parameter] = []
-    afresh: list[nn.Parameter] = []
+    new_parameters: list[nn.Parameter] = []
     inside = {id(parameter) for parameter in owner.parameters()} if owner is not base else set()
     final = _final_norms(owner)
     new: frozenset[str] = getattr(model, "new_in_encoder", frozenset())
@@ -43,13 +43,13 @@ def layer_groups(model: Any) -> list[tuple[str, list[nn.Parameter]]]:
         if id(parameter) in in_blocks:
             passed = True
         elif name in new:
-            afresh.append(parameter)
+            new_parameters.append(parameter)
         elif id(parameter) not in final and (not passed or id(parameter) in inside):
             below.append(parameter)
         else:
             above.append(parameter)
     in_base = {id(parameter) for parameter in base.parameters()}
-    head = afresh + [parameter for parameter in model.parameters() if id(parameter) not in in_base]
+    head = new_parameters + [parameter for parameter in model.parameters() if id(parameter) not in in_base]
     output = output_table(model)
     head = [parameter for parameter in below if parameter is output] + head
     below = [parameter for parameter in below if parameter is not output]
