@@ -82,7 +82,9 @@ class Race:
         from understudy.data.readers.sources import load_splits
         from understudy.data.tokens.encode import encode, input_names
         from understudy.inference.logits import token_budget
-        from understudy.models.files.load import bundled_encoder, load_classifier, load_tokenizer
+        from understudy.models.files.classifiers import load_classifier
+        from understudy.models.files.names import bundled_encoder
+        from understudy.models.files.tokenizers import load_tokenizer
 
         splits = load_splits(same_rows(setting))
         self.steps = setting.pick(STEPS, 2)
@@ -175,14 +177,14 @@ class Race:
 
     def bare_but_for_the_loop(self, seed: int) -> float:
         """The same with this package's dropout, last block, and gradients of the table of words."""
-        from understudy.models.structure.first_token import scores
+        from understudy.models.structure.first_token import classifier_logits
         from understudy.training.dropout import FastDropout
         from understudy.training.optimizers.groups import clip_gradients, sparse_gradients
 
         started = self._start()
         sparse_gradients(started[0], True)
         with FastDropout():
-            return self._bare(started, seed, scores, clip_gradients)
+            return self._bare(started, seed, classifier_logits, clip_gradients)
 
     def _bare(
         self,

@@ -56,7 +56,9 @@ def weights(data: str, pieces: int, folder: Path) -> tuple[dict[str, torch.Tenso
     from understudy.data.tasks import NO_LABEL
     from understudy.data.tokens.encode import encode, input_names
     from understudy.functional.logits import logit_mse
-    from understudy.models.files.load import bundled_encoder, load_classifier, load_tokenizer
+    from understudy.models.files.classifiers import load_classifier
+    from understudy.models.files.names import bundled_encoder
+    from understudy.models.files.tokenizers import load_tokenizer
     from understudy.models.shrink.cut import cut_layers, evenly, layer_count
     from understudy.objectives.distill import DistillClassifier
     from understudy.training.checkpoint import ProgressLog

@@ -68,17 +68,19 @@ def _texts(task: Task) -> str:
 
 def _load(folder: str | Path) -> Predictor | LinearPredictor:
     from understudy.inference.predictor import LinearPredictor, Predictor
-    from understudy.models.files.load import kind_of, load_trained, resolve
+    from understudy.models.files.names import kind_of, resolve
+    from understudy.models.files.trained import load_trained
     from understudy.models.tfidf import Tfidf
 
     found = resolve(str(folder))
     if kind_of(found) == "tfidf":
         return LinearPredictor(Tfidf.load(Path(found)))
-    return Predictor(*load_trained(found))
+    trained = load_trained(found)
+    return Predictor(trained.model, trained.tokenizer, trained.task, trained.max_length)
 
 
 def register() -> None:
     """Teach transformers' Auto classes the architectures of our students."""
-    from understudy.models.files.pretrained import register
+    from understudy.models.files.pretrained import register_architectures
 
-    register()
+    register_architectures()

@@ -15,7 +15,9 @@ import torch
 
 from understudy.cli import main
 from understudy.data.tasks import Task
-from understudy.models.files.load import load_classifier, load_tokenizer, save_model
+from understudy.models.files.classifiers import load_classifier
+from understudy.models.files.save import save_model
+from understudy.models.files.tokenizers import load_tokenizer
 from understudy.record import RunRecord
 
 SMALL = ["--student", "static", "--static.embedding", "8", "--static.hidden", "8", "--epochs", "1"]
@@ -212,7 +214,7 @@ def test_unknown_flags_and_keys(reviews: Path, tmp_path: Path, refused: Callable
             ["--student", "static", "--embeddings", "{tmp}/vectors.txt"],
             "vectors.txt, line 2: a word and 3 numbers are expected, but there are 2",
         ),
-        (["--student", "{tmp}"], "is no model folder: it holds no config.json"),
+        (["--student", "{tmp}"], "is not a model folder: it holds no config.json"),
     ],
 )
 def test_settings_that_do_not_suit(
@@ -286,7 +288,7 @@ def test_folders_that_are_no_models(
         )
         assert "pickled: its weights are a pickle (pytorch_model.bin), which can run code" in refused(*command, pickled)
         said = refused(*command, tmp_path / "model.pkl")
-        assert "model.pkl: a pickle can run code as it is loaded, so it is never opened" in said
+        assert "model.pkl: a pickle can run code while it is loaded, so it is never opened" in said
         assert "save_pretrained" in said
     assert "is not a trained classifier" in refused("distill", "--data", reviews, "--teacher", tiny_bert)
 

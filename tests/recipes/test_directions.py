@@ -20,7 +20,8 @@ from understudy.data.tasks import Task
 from understudy.data.tokens.vocabulary import train_tokenizer
 from understudy.errors import ModelError
 from understudy.inference.predictor import Answering, Ensemble, LinearPredictor, probabilities
-from understudy.models.awd_lstm.model import AWDLSTMConfig, AWDLSTMForCausalLM
+from understudy.models.awd_lstm.config import AWDLSTMConfig
+from understudy.models.awd_lstm.model import AWDLSTMForCausalLM
 from understudy.record import RunRecord
 from understudy.training import trainer
 

@@ -23,7 +23,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 from understudy.cli import main
 from understudy.data.tasks import Task
 from understudy.evaluation import cost
-from understudy.models.files.load import load_classifier
+from understudy.models.files.classifiers import load_classifier
 from understudy.models.shrink.albert import albert
 from understudy.recipes.train.distill_lm.recipe import DistillLM
 from understudy.recipes.train.distill_lm.work import LanguageDistillation

@@ -12,7 +12,8 @@ import yaml
 from torch import nn
 
 from understudy.cli import main
-from understudy.models.files.load import load_trained, weights_fingerprint
+from understudy.models.files.fingerprints import weights_fingerprint
+from understudy.models.files.trained import load_trained
 from understudy.recipes.train.finetune import LEARNING_RATE
 from understudy.record import RunRecord
 from understudy.runs.learning import learning_plan, stages
@@ -31,7 +32,7 @@ def _no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def weights(run: Path) -> str:
-    return weights_fingerprint(load_trained(str(run))[0])
+    return weights_fingerprint(load_trained(str(run)).model)
 
 
 def record(run: Path) -> RunRecord:

@@ -26,7 +26,7 @@ from understudy.data.batches.streams import encode_streams, scoring_batches
 from understudy.data.readers.sources import read_texts
 from understudy.data.tokens.encode import Encoded
 from understudy.data.tokens.vocabulary import train_tokenizer
-from understudy.models.files.load import load_tokenizer
+from understudy.models.files.tokenizers import load_tokenizer
 from understudy.models.language import language_kind, load_next_token_model
 from understudy.objectives import language_model
 from understudy.objectives.language_model import language_scores
@@ -387,7 +387,7 @@ def test_an_encoder_that_sees_ahead_is_not_taken_for_a_causal_model(
     tokenizer.save_pretrained(tmp_path / "bert")
     assert language_kind(str(tmp_path / "bert")) == "causal"
     assert main(["generate", str(tmp_path / "bert"), "the cat"]) == 2
-    assert "sees the tokens that it would have to predict" in capsys.readouterr().err
+    assert "sees the tokens that it should predict" in capsys.readouterr().err
 
 
 def test_unknown_tokens_are_said_unless_they_end_texts_too() -> None:

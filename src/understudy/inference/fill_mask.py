@@ -12,7 +12,8 @@ from transformers import PreTrainedTokenizerBase
 from understudy.data.tokens.encoder import TextEncoder
 from understudy.data.tokens.word_pieces import word_pieces
 from understudy.errors import DataError
-from understudy.models.structure.heads import hidden_states, vocabulary_head
+from understudy.models.structure.hidden_states import hidden_states
+from understudy.models.structure.vocabulary_head import vocabulary_head
 from understudy.models.vocabulary.embeddings import table_rows
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from understudy.data.batches.bucketed import length_batches
 from understudy.data.tokens.encode import Encoded, collate
 from understudy.models.awd_lstm.config import reads_whole
-from understudy.models.structure.first_token import scores
+from understudy.models.structure.first_token import classifier_logits
 from understudy.models.structure.layers import evaluating
 
 
@@ -78,7 +78,7 @@ def batch_logits(
     device = device_of(model) if device is None else device
     inputs = {name: tensor.to(device) for name, tensor in collate(encoded, rows, names=names).items()}
     with torch.inference_mode():
-        return scores(model, inputs).float().cpu().numpy()
+        return classifier_logits(model, inputs).float().cpu().numpy()
 
 
 def device_of(model: nn.Module) -> torch.device:

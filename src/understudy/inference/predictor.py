@@ -17,7 +17,7 @@ from understudy.data.texts import Texts
 from understudy.data.tokens.encode import encode_in_memory, input_names
 from understudy.data.tokens.encoder import Text, TextEncoder
 from understudy.inference.logits import logits, parameter_summary
-from understudy.models.structure.first_token import scores
+from understudy.models.structure.first_token import classifier_logits
 from understudy.models.tfidf import Tfidf
 
 Label = str | list[str] | float
@@ -228,7 +228,7 @@ class Predictor(Answering):
                 inputs["token_type_ids"] = torch.tensor([segments]) if segments else torch.zeros_like(input_ids)
             if self._anchor is not None and self._anchor.device.type != "cpu":
                 inputs = {name: tensor.to(self._anchor.device) for name, tensor in inputs.items()}
-            out = self.model.scores(**inputs) if self._is_student else scores(self.model, inputs)  # type: ignore[operator]
+            out = self.model.scores(**inputs) if self._is_student else classifier_logits(self.model, inputs)  # type: ignore[operator]
             return out.float().cpu().numpy()
 
 

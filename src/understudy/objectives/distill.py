@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from understudy.data.batches.bucketed import Batch
 from understudy.data.tasks import Kind
-from understudy.models.structure.first_token import scores
+from understudy.models.structure.first_token import classifier_logits
 from understudy.objectives.supervised import label_term
 from understudy.objectives.terms import Term
 
@@ -41,7 +41,7 @@ class DistillClassifier(nn.Module):
 
     def forward(self, batch: Batch) -> list[Term]:
         """The labelled rows' loss and all taught rows' distance to the teacher."""
-        logits = scores(self.model, batch.inputs)
+        logits = classifier_logits(self.model, batch.inputs)
         assert batch.teacher_logits is not None, "this objective needs batches with the teacher's logits"
         taught = ~batch.teacher_logits.isnan().any(-1)
         distance = self.distance(logits[taught].float(), batch.teacher_logits[taught])

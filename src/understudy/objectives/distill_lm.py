@@ -19,8 +19,8 @@ from understudy.functional.vocabulary_loss import (
     chunked_distillation,
     positions_at_once,
 )
-from understudy.models.structure.heads import vocabulary_head
-from understudy.models.structure.insides import Insides, Looking
+from understudy.models.structure.insides import Insides, InsidesRecorder
+from understudy.models.structure.vocabulary_head import vocabulary_head
 from understudy.objectives.teachers.drawn import DrawnBatch
 from understudy.objectives.teachers.language import TaughtBatch
 from understudy.objectives.terms import Term
@@ -122,7 +122,7 @@ class DistillMaskedLM(nn.Module):
         self.relation = relation if "relation" in self.weights else None
         self.relation_heads = relation_heads
         layers = {ours for ours, _ in self.attention} | ({relation[0]} if self.relation else set())
-        self._look = Looking(model, hidden={ours for ours, _ in self.depths}, vectors=layers)
+        self._look = InsidesRecorder(model, hidden={ours for ours, _ in self.depths}, vectors=layers)
         width = model.config.hidden_size
         mapped = width != teacher_width and not {"cosine", "hidden"}.isdisjoint(self.weights)
         self.projection = nn.Linear(width, teacher_width, bias=False) if mapped else nn.Identity()

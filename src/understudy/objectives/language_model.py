@@ -15,10 +15,11 @@ from understudy.data.tasks import NO_LABEL
 from understudy.errors import ModelError
 from understudy.functional.metrics import perplexity
 from understudy.functional.vocabulary_loss import chunked_cross_entropy, vocabulary_scores
-from understudy.models.awd_lstm.dropout import State
-from understudy.models.awd_lstm.model import AWDLSTMForCausalLM, detached
-from understudy.models.structure.heads import VocabularyHead, hidden_states, vocabulary_head
+from understudy.models.awd_lstm.model import AWDLSTMForCausalLM
+from understudy.models.awd_lstm.recurrence import State, detached
+from understudy.models.structure.hidden_states import hidden_states
 from understudy.models.structure.layers import evaluating
+from understudy.models.structure.vocabulary_head import VocabularyHead, vocabulary_head
 from understudy.objectives.terms import Term
 
 _SCORES = {"cpu": 1 << 27}

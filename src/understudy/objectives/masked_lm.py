@@ -13,8 +13,9 @@ from understudy.data.batches.bucketed import Batch
 from understudy.data.tasks import NO_LABEL
 from understudy.functional.metrics import LANGUAGE_MODEL_METRICS, perplexity
 from understudy.functional.vocabulary_loss import chunked_cross_entropy, positions_at_once, vocabulary_scores
-from understudy.models.structure.heads import hidden_states, vocabulary_head
+from understudy.models.structure.hidden_states import hidden_states
 from understudy.models.structure.layers import evaluating
+from understudy.models.structure.vocabulary_head import vocabulary_head
 from understudy.objectives.terms import Term
 
 
@@ -27,7 +28,7 @@ class MaskedLM(nn.Module):
     costs about a seventh. There is no next-sentence task.
 
     Args:
-        model: any masked language model whose head :func:`understudy.models.structure.heads.vocabulary_head` finds.
+        model: any masked language model whose head :func:`understudy.models.structure.vocabulary_head.vocabulary_head` finds.
         chunk: the most positions whose scores are computed at once (default: by the size of the vocabulary).
 
     Reference:

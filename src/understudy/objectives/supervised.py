@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from understudy.data.batches.bucketed import Batch
 from understudy.data.tasks import NO_LABEL, Kind
-from understudy.models.structure.first_token import scores
+from understudy.models.structure.first_token import classifier_logits
 from understudy.objectives.terms import Term
 
 
@@ -60,7 +60,7 @@ class Supervised(nn.Module):
 
     def forward(self, batch: Batch) -> list[Term]:
         """The loss of the labelled rows of a micro-batch."""
-        return [label_term(scores(self.model, batch.inputs), batch.labels, self.kind)]
+        return [label_term(classifier_logits(self.model, batch.inputs), batch.labels, self.kind)]
 
 
 def label_term(logits: Tensor, labels: Tensor | None, kind: Kind, *, weight: float = 1.0) -> Term:

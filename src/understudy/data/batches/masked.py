@@ -222,7 +222,7 @@ def pack(lengths: np.ndarray, *, max_length: int, seed: int, epoch: int) -> list
 
 
 def packed_inputs(encoded: Encoded, per_block: np.ndarray, *, names: Sequence[str]) -> dict[str, Tensor]:
-    """Texts in their order as padded blocks, for any model: :func:`understudy.models.structure.heads.model_inputs` makes
+    """Texts in their order as padded blocks, for any model: :func:`understudy.models.structure.vocabulary_head.model_inputs` makes
     one model's keyword arguments of them.
 
     Args:

@@ -20,7 +20,7 @@ from understudy.errors import ModelError
 from understudy.failpoints import failpoint
 from understudy.inference.logits import batch_logits, device_of, outputs_of, token_budget
 from understudy.inference.predictor import Predictor
-from understudy.models.files import load
+from understudy.models.files.fingerprints import model_fingerprint
 from understudy.models.structure.layers import evaluating
 from understudy.objectives.teachers.label_store import Job, LabelStore, sortable
 
@@ -84,7 +84,7 @@ class CachedTeacher:
             ModelError: if the model's outputs are not finite.
             OutputError: if the cache cannot be written.
         """
-        known = fingerprint or load.model_fingerprint(predictor.model)
+        known = fingerprint or model_fingerprint(predictor.model)
         identity = json.dumps([known, predictor.encoder.fingerprint, predictor.names])
         name = hashlib.sha256(identity.encode()).hexdigest()[:32]
         store = LabelStore(cache_dir() / "teacher_logits" / name, outputs=outputs_of(predictor.model))

@@ -27,7 +27,7 @@ from understudy.errors import ModelError
 from understudy.failpoints import failpoint
 from understudy.functional.drawn_words import draw_words
 from understudy.functional.vocabulary_loss import float_logits, positions_at_once
-from understudy.models.files.load import model_fingerprint
+from understudy.models.files.fingerprints import model_fingerprint
 from understudy.objectives.teachers.language import LanguageTeacher
 
 _FORMAT = 1

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from understudy.data.batches.bucketed import Batch
-from understudy.models.structure.heads import vocabulary_head
-from understudy.models.structure.insides import Insides, Looking
+from understudy.models.structure.insides import Insides, InsidesRecorder
 from understudy.models.structure.layers import evaluating
+from understudy.models.structure.vocabulary_head import vocabulary_head
 
 
 class LanguageTeacher:
@@ -21,7 +21,7 @@ class LanguageTeacher:
 
     Args:
         model: on its device.
-        hidden, vectors: what is wanted of its inside, see :class:`understudy.models.structure.insides.Looking`.
+        hidden, vectors: what is wanted of its inside, see :class:`understudy.models.structure.insides.InsidesRecorder`.
         autocast: the precision of its forward pass; that of the surroundings by default.
 
     Raises:
@@ -38,7 +38,7 @@ class LanguageTeacher:
     ) -> None:
         self.model = model.eval().requires_grad_(False)
         self.head = vocabulary_head(model)
-        self._look = Looking(model, hidden=hidden, vectors=vectors)
+        self._look = InsidesRecorder(model, hidden=hidden, vectors=vectors)
         self.autocast = autocast
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> Insides:

@@ -15,15 +15,9 @@ from understudy.errors import ConfigError
 from understudy.inference.logits import logits, token_budget
 from understudy.inference.predictor import Answering, LinearPredictor, Predictor
 from understudy.models.awd_lstm.config import reads_whole, set_reading
-from understudy.models.files.load import (
-    check_tokenizer,
-    load_classifier,
-    load_encoder,
-    load_mean_classifier,
-    load_tokenizer,
-    settle_padding,
-)
+from understudy.models.files.classifiers import load_classifier, load_encoder, load_mean_classifier
 from understudy.models.files.save import save_model
+from understudy.models.files.tokenizers import check_tokenizer, ensure_pad_token, load_tokenizer
 from understudy.models.linear import fit_linear
 from understudy.models.students.pooled import PooledClassifier
 from understudy.objectives.supervised import Supervised
@@ -104,7 +98,7 @@ class Transformer(Classification):
         load = load_mean_classifier if settings.pooling == "mean" else load_classifier
         self.model: Any = load(settings.model, splits.task)
         check_tokenizer(self.model, self.tokenizer, name=settings.model)
-        settle_padding(self.model, self.tokenizer)
+        ensure_pad_token(self.model, self.tokenizer)
         set_reading(self.model, name=settings.model, gradient_tokens=settings.max_length, drop_mult=settings.drop_mult)
         self.length = text_length(self.model, self.tokenizer, settings.max_length)
         self.names = input_names(self.model, self.tokenizer)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from understudy.errors import ConfigError
-from understudy.models.structure.layers import layer_groups, output_table, undecayed
+from understudy.models.structure.layers import output_table
+from understudy.models.structure.parameter_groups import layer_groups, undecayed
 from understudy.models.students.student import Student
 
 Rate = float | tuple[float, float]

@@ -11,8 +11,8 @@ from understudy.data.tasks import Task
 from understudy.data.texts import Texts
 from understudy.errors import ModelError, gathered
 from understudy.inference.predictor import Ensemble, Predictor
-from understudy.models.files.load import load_trained
-from understudy.models.files.load import max_length as text_limit
+from understudy.models.files.lengths import max_length as text_limit
+from understudy.models.files.trained import load_trained
 from understudy.objectives.teachers.contract import AveragedTeacher, CachedTeacher, FileTeacher, Teacher, match_labels
 from understudy.runs.session import Session
 from understudy.settings.train.distill import is_outputs_file

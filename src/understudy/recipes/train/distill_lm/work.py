@@ -22,7 +22,7 @@ from understudy.functional.metrics import DISTANCE, LANGUAGE_MODEL_METRICS
 from understudy.inference.logits import parameter_summary
 from understudy.inference.predictor import Predictor
 from understudy.models.files.save import save_model
-from understudy.models.masked import load_masked
+from understudy.models.masked import load_masked_model
 from understudy.models.shrink.cut import layer_count
 from understudy.models.structure.layers import base_model, evaluating
 from understudy.models.students.pooled import PooledClassifier
@@ -68,7 +68,7 @@ class LanguageDistillation:
         faults = metric_faults(settings.metric, self.metrics)
         torch.manual_seed(settings.seed)
         with gathered(faults):
-            found = load_masked(settings.teacher)
+            found = load_masked_model(settings.teacher)
             if found.note is not None and settings.ce_weight:
                 faults.append(
                     f"{settings.teacher}: has no trained masked-LM head, so it has no words to teach. Train it first (understudy pretrain --model {settings.teacher}), or set --ce_weight 0 and learn from its states."

@@ -14,7 +14,8 @@ from understudy.data.tokens.vocabulary import train_tokenizer
 from understudy.errors import ConfigError
 from understudy.inference.logits import token_budget
 from understudy.models.awd_lstm.config import set_reading
-from understudy.models.files.load import load_tokenizer, max_length
+from understudy.models.files.lengths import max_length
+from understudy.models.files.tokenizers import load_tokenizer
 from understudy.models.language import LanguageModel, build_awd_lstm, load_next_token_model
 from understudy.objectives.language_model import CausalLM, RecurrentLM, language_scores, tokens_at_once
 from understudy.recipes.train.pretrain.new_vocabulary import carry

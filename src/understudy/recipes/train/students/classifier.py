@@ -17,9 +17,10 @@ from understudy.data.tokens.pieces import special_ids
 from understudy.data.tokens.vocabulary import train_tokenizer
 from understudy.errors import ModelError
 from understudy.models.awd_lstm.config import reads_whole
-from understudy.models.files.load import check_tokenizer, load_classifier, load_encoder, load_tokenizer
+from understudy.models.files.classifiers import load_classifier, load_encoder
+from understudy.models.files.tokenizers import check_tokenizer, load_tokenizer
 from understudy.models.structure.layers import word_embeddings
-from understudy.models.vocabulary.embeddings import from_teacher, from_vectors_file, table_rows
+from understudy.models.vocabulary.embeddings import table_from_teacher, table_from_vectors, table_rows
 from understudy.recipes.train.students.cut import cut_student
 from understudy.settings.students import LayersOptions, TableOptions, is_table
 
@@ -135,7 +136,7 @@ def _table(
                 "embeddings 'teacher' needs a teacher that is a model, but this one is a file of outputs. Give --embeddings random or a word-vector file."
             )
         table = word_embeddings(load_encoder(teacher)).weight.detach()
-        return from_teacher(table, load_tokenizer(teacher), tokenizer, width), None
-    table, covered = from_vectors_file(embeddings, tokenizer, width)
+        return table_from_teacher(table, load_tokenizer(teacher), tokenizer, width), None
+    table, covered = table_from_vectors(embeddings, tokenizer, width)
     known = len(tokenizer) - len(special_ids(tokenizer))
     return table, f"{embeddings}: vectors for {covered:,} of {known:,} tokens; the others start at random."

@@ -80,7 +80,7 @@ def test_all_layers_kept_is_the_same_model(classifier: Any) -> None:
 
 
 def test_cut_model_is_the_teacher_with_layers_skipped(classifier: Any, architecture: str) -> None:
-    """The independent reference: the teacher itself, with the dropped blocks taken out of its list."""
+    """The independent reference is the teacher itself, with the blocks removed from its list."""
     cut = cut_layers(classifier, [0, 3])
     assert layer_count(cut) == 2
     if architecture == "albert":
@@ -151,7 +151,7 @@ def test_windows_of_attention_go_with_their_layers() -> None:
     assert student(IDS).last_hidden_state.isfinite().all()
 
 
-def test_a_first_layer_unlike_the_others_is_not_dropped(tiny_classifier: Any) -> None:
+def test_a_first_layer_unlike_the_others_must_be_kept(tiny_classifier: Any) -> None:
     with pytest.raises(ModelError, match="Keep layer 0"):
         cut_layers(tiny_classifier("modernbert"), [1, 3])
 

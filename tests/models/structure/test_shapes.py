@@ -1,4 +1,4 @@
-"""Models without weights: the same shapes as with them, every parameter in exactly one part."""
+"""Models without weights have the shapes of those with weights; every parameter is in exactly one part."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import transformers
 from transformers import AutoModelForMaskedLM
 
 from understudy.errors import ModelError
-from understudy.models.structure.skeleton import components, skeleton
+from understudy.models.structure.shapes import components, meta_model
 from understudy.models.students.bilstm import BiLSTM, BiLSTMConfig
 from understudy.models.students.pooled import PooledClassifier
 from understudy.models.students.static import StaticBag, StaticConfig
 
 
 def save_config(model: Any, folder: Path) -> Path:
-    """The folder of a model whose weights somebody forgot."""
+    """A model folder without weights."""
     model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(folder)
     return folder
 
 
 def test_a_configuration_gives_the_shapes_of_its_model(classifier: Any, architecture: str, tmp_path: Path) -> None:
-    found = skeleton(str(save_config(classifier, tmp_path)))
-    if architecture != "xlnet":  # which allocates some of its matrices whatever the device
+    found = meta_model(str(save_config(classifier, tmp_path)))
+    if architecture != "xlnet":  # it allocates some of its matrices on the CPU whatever the device
         assert all(tensor.device.type == "meta" for tensor in found.parameters())
     assert {name: p.shape for name, p in found.named_parameters()} == {
         name: p.shape for name, p in classifier.named_parameters()
@@ -61,7 +61,7 @@ def test_a_configuration_gives_the_shapes_of_its_model(classifier: Any, architec
     ids=lambda model: model.config.model_type,
 )
 def test_our_own_architectures_too(model: Any, tmp_path: Path) -> None:
-    found = skeleton(str(save_config(model, tmp_path)))
+    found = meta_model(str(save_config(model, tmp_path)))
     assert type(found) is type(model)
     assert sum(part.parameters for part in components(found)) == sum(p.numel() for p in model.parameters())
 
@@ -70,7 +70,7 @@ def test_a_tied_table_is_an_embedding_and_counted_once(classifier: Any, architec
     if architecture == "xlnet":
         pytest.skip("no masked language model")
     model = AutoModelForMaskedLM.from_config(classifier.config)
-    parts = dict(components(skeleton(str(save_config(model, tmp_path)))))
+    parts = dict(components(meta_model(str(save_config(model, tmp_path)))))
     assert sum(parts.values()) == sum(p.numel() for p in model.parameters())
     table = model.get_input_embeddings().weight
     assert parts["embeddings"] >= table.numel()
@@ -83,7 +83,7 @@ def test_groups_of_shared_layers_are_named(tmp_path: Path) -> None:
         intermediate_size=32, num_hidden_groups=2, architectures=["AlbertModel"],
     )  # fmt: skip
     config.save_pretrained(tmp_path)
-    names = [part.name for part in components(skeleton(str(tmp_path)))]
+    names = [part.name for part in components(meta_model(str(tmp_path)))]
     assert names == ["embeddings", "layers 0–2, shared", "layers 3–5, shared", "pooler"]
 
 
@@ -92,7 +92,7 @@ def test_an_architecture_without_one_stack_is_counted_by_its_modules(tmp_path: P
         vocab_size=50, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2, architectures=["T5Model"]
     )
     config.save_pretrained(tmp_path)
-    parts = components(skeleton(str(tmp_path)))
+    parts = components(meta_model(str(tmp_path)))
     assert sum(part.parameters for part in parts) == sum(p.numel() for p in transformers.T5Model(config).parameters())
     assert [part.name for part in parts] == ["shared", "encoder", "decoder"]
 
@@ -103,22 +103,22 @@ def test_a_file_a_folder_and_a_run_are_one(tmp_path: Path) -> None:
     )
     config.save_pretrained(tmp_path / "model")
     names = [str(tmp_path), str(tmp_path / "model"), str(tmp_path / "model" / "config.json")]
-    assert len({tuple(components(skeleton(name))) for name in names}) == 1
+    assert len({tuple(components(meta_model(name))) for name in names}) == 1
 
 
-def test_what_is_no_model_is_said(tmp_path: Path) -> None:
+def test_what_is_not_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"no config\.json"):
-        skeleton(str(tmp_path))
+        meta_model(str(tmp_path))
     with pytest.raises(ModelError, match="there is no such folder"):
-        skeleton(str(tmp_path / "none"))
+        meta_model(str(tmp_path / "none"))
     (tmp_path / "config.json").write_text(json.dumps({"hidden_size": 4}))
     with pytest.raises(ModelError, match=r"cannot"):
-        skeleton(str(tmp_path / "config.json"))
+        meta_model(str(tmp_path / "config.json"))
     (tmp_path / "config.json").write_text(
         json.dumps({"model_type": "bert", "hidden_size": 5, "num_attention_heads": 2})
     )
     with pytest.raises(ModelError, match="multiple of the number of attention heads"):
-        skeleton(str(tmp_path))
+        meta_model(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -134,8 +134,8 @@ def test_what_is_no_model_is_said(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_a_configuration_of_nonsense_is_said_in_a_sentence(wrong: dict[str, Any], tmp_path: Path) -> None:
+def test_an_impossible_configuration_is_refused_in_one_sentence(wrong: dict[str, Any], tmp_path: Path) -> None:
     sizes = {"vocab_size": 9, "hidden_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1}
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert", **sizes, "intermediate_size": 8, **wrong}))
     with pytest.raises(ModelError, match="cannot load it"):
-        skeleton(str(tmp_path))
+        meta_model(str(tmp_path))

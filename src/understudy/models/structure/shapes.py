@@ -1,4 +1,4 @@
-"""Models as configurations describe them, without a weight, and what their parts weigh."""
+"""Models without weights, built from configurations, and how many parameters their parts have."""
 
 from __future__ import annotations
 
@@ -14,42 +14,43 @@ from transformers import AutoModel, AutoModelForSequenceClassification, PreTrain
 from understudy.errors import ModelError
 from understudy.models.files.names import resolve
 from understudy.models.files.pretrained import explained, read_pretrained
-from understudy.models.structure.layers import base_model, layer_groups
+from understudy.models.structure.layers import base_model
+from understudy.models.structure.parameter_groups import layer_groups
 
-BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
-"""Of a parameter, by the type of number; what a quantised tensor's scales add is not counted."""
+BYTES_PER_PARAMETER = {"fp32": 4, "fp16": 2, "int8": 1}
+"""By number format. The scales of quantised tensors are not counted."""
 
 
 class Component(NamedTuple):
-    """A part of a model: ``embeddings``, ``layer 0`` …, ``pooler``, ``head``; a block that several layers share once."""
+    """A part of a model: ``embeddings``, ``layer 0`` …, ``pooler``, ``head``. A block that several layers share is one part."""
 
     name: str
     parameters: int
 
 
-def skeleton(name: str) -> Any:
-    """A model on the meta device, of the class that its configuration names: all shapes, no memory.
+def meta_model(name: str) -> Any:
+    """A model on the meta device, of the class that its configuration names: it has shapes, but takes no memory.
 
     Args:
         name: a run, a model folder (its weights may be missing), a configuration file, or a hub id.
 
     Raises:
-        ModelError: if there is no configuration there, or no model of that shape can be built.
+        ModelError: if there is no configuration, or no model can be built from it.
     """
     path = name if _is_file(name) else resolve(name, weights=False)
-    kind, config = read_pretrained(path)
+    loader, config = read_pretrained(path)
     with explained(path), torch.device("meta"):
-        # this one reads any checkpoint of transformers, which may be of another kind
-        if kind is AutoModelForSequenceClassification:
-            kind = _named_class(config)
-        return kind.from_config(config) if kind is AutoModel else kind(config)
+        # stands for any checkpoint of transformers, not only for classifiers
+        if loader is AutoModelForSequenceClassification:
+            loader = _named_class(config)
+        return loader.from_config(config) if loader is AutoModel else loader(config)
 
 
 def components(model: Any) -> list[Component]:
-    """How many parameters each part of a model has, input to output; what is shared is counted once.
+    """How many parameters each part of a model has, input to output. Shared parameters are counted once.
 
-    A table that words are read from and predicted with belongs to the embeddings. Where the layers of an architecture
-    cannot be told apart its outermost modules are the parts.
+    A table that is used for both input and output words belongs to the embeddings. If the layers of an architecture
+    cannot be found, the parts are its outermost modules.
 
     Example:
         >>> from transformers import BertConfig, BertModel
@@ -75,7 +76,7 @@ def _is_file(name: str) -> bool:
 
 
 def _named_class(config: Any) -> Any:
-    """The class that a configuration says its weights are for; the bare model where it says nothing known."""
+    """The class that a configuration names for its weights; the model without a head if it names none that is known."""
     for name in config.architectures or ():
         found = getattr(transformers, name, None)
         if inspect.isclass(found) and issubclass(found, PreTrainedModel):
@@ -96,7 +97,7 @@ def _outermost(model: nn.Module) -> list[tuple[str, list[nn.Parameter]]]:
 def _with_tables_below(
     model: Any, groups: list[tuple[str, list[nn.Parameter]]]
 ) -> list[tuple[str, list[nn.Parameter]]]:
-    """For training a tied table goes with the head; for counting it is an embedding."""
+    """Move a tied table from the head, where it is trained, to the embeddings, where it is counted."""
     base = base_model(model)
     inside = {id(p) for p in base.parameters()} if base is not model else set()
     found = dict(groups)
@@ -106,7 +107,7 @@ def _with_tables_below(
 
 
 def _passes(model: Any, groups: list[tuple[str, list[nn.Parameter]]]) -> list[tuple[str, list[nn.Parameter]]]:
-    """Blocks that several layers share are named by the layers."""
+    """Name the blocks that several layers share after these layers."""
     config = base_model(model).config
     shared = getattr(config, "num_hidden_groups", None)
     if not shared or shared >= config.num_hidden_layers:
