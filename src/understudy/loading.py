@@ -1,4 +1,4 @@
-"""The one way to load what understudy wrote; ``config.json`` says what it is."""
+"""``understudy.load``: the one reader of the models that understudy writes; ``config.json`` says which kind it is."""
 
 from __future__ import annotations
 
@@ -22,10 +22,13 @@ def load(folder: str | Path, /, *others: str | Path) -> Predictor | LinearPredic
 
     Args:
         folder: a run folder or its ``model/``.
-        others: more of them, trained for the same labels; the answer is then the mean of all.
+        others: more folders, of models trained for the same labels; the answer is then the mean of all.
+
+    Returns:
+        A network, TF-IDF, or several models averaged.
 
     Raises:
-        ModelError: if there is no model of ours in a folder, or the models were trained for different tasks.
+        ModelError: if a folder holds no trained model, or the models were trained for different tasks.
     """
     from understudy.inference.predictor import Ensemble
 
@@ -37,10 +40,10 @@ def load(folder: str | Path, /, *others: str | Path) -> Predictor | LinearPredic
 
 
 def _columns(names: Sequence[str], tasks: Sequence[Task]) -> list[np.ndarray]:
-    """For each task the places of the first one's labels.
+    """For each task, its outputs in the order of the first one's labels.
 
     Raises:
-        ModelError: with one sentence for each task that is another than the first.
+        ModelError: with one sentence for each task that is not the same as the first.
     """
     import numpy as np
 
@@ -78,7 +81,7 @@ def _load(folder: str | Path) -> Predictor | LinearPredictor:
 
 
 def register() -> None:
-    """Teach transformers' Auto classes the architectures of our students."""
+    """Register our students' architectures with transformers' Auto classes."""
     from understudy.models.files.pretrained import register
 
     register()

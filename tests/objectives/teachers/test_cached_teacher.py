@@ -1,21 +1,19 @@
-"""Each text once, whatever happens; files of answers; several teachers as one; labels matched by name."""
+"""Each text goes through the model once, whatever happens; and whatever answers for texts can be that model."""
 
 from __future__ import annotations
 
-import csv
 import errno
+import hashlib
 import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet
 import pytest
-import scipy.special
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import nn
@@ -25,20 +23,16 @@ from understudy.data.readers.tables import cache_dir
 from understudy.data.tasks import Task
 from understudy.data.texts import Texts
 from understudy.data.tokens.encode import encode
-from understudy.errors import DataError, ModelError, OutputError
-from understudy.inference.predictor import Predictor
+from understudy.errors import ModelError, OutputError
+from understudy.inference.answering import Answering
+from understudy.inference.predictor import Ensemble, LinearPredictor, Predictor
+from understudy.models.files.save import model_fingerprint
+from understudy.models.tfidf import Tfidf
 from understudy.objectives.teachers import cached as cached_teacher
-from understudy.objectives.teachers.contract import (
-    AveragedTeacher,
-    CachedTeacher,
-    FileTeacher,
-    OnlineTeacher,
-    match_labels,
-)
+from understudy.objectives.teachers.cached import CachedTeacher
+from understudy.objectives.teachers.teacher import OnlineTeacher
 
 TASK = Task(text=(("text",),), label="label", kind="single_label", labels=("bad", "fair", "good"))
-MULTI = Task(text=(("text",),), label="label", kind="multi_label", labels=("funny", "sad"))
-NUMBER = Task(text=(("text",),), label="score", kind="regression")
 PAIR = Task(text=(("first",), ("second",)), label="label", kind="single_label", labels=("bad", "fair", "good"))
 WORDS = [f"w{i}" for i in range(20)]
 
@@ -116,11 +110,11 @@ def test_each_distinct_text_goes_through_once() -> None:
     predictor = make_predictor()
     model = counted(predictor)
     texts = Texts.of(make_texts(0, 30) * 2)
-    first = CachedTeacher.label(predictor, texts, fingerprint="w")
+    first = CachedTeacher.label(predictor, texts)
     for _ in range(3):  # epochs
         everything = first(np.arange(60))
-    again = CachedTeacher.label(predictor, texts, fingerprint="w")
-    shuffled = CachedTeacher.label(predictor, texts.take(np.arange(60)[::-1]), fingerprint="w")
+    again = CachedTeacher.label(predictor, texts)
+    shuffled = CachedTeacher.label(predictor, texts.take(np.arange(60)[::-1]))
     assert (first.forward_texts, again.forward_texts, shuffled.forward_texts, model.rows) == (30, 0, 0, 30)
     assert first.distinct_texts == 30
     assert first.complete
@@ -200,10 +194,10 @@ def test_labels_that_were_saved_survive_an_exception() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        CachedTeacher.label(predictor, texts, fingerprint="w", max_tokens=60, on_texts=interrupt)
+        CachedTeacher.label(predictor, texts, max_tokens=60, on_texts=interrupt)
     done = model.rows
     assert 15 <= done < 30
-    assert CachedTeacher.label(predictor, texts, fingerprint="w").forward_texts == 30 - done
+    assert CachedTeacher.label(predictor, texts).forward_texts == 30 - done
 
 
 KILLED = """
@@ -211,7 +205,7 @@ import sys
 sys.path.insert(0, sys.argv[1])
 import torch
 torch.set_num_threads(1)
-from test_teachers import CachedTeacher, Texts, cached_teacher, make_predictor, make_texts
+from test_cached_teacher import CachedTeacher, Texts, cached_teacher, make_predictor, make_texts
 cached_teacher._flush_due = lambda unsaved, elapsed: True
 CachedTeacher.label(make_predictor(), Texts.of(make_texts(0, 40)), max_tokens=60)
 """
@@ -303,239 +297,100 @@ def test_no_texts_to_label() -> None:
     assert (teacher.complete, teacher.forward_texts, teacher.distinct_texts) == (True, 0, 0)
 
 
-# --- answers from files ----------------------------------------------------------------------------------------------
-
-
-def write(path: Path, header: list[str], rows: list[list[object]]) -> str:
-    """A file of answers in the format of its name."""
-    if path.suffix == ".jsonl":
-        path.write_text("".join(json.dumps(dict(zip(header, row))) + "\n" for row in rows))
-    elif path.suffix == ".parquet":
-        pyarrow.parquet.write_table(pa.table({name: list(column) for name, column in zip(header, zip(*rows))}), path)
-    else:
-        with open(path, "w", newline="") as file:
-            csv.writer(file, delimiter="\t" if path.suffix == ".tsv" else ",").writerows([header, *rows])
-    return str(path)
-
-
-@pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "parquet"])
-@pytest.mark.parametrize("prefix", ["", "p_", "probability_"])
-def test_probabilities_from_a_file(suffix: str, prefix: str, tmp_path: Path) -> None:
-    header = ["text", "label", prefix + "good", prefix + "bad", prefix + "fair"]
-    rows: list[list[object]] = [["one, two", "good", 0.7, 0.1, 0.2], ["three", "bad", 0.0, 1.0, 0.0]]
-    teacher = FileTeacher(
-        write(tmp_path / f"answers.{suffix}", header, rows), Texts.of(["three", "four", "one, two", "three"]), TASK
+def test_the_cache_of_a_network_is_found_again_by_later_versions() -> None:
+    """What names the folder must not change: labels that took hours are in it."""
+    predictor = make_predictor()
+    CachedTeacher.label(predictor, Texts.of(make_texts(0, 3)))
+    identity = json.dumps(
+        [model_fingerprint(predictor.model), predictor.encoder.fingerprint, ["input_ids", "attention_mask"]]
     )
-    logits = teacher(np.arange(4))
-    assert logits.dtype == torch.float32
-    assert logits[1].isnan().all()
-    np.testing.assert_allclose(scipy.special.softmax(logits[2].numpy()), [0.1, 0.2, 0.7], atol=1e-6)
-    np.testing.assert_allclose(logits[[0, 2, 3]].sum(1), 0, atol=1e-5)  # centred
-    np.testing.assert_allclose(logits[0, 0] - logits[0, 1], np.log(1 / 1e-3), rtol=1e-5)  # the floor
-    assert torch.equal(logits[0], logits[3])
-    assert (teacher.covered, teacher.uncovered, teacher.forward_texts, teacher.outputs) == (3, 1, 0, 3)
-    assert teacher.notes == (f"{tmp_path}/answers.{suffix}: answers for 3 of 4 texts.",)
+    (store,) = (cache_dir() / "teacher_logits").iterdir()
+    assert store.name == hashlib.sha256(identity.encode()).hexdigest()[:32]
 
 
-def test_votes_are_averaged(tmp_path: Path) -> None:
-    rows: list[list[object]] = [
-        ["a", "good"],
-        ["a", "bad"],
-        ["b", "fair"],
-        ["a", "good"],
-        ["a", "good"],
-        ["c", ""],
-        ["z", "bad"],
-    ]
-    path = write(tmp_path / "votes.csv", ["text", "label"], rows)
-    teacher = FileTeacher(path, Texts.of(["b", "a", "c"]), TASK, floor=0.01)
-    votes = np.array([1, 0, 3]) / 4
-    kept = np.maximum(votes, 0.01) / np.maximum(votes, 0.01).sum()
-    np.testing.assert_allclose(scipy.special.softmax(teacher(np.array([1]))[0].numpy()), kept, atol=1e-6)
-    assert teacher(np.array([2])).isnan().all()
-    assert teacher.notes[1:] == (
-        f"{path}: 1 texts stand there several times; their answers are averaged.",
-        f"{path}: 1 rows give no answer and are not used.",
-        f"{path}: 1 answers are for texts that are not asked for.",
+# --- teachers that are no networks ------------------------------------------------------------------------------------
+
+
+class Lengths(Answering):
+    """Answers with the lengths of texts; counts the texts of each call."""
+
+    def __init__(self, task: Task = TASK, name: str = "lengths") -> None:
+        self.task, self.name = task, name
+        self.calls: list[int] = []
+
+    def logits(self, texts):
+        """The length of a text and of its first word, and 1; in float64, as NumPy would have it."""
+        self.calls.append(len(texts))
+        joined = [" ".join(text) for text in texts]
+        return np.array([[len(text), len(text.split()[0]), 1.0] for text in joined])
+
+    def fingerprint(self) -> str:
+        """Its name, hashed."""
+        return hashlib.sha256(self.name.encode()).hexdigest()
+
+
+def tfidf() -> LinearPredictor:
+    """TF-IDF on a few of the toy texts."""
+    rows = [(text,) for text in make_texts(0, 30)]
+    return LinearPredictor(Tfidf.fit(rows, np.arange(30) % 3, TASK))
+
+
+def pair_tfidf() -> LinearPredictor:
+    """The same for pairs."""
+    rows = list(zip(make_texts(0, 30), make_texts(30, 60)))
+    return LinearPredictor(Tfidf.fit(rows, np.arange(30) % 3, PAIR))
+
+
+@pytest.mark.parametrize("make", [tfidf, Lengths, lambda: Ensemble([tfidf(), make_predictor()])])
+def test_whatever_answers_can_be_the_teacher(make: Callable[[], Answering]) -> None:
+    texts = Texts.of([*make_texts(0, 20), *make_texts(0, 5)])
+    columns, rows = np.array([2, 0, 1]), np.array([24, 3, 3, 0, 19])
+    teacher = CachedTeacher.label(make(), texts, columns=columns)
+    expected = make().logits(texts.take(rows))[:, columns]
+    answer = teacher(rows)
+    assert answer.dtype == torch.float32
+    np.testing.assert_allclose(answer, expected, rtol=1e-6, atol=1e-5)
+    assert (teacher.outputs, teacher.distinct_texts, teacher.forward_texts) == (3, 20, 20)
+    again = CachedTeacher.label(make(), texts, columns=columns)
+    assert again.forward_texts == 0
+    assert torch.equal(again(rows), answer)
+
+
+def test_pairs_are_given_as_pairs() -> None:
+    texts = Texts.of(list(zip(make_texts(0, 9), make_texts(9, 18))))
+    teacher = CachedTeacher.label(pair_tfidf(), texts)
+    np.testing.assert_array_equal(teacher(np.arange(9)), pair_tfidf().logits(texts))
+
+
+def test_other_fingerprints_are_other_teachers() -> None:
+    texts = Texts.of(make_texts(0, 8))
+    counts = [CachedTeacher.label(Lengths(name=name), texts).forward_texts for name in ("one", "other", "one")]
+    assert counts == [8, 8, 0]
+    assert len(list((cache_dir() / "teacher_logits").iterdir())) == 2
+
+
+@pytest.mark.usefixtures("shard_each_batch")
+def test_blocks_are_labelled_once_and_a_stop_falls_between_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cached_teacher, "_BLOCK", 8)
+    texts, rows = Texts.of(make_texts(0, 30)), np.arange(30)
+    asked = iter(range(1000))
+    told: list[tuple[int, int]] = []
+    model = Lengths()
+    stopped = CachedTeacher.label(
+        model, texts, should_stop=lambda: next(asked) == 2, on_texts=lambda *count: told.append(count)
     )
+    assert (model.calls, stopped.complete, stopped.forward_texts) == ([8, 8], False, 16)
+    assert told == [(0, 30), (8, 30), (16, 30)]
+    assert int(stopped(rows).isnan().all(1).sum()) == 14
+    monkeypatch.setattr(cached_teacher, "_BLOCK", 5)  # the blocks of the first plan hold
+    rest = CachedTeacher.label(model, texts)
+    assert model.calls == [8, 8, 8, 6]
+    assert rest.complete
+    np.testing.assert_array_equal(rest(rows), Lengths().logits(texts).astype(np.float32))
 
 
-def test_pairs_several_labels_and_numbers(tmp_path: Path) -> None:
-    pairs = FileTeacher(
-        write(tmp_path / "pairs.csv", ["first", "second", "label"], [["a", "b", "good"]]),
-        Texts.of([("b", "a"), ("a", "b")]),
-        PAIR,
-    )
-    assert pairs(np.arange(2)).argmax(1)[1] == 2
-    assert pairs(np.array([0])).isnan().all()
-
-    several: list[list[object]] = [["a", 0.9, 0.2], ["b", 1.0, 0.0]]
-    multi = FileTeacher(write(tmp_path / "multi.csv", ["text", "funny", "sad"], several), Texts.of(["a", "b"]), MULTI)
-    np.testing.assert_allclose(
-        scipy.special.expit(multi(np.arange(2)).numpy()), [[0.9, 0.2], [0.999, 0.001]], atol=1e-6
-    )
-    lists = FileTeacher(
-        write(tmp_path / "lists.jsonl", ["text", "label"], [["a", ["sad"]], ["a", ["sad", "funny"]]]),
-        Texts.of(["a"]),
-        MULTI,
-    )
-    np.testing.assert_allclose(scipy.special.expit(lists(np.arange(1)).numpy()), [[0.5, 0.999]], atol=1e-6)
-
-    numbers = FileTeacher(
-        write(tmp_path / "numbers.csv", ["text", "score"], [["a", 1.5], ["a", 2.0]]), Texts.of(["a"]), NUMBER
-    )
-    assert numbers(np.arange(1)).tolist() == [[1.75]]
-
-
-def test_the_columns_can_be_named(tmp_path: Path) -> None:
-    rows: list[list[object]] = [["x", "a", "good", 0.2, 0.2, 0.6], ["y", "b", "bad", 0.2, 0.2, 0.6]]
-    path = write(tmp_path / "answers.csv", ["id", "prompt", "answer", "bad", "fair", "good"], rows)
-    teacher = FileTeacher(path, Texts.of(["b"]), TASK, text=["prompt"], label="answer")
-    assert teacher(np.arange(1)).argmax() == 0  # the label that was named, not the probabilities
-
-
-@pytest.mark.parametrize(
-    ("header", "row", "message"),
-    [
-        (
-            ["text", "label"],
-            ["a", "goood"],
-            r"answers.csv, line 2: label 'goood' is not one of 'bad', 'fair', 'good'.*Did you mean 'good'",
-        ),
-        (
-            ["text", "bad", "fair", "good"],
-            ["a", 0.5, 0.1, 0.1],
-            r"answers.csv, line 2: the probabilities sum to 0.7, but must sum to 1",
-        ),
-        (
-            ["text", "bad", "fair", "good"],
-            ["a", -0.1, 0.5, 0.6],
-            r"answers.csv, line 2: -0.1 in column 'bad' is not a probability",
-        ),
-        (["text", "bad", "fair", "good"], ["a", "", 0.4, 0.6], r"answers.csv, line 2: no probability in column 'bad'"),
-        (
-            ["text", "bad", "fair", "good"],
-            ["a", "high", 0.4, 0.6],
-            r"answers.csv, line 2: 'high' in column 'bad' is not a number",
-        ),
-        (
-            ["text", "p_bad", "p_good"],
-            ["a", 0.4, 0.6],
-            r"answers.csv: probabilities need a column for every class, but 'p_fair' is missing",
-        ),
-        (
-            ["text", "bad", "fair", "good"],
-            ["other", 0.2, 0.2, 0.6],
-            r"answers.csv: answers for none of the 1 texts.*first text, from column 'text', is 'other'\.$",
-        ),
-        (
-            ["content", "bad", "fair", "good"],
-            ["other", 0.2, 0.2, 0.6],
-            r"first text, from column 'content', is 'other'. Rename the text column to 'text', as in the training rows, if",
-        ),
-        (
-            ["prompt", "label"],
-            ["a", "good"],
-            r"no text column with a usual name. The columns are 'prompt', 'label'. Rename the text column to 'text', as in",
-        ),
-        (
-            ["content", "verdict"],
-            ["a", "good"],
-            r"answers.csv: no label column with a usual name. The columns are 'content', 'verdict'. Rename the column of answers to 'label', as in the training rows, or give a column of probabilities for each class \('p_bad', 'p_fair', 'p_good'\)",
-        ),
-    ],
-)
-def test_faults_of_a_file(header: list[str], row: list[object], message: str, tmp_path: Path) -> None:
-    path = write(tmp_path / "answers.csv", header, [row])
-    with pytest.raises(DataError, match=message) as raised:
-        FileTeacher(path, Texts.of(["a"]), TASK)
-    assert "--" not in str(raised.value)  # the flags name the columns of the data
-
-
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot be read"):
-        FileTeacher(tmp_path / "absent.csv", Texts.of(["a"]), TASK)
-
-
-# --- several teachers, and labels by name ----------------------------------------------------------------------------
-
-
-class Fixed:
-    """A teacher with a table of answers."""
-
-    def __init__(self, logits: list[list[float]], forward_texts: int = 0) -> None:
-        self.logits = torch.tensor(logits)
-        self.outputs = self.logits.shape[1]
-        self.forward_texts = forward_texts
-
-    def __call__(self, rows: np.ndarray) -> torch.Tensor:
-        """From the table."""
-        return self.logits[rows]
-
-
-def test_an_average_over_those_that_answer() -> None:
-    nan = float("nan")
-    teachers = [Fixed([[1.0, 0.0], [nan, nan], [nan, nan]], 3), Fixed([[4.0, -3.0], [5.0, 6.0], [nan, nan]], 2)]
-    average = AveragedTeacher(teachers, [2, 1])
-    answer = average(np.arange(3))
-    np.testing.assert_allclose(answer, [[2.0, -1.0], [5.0, 6.0], [nan, nan]], rtol=1e-6)
-    assert (average.outputs, average.forward_texts) == (2, 5)
-    np.testing.assert_allclose(AveragedTeacher(teachers)(np.array([0])), [[2.5, -1.5]])
-
-
-@pytest.mark.parametrize(("widths", "weights"), [([2, 3], None), ([], None), ([2, 2], [1.0]), ([2, 2], [1.0, 0.0])])
-def test_teachers_that_cannot_be_averaged(widths: list[int], weights: list[float] | None) -> None:
-    with pytest.raises(ValueError, match=r"weight|width"):
-        AveragedTeacher([Fixed([[0.0] * width]) for width in widths], weights)
-
-
-def test_labels_are_matched_by_name() -> None:
-    logits = np.array([[10, 20, 30]])
-    assert logits[:, match_labels(["good", "bad", "fair"], TASK, name="t")].tolist() == [[20, 30, 10]]
-    assert match_labels(["Good", "BAD", "fair"], TASK, name="t").tolist() == [1, 2, 0]
-    numbers = Task(text=(("text",),), label="label", kind="single_label", labels=("0", "1"))
-    assert match_labels(["LABEL_1", "LABEL_0"], numbers, name="t").tolist() == [1, 0]
-    assert match_labels(["anything"], NUMBER, name="t").tolist() == [0]
-
-
-@pytest.mark.parametrize(
-    ("labels", "message"),
-    [
-        (
-            ["good", "bad", "fairr"],
-            r"runs/t: its labels are 'good', 'bad', 'fairr', but the data's are 'bad', 'fair', 'good'. Did you mean 'fair'\?",
-        ),
-        (["good", "bad"], r"its labels are 'good', 'bad', but"),
-        (["LABEL_0", "LABEL_1", "LABEL_2"], r"its labels are 'LABEL_0'.*id2label"),
-        (["good", "good", "bad"], r"two of its outputs have the same label"),
-    ],
-)
-def test_labels_that_do_not_match(labels: list[str], message: str) -> None:
-    with pytest.raises(ModelError, match=message):
-        match_labels(labels, TASK, name="runs/t")
-
-
-def test_a_classifier_is_no_teacher_for_regression() -> None:
-    with pytest.raises(ModelError, match="2 outputs, but the task is regression"):
-        match_labels(["a", "b"], NUMBER, name="t")
-
-
-def test_what_predict_writes_is_the_same_teacher_in_either_format(tmp_path: Path) -> None:
-    shares = {"good fun": (0.1, 0.2, 0.7), "dull": (0.6, 0.3, 0.1)}
-    rows = [
-        {"text": text, "label": "good", "probabilities": dict(zip(TASK.labels, values))}
-        for text, values in shares.items()
-    ]
-    (tmp_path / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    with open(tmp_path / "own.csv", "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["text", "label", *(f"probability_{name}" for name in TASK.labels)])
-        writer.writerows([text, "good", *values] for text, values in shares.items())
-    texts = Texts.of([(text,) for text in shares])
-    logits = [FileTeacher(tmp_path / name, texts, TASK)(np.arange(2)) for name in ("own.jsonl", "own.csv")]
-    assert torch.equal(*logits)
-    np.testing.assert_allclose(logits[0].softmax(-1), list(shares.values()), atol=1e-6)
-    del rows[1]["probabilities"]["fair"]
-    (tmp_path / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    with pytest.raises(DataError, match=r"own.jsonl, line 2: no probability in column 'probability_fair'"):
-        FileTeacher(tmp_path / "own.jsonl", texts, TASK)
+def test_answers_that_are_not_finite_are_refused_of_any_model() -> None:
+    model = Lengths()
+    model.logits = lambda texts: np.full((len(texts), 3), np.nan)  # type: ignore[method-assign]
+    with pytest.raises(ModelError, match="not finite"):
+        CachedTeacher.label(model, Texts.of(make_texts(0, 4)))

@@ -1,4 +1,4 @@
-"""A teacher of words that reads a corpus once: what it draws for the hidden tokens is kept on disk."""
+"""A language teacher that reads a corpus once: the words that it draws for the hidden tokens are kept on disk."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from understudy.atomic import CACHE, OUTPUT, new_file, said_plainly
-from understudy.data.batches.bucketed import Batch, length_batches
-from understudy.data.batches.masked import MaskedLines, hidden_tokens, masked_batch
+from understudy.data.batches.bucketed import length_batches
+from understudy.data.batches.masked import hidden_tokens, masked_batch
 from understudy.data.batches.masking import Masking
 from understudy.data.readers.tables import cache_dir
 from understudy.data.tasks import NO_LABEL
@@ -31,7 +31,7 @@ from understudy.models.files.load import model_fingerprint
 from understudy.objectives.teachers.language import LanguageTeacher
 
 _FORMAT = 1
-"""Of the files, and of the way that words are drawn."""
+"""Version of the files and of the way words are drawn."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Draws:
     """The words that were drawn for the hidden tokens of a corpus under one set of masks.
 
     Attributes:
-        table: a record for each token, ``words`` and ``entropy``, texts by length; memory-mapped.
-        begins, counts: where the tokens of each text are in it, ``(texts,)`` each.
+        table: a record for each hidden token, ``words`` and ``entropy``, texts ordered by length; memory-mapped.
+        begins, counts: ``(texts,)`` each: where a text's tokens begin in the table, and how many it has.
     """
 
     table: np.ndarray
@@ -48,23 +48,23 @@ class Draws:
     counts: np.ndarray
 
     def __call__(self, texts: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Words, int64 ``(hidden, count)``, and entropies, float32 ``(hidden,)``, one text after the other."""
+        """Words, int64 ``(hidden, count)``, and entropies, float32 ``(hidden,)``, text by text in the order given."""
         spans = [np.arange(self.begins[text], self.begins[text] + self.counts[text]) for text in texts]
         found = self.table[np.concatenate(spans)]
         return torch.from_numpy(found["words"].astype(np.int64)), torch.from_numpy(found["entropy"].copy())
 
 
 class Drawing:
-    """A teacher at work on a corpus.
+    """Draws words from a teacher for the hidden tokens of a corpus.
 
     Args:
         teacher: on its device.
         encoded: the texts, with a fingerprint.
-        masking: what is hidden of them.
+        masking: which tokens are hidden.
         names: the inputs that the teacher takes.
-        count: words a hidden token.
-        temperature: softens what they are drawn from.
-        precision: of its forward pass; draws in another one are kept apart.
+        count: words drawn for a hidden token.
+        temperature: softens the distribution that they are drawn from.
+        precision: of the forward pass; draws of different precisions are different cache entries.
     """
 
     def __init__(
@@ -93,21 +93,21 @@ class Drawing:
         on_texts: Callable[[int], None] = lambda count: None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> Draws | None:
-        """Read the texts under the masks of an epoch, unless that was done before, in this run or in another.
+        """Draw words for all texts under the masks of an epoch, or find those of an earlier run.
 
-        A reading that was killed goes on where it was, on the same batches, and draws the same words.
+        Drawing that was killed continues on the same batches and draws the same words.
 
         Args:
             max_tokens: padded tokens of a batch.
-            scratch: a folder of this run's own, for a reading that is not complete.
-            on_texts: told how many texts have their words: at first, and after each batch.
+            scratch: a folder of this run, for draws that are not complete.
+            on_texts: called with the number of texts that have their words, at first and after each batch.
             should_stop: asked before each batch.
 
         Returns:
-            None after an early stop.
+            The draws; None after an early stop.
 
         Raises:
-            ModelError: if the teacher's scores are no numbers.
+            ModelError: if the teacher's scores are not numbers.
             OutputError: if the disk is full or a folder cannot be written.
         """
         counts = hidden_tokens(self._encoded, self._masking, epoch=epoch)
@@ -134,7 +134,7 @@ class Drawing:
 
     @property
     def bytes_a_token(self) -> int:
-        """On disk, for each hidden token."""
+        """Bytes on disk for each hidden token."""
         return self._record.itemsize
 
     def _read(
@@ -146,7 +146,7 @@ class Drawing:
         on_texts: Callable[[int], None],
         should_stop: Callable[[], bool],
     ) -> bool:
-        """Add to a file, which ends where a batch ends (after so many bytes), what is missing; whether all is there now."""
+        """Add the missing batches to a file, in which each batch ends at a known byte; whether all are there now."""
         part.parent.mkdir(parents=True, exist_ok=True)
         with open(part, "ab") as file:
             done = int(np.searchsorted(ends, os.fstat(file.fileno()).st_size, "right"))
@@ -180,7 +180,7 @@ class Drawing:
                 logits = float_logits(self._teacher.head, states[here])
                 if (logits.isnan() | (logits == torch.inf)).any():
                     raise ModelError(
-                        "the teacher's scores are no numbers for some texts: it cannot teach. Check its weights, or give --precision fp32."
+                        "the teacher's scores are not numbers for some texts: it cannot teach. Check its weights, or give --precision fp32."
                     )
                 words, entropy = draw_words(
                     logits, offsets[here].to(device), count=self._count, temperature=self._temperature
@@ -194,7 +194,7 @@ class Drawing:
 
     @cached_property
     def _identity(self) -> list[Any]:
-        """What tells draws apart. All weights are read for it, which a plan need not wait for."""
+        """What tells draws apart. It takes a pass over all weights, so it is only computed when it is needed."""
         return [
             _FORMAT,
             model_fingerprint(self._teacher.model),
@@ -204,55 +204,3 @@ class Drawing:
             self._temperature,
             self._precision,
         ]
-
-
-@dataclass
-class DrawnBatch(Batch):
-    """A batch with the words that its teacher drew for the hidden tokens, row by row; see :class:`Draws`."""
-
-    words: Tensor | None = None
-    entropy: Tensor | None = None
-
-    def to(self, device: torch.device | str) -> DrawnBatch:
-        """The same batch on `device`."""
-        moved = cast(DrawnBatch, super().to(device))
-        assert self.words is not None
-        assert self.entropy is not None
-        moved.words, moved.entropy = self.words.to(device), self.entropy.to(device)
-        return moved
-
-
-class DrawnBatches:
-    """Other batches, each with the words that were drawn for it.
-
-    Attributes:
-        rounds: the draws of each round of masks, in their order; to be filled before the first window is asked for.
-    """
-
-    def __init__(self, batches: MaskedLines) -> None:
-        self.batches = batches
-        self.rounds: list[Draws] = []
-
-    def steps(self, epoch: int) -> int:
-        """Optimizer steps in an epoch."""
-        return self.batches.steps(self._drawn(epoch))
-
-    def windows(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]:
-        """The micro-batches of each step, from step `start` on."""
-        epoch = self._drawn(epoch)
-        draws = self.rounds[self.batches.masking.round(epoch)]
-        for step in self.batches.plan(epoch)[start:]:
-            yield [self._batch(rows, epoch, draws) for rows in step]
-
-    def padding_ratio(self, epoch: int = 0) -> float:
-        """Of the other batches."""
-        return self.batches.padding_ratio(self._drawn(epoch))
-
-    def _batch(self, rows: np.ndarray, epoch: int, draws: Draws) -> DrawnBatch:
-        words, entropy = draws(self.batches.texts(rows, epoch))
-        return DrawnBatch(**vars(self.batches.batch(rows, epoch)), words=words, entropy=entropy)
-
-    def _drawn(self, epoch: int) -> int:
-        """An epoch, or one before it with words: a sweep over rates may take more epochs than the training."""
-        missing = self.batches.masking.round(epoch) >= len(self.rounds) > 0
-        return epoch % len(self.rounds) if missing else epoch

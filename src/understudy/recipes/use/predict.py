@@ -22,7 +22,7 @@ from understudy.settings.configuration import check
 from understudy.settings.training import model_faults
 
 if TYPE_CHECKING:
-    from understudy.inference.predictor import Prediction
+    from understudy.inference.answers import Prediction
 
 _OTHERS = (".tsv", ".parquet", ".json", ".xlsx")
 """Endings that promise a format other than those written here."""

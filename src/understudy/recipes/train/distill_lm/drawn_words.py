@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from accelerate.utils import broadcast_object_list
 
 from understudy.errors import ConfigError
-from understudy.objectives.teachers.drawn import Drawing, Draws
+from understudy.objectives.teachers.drawing import Drawing, Draws
 from understudy.recipes.train.pretrain.masked_texts import NAMES
 from understudy.report.numbers import human_bytes
 
