@@ -21,7 +21,7 @@ from understudy.data.tasks import Task
 from understudy.models.files.load import load_classifier, load_tokenizer, save_model
 from understudy.recipes.train.distill import distillation
 from understudy.record import RunRecord
-from understudy.report import card
+from understudy.report.card import write as card
 from understudy.runs import session as workbench
 from understudy.training import trainer
 

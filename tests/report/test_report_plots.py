@@ -73,7 +73,7 @@ def test_bars_are_drawn_and_named_where_there_are_intervals(
     record: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     figures: list[Figure] = []
-    monkeypatch.setattr(plots, "save", lambda figure, out: figures.append(figure) or out)
+    monkeypatch.setattr(plots, "save_figure", lambda figure, out: figures.append(figure) or out)
     plots.quality_against(record, tmp_path / "with.png", "size")
     for model in record["models"]:
         model["intervals"] = {}
@@ -107,7 +107,7 @@ def test_learning_curves_of_several_rates_and_of_nothing(tmp_path: Path) -> None
 def drawn(progress: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The panels of learning curves by the first words of their titles."""
     figures: list[Figure] = []
-    monkeypatch.setattr(curves, "save", lambda figure, out: figures.append(figure) or out)
+    monkeypatch.setattr(curves, "save_figure", lambda figure, out: figures.append(figure) or out)
     assert plots.learning_curves(progress, tmp_path / "a.png") is not None
     return {ax.get_title(loc="left").partition(" of ")[0]: ax for ax in figures[0].axes}
 
@@ -164,7 +164,7 @@ def test_names_beside_points_cover_neither_each_other_nor_leave_the_frame(
     record: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     figures: list[Figure] = []
-    monkeypatch.setattr(plots, "save", lambda figure, out: figures.append(figure) or out)
+    monkeypatch.setattr(plots, "save_figure", lambda figure, out: figures.append(figure) or out)
     template = record["models"][1]
     for i, latency in enumerate((0.8, 0.9, 1.0, 1.1)):
         record["models"].append(template | {"name": f"another student {i}", "latency_ms": {"p50": latency, "p99": 2.0}})

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from understudy.report.tables import costs_table, gap_closed, model_rows, models_table, share_kept, shown_split
+from understudy.report.scores import gap_closed, share_kept, shown_split
+from understudy.report.tables.costs import costs_table
+from understudy.report.tables.models import model_rows, models_table
 
 
 def rendered(table: Any, width: int) -> str:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from understudy.report.card import code, escape, write_card
+from understudy.report.card.markdown import code, escape
+from understudy.report.card.write import write_card
 
 HOSTILE = [
     "<script>alert(1)</script>",
