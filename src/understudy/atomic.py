@@ -1,4 +1,4 @@
-"""Files and folders that get their names when they are complete, or never: whenever the process dies, nothing is half there."""
+"""Files and folders that get their names only when they are complete: whenever the process dies, nothing is half written."""
 
 from __future__ import annotations
 
