@@ -1,25 +1,17 @@
-"""The command line. Help, printed configurations and faults of settings load no torch."""
+"""The command line. What it does not need for a command is not imported: ``--help`` is instant."""
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
 
-from understudy.commands import BY_NAME, COMMANDS, recipe_class, settings_class
-from understudy.errors import ConfigError, Interrupted, UnderstudyError, nearest
-from understudy.help import command_help, overview
-from understudy.record import to_yaml
-from understudy.settings.configuration import as_dict, build, read_config
-from understudy.settings.elsewhere import elsewhere
-from understudy.settings.shown import flags
+from understudy.commands import BY_NAME, COMMANDS, settings_class
+from understudy.errors import Interrupted, UnderstudyError
 from understudy.version import VERSION
 
 _HELP = {"-h", "--help", "--help_all"}
-_OWN_FLAGS = {"--config", "--print_config", *_HELP}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -58,7 +50,7 @@ def _refuse(faults: Sequence[str]) -> int:
 
 def _dispatch(arguments: list[str]) -> int:
     if not arguments or arguments[0] in {*_HELP, "help"}:
-        print(overview())
+        print(_overview())
         return 0
     if arguments[0] == "--version":
         print(VERSION)
@@ -71,10 +63,22 @@ def _dispatch(arguments: list[str]) -> int:
         print("usage: " + "\n       ".join(f"understudy {part} [flags]" for part in parts))
         print(f"\n`understudy {parts[0]} --help` shows its flags.")
         return 0
+    if _HELP & set(rest):
+        return _help(command, rest)
+    from understudy.parsing import parse, recipe_of
+
     made = parse(command, rest)
     if isinstance(made, int):
         return made
-    _recipe(command, made).run()
+    recipe_of(command, made).run()
+    return 0
+
+
+def _help(command: str, arguments: list[str]) -> int:
+    settings = settings_class(command)
+    from understudy.help import command_help
+
+    print(command_help(BY_NAME[command], settings, everything="--help_all" in arguments))
     return 0
 
 
@@ -86,41 +90,6 @@ def _command(arguments: list[str]) -> tuple[str, list[str]]:
     return " ".join(arguments[:words]), arguments[words:]
 
 
-def _recipe(command: str, settings: Any) -> Any:
-    """The recipe with these settings. This loads what the recipe needs."""
-    values = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
-    return recipe_class(command)(**values)
-
-
-def parse(command: str, arguments: list[str]) -> Any:
-    """The settings that a command line describes, or the exit code where it only asks to be shown something.
-
-    Raises:
-        ConfigError: for unknown flags, keys and wrong values, all together.
-    """
-    settings = settings_class(command)
-    if _HELP & set(arguments):
-        print(command_help(BY_NAME[command], settings, everything="--help_all" in arguments))
-        return 0
-    arguments, config = _take_value(arguments, "--config")
-    arguments, shows = _take_bare(arguments, "--print_config")
-    arguments = _named(settings, arguments)
-    _check_flags(command, settings, arguments)
-    import tyro  # a tenth of a second that --help does without
-
-    default: Any = tyro.MISSING_NONPROP
-    if config is not None:
-        default = build(settings, read_config(config, command), origin=config)
-    try:
-        made = tyro.cli(settings, args=arguments, default=default, prog=f"understudy {command}", use_underscores=True)
-    except SystemExit as error:
-        return int(error.code or 0)
-    if shows:
-        print(to_yaml(command, as_dict(made)), end="")
-        return 0
-    return made
-
-
 def _validate(arguments: list[str]) -> int:
     """``understudy validate distill --data …``: everything that can be wrong, found without training."""
     if not arguments or arguments[0] in _HELP:
@@ -129,79 +98,30 @@ def _validate(arguments: list[str]) -> int:
         )
         return 0
     command, rest = _command(arguments)
+    if _HELP & set(rest):
+        return _help(command, rest)
+    from understudy.parsing import parse, recipe_of
+
     made = parse(command, rest)
     if isinstance(made, int):
         return made
-    from understudy.recipes.choose.validate import validate  # with torch, which parsing does without
+    from understudy.recipes.choose.validate import validate
 
-    validate(command, _recipe(command, made))
+    validate(command, recipe_of(command, made))
     return 0
 
 
-def _flags_of(settings: type) -> dict[str, bool]:
-    """The flags of a settings class, without hyphens in front, and whether each is a switch."""
-    return {flag.name: flag.hint is bool for flag in flags(settings)}
-
-
-def _check_flags(command: str, settings: type, arguments: list[str]) -> None:
-    names = _flags_of(settings)
-    known = {f"--{name}" for name in names} | _OWN_FLAGS
-    known |= {f"--{group}no_{field}" for name, switch in names.items() if switch for group, field in [_split(name)]}
-    given = [argument.split("=", 1)[0] for argument in arguments if argument.startswith("--") and len(argument) > 2]
-    faults = [
-        f"unknown flag {flag}.{_meant(flag, command, names, known)}"
-        for flag in given
-        if flag.replace("-", "_").replace("__", "--", 1) not in known
-    ]
-    if faults:
-        raise ConfigError(*faults)
-
-
-def _split(name: str) -> tuple[str, str]:
-    """The group of a flag with its dot, or nothing, and the rest of its name."""
-    group, dot, field = name.rpartition(".")
-    return group + dot, field
-
-
-def _meant(flag: str, command: str, names: dict[str, bool], known: set[str]) -> str:
-    """What an unknown flag was probably meant to be."""
-    name = flag.removeprefix("--").replace("-", "_")
-    if here := elsewhere(name, names):
-        return here.replace("'", "--", 1).replace("'", "")
-    if near := nearest(flag, known):
-        return near
-    owners = [row.name for row in COMMANDS if row.settings and name in _flags_of(settings_class(row.name))]
-    return f" It is a flag of {', '.join(owners)}, not of {command}." if owners else ""
-
-
-def _take_value(arguments: list[str], flag: str) -> tuple[list[str], str | None]:
-    for i, argument in enumerate(arguments):
-        if argument.startswith(f"{flag}="):
-            return arguments[:i] + arguments[i + 1 :], argument.split("=", 1)[1]
-        if argument == flag:
-            if i + 1 == len(arguments):
-                raise ConfigError(f"{flag} needs a value: the path of a YAML file.")
-            return arguments[:i] + arguments[i + 2 :], arguments[i + 1]
-    return arguments, None
-
-
-def _take_bare(arguments: list[str], flag: str) -> tuple[list[str], bool]:
-    hyphened = flag[:2] + flag[2:].replace("_", "-")
-    return [a for a in arguments if a not in {flag, hyphened}], flag in arguments or hyphened in arguments
-
-
-def _named(settings: type, arguments: list[str]) -> list[str]:
-    """Bare words at the start as the flags that they stand for; the last of these takes all that are left.
-
-    Settings name them, in order, in a class variable ``positional``.
-    """
-    names: tuple[str, ...] = getattr(settings, "positional", ())
-    count = next((i for i, argument in enumerate(arguments) if argument.startswith("--")), len(arguments))
-    words, rest = arguments[:count], arguments[count:]
-    for i, name in enumerate(names[: len(words)]):
-        taken = words[i:] if i == len(names) - 1 else words[i : i + 1]
-        rest = [f"--{name}", *taken, *rest]
-    return rest if names else arguments
+def _overview() -> str:
+    """All commands, under their headings."""
+    width = max(len(command.name) for command in COMMANDS)
+    lines = [f"understudy {VERSION}: small language models that stand in for large ones.", ""]
+    lines += ["usage: understudy COMMAND [flags]", ""]
+    for heading in dict.fromkeys(command.heading for command in COMMANDS):
+        lines.append(f"{heading}:")
+        lines += [f"  {row.name:<{width}}  {row.help}" for row in COMMANDS if row.heading == heading]
+        lines.append("")
+    lines.append("`understudy COMMAND --help` shows its flags. Start with `understudy demo`.")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

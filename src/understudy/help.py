@@ -12,9 +12,8 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any, Literal
 
-from understudy.commands import COMMANDS, Command
+from understudy.commands import Command
 from understudy.settings.shown import GROUPS, Flag, flags
-from understudy.version import VERSION
 
 _COLUMN = 28
 """Where the text of a flag starts."""
@@ -22,19 +21,6 @@ _OF_ALL = (
     ("--config FILE", "Read settings from a YAML file; flags override it."),
     ("--print_config", "Print the settings as YAML and stop."),
 )
-
-
-def overview() -> str:
-    """All commands, under their headings."""
-    width = max(len(command.name) for command in COMMANDS)
-    lines = [f"understudy {VERSION}: small language models that stand in for large ones.", ""]
-    lines += ["usage: understudy COMMAND [flags]", ""]
-    for heading in dict.fromkeys(command.heading for command in COMMANDS):
-        lines.append(f"{heading}:")
-        lines += [f"  {row.name:<{width}}  {row.help}" for row in COMMANDS if row.heading == heading]
-        lines.append("")
-    lines.append("`understudy COMMAND --help` shows its flags. Start with `understudy demo`.")
-    return "\n".join(lines)
 
 
 def command_help(command: Command, settings: type, *, everything: bool = False) -> str:

@@ -18,7 +18,11 @@ import transformers
 from torch import nn
 
 from understudy import cli
+from understudy.commands import BY_NAME, settings_class
+from understudy.errors import UnderstudyError
+from understudy.parsing import parse
 from understudy.record import RunRecord
+from understudy.settings.shown import flags
 
 PAGE = Path(__file__).parents[2] / "docs" / "coming-from.md"
 OURS = "here"
@@ -190,8 +194,8 @@ def test_blocks_say_whose_they_are() -> None:
 
 def test_what_is_said_in_passing_exists(capsys: pytest.CaptureFixture[str]) -> None:
     """Inline code of ours: commands stand alone, as in ``understudy generate``; flags exist, with the values shown."""
-    known = {name: cli._flags(cli.recipe_class(name)) for name in RECIPES}
-    names = {name for group in cli.COMMANDS.values() for name in group}
+    known = {name: {f"--{flag.name}" for flag in flags(settings_class(name))} for name in RECIPES}
+    names = set(BY_NAME)
     spans = ours(TEXT)
     for span in spans:
         if span.startswith("understudy "):
@@ -208,6 +212,6 @@ def test_what_is_said_in_passing_exists(capsys: pytest.CaptureFixture[str]) -> N
 def accepts(command: str, words: list[str]) -> bool:
     """Whether a command can read these flags; nothing is run."""
     try:
-        return not isinstance(cli.parse(command, words), int)
-    except cli.UnderstudyError:
+        return not isinstance(parse(command, words), int)
+    except UnderstudyError:
         return False

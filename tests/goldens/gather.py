@@ -149,10 +149,10 @@ def configuration(folder: Path, line: str) -> dict[str, Any]:
 
 
 def flags(folder: Path, command: str) -> list[str]:
-    """The flags that a command's help names, without those that only switch another off."""
-    ended = run(folder, command, "--help")
+    """The flags that a command's whole help names; one that switches another off stands for it."""
+    ended = run(folder, command, "--help_all")
     found = set(re.findall(r"(?<![\w-])--[a-z][\w.-]*\w", ended.out))
-    return sorted(flag for flag in found if not re.search(r"(--|\.)no[_-]", flag))
+    return sorted({re.sub(r"(--|\.)no_", r"\1", flag) for flag in found})
 
 
 def mistake(folder: Path, line: str) -> dict[str, Any]:

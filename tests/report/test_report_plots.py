@@ -126,7 +126,7 @@ def test_every_groups_rate_is_drawn_as_it_was_with_gaps_where_it_was_frozen(
     for line, values in zip(lines, expected, strict=True):
         np.testing.assert_array_equal(line.get_xdata(), [1, 2, 3])  # the row of an evaluation makes no gap
         np.testing.assert_allclose(line.get_ydata(), values)
-    # a line has no extent between gaps: such values have a dot, and no others
+    # a line through a single value between gaps is invisible, so only such values have a dot
     assert [line.get_markevery() for line in lines] == [[], [2], [0, 2]]
     assert all(line.get_marker() == "o" for line in lines)
     lightness = [sum(line.get_color()) for line in lines]
@@ -157,7 +157,7 @@ def test_the_ring_is_at_the_checkpoint_that_was_kept(tmp_path: Path, monkeypatch
     panels = drawn(progress, tmp_path, monkeypatch)
     (panel,) = [ax for title, ax in panels.items() if "ring" in title]
     (ring,) = [line for line in panel.get_lines() if line.get_markerfacecolor() == "none"]
-    assert (ring.get_xdata().item(), ring.get_ydata().item()) == (3, 0.75)  # of equal scores the last
+    assert (ring.get_xdata().item(), ring.get_ydata().item()) == (3, 0.75)  # the last of equal scores
 
 
 def test_names_beside_points_cover_neither_each_other_nor_leave_the_frame(

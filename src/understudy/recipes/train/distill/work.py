@@ -121,13 +121,13 @@ class Distillation:
     def carry_out(self, session: Session) -> None:
         """Label the texts, train with and without the teacher, compare all on the rows that report."""
         teacher = self.teachers.label(session, self.texts)
-        steps = self._train_student(session, teacher)
+        steps = self.train_student(session, teacher)
         if self.settings.baseline:
-            self._train_alone(session, steps)
+            self.train_alone(session, steps)
         if session.run.writes:
             self._compare(session)
 
-    def _train_student(self, session: Session, teacher: Teacher) -> int:
+    def train_student(self, session: Session, teacher: Teacher) -> int:
         """Learn from labels where there are some, from the teacher everywhere; the optimizer steps of an epoch."""
         batches = self._taught_batches(teacher)
         if len(batches.rows) < len(self.texts):
@@ -153,7 +153,7 @@ class Distillation:
             save_model(folder, model, tokenizer, task=self.task, max_length=self.length)
         return batches.steps(0)
 
-    def _train_alone(self, session: Session, steps: int) -> None:
+    def train_alone(self, session: Session, steps: int) -> None:
         """The same student from the same start, for as many steps, stages and evaluations, on the labels alone."""
         result = train_phase(
             session,

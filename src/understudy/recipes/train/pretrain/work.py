@@ -25,6 +25,7 @@ from understudy.runs.plans import texts_plan
 from understudy.runs.session import Session
 from understudy.runs.work import Subject
 from understudy.settings.train.pretrain import PretrainSettings
+from understudy.training.loop import FitResult
 from understudy.training.unfreeze import LearningPlan
 
 
@@ -78,7 +79,18 @@ class LanguageWork:
             self.model.to(session.device)
             parts = [part for part in self.corpus.texts() if part != "train"]
             self._describe(session, BEFORE_TRAINING, {part: self._evaluate(session, part) for part in parts})
-        result = train_phase(
+        result = self.train(session)
+        if writes:
+            folder = session.run.folder / "model"
+            save_model(folder, self.model, self.tokenizer, task=None, max_length=self.length)
+            found = {"validation": Evaluation({name: result.metrics[name] for name in LANGUAGE_MODEL_METRICS})}
+            if self.corpus.test is not None:
+                found["test"] = self._evaluate(session, "test")
+            self._describe(session, "model", found)
+
+    def train(self, session: Session) -> FitResult:
+        """Fit the model; it ends with its best weights."""
+        return train_phase(
             session,
             self.objective,
             self.batches,
@@ -87,13 +99,6 @@ class LanguageWork:
             learning_rate=self.learning_rate,
             budget_s=session.stop.remaining(),
         )
-        if writes:
-            folder = session.run.folder / "model"
-            save_model(folder, self.model, self.tokenizer, task=None, max_length=self.length)
-            found = {"validation": Evaluation({name: result.metrics[name] for name in LANGUAGE_MODEL_METRICS})}
-            if self.corpus.test is not None:
-                found["test"] = self._evaluate(session, "test")
-            self._describe(session, "model", found)
 
     def _evaluate(self, session: Session, part: str) -> Evaluation:
         with session.run.timed("evaluate_s"):
