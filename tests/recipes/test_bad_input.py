@@ -304,7 +304,8 @@ def test_teachers_that_do_not_suit_the_data(
     assert "several: was trained for multi_label labels, but the data's are single_label" in said
     said = refused(*common, trained(tmp_path / "pairs", tiny_bert, pair=True))
     assert "pairs: was trained on pairs of texts, but the data's rows are single texts" in said
-    assert "is a TF-IDF model, which is not a network" in refused(*common, used)
+    said = refused("distill", "--data", reviews, "--student", "layers:2", "--teacher", used)
+    assert "is cut from its teacher, but no teacher is a network" in said
     (tmp_path / "answers.csv").write_text("text,label\nnot in the data,positive\n", encoding="utf-8")
     assert "answers for none of the 120 texts" in refused(*common, tmp_path / "answers.csv")
 

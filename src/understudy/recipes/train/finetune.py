@@ -12,8 +12,9 @@ from understudy.data.batches.bucketed import BucketedBatches
 from understudy.data.splits import Rows, Splits
 from understudy.data.tokens.encode import encode, input_names
 from understudy.errors import ConfigError
+from understudy.inference.answering import Answering
 from understudy.inference.logits import logits, token_budget
-from understudy.inference.predictor import Answering, LinearPredictor, Predictor
+from understudy.inference.predictor import LinearPredictor, Predictor
 from understudy.models.awd_lstm.config import reads_whole, set_reading
 from understudy.models.files.classifiers import load_classifier, load_encoder, load_mean_classifier
 from understudy.models.files.save import save_model

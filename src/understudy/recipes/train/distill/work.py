@@ -18,7 +18,7 @@ from understudy.inference.predictor import Predictor
 from understudy.models.files.save import save_model
 from understudy.objectives.distill import DistillClassifier
 from understudy.objectives.supervised import Supervised
-from understudy.objectives.teachers.contract import Teacher
+from understudy.objectives.teachers.teacher import Teacher
 from understudy.objectives.terms import term_names
 from understudy.recipes.train.distill.distances import distance, distance_faults
 from understudy.recipes.train.distill.teachers import Teachers
