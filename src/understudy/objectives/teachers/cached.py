@@ -121,9 +121,11 @@ class _Network:
         self._max_tokens = max_tokens or token_budget(device_of(predictor.model), predictor.model)
 
     def batches(self, rows: np.ndarray) -> list[np.ndarray]:
+        """Batches of similar length, under the token budget."""
         return length_batches(self._encoded.lengths[rows], max_tokens=self._max_tokens)
 
     def logits(self, rows: np.ndarray) -> np.ndarray:
+        """One padded batch through the network."""
         with evaluating(self._model):
             return batch_logits(self._model, self._encoded, rows, names=self._names)
 
@@ -135,9 +137,11 @@ class _Blocks:
         self._model, self._texts = model, texts
 
     def batches(self, rows: np.ndarray) -> list[np.ndarray]:
+        """Blocks of :data:`_BLOCK` texts, in the order of the rows."""
         return np.split(np.arange(len(rows)), range(_BLOCK, len(rows), _BLOCK))
 
     def logits(self, rows: np.ndarray) -> np.ndarray:
+        """The model's answers for a block."""
         return np.asarray(self._model.logits(self._texts.take(rows)), np.float32)
 
 

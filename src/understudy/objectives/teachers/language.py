@@ -63,11 +63,19 @@ class TaughtBatch(Batch):
 
 
 class _Batches(Protocol):
-    def steps(self, epoch: int) -> int: ...
+    """A source of batches without a teacher."""
 
-    def windows(self, epoch: int, start: int = 0) -> Iterator[Sequence[Batch]]: ...
+    def steps(self, epoch: int) -> int:
+        """Optimizer steps in an epoch."""
+        ...
 
-    def padding_ratio(self, epoch: int = 0) -> float: ...
+    def windows(self, epoch: int, start: int = 0) -> Iterator[Sequence[Batch]]:
+        """The micro-batches of each step, from step `start` on."""
+        ...
+
+    def padding_ratio(self, epoch: int = 0) -> float:
+        """Computed tokens per real token in an epoch."""
+        ...
 
 
 class TaughtBatches:
