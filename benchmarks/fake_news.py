@@ -86,7 +86,7 @@ def data(setting: Setting, variant: str, seed: int) -> str:
     """Articles drawn with the seed, the same ones with and without their dateline."""
     import numpy as np
 
-    from understudy.data.readers.draws import draw
+    from understudy.data.draws import draw
     from understudy.data.readers.sources import load_splits
     from understudy.data.splits import Rows
     from understudy.data.texts import Texts

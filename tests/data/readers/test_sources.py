@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from understudy.data.readers.draws import cut, draw, quotas
+from understudy.data.draws import cut, draw, quotas
 from understudy.data.readers.sources import Splits, load_splits
 from understudy.data.tasks import NO_LABEL
 from understudy.errors import DataError

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from understudy.data.readers import checks
+from understudy.data.draws import cut, draw
+from understudy.data.readers import duplicates
 from understudy.data.readers.columns import TextColumns, blank_rows, find_label, find_text, has_columns, texts_of
-from understudy.data.readers.draws import cut, draw
 from understudy.data.readers.faults import Faults, counted
 from understudy.data.readers.files import format_of
 from understudy.data.readers.labels import Labels, missing_labels
@@ -108,7 +108,7 @@ def load_splits(
     everything, test_rows = rows["train"], rows.get("test")
     drawn, rest = _draw(everything, limit_train, seed, notes)
     if test_rows is not None:
-        drawn = checks.against_test(everything, drawn, tables["train"], test_rows, notes)
+        drawn = duplicates.against_test(everything, drawn, tables["train"], test_rows, notes)
     train_rows = everything.take(drawn)
     validation_rows = rows.get("validation")
     if validation_rows is None:
@@ -118,7 +118,7 @@ def load_splits(
         pool = undrawn if pool is None else Texts.concat([pool, undrawn])
         notes.append(f"unlabeled: {len(rest):,} training rows that were not drawn join the pool, without their labels.")
     if pool is not None:
-        pool = checks.clean_pool(pool, test_rows, [train_rows.texts, validation_rows.texts], notes)
+        pool = duplicates.clean_pool(pool, test_rows, [train_rows.texts, validation_rows.texts], notes)
     task = Task(text=columns, label=labels.column, kind=labels.kind, labels=labels.names)
     return Splits(task, train_rows, validation_rows, test_rows, pool, tuple(notes))
 
@@ -230,7 +230,7 @@ def _rows(
         notes.append(
             f"{table.origin}: {counted(len(bare), 'row')} without a label, {fate} (first: {table.where(int(bare[0]))})."
         )
-    checks.note_conflicts(rows, table, notes)
+    duplicates.note_conflicts(rows, table, notes)
     return rows if split == "train" else rows.take(np.flatnonzero(rows.labelled))
 
 
