@@ -15,8 +15,8 @@ from understudy.data.tasks import NO_LABEL, Kind, Task
 from understudy.errors import ConfigError, DataError
 from understudy.evaluation import quality as evaluation
 from understudy.evaluation.quality import agreement, bootstrap, calibration, evaluate
-from understudy.functional.metrics import score
 from understudy.functional.resampling import resample_counts
+from understudy.functional.scoring import score
 
 
 def _task(kind: Kind, outputs: int = 0, metrics: tuple[str, ...] = ()) -> Task:

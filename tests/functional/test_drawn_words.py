@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from understudy.functional import vocabulary_loss
+from understudy.functional import chunks
 from understudy.functional.drawn_words import chunked_cross_entropy_and_drawn_kl, draw_words, drawn_kl
 from understudy.functional.logits import forward_kl
 
@@ -90,7 +90,7 @@ def test_with_many_words_the_distance_is_that_of_the_distributions(teacher: Tens
 def test_chunks_and_one_pass_change_nothing(
     teacher: Tensor, chunk: int, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vocabulary_loss, "_CACHED", rows)
+    monkeypatch.setattr(chunks, "_CACHED", rows)
     words, entropy = draw_words(teacher, torch.rand(POSITIONS), count=COUNT, temperature=TEMPERATURE)
     hidden = torch.randn(POSITIONS, 6, dtype=torch.float64, requires_grad=True)
     head, targets = torch.nn.Linear(6, WORDS).double(), torch.randint(WORDS, (POSITIONS,))

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from understudy.functional import resampling
-from understudy.functional.metrics import METRICS, score
+from understudy.functional.metrics import METRICS
 from understudy.functional.resampling import resample_counts, resampler
+from understudy.functional.scoring import score
 
 
 def _case(metric: str, kind: str, rows: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

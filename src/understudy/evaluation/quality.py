@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from understudy.data.tasks import Task
-from understudy.functional.metrics import check_suits, score, scored_rows
 from understudy.functional.resampling import resample_counts, resampler
+from understudy.functional.scoring import check_suits, score, scored_rows
 
 _BINS = 15
 _RANKED_CELLS = 100_000_000

@@ -73,7 +73,7 @@ class DistillMaskedLM(nn.Module):
         heads: attention heads of both, for `attention`.
         relation: the pair of layers, counted from 0, whose relations are matched.
         relation_heads: into how many heads their vectors are cut.
-        chunk: see :func:`understudy.functional.vocabulary_loss.in_chunks` (default: by the size of the vocabulary).
+        chunk: see :func:`understudy.functional.chunks.in_chunks` (default: by the size of the vocabulary).
 
     Raises:
         ValueError: if no weight is above zero, or one is negative or of no loss.

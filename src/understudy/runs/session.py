@@ -24,7 +24,7 @@ from understudy.errors import Interrupted, OutputError, nearest
 from understudy.evaluation.cost import Measurable, measure
 from understudy.evaluation.quality import evaluate
 from understudy.functional import schedules
-from understudy.functional.metrics import higher_is_better
+from understudy.functional.scoring import higher_is_better
 from understudy.inference.predictor import Answering
 from understudy.record import Run, RunRecord, default_folder, hardware, open_run, versions
 from understudy.runs.devices import accelerator_name, make_accelerator, processes
