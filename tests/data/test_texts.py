@@ -97,7 +97,7 @@ def test_misuse_is_said() -> None:
         Texts.of([("a",), ("a", "b")])
     with pytest.raises(ValueError, match="pairs"):
         Texts.concat([Texts.of(["a"]), Texts.of([("a", "b")])])
-    with pytest.raises(ValueError, match="nothing"):
+    with pytest.raises(ValueError, match="no texts"):
         Texts.concat([])
     with pytest.raises(IndexError):
         Texts.of(["a"])[1]

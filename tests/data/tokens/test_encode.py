@@ -16,7 +16,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from torch import nn
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from understudy.data.readers.tables import cache_dir
+from understudy.data.cache import cache_dir
 from understudy.data.texts import Texts
 from understudy.data.tokens import encoder as encoder_module
 from understudy.data.tokens.encode import collate, encode, encode_in_memory, input_names
@@ -193,13 +193,13 @@ def test_what_killed_runs_left_goes_after_a_day() -> None:
 
 
 def test_a_full_disk_is_said_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    pieces = TextEncoder.pieces
+    parts = TextEncoder.parts
 
     def fills_up(self: TextEncoder, texts):
-        yield next(pieces(self, texts))
+        yield next(parts(self, texts))
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(TextEncoder, "pieces", fills_up)
+    monkeypatch.setattr(TextEncoder, "parts", fills_up)
     with pytest.raises(OutputError, match=r"encodings: the disk is full.*UNDERSTUDY_CACHE"):
         encode(random_texts(5, 1), make_tokenizer(), max_length=16)
     assert list((cache_dir() / "encodings").iterdir()) == []

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from understudy.atomic import CACHE, new_folder
-from understudy.data.readers.tables import cache_dir
+from understudy.data.cache import cache_dir
 from understudy.data.texts import Texts
 from understudy.data.tokens.encoder import Text, TextEncoder
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from understudy.data.batches.bucketed import length_batches
-from understudy.data.readers.tables import cache_dir
+from understudy.data.cache import cache_dir
 from understudy.data.texts import Texts
 from understudy.data.tokens.encode import Encoded, encode
 from understudy.errors import ModelError

@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from understudy.data.readers.columns import TextColumns, find_label, find_text, said, texts_of
-from understudy.data.readers.faults import Faults
+from understudy.data.readers.columns import TextColumns, find_label, find_text, texts_of
+from understudy.data.readers.faults import Faults, quoted
 from understudy.data.readers.labels import Labels
 from understudy.data.readers.tables import SourceTable, read_table
 from understudy.data.tasks import NO_LABEL, Task
@@ -105,7 +105,7 @@ class FileTeacher:
         )
         if len(texts) and not self.covered:
             shown = " | ".join(said_of[0])
-            read = said([name for entry in columns or () for name in entry])
+            read = quoted([name for entry in columns or () for name in entry])
             other = "" if columns == task.text else f" {_rename_text(task)}, if that is the wrong one."
             faults.add(
                 f"{table.origin}: answers for none of the {len(texts):,} texts, which must be equal to the letter. Its first text, from column {read}, is '{shown:.60}'.{other}"
@@ -157,7 +157,9 @@ def _text_columns(table: SourceTable, task: Task, wanted: Sequence[str], faults:
 
 def _rename_text(task: Task) -> str:
     """What to do where the texts stand in another column: --text names those of the data."""
-    return f"Rename the text column to {said([name for entry in task.text for name in entry])}, as in the training rows"
+    return (
+        f"Rename the text column to {quoted([name for entry in task.text for name in entry])}, as in the training rows"
+    )
 
 
 def _answers(
@@ -174,7 +176,9 @@ def _answers(
         label = task.label
     rename = f"Rename the column of answers to '{task.label}', as in the training rows"
     if task.labels:
-        rename += f", or give a column of probabilities for each class ({said(['p_' + name for name in task.labels])})"
+        rename += (
+            f", or give a column of probabilities for each class ({quoted(['p_' + name for name in task.labels])})"
+        )
     column = find_label(
         table.names,
         label,
@@ -206,7 +210,7 @@ def _probability_columns(table: SourceTable, task: Task, text: TextColumns, faul
         if there and prefix:
             lacking = [name for name in wanted if name not in there]
             faults.add(
-                f"{table.origin}: probabilities need a column for every class, but {said(lacking)} {'is' if len(lacking) == 1 else 'are'} missing. The columns are {said(table.names)}."
+                f"{table.origin}: probabilities need a column for every class, but {quoted(lacking)} {'is' if len(lacking) == 1 else 'are'} missing. The columns are {quoted(table.names)}."
             )
             return []
     return []
