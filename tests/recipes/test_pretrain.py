@@ -22,9 +22,10 @@ import yaml
 import understudy
 from understudy import record as records
 from understudy.cli import main
-from understudy.data.batches.streams import encode_streams, scoring_batches
+from understudy.data.batches.streams import scoring_batches
 from understudy.data.readers.sources import read_texts
 from understudy.data.tokens.encode import Encoded
+from understudy.data.tokens.end_of_text import encode_streams
 from understudy.data.tokens.vocabulary import train_tokenizer
 from understudy.models.files.load import load_tokenizer
 from understudy.models.language import language_kind, load_next_token_model

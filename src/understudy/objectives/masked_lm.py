@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from understudy.data.batches.bucketed import Batch
+from understudy.data.batches.contract import Batch
 from understudy.data.tasks import NO_LABEL
 from understudy.functional.metrics import LANGUAGE_MODEL_METRICS, perplexity
 from understudy.functional.vocabulary_loss import chunked_cross_entropy, positions_at_once, vocabulary_scores

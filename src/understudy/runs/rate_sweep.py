@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from rich.console import Console
 from torch import nn
 
-from understudy.data.batches.bucketed import BatchSource
+from understudy.data.batches.contract import BatchSource
 from understudy.errors import ConfigError
 from understudy.runs.learning import compiled, stages
 from understudy.settings.training import TrainSettings

@@ -16,7 +16,7 @@ from accelerate.utils import broadcast_object_list
 from rich.console import Console
 from torch import nn
 
-from understudy.data.batches.bucketed import BatchSource
+from understudy.data.batches.contract import BatchSource
 from understudy.data.splits import Splits
 from understudy.data.tasks import Task
 from understudy.data.texts import Texts

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from understudy.data.batches.bucketed import Paced, bucketed_plan, length_batches
+from understudy.data.batches.bucketed import PacedBatches
+from understudy.data.batches.by_length import bucketed_plan, length_batches
 
 lengths_of = st.lists(st.integers(1, 60), min_size=8, max_size=120).map(np.array)
 law = settings(deadline=None, derandomize=True)
@@ -93,7 +94,7 @@ class Numbered:
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, 7])
 def test_another_pace_changes_no_window_and_not_their_order(steps: int) -> None:
-    paced = Paced(Numbered(), steps)  # type: ignore[arg-type]
+    paced = PacedBatches(Numbered(), steps)  # type: ignore[arg-type]
     own = [f"{epoch}{letter}" for epoch in range(12) for letter in "abc"]
     found = [window for epoch in range(4) for window in paced.windows(epoch)]
     assert found == own[: 4 * steps]

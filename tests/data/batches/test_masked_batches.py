@@ -8,9 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from understudy.data.batches.bucketed import Batch
-from understudy.data.batches.masked import MaskedBlocks, MaskedLines, fixed_batches, pack
+from understudy.data.batches.contract import Batch
+from understudy.data.batches.masked import MaskedBlocks, MaskedLines, fixed_batches
 from understudy.data.batches.masking import Masking
+from understudy.data.batches.packing import pack_texts
 from understudy.data.tasks import NO_LABEL
 from understudy.data.tokens.encode import Encoded
 
@@ -142,15 +143,15 @@ def test_segments_come_along() -> None:
 
 def test_blocks_waste_little() -> None:
     lengths = np.clip(np.random.default_rng(0).lognormal(3.0, 0.7, 4000).astype(int) + 3, None, 128)
-    packed = pack(lengths, max_length=128, seed=0, epoch=0)
+    packed = pack_texts(lengths, max_length=128, seed=0, epoch=0)
     assert lengths.sum() / (len(packed) * 128) > 0.97
-    another = pack(lengths, max_length=128, seed=0, epoch=1)
+    another = pack_texts(lengths, max_length=128, seed=0, epoch=1)
     assert {tuple(sorted(block)) for block in packed[:100]} != {tuple(sorted(block)) for block in another[:100]}
 
 
 def test_a_text_goes_where_it_leaves_the_least_room() -> None:
     """Of blocks with room for 4 and for 3 tokens, a text of 3 takes the second, so that there is a place for the 4."""
-    packed = pack(np.array([6, 7, 3, 2, 2]), max_length=10, seed=0, epoch=0)
+    packed = pack_texts(np.array([6, 7, 3, 2, 2]), max_length=10, seed=0, epoch=0)
     assert sorted(sorted(block.tolist()) for block in packed) == [[0, 3, 4], [1, 2]]
 
 
@@ -161,16 +162,16 @@ def test_a_text_goes_where_it_leaves_the_least_room() -> None:
     epoch=st.integers(0, 3),
 )
 def test_every_text_is_in_exactly_one_block_and_fits(lengths: np.ndarray, seed: int, epoch: int) -> None:
-    packed = pack(lengths, max_length=30, seed=seed, epoch=epoch)
+    packed = pack_texts(lengths, max_length=30, seed=seed, epoch=epoch)
     assert sorted(np.concatenate(packed).tolist()) == list(range(len(lengths)))
     assert all(0 < lengths[block].sum() <= 30 for block in packed)
-    again = pack(lengths, max_length=30, seed=seed, epoch=epoch)
+    again = pack_texts(lengths, max_length=30, seed=seed, epoch=epoch)
     assert [block.tolist() for block in packed] == [block.tolist() for block in again]
 
 
 def test_a_text_longer_than_a_block_is_refused() -> None:
     with pytest.raises(ValueError, match="blocks have 8 tokens, but a text has 9"):
-        pack(np.array([3, 9]), max_length=8, seed=0, epoch=0)
+        pack_texts(np.array([3, 9]), max_length=8, seed=0, epoch=0)
 
 
 def test_scores_are_always_of_the_same_masks() -> None:

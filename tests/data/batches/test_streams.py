@@ -16,16 +16,15 @@ from understudy.data.batches.streams import (
     SHORTEST_WINDOW,
     StreamBatch,
     StreamBatches,
-    TokenOrder,
-    encode_streams,
-    epoch_order,
     scoring_batches,
     stream_starts,
     window_plan,
 )
+from understudy.data.batches.token_order import TokenOrder, epoch_order
 from understudy.data.tasks import NO_LABEL
 from understudy.data.texts import Texts
 from understudy.data.tokens.encode import Encoded
+from understudy.data.tokens.end_of_text import encode_streams
 from understudy.data.tokens.vocabulary import train_tokenizer
 from understudy.errors import ModelError
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from understudy.data.tokens.fastai_words import fastai_tokenizer, retrained
+from understudy.data.tokens.fastai_words import fastai_tokenizer, retrain_fastai
 from understudy.errors import DataError
 
 NEW = ["xxunk", "xxpad", "xxbos", "xxeos", "xxfld", "xxmaj", "xxup", "xxrep", "xxwrep"]
@@ -156,7 +156,7 @@ def test_pairs_are_marked_as_fields(vocabulary: list[str]) -> None:
 
 def test_other_words_keep_rules_marks_and_pairs(vocabulary: list[str]) -> None:
     like = fastai_tokenizer(vocabulary)
-    made = retrained(["The NASA sang !!!!", "The song was sung", "Sing the song"], len(NEW) + 7, like=like)
+    made = retrain_fastai(["The NASA sang !!!!", "The song was sung", "Sing the song"], len(NEW) + 7, like=like)
     words = made.convert_ids_to_tokens(range(len(made)))
     assert words[: len(NEW)] == NEW
     assert set(words[len(NEW) :]) > {"1", "2", "the", "song"}
@@ -164,7 +164,7 @@ def test_other_words_keep_rules_marks_and_pairs(vocabulary: list[str]) -> None:
     ids = made("The SONG!!!!", "the 12")["input_ids"]
     assert " ".join(made.convert_ids_to_tokens(ids)).startswith("xxbos xxfld 1 xxmaj the xxup song xxrep")
     assert " ".join(made.convert_ids_to_tokens(ids)).endswith("xxfld 2 the xxunk")
-    again = retrained(["The NASA sang !!!!", "The song was sung", "Sing the song"], len(NEW) + 7, like=made)
+    again = retrain_fastai(["The NASA sang !!!!", "The song was sung", "Sing the song"], len(NEW) + 7, like=made)
     assert again.get_vocab() == made.get_vocab()
 
 

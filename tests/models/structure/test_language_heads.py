@@ -10,7 +10,7 @@ import torch
 import transformers
 from torch import nn
 
-from understudy.data.batches.masked import packed_inputs
+from understudy.data.batches.packing import packed_inputs
 from understudy.data.tokens.encode import Encoded, collate
 from understudy.errors import ModelError
 from understudy.models.structure import heads as language_heads

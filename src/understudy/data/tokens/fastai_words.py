@@ -1,8 +1,8 @@
-"""fast.ai's words: a tokenizer that cuts texts as fast.ai did, as far as normalisers and regular expressions go.
+"""fast.ai's words: a tokenizer that splits texts as fast.ai does, as far as regular expressions can.
 
-fast.ai rewrites a text by rules, cuts it with spaCy, then lowers case and marks with words of its own what was lost:
-``xxmaj the nasa`` for "The nasa", ``xxup nasa`` for "NASA", ``xxrep 4 !`` for "!!!!". A rule is in force where its
-mark is in the vocabulary, under its name of fast.ai 1 and 2 (``xxup``) or of 0.7 (``t_up``), which had fewer.
+fast.ai rewrites a text by rules, splits it with spaCy and lowers case. Marks keep what this loses: ``xxmaj the nasa``
+for "The nasa", ``xxup nasa`` for "NASA", ``xxrep 4 !`` for "!!!!". A rule applies if its mark is in the vocabulary,
+under the name of fast.ai 1 and 2 (``xxup``) or of fast.ai 0.7 (``t_up``), which had fewer marks.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NOT_REPRODUCED = (
     "HTML entities beyond the commonest",
     "a character or word that is repeated more than 20 times counts as 20",
 )
-"""Where texts may be cut in another way than fast.ai cut them."""
+"""Where texts may be split differently than by fast.ai."""
 
 _NAMES = {
     "unk": ("xxunk", "_unk_", "<unk>"),
@@ -34,15 +34,13 @@ _NAMES = {
     "repeated words": ("xxwrep", "tk_wrep"),
 }
 _APART = pre_tokenizers.Split(Regex(r"\n+|[^\s]+"), "removed", invert=True)
-"""Takes what the normaliser has set apart: by single spaces, and by the ends of lines, which are tokens themselves."""
-_FILLER = "xxfake"
-"""fast.ai fills a vocabulary up to a multiple of eight with it."""
+"""Splits what the normaliser separated: at single spaces, and at line ends, which are tokens themselves."""
 
 _MOST = 20
-"""Repetitions that are told apart."""
+"""The largest number of repetitions that is told apart."""
 
 _SIGN = "\ue000"
-"""A character for private use, which no text has."""
+"""A character for private use, which no text contains."""
 
 _HTML = (
     ("#39;", "'"),
@@ -61,7 +59,7 @@ _HTML = (
     ("&lt;", "<"),
     ("&gt;", ">"),
 )
-"""What fast.ai's ``fix_html`` replaces, in its order (so of ``&amp;`` stays ``&&``, as there), then the commonest entities."""
+"""What fast.ai's ``fix_html`` replaces, in its order (``&amp;`` becomes ``&&``), then the commonest entities."""
 
 _ABBREVIATIONS = [
     "Mr",
@@ -120,20 +118,20 @@ _WORD = (
     r"\w+(?:(?:[.&@]|(?<=\d)-(?=\p{L})|(?<=\p{L})-(?=\d))\w+)*",
     r"[^\w\s]",
 )
-"""What one token is, the first that fits: spaCy's English rules in short."""
+"""What a token is; the first pattern that matches applies. A short form of spaCy's rules for English."""
 
 
 def fastai_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
     """A word-level tokenizer over a fast.ai vocabulary, with fast.ai's special tokens in their roles.
 
     A text becomes ``xxbos`` and its words, a pair ``xxbos xxfld 1 a xxfld 2 b``, as far as these tokens exist. A word
-    that stands twice has its last place, as in fast.ai.
+    that occurs twice in the vocabulary has its last id, as in fast.ai.
 
     Args:
         words: fast.ai's ``itos``: the word of each id.
 
     Raises:
-        DataError: if there is no token for unknown words or none for padding.
+        DataError: if there is no token for unknown words, or none for padding.
 
     Example:
         >>> marks = ["xxunk", "xxpad", "xxbos", "xxmaj", "xxup", "xxrep"]
@@ -167,18 +165,18 @@ def fastai_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
 
 
 def is_fastai(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether a tokenizer is one of :func:`fastai_tokenizer`, or was saved as one: it cuts words by fast.ai's rules."""
+    """Whether a tokenizer was made by :func:`fastai_tokenizer`, also if it was saved and loaded since."""
     backend: Any = getattr(tokenizer, "backend_tokenizer", None)
     return backend is not None and f"{backend.pre_tokenizer}" == f"{_APART}"
 
 
-def retrained(texts: Iterable[str], size: int, *, like: PreTrainedTokenizerBase) -> PreTrainedTokenizerFast:
-    """The rules and the marks of a fast.ai tokenizer, with the commonest words of other texts.
+def retrain_fastai(texts: Iterable[str], size: int, *, like: PreTrainedTokenizerBase) -> PreTrainedTokenizerFast:
+    """A tokenizer with the rules and the marks of a fast.ai tokenizer and the commonest words of other texts.
 
     Args:
         texts: read once.
-        size: of the vocabulary, marks included.
-        like: a tokenizer of :func:`fastai_tokenizer`.
+        size: the size of the vocabulary, marks included.
+        like: a tokenizer made by :func:`fastai_tokenizer`.
     """
     rules: Any = getattr(like, "backend_tokenizer", None)
     known = like.get_vocab()
@@ -194,25 +192,25 @@ def retrained(texts: Iterable[str], size: int, *, like: PreTrainedTokenizerBase)
 
 
 def _distinct(words: Sequence[str], numbers: dict[str, int]) -> dict[str, int]:
-    """Every id under a word of its own: those whose word has another id get one that no text contains."""
+    """The vocabulary with a distinct word for every id: a word that has a later id too is replaced by one no text has."""
     return {word if numbers[word] == i else f"{word} {i}": i for i, word in enumerate(words)}
 
 
 def _rules(marks: dict[str, str | None]) -> list[Any]:
-    """fast.ai's rules as normalisers, in its order; at the end every token stands between spaces."""
+    """fast.ai's rules as normalisers, in its order. After them, spaces separate all tokens."""
     old = marks["capitals"] == "t_up"
-    rules: list[Any] = [normalizers.Prepend(" ")]  # tokenizers fails where nothing, at a text's very start, is replaced
+    rules: list[Any] = [normalizers.Prepend(" ")]  # `tokenizers` cannot replace an empty match at the start of a text
     rules += [normalizers.Replace(before, after) for before, after in _HTML]
     rules.append(normalizers.Replace("<unk>", f" {marks['unk']} "))
     if marks["repeated"]:
-        rules.append(normalizers.Replace(Regex(r"(\S)\1{3,}\K"), " "))  # what follows a run is another word
+        rules.append(normalizers.Replace(Regex(r"(\S)\1{3,}\K"), " "))  # what follows a run is a new word
         rules += _repeats(r"(\S)", marks["repeated"])
     if marks["repeated words"]:
         rules += _repeats(r"(\b\w++\W++)", marks["repeated words"])
     if old and marks["capitals"]:
         rules.append(normalizers.Replace(Regex(r"\b(?=\w*\p{Lu})(?=[^\W\p{Ll}]{3,}\b)"), f" {marks['capitals']} "))
     rules.append(normalizers.Replace(Regex(r"(?<=[/#])|(?=[/#])"), " "))
-    # The atomic group keeps a token from being cut shorter than it is.
+    # The atomic group prevents a match that ends inside a token.
     rules.append(normalizers.Replace(Regex(rf"(?>{'|'.join(_WORD)})\K"), " "))
     if not old and marks["capitals"]:
         rules.append(
@@ -226,13 +224,13 @@ def _rules(marks: dict[str, str | None]) -> list[Any]:
 
 
 def _repeats(unit: str, mark: str) -> list[Any]:
-    """Four of the same or more as the mark, their number and one of them.
+    """Rules that replace four or more repetitions by the mark, their number and one of them.
 
     Args:
-        unit: what is repeated, as a group.
+        unit: a regular expression with one group: what is repeated.
     """
     rules = [normalizers.Replace(Regex(rf"{unit}\1{{{_MOST - 1}}}\K\1+"), "")]
-    # Before the last of a run stands a sign, without which the rules for each number need not look at a text twice.
+    # A sign marks the last repetition of a run, so that the rules for each number skip texts without a run quickly.
     rules.append(normalizers.Replace(Regex(rf"{unit}\1{{2,}}\K(?=\1(?!\1))"), _SIGN))
     return rules + [
         normalizers.Replace(Regex(rf"{unit}\1{{{count - 2}}}{_SIGN}"), f" {mark} {count} ")

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from understudy.data.batches.masked import packed_inputs
+from understudy.data.batches.packing import packed_inputs
 from understudy.data.tokens.encode import Encoded, collate
 from understudy.errors import ModelError
 from understudy.models.files.load import first_position
@@ -44,7 +44,7 @@ def hidden_states(model: Any, inputs: Mapping[str, Any]) -> Tensor:
 
     Args:
         inputs: the model's keyword arguments. A four-dimensional attention mask of bool keeps packed texts apart, see
-            :func:`understudy.data.batches.masked.packed_inputs`.
+            :func:`understudy.data.batches.packing.packed_inputs`.
     """
     return base_model(model)(**model_inputs(model, inputs))[0]
 

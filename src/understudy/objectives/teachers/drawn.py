@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from understudy.atomic import CACHE, OUTPUT, new_file, said_plainly
-from understudy.data.batches.bucketed import Batch, length_batches
+from understudy.data.batches.by_length import length_batches
+from understudy.data.batches.contract import Batch
 from understudy.data.batches.masked import MaskedLines, hidden_tokens, masked_batch
 from understudy.data.batches.masking import Masking
 from understudy.data.cache import cache_dir

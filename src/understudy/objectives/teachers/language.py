@@ -10,7 +10,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor
 
-from understudy.data.batches.bucketed import Batch
+from understudy.data.batches.contract import Batch
 from understudy.models.structure.heads import vocabulary_head
 from understudy.models.structure.insides import Insides, Looking
 from understudy.models.structure.layers import evaluating

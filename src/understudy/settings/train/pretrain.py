@@ -122,7 +122,7 @@ class Pretrain(CorpusSettings, MaskingSettings, TrainSettings, RunSettings):
             "/" in self.tokenizer or Path(self.tokenizer).expanduser().exists()
         ):
             return [*model_faults(self.tokenizer), *(["--cased is for a tokenizer that is trained."] * self.cased)]
-        from understudy.data.tokens.vocabulary import parse_spec
+        from understudy.data.tokens.specs import parse_spec
 
         try:
             parse_spec(self.tokenizer)
@@ -149,7 +149,7 @@ class Pretrain(CorpusSettings, MaskingSettings, TrainSettings, RunSettings):
     def _vocabulary_faults(self) -> list[str]:
         if self.vocabulary == "keep":
             return []
-        from understudy.data.tokens.vocabulary import parse_choice
+        from understudy.data.tokens.specs import parse_choice
 
         try:
             parse_choice(self.vocabulary)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from understudy.data.augment.augment import VERSION, augment
-from understudy.data.batches.bucketed import BucketedBatches, Paced
+from understudy.data.batches.bucketed import BucketedBatches, PacedBatches
 from understudy.data.splits import Splits
 from understudy.data.tasks import NO_LABEL
 from understudy.data.texts import Texts
@@ -248,7 +248,7 @@ class Distillation:
         phase = "student without teacher"
         result = session.fit(
             Supervised(self.start, self.task.kind),
-            Paced(self._baseline_batches(), self.student_steps),
+            PacedBatches(self._baseline_batches(), self.student_steps),
             phase=phase,
             validation=self._validation(session),
             learning_rate=self.student.learning_rate,

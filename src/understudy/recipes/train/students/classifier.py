@@ -114,7 +114,7 @@ def _table_faults(tokenizer: str, embeddings: str) -> list[str]:
     """What is wrong with the words of ``--tokenizer`` and ``--embeddings``."""
     faults: list[str] = []
     if tokenizer not in _TOKENIZERS:
-        from understudy.data.tokens.vocabulary import parse_spec
+        from understudy.data.tokens.specs import parse_spec
 
         with gathered(faults):
             parse_spec(tokenizer)
