@@ -11,7 +11,6 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from understudy.data.tokens.specs import parse_choice, parse_spec
 from understudy.data.tokens.vocabulary import retrain_tokenizer, train_tokenizer
 from understudy.errors import ConfigError, DataError
 
@@ -86,23 +85,6 @@ def test_saved_and_loaded_by_transformers(spec: str, tmp_path: Path) -> None:
     assert dict(loaded("A good film", "zzz")) == dict(tokenizer("A good film", "zzz"))
 
 
-@pytest.mark.parametrize(
-    ("spec", "message"),
-    [
-        ("word:30000", r"neither words:N nor bpe:N, for example words:30000.*Did you mean 'words'"),
-        ("words", r"Did you mean 'words:8000'"),
-        ("words:", r"Did you mean 'words:8000'"),
-        ("bpe:-5", r"Did you mean 'bpe:8000'"),
-        ("unigram:8000", "neither words:N nor bpe:N"),
-        ("bpe:5", "asks for 5. For example: bpe:8000"),
-        ("", "neither"),
-    ],
-)
-def test_malformed_specs(spec: str, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        parse_spec(spec)
-
-
 @pytest.mark.parametrize("texts", [[], ["", "  \n"]])
 def test_nothing_to_learn_from(texts: list[str]) -> None:
     with pytest.raises(DataError, match="contain no word"):
@@ -115,21 +97,6 @@ def test_the_padding_has_the_id_that_is_asked_for() -> None:
     assert [tokenizer.convert_ids_to_tokens(i) for i in (2, 3)] == ["[CLS]", "[SEP]"]
     with pytest.raises(ValueError, match="from 0 to 4, but is 5"):
         train_tokenizer(TEXTS, "bpe:60", pad_id=5)
-
-
-@pytest.mark.parametrize(
-    ("choice", "message"),
-    [
-        ("new", "Did you mean 'new:16000'"),
-        ("word:300", "Did you mean 'words'"),
-        ("new:-3", "must be keep, new:N"),
-        ("bpe:300", "for example new:16000, but is 'bpe:300'"),
-        ("new:5", "more than the 5 special tokens. For example: new:16000"),
-    ],
-)
-def test_malformed_choices(choice: str, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        parse_choice(choice)
 
 
 @pytest.mark.parametrize("lowercase", [False, True])
