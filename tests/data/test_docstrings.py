@@ -1,4 +1,4 @@
-"""Prose from docstrings: what is taken out of source code, and which names are masked."""
+"""Prose from docstrings: what is taken from source code, and which names are masked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Draws against what they promise: quotas as equal as can be, and a stratified cut."""
+"""Draws: quotas are as equal as possible, and the cut is stratified."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from understudy.data.tasks import NO_LABEL
 def test_quotas_are_as_equal_as_counts_allow(counts: list[int], total: int, seed: int) -> None:
     got = class_quotas(np.array(counts), total, np.random.default_rng(seed))
     assert got.sum() == min(total, sum(counts))
-    # Nobody who could give more lies more than one below anybody else.
+    # A class that could give more is at most one below any other.
     assert all(got[i] <= counts[i] for i in range(len(counts)))
     assert all(got[i] >= got.max() - 1 for i in range(len(counts)) if got[i] < counts[i])
     rows = np.arange(sum(counts)) * 3

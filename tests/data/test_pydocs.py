@@ -21,7 +21,7 @@ WORDS = [f"{a}{b}{c}o" for a in "bdfgklmnprst" for b in "aeiou" for c in "lmnrst
 
 
 def sentence(rng: np.random.Generator) -> str:
-    """A paragraph of words without sense, long enough to be used and unlike any other."""
+    """A paragraph of nonsense words, long enough to be used and unlike any other."""
     return " ".join(rng.choice(WORDS, 16)).capitalize() + "."
 
 

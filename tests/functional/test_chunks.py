@@ -13,7 +13,7 @@ from understudy.functional.chunks import by_rows, in_chunks
 
 
 def test_dropout_in_a_head_is_the_same_when_computed_again() -> None:
-    """A mask of its own in the backward pass would make the gradient another function's."""
+    """A new mask in the backward pass would give the gradient of another function."""
     hidden = torch.ones(6, 3, dtype=torch.float64, requires_grad=True)
     drop = nn.Dropout(0.5)
     found = in_chunks(lambda rows: (drop(rows).sum(-1),), hidden, chunk=2)[0]

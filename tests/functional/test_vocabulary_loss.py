@@ -1,4 +1,4 @@
-"""Chunked losses against torch's own on all logits at once: values, gradients, and what is kept in between."""
+"""Chunked losses against torch's own on all logits at once: values, gradients, and what autograd keeps."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CHUNKS = [1, 4, 12, 13, 100]
 
 @pytest.fixture(params=[2**17, 100], ids=["at once", "by rows"])
 def _rows(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything twice: losses of all positions at once, and of two rows at a time."""
+    """Every test runs twice: losses of all positions at once, and of two rows at a time."""
     monkeypatch.setattr(chunks, "_CACHED", request.param)
 
 
@@ -46,7 +46,7 @@ def student() -> tuple[Tensor, nn.Sequential]:
 
 @pytest.fixture
 def teacher() -> tuple[Tensor, nn.Sequential]:
-    """Of another width, and trainable by itself, so that a gradient into it would show."""
+    """A teacher of another width with trainable inputs and weights, so that a gradient into it would show."""
     torch.manual_seed(2)
     return torch.randn(POSITIONS, WIDTH + 3, dtype=torch.float64, requires_grad=True), head_of(WIDTH + 3, 3)
 
@@ -60,7 +60,7 @@ def targets() -> Tensor:
 
 
 def gradients(losses: Tensor, hidden: Tensor, head: nn.Module) -> list[Tensor]:
-    """Of a sum in which every position weighs something else."""
+    """Gradients of a sum in which every position has a different weight."""
     weights = torch.arange(1, len(losses) + 1, dtype=torch.float64)
     return list(torch.autograd.grad((weights * losses).sum(), [hidden, *head.parameters()]))
 
@@ -140,7 +140,7 @@ def test_half_precision_is_summed_in_full() -> None:
 
 
 class Counted:
-    """A head that remembers how many positions it was given, and when."""
+    """A head that records how many positions each call had."""
 
     def __init__(self, head: Callable[[Tensor], Tensor]) -> None:
         self.head = head
@@ -152,7 +152,7 @@ class Counted:
 
 
 def kept(run: Callable[[], Tensor]) -> int:
-    """Numbers that autograd keeps for the backward pass."""
+    """How many numbers autograd keeps for the backward pass."""
     sizes: list[int] = []
     with torch.autograd.graph.saved_tensors_hooks(lambda x: sizes.append(x.numel()) or x, lambda x: x):  # type: ignore[func-returns-value]
         run().sum()

@@ -28,7 +28,7 @@ def hidden_cosine(student: Tensor, teacher: Tensor, mask: Tensor | None = None) 
         mask: ``(...)``; for packed rows see the top of this module.
 
     Returns:
-        ``(...)``, from 0 to 2; zero where the mask is.
+        ``(...)``, from 0 to 2; zero where the mask is false.
 
     Raises:
         ValueError: if the shapes differ.
@@ -58,7 +58,7 @@ def hidden_mse(student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> 
         mask: ``(...)``; for packed rows see the top of this module.
 
     Returns:
-        ``(...)``; zero where the mask is.
+        ``(...)``; zero where the mask is false.
 
     Raises:
         ValueError: if the shapes differ.

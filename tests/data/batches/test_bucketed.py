@@ -10,7 +10,7 @@ from understudy.data.batches.bucketed import PacedBatches
 
 
 class Numbered:
-    """Three windows an epoch, each saying which it is."""
+    """Three windows an epoch, each with its own name."""
 
     def steps(self, epoch: int) -> int:
         return 3

@@ -36,13 +36,13 @@ def blocks(**changes: object) -> MaskedBlocks:
 
 
 def whole(batch: Batch) -> torch.Tensor:
-    """The ids as they were before masking; padding and the 10 % that stay included."""
+    """The ids before masking, padding included."""
     assert batch.labels is not None
     return torch.where(batch.labels == NO_LABEL, batch.inputs["input_ids"], batch.labels)
 
 
 def texts_of(batch: Batch) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Each text of a batch as what is shown and what was there, told apart by [CLS] and [SEP]."""
+    """Each text of a batch as its shown ids and its original ids, delimited by [CLS] and [SEP]."""
     found = []
     for shown, there in zip(batch.inputs["input_ids"].tolist(), whole(batch).tolist()):
         starts = [i for i, number in enumerate(there) if number == 2]

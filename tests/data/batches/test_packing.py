@@ -21,7 +21,7 @@ def test_blocks_waste_little() -> None:
 
 
 def test_a_text_goes_where_it_leaves_the_least_room() -> None:
-    """Of blocks with room for 4 and for 3 tokens, a text of 3 takes the second, so that there is a place for the 4."""
+    """A text of 3 goes to the block with room for 3, not to that with room for 4, so that a text of 4 still fits."""
     packed = pack_texts(np.array([6, 7, 3, 2, 2]), max_length=10, seed=0, epoch=0)
     assert sorted(sorted(block.tolist()) for block in packed) == [[0, 3, 4], [1, 2]]
 

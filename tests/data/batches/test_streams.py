@@ -1,4 +1,4 @@
-"""Laws of the streams: every token is predicted once, in its order, whatever cuts them."""
+"""Laws of streams and blocks: every token is predicted once, in order, however they are cut."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ law = settings(deadline=None, derandomize=True)
 
 
 def corpus(lengths: list[int]) -> Encoded:
-    """Texts whose tokens are all different, so that each can be told by its id."""
+    """Texts whose tokens are all different, so that each is known by its id."""
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     return Encoded(np.arange(offsets[-1], dtype=np.int32), offsets, None, 0, "right", "")
 
@@ -77,7 +77,7 @@ def test_every_token_is_a_target_once_and_follows_its_input(
             for i, row in enumerate(ids):
                 read.setdefault(batch.first + i, []).extend(row[real[i]].tolist())
     assert sorted(targets) == sorted(text[1:])
-    assert [token for stream in sorted(read) for token in read[stream]] == text[:-1]  # each goes on where it ended
+    assert [token for stream in sorted(read) for token in read[stream]] == text[:-1]  # each continues where it ended
 
 
 @law
@@ -116,7 +116,7 @@ def test_lengths_are_drawn_as_the_paper_has_it() -> None:
     windows = window_plan(2_000_000, bptt=70, seed=0, epoch=0)
     lengths = np.array([window.stop - window.start for window in windows[:-1]])
     short = lengths < 52.5
-    # of a binomial, a mean and a standard deviation: within 4 standard errors
+    # A share, a mean and a standard deviation, each within 4 standard errors.
     assert abs(short.mean() - 0.05) < 4 * np.sqrt(0.05 * 0.95 / len(lengths))
     assert abs(lengths[~short].mean() - 70) < 4 * 5 / np.sqrt((~short).sum())
     assert abs(lengths[short].mean() - 35) < 4 * 5 / np.sqrt(short.sum())

@@ -1,4 +1,4 @@
-"""Raw text: what comes out of files of every kind, and what is said of those that are no use."""
+"""Raw text: what is read from files of every kind, and what is reported about unusable ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Splits: where they are found, how labels are read, what is drawn, cut, dropped and said."""
+"""Splits: where they are found, how labels are read, and what is drawn, cut, dropped and reported."""
 
 from __future__ import annotations
 

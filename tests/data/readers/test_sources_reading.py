@@ -1,4 +1,4 @@
-"""Formats: what is written by others' writers is read back as it was, or refused with its line."""
+"""Formats: what independent writers wrote is read back unchanged, or refused with its line."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def write(path: Path, names: list[str], rows: list[tuple[str, ...]]) -> Path:
     return path
 
 
-# Half characters and NUL cannot stand in a text; the csv module reads a bare carriage return in a quoted field.
+# A text cannot contain half characters or NUL; the csv module reads a bare carriage return in a quoted field.
 cells = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=10)
 tricky = st.sampled_from(['a "quoted" word', '"', "two\nlines", "a,b\tc", "", " spaces ", "Ɛdeɛn", "\u2028", "\r\n"])
 table_rows = st.lists(st.tuples(cells | tricky, cells | tricky), min_size=1, max_size=12)
@@ -65,7 +65,7 @@ endings = [f".{kind}{gz}" for kind in ("csv", "tsv", "jsonl", "parquet") for gz 
 def test_round_trip(tmp_path: Path, ending: str, rows: list[tuple[str, str]]) -> None:
     path = write(tmp_path / f"table{ending}", ["one", "two"], rows)
     assert list(read_texts(path, text=["one", "two"])) == rows
-    # The joined column, by the plain rule: parts that are not blank, one space between.
+    # The joined column by its rule: the parts that are not blank, with one space between them.
     joined = [" ".join(part for part in row if part.strip()) for row in rows]
     assert [row[0] for row in read_texts(path, text=["one+two"])] == joined
 

@@ -70,7 +70,7 @@ def random_texts(count: int, arity: int, seed: int = 0) -> list[tuple[str, ...]]
 
 
 def reference(tokenizer: PreTrainedTokenizerBase, texts: list[tuple[str, ...]], max_length: int) -> dict:
-    """What transformers itself makes of the texts."""
+    """The encodings that transformers itself makes."""
     columns = [list(column) for column in zip(*texts)]
     return tokenizer(*columns, truncation=True, max_length=max_length, return_token_type_ids=True)
 
@@ -122,7 +122,7 @@ def test_truncation_and_padding_in_the_tokenizers_file_do_not_count() -> None:
     first, second = (encode(texts, tokenizer, max_length=40) for tokenizer in (clean, carrying))
     assert second.ids.tolist() == first.ids.tolist()
     assert second.fingerprint == first.fingerprint
-    assert carrying.backend_tokenizer.truncation["max_length"] == 3  # the tokenizer itself is left as it was
+    assert carrying.backend_tokenizer.truncation["max_length"] == 3  # the tokenizer itself is unchanged
 
 
 def test_an_encoding_is_made_once_and_mapped() -> None:
@@ -228,7 +228,7 @@ def test_no_texts_at_all() -> None:
 
 def test_a_tokenizer_without_a_fast_one_underneath_is_called_itself() -> None:
     class Slow:
-        """What a tokenizer in Python looks like from outside."""
+        """A stand-in for a tokenizer written in Python."""
 
         def __init__(self, inner: PreTrainedTokenizerFast) -> None:
             self._inner = inner

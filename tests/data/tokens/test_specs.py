@@ -1,4 +1,4 @@
-"""Short forms of vocabularies: what is malformed is named with the way out, and nothing heavy is loaded."""
+"""Short forms of vocabularies: errors name the way out, and nothing heavy is loaded."""
 
 from __future__ import annotations
 

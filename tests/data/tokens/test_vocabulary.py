@@ -138,7 +138,7 @@ def test_bytes_stay_bytes_and_words_need_not(byte_level: PreTrainedTokenizerFast
 
 
 def test_an_encoder_of_bytes_keeps_its_special_tokens_and_their_places() -> None:
-    """As RoBERTa's: the padding is token 1, from which its positions are counted."""
+    """A tokenizer like RoBERTa's: the padding is token 1, from which positions are counted."""
     special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
     backend = Tokenizer(models.BPE(unk_token="<unk>"))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
