@@ -10,15 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from understudy.data.batches.blocks import CausalBlocks, scoring_blocks
-from understudy.data.batches.streams import (
-    SHORTEST_WINDOW,
-    StreamBatch,
-    StreamBatches,
-    scoring_batches,
-    stream_starts,
-    window_plan,
-)
+from understudy.data.batches.streams import StreamBatch, StreamBatches, scoring_batches
 from understudy.data.batches.token_order import TokenOrder, epoch_order
+from understudy.data.batches.windows import SHORTEST_WINDOW, stream_starts, window_plan
 from understudy.data.tasks import NO_LABEL
 from understudy.data.tokens.encode import Encoded
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix
+from understudy.data.augment.clusters import cluster_numbers, neighbour_counts, word_vectors
 
 _MARKS = r"!-/:-@\[-^`{-~¡«»¿،؛؟।॥\u2010-\u205e\u3000-\u303f"
 _CHARACTER = r"\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
@@ -27,10 +25,6 @@ _WORD = re.compile(
     re.VERBOSE,
 )
 
-_CONTEXTS = 500
-"""How many of the most frequent words describe a word by occurring to its left and right."""
-
-_DIMENSIONS = 50
 _FREQUENT = 10
 """A word with at least so many occurrences is classed by its neighbours, a rarer one by its ending."""
 
@@ -38,7 +32,6 @@ _TYPES = 10
 """How many rare words must share an ending to make it a class."""
 
 _LONGEST_ENDING = 3
-_CHUNK = 1_000_000
 
 
 def word_spans(text: str) -> list[tuple[int, int]]:
@@ -105,9 +98,10 @@ class WordClasses:
         described = [word for word, count in ranked.items() if count >= _FREQUENT and _kind(word) == "word"]
         clusters: list[dict[str, int]] = []
         if described:
-            vectors = _vectors(_neighbours(texts, list(ranked), described), seed=seed)
+            counted = neighbour_counts(_sentences(texts), list(ranked), described)
+            vectors = word_vectors(counted, seed=seed)
             weights = [ranked[word] ** 0.5 for word in described]
-            numbers = _cluster(vectors, weights, classes, seed=seed)
+            numbers = cluster_numbers(vectors, weights, classes, seed=seed)
             clusters = [{} for _ in range(max(numbers) + 1)]
             for word, number in zip(described, numbers):
                 clusters[number][word] = ranked.pop(word)
@@ -169,68 +163,3 @@ def _sentences(texts: Iterable[tuple[str, ...]]) -> Iterator[list[str]]:
     for row in texts:
         for text in row:
             yield _WORD.findall(text)
-
-
-def _neighbours(texts: Iterable[tuple[str, ...]], ranked: Sequence[str], described: Sequence[str]) -> csr_matrix:
-    """How often each described word has each context on its left and on its right: ``(described, 2 * contexts)``.
-
-    The contexts are the first of the `ranked` words, any other word, and the start or end of a text.
-    """
-    from scipy.sparse import coo_matrix, csr_matrix
-
-    number = {word: position for position, word in enumerate(ranked)}
-    contexts = min(_CONTEXTS, len(ranked))
-    other, edge = len(ranked), len(ranked) + 1
-    total = csr_matrix((len(ranked), 2 * (contexts + 2)))
-
-    def add(ids: list[int]) -> None:
-        nonlocal total
-        sequence = np.array(ids, dtype=np.int64)
-        context = np.minimum(sequence, contexts)
-        context[sequence == edge] = contexts + 1
-        at_left = np.stack([sequence[1:], context[:-1]])
-        at_right = np.stack([sequence[:-1], context[1:] + contexts + 2])
-        rows, columns = np.concatenate([at_left, at_right], axis=1)
-        known = rows < len(ranked)
-        total = total + coo_matrix((np.ones(known.sum()), (rows[known], columns[known])), shape=total.shape).tocsr()
-
-    ids = [edge]
-    for sentence in _sentences(texts):
-        ids += [number.get(word, other) for word in sentence]
-        ids.append(edge)
-        if len(ids) > _CHUNK:
-            add(ids)
-            ids = [edge]
-    add(ids)
-    return total[[number[word] for word in described]]
-
-
-def _vectors(counts: csr_matrix, *, seed: int) -> np.ndarray:
-    """Neighbour counts reduced to unit vectors, ``(words, dimensions)``; a word without neighbours is all zeros."""
-    from sklearn.decomposition import TruncatedSVD
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
-    pairs = counts.tocoo()
-    by_word = np.asarray(counts.sum(axis=1)).ravel()
-    # Context smoothing as in Levy et al. 2015 (TACL 3, section 3.3) keeps rare contexts from dominating.
-    by_context = np.asarray(counts.sum(axis=0)).ravel() ** 0.75
-    information = np.log(pairs.data / by_word[pairs.row] / (by_context / by_context.sum())[pairs.col])
-    pairs.data = np.maximum(information, 0)
-    dimensions = min(_DIMENSIONS, min(pairs.shape) - 1)
-    if dimensions < 1:
-        return np.zeros((pairs.shape[0], 1))
-    # One thread: a sum in another order could move a word to another class and so change the augmented texts.
-    with threadpool_limits(limits=1), np.errstate(invalid="ignore"):  # 0/0 where the explained variance is zero
-        reduced = TruncatedSVD(dimensions, random_state=seed).fit_transform(pairs.tocsr())
-    return reduced / np.maximum(np.linalg.norm(reduced, axis=1, keepdims=True), 1e-12)
-
-
-def _cluster(vectors: np.ndarray, weights: Sequence[float], classes: int, *, seed: int) -> list[int]:
-    """The cluster number of each row."""
-    from sklearn.cluster import KMeans
-    from threadpoolctl import threadpool_limits
-
-    classes = min(classes, len(np.unique(vectors.round(6), axis=0)))
-    with threadpool_limits(limits=1):
-        fitted = KMeans(classes, random_state=seed, n_init=4, max_iter=50).fit(vectors, sample_weight=weights)
-    return fitted.labels_.tolist()
