@@ -149,7 +149,7 @@ def word_by_word(folder: Path, texts: Any, *, max_length: int) -> float:
     import numpy as np
     import torch
 
-    from understudy.data.batches.bucketed import Batch
+    from understudy.data.batches.contract import Batch
     from understudy.data.tasks import NO_LABEL
     from understudy.models.masked import load_masked_model
     from understudy.objectives.masked_lm import masked_scores

@@ -106,7 +106,7 @@ class Race:
 
     def bucketed(self, seed: int) -> Chosen:
         """Batches as a recipe would make them."""
-        from understudy.data.batches.bucketed import bucketed_plan
+        from understudy.data.batches.by_length import bucketed_plan
 
         return Chosen(self.batches, self._choose(bucketed_plan(self.lengths, seed=seed, epoch=0, **self.sizes), seed))
 

@@ -31,7 +31,7 @@ class Cut:
     """The steps of bucketed batches, this rank's share of each cut into `pieces`."""
 
     def __init__(self, batches: Any, *, pieces: int, world_size: int, rank: int) -> None:
-        from understudy.data.batches.bucketed import bucketed_plan
+        from understudy.data.batches.by_length import bucketed_plan
 
         self.batches, self.pieces = batches, pieces
         lengths, size = batches.encoded.lengths, {"batch_size": BATCH_SIZE, "max_tokens": 10**6}

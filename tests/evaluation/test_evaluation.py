@@ -16,8 +16,8 @@ from understudy.errors import ConfigError, DataError
 from understudy.evaluation import intervals
 from understudy.evaluation.intervals import bootstrap
 from understudy.evaluation.quality import Evaluation, agreement, as_entry, calibration, evaluate
-from understudy.functional.metrics import score
 from understudy.functional.resampling import resample_counts
+from understudy.functional.scoring import score
 
 
 def _task(kind: Kind, outputs: int = 0, metrics: tuple[str, ...] = ()) -> Task:

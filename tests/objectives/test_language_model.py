@@ -15,7 +15,7 @@ import transformers
 from torch import Tensor, nn
 
 from understudy.data.batches.blocks import CausalBlocks, scoring_blocks
-from understudy.data.batches.bucketed import Batch
+from understudy.data.batches.contract import Batch
 from understudy.data.batches.streams import StreamBatch, StreamBatches, scoring_batches
 from understudy.data.tasks import NO_LABEL
 from understudy.data.tokens.encode import Encoded

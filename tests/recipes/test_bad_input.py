@@ -166,7 +166,7 @@ def test_what_is_only_odd_is_counted_and_said(
     said = capsys.readouterr().err
     notes = RunRecord.load(tmp_path / "run" / "record.json").notes
     for expected in (
-        "1 text stands there more than once with different labels, as on lines 2 and 122",
+        "1 text occurs more than once with different labels, as on lines 2 and 122",
         "3 training rows also in the test split",
     ):
         assert expected in said

@@ -22,9 +22,10 @@ import yaml
 import understudy
 from understudy import record as records
 from understudy.cli import main
-from understudy.data.batches.streams import encode_streams, scoring_batches
+from understudy.data.batches.streams import scoring_batches
 from understudy.data.readers.sources import read_texts
 from understudy.data.tokens.encode import Encoded
+from understudy.data.tokens.end_of_text import encode_streams
 from understudy.data.tokens.vocabulary import train_tokenizer
 from understudy.models.files.tokenizers import load_tokenizer
 from understudy.models.language import language_kind, load_next_token_model
@@ -323,7 +324,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(
     said = " ".join(capsys.readouterr().err.split())
     assert "texts 130 to train on, 20 validation, 20 test" in said
     assert "of 4 streams, 2 epochs at most" in said
-    assert "test: 3 texts stand among the training texts, too" in said
+    assert "test: 3 texts are also among the training texts" in said
     assert not (tmp_path / "run").exists()
 
 
@@ -371,7 +372,7 @@ def test_mistakes_end_with_two_and_a_sentence(
 def test_a_text_file_of_one_line_and_no_texts_at_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "one.txt").write_text("a single line\n", encoding="utf-8")
     assert main(command({"data": tmp_path / "one.txt", "model": "awd_lstm"})) == 2
-    assert "holds a single text, so that no validation part can be cut off" in capsys.readouterr().err
+    assert "holds a single text, so no validation part can be cut off" in capsys.readouterr().err
     assert main(["pretrain", "--model", "awd_lstm"]) == 2
     assert "no texts: name a file, a folder or a hub data set with --data" in capsys.readouterr().err
 

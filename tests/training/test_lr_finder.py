@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from understudy.data.batches.bucketed import Batch
+from understudy.data.batches.contract import Batch
 from understudy.errors import ConfigError, Interrupted
 from understudy.models.students.bilstm import BiLSTM, BiLSTMConfig
 from understudy.models.students.pooled import PooledClassifier

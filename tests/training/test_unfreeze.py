@@ -11,7 +11,7 @@ import torch
 import transformers
 from torch import nn
 
-from understudy.data.batches.bucketed import Batch
+from understudy.data.batches.contract import Batch
 from understudy.errors import ConfigError
 from understudy.models.students.bilstm import BiLSTM, BiLSTMConfig
 from understudy.objectives.supervised import Supervised

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from understudy.functional.metrics import check_suits, scored_rows
 from understudy.functional.resampling import resample_counts, resampler
+from understudy.functional.scoring import check_suits, scored_rows
 
 _RANKED_CELLS = 100_000_000
 """Rows times columns times resamples that average precision may rank: about two seconds."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from understudy.data.tasks import Task
 from understudy.evaluation.intervals import bootstrap
-from understudy.functional.metrics import score, scored_rows
+from understudy.functional.scoring import score, scored_rows
 
 _BINS = 15
 

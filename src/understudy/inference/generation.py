@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from understudy.data.batches.streams import end_id
 from understudy.data.tokens.encoder import TextEncoder
+from understudy.data.tokens.end_of_text import end_of_text_id
 from understudy.data.tokens.pieces import special_ids
 from understudy.errors import ConfigError
 from understudy.models.awd_lstm.model import AWDLSTMForCausalLM
@@ -53,7 +53,7 @@ class Writer:
         self.tokenizer = tokenizer
         self.backward = bool(getattr(model.config, "backward", False))
         self._encoder = TextEncoder(tokenizer, max_length=None)
-        ends = {end_id(tokenizer), *(tokenizer.sep_token_id, tokenizer.eos_token_id, tokenizer.bos_token_id)}
+        ends = {end_of_text_id(tokenizer), *(tokenizer.sep_token_id, tokenizer.eos_token_id, tokenizer.bos_token_id)}
         self._ends = {token for token in ends if token is not None}
         self._special = special_ids(tokenizer)
         self._never = sorted(self._special - self._ends)
@@ -94,9 +94,9 @@ class Writer:
             ids = ids[:-1]
         if not ids:
             begin = self.tokenizer.bos_token_id
-            return [end_id(self.tokenizer) if begin is None else int(begin)]
+            return [end_of_text_id(self.tokenizer) if begin is None else int(begin)]
         if self.backward:  # no beginning of the text, or nothing could come before it
-            return [token for token in reversed(ids) if token not in self._special] or [end_id(self.tokenizer)]
+            return [token for token in reversed(ids) if token not in self._special] or [end_of_text_id(self.tokenizer)]
         return ids
 
     def _scores(self, ids: list[int], new: list[int]) -> Iterator[Tensor]:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from understudy.data.batches.bucketed import length_batches
+from understudy.data.batches.by_length import length_batches
 from understudy.data.tokens.encode import Encoded, collate
 from understudy.models.awd_lstm.config import reads_whole
 from understudy.models.structure.first_token import classifier_logits

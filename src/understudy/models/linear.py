@@ -10,7 +10,7 @@ import numpy as np
 
 from understudy.data.tasks import Task
 from understudy.errors import DataError
-from understudy.functional.metrics import higher_is_better, score
+from understudy.functional.scoring import higher_is_better, score
 
 _GRID = (0.001, 0.01, 0.1, 1.0)
 """Inverse penalties for standardised dense features; the ridge penalty is one over each of them."""

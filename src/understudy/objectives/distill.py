@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from understudy.data.batches.bucketed import Batch
+from understudy.data.batches.contract import Batch
 from understudy.data.tasks import Kind
 from understudy.models.structure.first_token import classifier_logits
 from understudy.objectives.supervised import label_term

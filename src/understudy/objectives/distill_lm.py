@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from understudy.data.batches.bucketed import Batch
+from understudy.data.batches.contract import Batch
 from understudy.data.tasks import NO_LABEL
 from understudy.functional.drawn_words import chunked_cross_entropy_and_drawn_kl
 from understudy.functional.features import attention_mse, attention_scores, hidden_cosine, hidden_mse, relation_kl

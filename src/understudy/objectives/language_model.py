@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from understudy.data.batches.bucketed import Batch
+from understudy.data.batches.contract import Batch
 from understudy.data.batches.streams import StreamBatch
 from understudy.data.tasks import NO_LABEL
 from understudy.errors import ModelError

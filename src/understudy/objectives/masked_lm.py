@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from understudy.data.batches.bucketed import Batch
+from understudy.data.batches.contract import Batch
 from understudy.data.tasks import NO_LABEL
 from understudy.evaluation.words import word_scores
 from understudy.functional.vocabulary_loss import chunked_cross_entropy, positions_at_once

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from understudy.data.batches.bucketed import Batch
+from understudy.data.batches.contract import Batch
 from understudy.data.tasks import NO_LABEL, Kind
 from understudy.models.structure.first_token import classifier_logits
 from understudy.objectives.terms import Term

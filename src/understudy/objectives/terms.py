@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
-from understudy.data.batches.bucketed import Batch
+from understudy.data.batches.contract import Batch
 
 
 class Term(NamedTuple):

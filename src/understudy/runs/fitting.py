@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from understudy.data.batches.bucketed import BatchSource
+from understudy.data.batches.contract import BatchSource
 from understudy.functional import schedules
 from understudy.runs.learning import compiled, learning_plan, stages
 from understudy.runs.rate_sweep import rate_for

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.text import Text
 from torch import nn
 
-from understudy.data.batches.bucketed import BatchSource, BucketedBatches
+from understudy.data.batches.bucketed import BucketedBatches
+from understudy.data.batches.contract import BatchSource
 from understudy.data.splits import Splits
 from understudy.data.tokens.encode import Encoded
 from understudy.inference.logits import device_of

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from understudy.data.batches.bucketed import BatchSource
+from understudy.data.batches.contract import BatchSource
 from understudy.errors import ConfigError
 from understudy.report.sweep import sweep_csv, sweep_plot
 from understudy.runs.learning import compiled, stages

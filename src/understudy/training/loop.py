@@ -12,7 +12,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from understudy.data.batches.bucketed import BatchSource
+from understudy.data.batches.contract import BatchSource
 from understudy.errors import Interrupted
 from understudy.failpoints import failpoint
 from understudy.training.checkpoint import ProgressLog, Stop

@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from torch import nn
 from transformers import PreTrainedModel
 
-from understudy.data.batches.bucketed import Batch, BatchSource
+from understudy.data.batches.contract import Batch, BatchSource
 from understudy.errors import ConfigError, Interrupted
 from understudy.models.structure.layers import base_model
 from understudy.training.checkpoint import ProgressLog, Stop

@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 
-from understudy.data.batches.bucketed import Batch
+from understudy.data.batches.contract import Batch
 from understudy.errors import ConfigError
 from understudy.objectives.terms import Term
 from understudy.training.checkpoint import (

@@ -13,7 +13,7 @@ from scipy.stats import kstest
 from tests.objectives.test_distill_lm_terms import NAMES, VOCABULARY, bert, lines, objective, values
 from tests.objectives.test_distill_lm_terms import encoded as encoded  # the fixture
 
-from understudy.data.batches.bucketed import length_batches
+from understudy.data.batches.by_length import length_batches
 from understudy.data.batches.masked import hidden_tokens
 from understudy.data.batches.masking import Masking
 from understudy.data.tasks import NO_LABEL

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from understudy.data.batches.bucketed import length_batches
-from understudy.data.readers.tables import cache_dir
+from understudy.data.batches.by_length import length_batches
+from understudy.data.cache import cache_dir
 from understudy.data.texts import Texts
 from understudy.data.tokens.encode import encode
 from understudy.errors import ModelError

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from understudy.atomic import CACHE, OUTPUT, new_file, said_plainly
-from understudy.data.batches.bucketed import length_batches
+from understudy.data.batches.by_length import length_batches
 from understudy.data.batches.masked import hidden_tokens, masked_batch
 from understudy.data.batches.masking import Masking
 from understudy.data.readers.tables import cache_dir

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from understudy.data.readers.columns import said, texts_of
+from understudy.data.readers.columns import quoted, texts_of
 from understudy.data.readers.faults import Faults
 from understudy.data.readers.tables import read_table
 from understudy.data.tasks import Task
@@ -94,7 +94,7 @@ class FileTeacher:
         )
         if len(texts) and not self.covered:
             shown = " | ".join(answered[0])
-            read = said([name for entry in columns or () for name in entry])
+            read = quoted([name for entry in columns or () for name in entry])
             other = "" if columns == task.text else f" {rename_text(task)}, if that is the wrong one."
             faults.add(
                 f"{table.origin}: answers for none of the {len(texts):,} texts: a text must be exactly the same in both. Its first text, from column {read}, is '{shown:.60}'.{other}"

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from understudy.data.readers.columns import TextColumns, find_label, find_text, said
+from understudy.data.readers.columns import TextColumns, find_label, find_text, quoted
 from understudy.data.readers.faults import Faults
 from understudy.data.readers.labels import Labels
 from understudy.data.readers.tables import SourceTable
@@ -60,7 +60,9 @@ def text_columns(table: SourceTable, task: Task, wanted: Sequence[str], faults: 
 
 def rename_text(task: Task) -> str:
     """The way out where the texts are in another column. --text cannot help: it names the columns of the data."""
-    return f"Rename the text column to {said([name for entry in task.text for name in entry])}, as in the training rows"
+    return (
+        f"Rename the text column to {quoted([name for entry in task.text for name in entry])}, as in the training rows"
+    )
 
 
 def read_answers(
@@ -87,7 +89,9 @@ def read_answers(
         label = task.label
     rename = f"Rename the column of answers to '{task.label}', as in the training rows"
     if task.labels:
-        rename += f", or give a column of probabilities for each class ({said(['p_' + name for name in task.labels])})"
+        rename += (
+            f", or give a column of probabilities for each class ({quoted(['p_' + name for name in task.labels])})"
+        )
     column = find_label(
         table.names,
         label,
@@ -119,7 +123,7 @@ def _probability_columns(table: SourceTable, task: Task, text: TextColumns, faul
         if there and prefix:
             lacking = [name for name in wanted if name not in there]
             faults.add(
-                f"{table.origin}: probabilities need a column for every class, but {said(lacking)} {'is' if len(lacking) == 1 else 'are'} missing. The columns are {said(table.names)}."
+                f"{table.origin}: probabilities need a column for every class, but {quoted(lacking)} {'is' if len(lacking) == 1 else 'are'} missing. The columns are {quoted(table.names)}."
             )
             return []
     return []

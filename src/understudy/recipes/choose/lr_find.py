@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from rich.console import Console
 from torch import nn
 
-from understudy.data.batches.bucketed import BatchSource
+from understudy.data.batches.contract import BatchSource
 from understudy.recipes.train.finetune import Finetune
 from understudy.recipes.train.pretrain.recipe import Pretrain
 from understudy.runs.fitting import begin

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from understudy.data.batches.bucketed import BucketedBatches, Paced
+from understudy.data.batches.bucketed import BucketedBatches, PacedBatches
 from understudy.data.splits import Splits
 from understudy.data.tokens.encode import Encoded, encode, input_names
 from understudy.errors import ConfigError, gathered
@@ -158,7 +158,7 @@ class Distillation:
         result = train_phase(
             session,
             Supervised(self.start, self.task.kind),
-            Paced(self._labelled_batches(), steps),
+            PacedBatches(self._labelled_batches(), steps),
             phase=ALONE,
             validation=self._validation(session),
             learning_rate=self.student.learning_rate,

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from understudy.data.batches.bucketed import BatchSource
+from understudy.data.batches.contract import BatchSource
 from understudy.data.readers.corpus import Corpus
 from understudy.data.tasks import Task
 from understudy.data.tokens.encode import encode_in_memory

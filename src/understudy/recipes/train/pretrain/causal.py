@@ -7,9 +7,10 @@ from typing import Any
 import torch
 
 from understudy.data.batches.blocks import CausalBlocks, scoring_blocks
-from understudy.data.batches.streams import SCORING_STREAMS, StreamBatches, encode_streams, scoring_batches
+from understudy.data.batches.streams import SCORING_STREAMS, StreamBatches, scoring_batches
 from understudy.data.readers.corpus import Corpus
 from understudy.data.texts import Texts
+from understudy.data.tokens.end_of_text import encode_streams
 from understudy.data.tokens.vocabulary import train_tokenizer
 from understudy.errors import ConfigError
 from understudy.inference.logits import token_budget

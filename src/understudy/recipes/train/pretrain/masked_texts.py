@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from understudy.data.batches.bucketed import Batch
+from understudy.data.batches.contract import Batch
 from understudy.data.batches.masked import MaskedBlocks, MaskedLines, fixed_batches
 from understudy.data.batches.masking import Masking
 from understudy.data.texts import Texts

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from understudy.data.batches.bucketed import BatchSource
+from understudy.data.batches.contract import BatchSource
 from understudy.data.readers.corpus import Corpus
 from understudy.data.tokens.encode import Encoded
 from understudy.evaluation.quality import Evaluation

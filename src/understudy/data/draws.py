@@ -1,4 +1,4 @@
-"""Which rows are drawn: a balanced few, or a validation split. Pure functions of labels, numbers and seed."""
+"""Which rows are drawn: a balanced subset, or a validation split. Pure functions of their arguments."""
 
 from __future__ import annotations
 
@@ -7,11 +7,18 @@ import numpy as np
 from understudy.data.tasks import NO_LABEL
 
 
-def quotas(counts: np.ndarray, total: int, rng: np.random.Generator) -> np.ndarray:
-    """How many of each class to draw, as equal as the counts allow; what does not divide goes to random classes.
+def class_quotas(counts: np.ndarray, total: int, rng: np.random.Generator) -> np.ndarray:
+    """How many rows of each class to draw, as equal as the counts allow. Random classes give the remainder.
+
+    Args:
+        counts: ``(classes,)``, the rows there are of each class.
+        total: rows to draw over all classes.
+
+    Returns:
+        int64 ``(classes,)``.
 
     Example:
-        >>> quotas(np.array([2, 50, 50]), 12, np.random.default_rng(0)).tolist()
+        >>> class_quotas(np.array([2, 50, 50]), 12, np.random.default_rng(0)).tolist()
         [2, 5, 5]
     """
     drawn = np.zeros(len(counts), dtype=np.int64)
@@ -27,25 +34,26 @@ def quotas(counts: np.ndarray, total: int, rng: np.random.Generator) -> np.ndarr
     return drawn
 
 
-def draw(rows: np.ndarray, classes: np.ndarray | None, total: int, seed: int) -> np.ndarray:
-    """Draw `total` of `rows`, in their old order: balanced over `classes` (one a row), at random without them."""
+def draw_rows(rows: np.ndarray, classes: np.ndarray | None, total: int, seed: int) -> np.ndarray:
+    """Draw `total` of `rows` and keep their order: balanced over `classes` ``(rows,)``, or at random if None."""
     rng = np.random.default_rng([seed, 1])
     if classes is None:
         return np.sort(rng.choice(rows, size=min(total, len(rows)), replace=False))
     names, codes, counts = np.unique(classes, return_inverse=True, return_counts=True)
-    wanted = quotas(counts, total, rng)
+    wanted = class_quotas(counts, total, rng)
     parts = [rng.choice(rows[codes == i], size=wanted[i], replace=False) for i in range(len(names))]
     return np.sort(np.concatenate(parts))
 
 
-def cut(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cut `share` of the labelled rows off for validation.
+def cut_validation(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cut off `share` of the labelled rows for validation.
 
-    Class indices are stratified: each class gives its share, by largest remainder, and keeps at least one row. Rows
-    without a label are never taken.
+    For class indices the cut is stratified: each class gives its share, by largest remainder, and keeps at least one
+    row. Rows without a label are never cut off.
 
     Returns:
-        The rows that stay and those that are cut off, both in their old order; the latter empty if there are too few.
+        The numbers of the rows that stay and of those that are cut off, both ascending. The latter are empty if there
+        are too few rows.
     """
     rng = np.random.default_rng([seed, 2])
     single = labels.dtype.kind == "i"

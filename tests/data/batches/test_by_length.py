@@ -1,15 +1,13 @@
-"""Laws of the batch plans."""
+"""Laws of the plans by length: every row once, within the budget, whatever the number of processes."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from understudy.data.batches.bucketed import Paced, bucketed_plan, length_batches
+from understudy.data.batches.by_length import bucketed_plan, length_batches
 
 lengths_of = st.lists(st.integers(1, 60), min_size=8, max_size=120).map(np.array)
 law = settings(deadline=None, derandomize=True)
@@ -79,24 +77,3 @@ def test_inference_batches_hold_every_row_once(lengths: np.ndarray, budget: int,
     for batch in batches:
         assert len(batch) == 1 or len(batch) * lengths[batch].max() <= budget
         assert len(batch) <= rows
-
-
-class Numbered:
-    """Three windows an epoch, each saying which it is."""
-
-    def steps(self, epoch: int) -> int:
-        return 3
-
-    def windows(self, epoch: int, start: int = 0) -> Iterator[str]:
-        return iter([f"{epoch}{letter}" for letter in "abc"[start:]])
-
-
-@pytest.mark.parametrize("steps", [1, 2, 3, 4, 7])
-def test_another_pace_changes_no_window_and_not_their_order(steps: int) -> None:
-    paced = Paced(Numbered(), steps)  # type: ignore[arg-type]
-    own = [f"{epoch}{letter}" for epoch in range(12) for letter in "abc"]
-    found = [window for epoch in range(4) for window in paced.windows(epoch)]
-    assert found == own[: 4 * steps]
-    assert paced.steps(2) == steps
-    for start in range(steps):
-        assert list(paced.windows(2, start)) == own[2 * steps + start : 3 * steps]
