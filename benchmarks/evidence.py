@@ -242,7 +242,7 @@ def train(
     from understudy.training.checkpoint import ProgressLog
     from understudy.training.loop import Stage, fit
     from understudy.training.optimizers.groups import build_optimizer, sparse_gradients
-    from understudy.training.reporter import progress_columns
+    from understudy.training.progress.reporter import progress_columns
 
     sparse_gradients(objective.model, True)
     make = optimizer or partial(build_optimizer, objective, learning_rate=learning_rate)

@@ -61,7 +61,7 @@ def weights(data: str, pieces: int, folder: Path) -> tuple[dict[str, torch.Tenso
     from understudy.objectives.distill import DistillClassifier
     from understudy.training.checkpoint import ProgressLog
     from understudy.training.loop import Stage, fit
-    from understudy.training.reporter import progress_columns
+    from understudy.training.progress.reporter import progress_columns
 
     accelerator = Accelerator(cpu=True, kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
     splits = load_splits(data)

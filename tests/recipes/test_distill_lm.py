@@ -31,7 +31,7 @@ from understudy.runs import session as workbench
 from understudy.settings.configuration import build
 from understudy.settings.train.distill_lm import DistillLM
 from understudy.training import checkpoint, trainer
-from understudy.training.lr_finder import Curve
+from understudy.training.lr_finder.sweep import Curve
 
 WEIGHTS = Path("model") / "model.safetensors"
 TASK = Task(text=(("text",),), label="label", kind="single_label", labels=("bad", "good"))

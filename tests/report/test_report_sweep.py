@@ -12,7 +12,7 @@ from PIL import Image
 from understudy.report.look import looks_of
 from understudy.report.sweep import sweep_csv, sweep_plot
 from understudy.report.tables import STUDENT
-from understudy.training.lr_finder import Curve, Suggestion, smooth
+from understudy.training.lr_finder.sweep import Curve, Suggestion, smooth
 
 
 def curve(explodes: bool) -> Curve:

@@ -24,7 +24,7 @@ from understudy.objectives.supervised import Supervised
 from understudy.training import loop
 from understudy.training.checkpoint import ProgressLog, Stop
 from understudy.training.loop import FitResult, Stage, fit
-from understudy.training.reporter import progress_columns
+from understudy.training.progress.reporter import progress_columns
 
 HALVES = ("low", "head")
 
@@ -239,7 +239,7 @@ def test_another_kind_of_optimizer_begins_anew(tmp_path: Path) -> None:
 def test_the_schedule_begins_anew_and_every_groups_rate_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("understudy.training.reporter._EVERY_S", 0.0)
+    monkeypatch.setattr("understudy.training.progress.reporter._EVERY_S", 0.0)
     x, y = rows(64, dtype=torch.float32)
     model = deep()
     train(
@@ -259,7 +259,7 @@ def test_the_schedule_begins_anew_and_every_groups_rate_is_written(
 
 
 def test_momentum_cycles_as_under_torchs_one_cycle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("understudy.training.reporter._EVERY_S", 0.0)
+    monkeypatch.setattr("understudy.training.progress.reporter._EVERY_S", 0.0)
     x, y = rows(64)
     model, by_hand = deep(torch.float64), deep(torch.float64)
     for toy in (model, by_hand):

@@ -15,7 +15,7 @@ from understudy.data.batches.bucketed import BatchSource
 from understudy.errors import ConfigError
 from understudy.runs.learning import compiled, stages
 from understudy.settings.training import TrainSettings
-from understudy.training.lr_finder import HIGHEST, LOWEST, STEPS, Curve, Suggestion, rate_cap, suggest, sweep
+from understudy.training.lr_finder.sweep import HIGHEST, LOWEST, STEPS, Curve, Suggestion, rate_cap, suggest, sweep
 
 if TYPE_CHECKING:
     from understudy.record import RunRecord

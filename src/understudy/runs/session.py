@@ -35,8 +35,8 @@ from understudy.settings.training import WARMED_UP, RunSettings, TrainSettings, 
 from understudy.training.checkpoint import ProgressLog, Stop
 from understudy.training.loop import FitResult, Schedule, fit
 from understudy.training.optimizers.groups import sparse_gradients
-from understudy.training.reporter import progress_columns
-from understudy.training.trackers import Display, flat
+from understudy.training.progress.reporter import progress_columns
+from understudy.training.progress.trackers import Display, flat
 from understudy.training.unfreeze import LearningPlan
 
 _TEXTS_AT_ONCE = 512

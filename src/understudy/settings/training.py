@@ -114,7 +114,7 @@ class TrainSettings:
 
     def train_faults(self) -> list[str]:
         """What is wrong with these settings by themselves, or asks of the machine what it does not have."""
-        from understudy.training.trackers import check_tracker
+        from understudy.training.progress.trackers import check_tracker
 
         faults = self._learning_faults()
         if self.precision == "fp16":

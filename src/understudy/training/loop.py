@@ -16,7 +16,7 @@ from understudy.data.batches.bucketed import BatchSource
 from understudy.errors import Interrupted
 from understudy.failpoints import failpoint
 from understudy.training.checkpoint import ProgressLog, Stop
-from understudy.training.trackers import Display
+from understudy.training.progress.trackers import Display
 from understudy.training.trainer import Trainer
 
 Schedule = Callable[[int, int], float]

@@ -28,7 +28,7 @@ from understudy.training.checkpoint import (
 from understudy.training.dropout import FastDropout
 from understudy.training.optimizers.groups import clip_gradients
 from understudy.training.optimizers.nt_asgd import Averaging
-from understudy.training.reporter import Reporter
+from understudy.training.progress.reporter import Reporter
 
 if TYPE_CHECKING:
     from understudy.training.loop import Stage

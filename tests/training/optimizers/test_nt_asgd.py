@@ -19,7 +19,7 @@ from understudy.objectives.supervised import Supervised
 from understudy.training.checkpoint import ProgressLog, Stop
 from understudy.training.loop import FitResult, Stage, fit
 from understudy.training.optimizers.nt_asgd import NTASGD, Averaging
-from understudy.training.reporter import progress_columns
+from understudy.training.progress.reporter import progress_columns
 
 
 def weights(seed: int = 0) -> list[nn.Parameter]:

@@ -19,7 +19,7 @@ from understudy.models.students.bilstm import BiLSTM, BiLSTMConfig
 from understudy.models.students.pooled import PooledClassifier
 from understudy.objectives.terms import Term
 from understudy.training.checkpoint import Stop
-from understudy.training.lr_finder import (
+from understudy.training.lr_finder.sweep import (
     TRANSFORMER_CAP,
     Curve,
     Suggestion,

@@ -18,8 +18,8 @@ from understudy.errors import ConfigError, Interrupted
 from understudy.models.structure.layers import base_model
 from understudy.training.checkpoint import ProgressLog, Stop
 from understudy.training.loop import Stage
-from understudy.training.preserved import preserved
-from understudy.training.trackers import Display
+from understudy.training.lr_finder.preserved import preserved
+from understudy.training.progress.trackers import Display
 from understudy.training.trainer import Trainer
 
 LOWEST, HIGHEST, STEPS = 1e-7, 10.0, 100
