@@ -23,7 +23,7 @@ from understudy.recipes.train.distill import distillation
 from understudy.record import RunRecord
 from understudy.report import card
 from understudy.runs import session as workbench
-from understudy.training import trainer
+from understudy.training import phase_files, trainer
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -214,7 +214,7 @@ class Killed(BaseException):
 @pytest.mark.parametrize(
     ("owner", "name", "number", "steps_left"),
     [
-        (trainer, "save_checkpoint", 1, 92),  # the student's first one
+        (phase_files, "save_checkpoint", 1, 92),  # the student's first one
         (distillation, "save_model", 1, 46),  # the student is trained, but not saved
         (distillation.Distillation, "train_baseline", 1, 46),
         (trainer.Trainer, "step", 60, 36),  # the 14th of the student without teacher, with a checkpoint after the 10th

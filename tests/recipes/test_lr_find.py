@@ -18,7 +18,7 @@ from understudy.record import RunRecord
 from understudy.runs.learning import learning_plan, stages
 from understudy.settings.training import TrainSettings
 from understudy.training import loop
-from understudy.training.optimizers.groups import LazyAdamW
+from understudy.training.optimizers.lazy_adamw import LazyAdamW
 from understudy.training.optimizers.nt_asgd import NTASGD
 
 SWEEP = ["--steps", "100", "--lowest", "1e-5", "--batch_size", "20"]

@@ -17,14 +17,9 @@ import pytest
 import torch
 
 from understudy.errors import OutputError
-from understudy.training.checkpoint import (
-    ProgressLog,
-    Stop,
-    load_checkpoint,
-    random_state,
-    save_checkpoint,
-    set_random_state,
-)
+from understudy.training.checkpoint import load_checkpoint, random_state, save_checkpoint, set_random_state
+from understudy.training.progress.log import ProgressLog
+from understudy.training.stop import Stop
 
 COLUMNS = ["phase", "step", "loss"]
 

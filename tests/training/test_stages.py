@@ -22,9 +22,10 @@ from understudy.errors import ConfigError, Interrupted
 from understudy.functional.schedules import linear, one_cycle, one_cycle_momentum
 from understudy.objectives.supervised import Supervised
 from understudy.training import loop
-from understudy.training.checkpoint import ProgressLog, Stop
-from understudy.training.loop import FitResult, Stage, fit
-from understudy.training.progress.reporter import progress_columns
+from understudy.training.loop import fit
+from understudy.training.progress.log import ProgressLog, progress_columns
+from understudy.training.stages import FitResult, Stage
+from understudy.training.stop import Stop
 
 HALVES = ("low", "head")
 

@@ -15,7 +15,8 @@ from understudy.data.batches.bucketed import Batch
 from understudy.errors import ConfigError
 from understudy.models.students.bilstm import BiLSTM, BiLSTMConfig
 from understudy.objectives.supervised import Supervised
-from understudy.training.unfreeze import LearningPlan, epochs_of, frozen_layers, thawing, unfreeze_faults
+from understudy.training.unfreeze import LearningPlan
+from understudy.training.unfreeze_words import epochs_of, frozen_layers, thawing, unfreeze_faults
 
 NAMES = ["embeddings", *(f"layer {i}" for i in range(6)), "pooler", "head"]
 

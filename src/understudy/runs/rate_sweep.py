@@ -15,7 +15,9 @@ from understudy.data.batches.bucketed import BatchSource
 from understudy.errors import ConfigError
 from understudy.runs.learning import compiled, stages
 from understudy.settings.training import TrainSettings
-from understudy.training.lr_finder.sweep import HIGHEST, LOWEST, STEPS, Curve, Suggestion, rate_cap, suggest, sweep
+from understudy.training.lr_finder.curve import Curve
+from understudy.training.lr_finder.suggestion import Suggestion, rate_cap, suggest
+from understudy.training.lr_finder.sweep import HIGHEST, LOWEST, STEPS, sweep
 
 if TYPE_CHECKING:
     from understudy.record import RunRecord

@@ -32,11 +32,13 @@ from understudy.runs.learning import compiled, learning_plan, stages
 from understudy.runs.rate_sweep import rate_for
 from understudy.settings.configuration import as_dict
 from understudy.settings.training import WARMED_UP, RunSettings, TrainSettings, seconds
-from understudy.training.checkpoint import ProgressLog, Stop
-from understudy.training.loop import FitResult, Schedule, fit
-from understudy.training.optimizers.groups import sparse_gradients
-from understudy.training.progress.reporter import progress_columns
-from understudy.training.progress.trackers import Display, flat
+from understudy.training.loop import fit
+from understudy.training.optimizers.lazy_adamw import sparse_gradients
+from understudy.training.progress.display import Display
+from understudy.training.progress.log import ProgressLog, progress_columns
+from understudy.training.progress.trackers import flat
+from understudy.training.stages import FitResult, Schedule
+from understudy.training.stop import Stop
 from understudy.training.unfreeze import LearningPlan
 
 _TEXTS_AT_ONCE = 512

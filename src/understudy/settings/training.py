@@ -160,13 +160,13 @@ class TrainSettings:
         if self.optimizer == "nt_asgd":
             faults += self._averaging_faults()
         if self.unfreeze or self.unfreeze_epochs:
-            from understudy.training.unfreeze import unfreeze_faults
+            from understudy.training.unfreeze_words import unfreeze_faults
 
             faults += unfreeze_faults(self.unfreeze, self.unfreeze_epochs)
         return faults
 
     def _averaging_faults(self) -> list[str]:
-        from understudy.training.optimizers.nt_asgd import INTERVAL
+        from understudy.training.optimizers.trigger import INTERVAL
 
         faults = [f"{flag} is AdamW's, but the optimizer is nt_asgd. Leave it out." for flag in self._betas_given()]
         if self.schedule != "constant":

@@ -18,17 +18,11 @@ from understudy.errors import ConfigError, Interrupted
 from understudy.models.students.bilstm import BiLSTM, BiLSTMConfig
 from understudy.models.students.pooled import PooledClassifier
 from understudy.objectives.terms import Term
-from understudy.training.checkpoint import Stop
-from understudy.training.lr_finder.sweep import (
-    TRANSFORMER_CAP,
-    Curve,
-    Suggestion,
-    rate_cap,
-    smooth,
-    suggest,
-    sweep,
-)
-from understudy.training.optimizers.groups import LazyAdamW
+from understudy.training.lr_finder.curve import Curve, smooth
+from understudy.training.lr_finder.suggestion import TRANSFORMER_CAP, Suggestion, rate_cap, suggest
+from understudy.training.lr_finder.sweep import sweep
+from understudy.training.optimizers.lazy_adamw import LazyAdamW
+from understudy.training.stop import Stop
 
 
 class Bowl(nn.Module):

@@ -12,16 +12,8 @@ from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassificat
 
 from understudy.errors import ConfigError
 from understudy.models.students.static import StaticBag, StaticConfig
-from understudy.training.optimizers.groups import (
-    Group,
-    LazyAdamW,
-    build_optimizer,
-    clip_gradients,
-    layer_rates,
-    layers_of,
-    parameter_groups,
-    sparse_gradients,
-)
+from understudy.training.optimizers.groups import Group, build_optimizer, layer_rates, layers_of, parameter_groups
+from understudy.training.optimizers.lazy_adamw import LazyAdamW, clip_gradients, sparse_gradients
 
 
 def tables(sparse: bool) -> nn.Embedding:
@@ -190,8 +182,8 @@ def test_a_range_is_geometric_as_numpy_has_it() -> None:
     ("count", "rate", "factor", "said"),
     [
         (3, (1e-3, 1e-5), 1.0, "must rise from the first layer to the last"),
-        (3, (1e-5, 1e-3), 2.6, "has no factor besides"),
-        (1, (1e-5, 1e-3), 1.0, "this model learns in one. Give a single rate"),
+        (3, (1e-5, 1e-3), 2.6, "cannot have a factor too"),
+        (1, (1e-5, 1e-3), 1.0, "only one layer of this model learns. Give a single rate"),
     ],
 )
 def test_rates_that_make_no_sense(count: int, rate: tuple[float, float], factor: float, said: str) -> None:

@@ -1,1 +1,1 @@
-"""The learning rate by experiment: a sweep that leaves no trace, and what its curve suggests."""
+"""The learning-rate finder: a sweep that leaves no trace, and what its curve suggests."""

@@ -1,1 +1,1 @@
-"""What training says as it goes: `progress.csv`, a bar on the terminal, trackers."""
+"""Progress of a training: `progress.csv`, a bar on the terminal, trackers."""

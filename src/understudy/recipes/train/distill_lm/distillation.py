@@ -42,7 +42,7 @@ from understudy.runs.plans import say_plan
 from understudy.runs.reading import text_length
 from understudy.runs.session import Session, finish, metric_faults
 from understudy.settings.train.distill_lm import DistillLM
-from understudy.training.loop import FitResult
+from understudy.training.stages import FitResult
 
 START = "student before training"
 """What the record calls the student as it was cut or built: what that has, no training need be thanked for."""

@@ -24,7 +24,7 @@ from understudy.runs.plans import cost_lines, say_plan
 from understudy.runs.session import Session, finish, metric_faults, open_session
 from understudy.settings.train.pretrain import NEW, Pretrain
 from understudy.settings.training import TrainSettings
-from understudy.training.loop import FitResult
+from understudy.training.stages import FitResult
 from understudy.training.unfreeze import LearningPlan
 
 if TYPE_CHECKING:

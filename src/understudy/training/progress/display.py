@@ -1,0 +1,66 @@
+"""What a person sees during training: a progress bar, or plain lines if there is no terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+class Display:
+    """One progress bar at a time, on standard error. Without a terminal: one line every 30 seconds.
+
+    Args:
+        visible: False to show nothing.
+    """
+
+    def __init__(self, *, visible: bool = True) -> None:
+        self._console = Console(stderr=True)
+        self._terminal = visible and self._console.is_terminal
+        self._lines = visible and not self._terminal
+        self._progress: Progress | None = None
+        self._last_line = 0.0
+
+    def start(self, title: str, total: int, *, done: int = 0) -> None:
+        """Begin a bar of `total` units, of which `done` are finished."""
+        self.close()
+        self._title, self._total, self._done = title, total, done
+        self._last_line = time.monotonic()
+        if self._terminal:
+            self._progress = Progress(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(bar_width=28),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[detail]}", style="dim", markup=False),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                console=self._console,
+            )
+            self._task = self._progress.add_task(title, total=total, completed=done, detail="")
+            self._progress.start()
+
+    def update(self, done: int, detail: str = "") -> None:
+        """Move the bar to `done` units."""
+        self._done = done
+        if self._progress is not None:
+            self._progress.update(self._task, completed=done, detail=detail)
+        elif self._lines and (time.monotonic() - self._last_line > 30 or done == self._total):
+            self._last_line = time.monotonic()
+            print(f"  {self._title}: {done:,} of {self._total:,}  {detail}", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """End the bar. It stays on the screen as it was last shown."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def __enter__(self) -> Display:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
