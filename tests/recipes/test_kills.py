@@ -34,7 +34,7 @@ TEXTS = 120 + 600
 # labels are written after every batch, so that a kill finds some on disk
 PROGRAM = """
 import sys
-from understudy.objectives import cached_teacher
+from understudy.objectives.teachers import cached as cached_teacher
 cached_teacher._FLUSH_AT_LEAST_S = 0.0
 import torch
 torch.set_num_threads(1)

@@ -88,7 +88,7 @@ def test_a_sweep_that_suggests_nothing_leaves_its_curve(
     auto = tmp_path / "auto"
     asked = flags(reviews, tiny_bert, "--learning_rate", "auto", "--freeze", "all-but-head", "--output", str(auto))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("understudy.training.lr_finder.sweep._SURE", 1e9)
+        patch.setattr("understudy.training.lr_finder.suggestion._SURE", 1e9)
         assert main(["finetune", *asked]) == 2
     assert f"The curve is in {auto / 'plots' / 'lr_find.png'}." in capsys.readouterr().err
     assert (auto / "lr_find.csv").exists()

@@ -313,6 +313,29 @@ def test_the_best_of_all_stages_is_kept(tmp_path: Path) -> None:
     assert torch.equal(model.low.weight, kept[0]["low.weight"])
 
 
+def test_what_a_later_stage_unfroze_goes_back_to_the_best_too(tmp_path: Path) -> None:
+    """The best evaluation is that of the first stage, in which the lower half was frozen."""
+    x, y = rows(32, dtype=torch.float32)
+    model, begun = deep(), weights(deep())
+    stages = [stage(model, "head"), stage(model, "low", "head"), stage(model, "head")]
+    result = train(tmp_path, model, Rows(x, y, [16]), stages, evaluate=scripted([0.9, 0.1, 0.1]), metric="accuracy")
+    assert result.best_step == 2
+    assert torch.equal(model.low.weight, begun["low.weight"])
+    assert not torch.equal(model.head.weight, begun["head.weight"])
+
+
+def test_a_stage_that_trains_what_was_frozen_at_first_must_name_it(tmp_path: Path) -> None:
+    x, y = rows(32, dtype=torch.float32)
+    model = deep()
+    model.low.requires_grad_(False)
+    with pytest.raises(ValueError, match="'low' trains parameters that are frozen at first; name them in `learns`"):
+        train(tmp_path, model, Rows(x, y, [16]), [stage(model, "head"), stage(model, "low")])
+    model = deep()
+    model.low.requires_grad_(False)
+    named = [stage(model, "head"), stage(model, "low", learns=list(model.low.parameters()))]
+    assert train(tmp_path, model, Rows(x, y, [16]), named).steps == 4
+
+
 def test_patience_ends_a_stage_and_the_next_has_its_own(tmp_path: Path) -> None:
     x, y = rows(32, dtype=torch.float32)
     model = deep()
