@@ -17,7 +17,7 @@ SHOWN = 5
 
 def adapt(setting: Setting, folder: Path, *, model: str, data: str, seed: int, epochs: int, **options: Any) -> Any:
     """The record of a model that is trained on texts."""
-    from understudy.settings.train.pretrain import Pretrain
+    from understudy.recipes.train.pretrain.recipe import Pretrain
 
     return run(
         Pretrain(
@@ -43,7 +43,7 @@ def seconds_in_turn(
         rounds: turns of each.
     """
     from understudy.data.readers.corpus import load_corpus
-    from understudy.settings.train.pretrain import Pretrain
+    from understudy.recipes.train.pretrain.recipe import Pretrain
 
     whole = load_corpus(data)
     fits, share = {}, {}

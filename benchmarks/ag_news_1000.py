@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ ALWAYS = ("soft", "hard")
 def teacher(setting: Setting, seed: int) -> str:
     """A teacher that has seen the seed's 1,000 rows, a tenth of them as validation rows, and no other."""
     from understudy.models.files.names import bundled_encoder
-    from understudy.settings.train.finetune import Finetune
+    from understudy.recipes.train.finetune import Finetune
 
     folder = setting.runs / "ag_news_1000" / f"teacher-{seed}"
     run(
@@ -56,7 +57,7 @@ def folder_of(setting: Setting, student: str, variant: str, seed: int) -> Path:
 
 def recipe(setting: Setting, student: str, variant: str, seed: int) -> Any:
     """The distillation: the same 1,000 labels as the teacher had, the other training rows without theirs."""
-    from understudy.settings.train.distill import Distill
+    from understudy.recipes.train.distill.recipe import Distill
 
     options = {"epochs": EPOCHS[student]} | VARIANTS[variant]
     if setting.quick:
@@ -77,19 +78,17 @@ def recipe(setting: Setting, student: str, variant: str, seed: int) -> Any:
 
 def validation_accuracy(distill: Any) -> float:
     """Train the student and stop before anything is read off the test split; a chosen one goes on from there."""
-    from understudy.record import open_run
-    from understudy.runs.labelled import open_labelled
-    from understudy.settings.configuration import as_dict
+    from understudy.runs.session import open_folder, open_session
 
-    record = open_run("distill", as_dict(distill), output=distill.output, resume=True, seed=distill.seed).record
+    distill = replace(distill, resume=True)
+    record = open_folder(distill).record
     if "student" not in record.training:
         print(f"\n== {distill.output} (validation only)", flush=True)
-        splits = distill.read()
-        work = distill.prepare(splits)
-        with open_labelled("distill", distill, splits) as bench:
-            work.train_student(bench, work.label(bench))
-            bench.run.save()
-            record = bench.run.record
+        work = distill.prepare(distill.read())
+        with open_session(distill, work) as session:
+            work.train_student(session, work.teachers.label(session, work.texts))
+            session.run.save()
+            record = session.run.record
     return record.training["student"]["metrics"]["accuracy"]
 
 

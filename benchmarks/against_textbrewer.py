@@ -49,12 +49,8 @@ class Match:
         import understudy
         from understudy.data.readers.sources import load_splits
         from understudy.data.tokens.encode import input_names
-        from understudy.recipes.train.students.classifier import (
-            BiLSTMOptions,
-            LayersOptions,
-            StaticOptions,
-            build_student,
-        )
+        from understudy.recipes.train.students.classifier import build_student
+        from understudy.settings.students import BiLSTMOptions, LayersOptions, StaticOptions
 
         taught_by = teacher(setting)
         splits = load_splits(same_rows(setting))
@@ -71,9 +67,7 @@ class Match:
             texts=self.texts,
             tokenizer="teacher",
             embeddings="teacher",
-            bilstm=BiLSTMOptions(**sizes),
-            static=StaticOptions(),
-            layers=LayersOptions(),
+            options=[BiLSTMOptions(**sizes), StaticOptions(), LayersOptions()],
             seed=0,
         )
         self.names = input_names(self.student.model, self.student.tokenizer)

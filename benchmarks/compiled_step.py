@@ -19,7 +19,7 @@ STEPS, ROUNDS = 4, 7
 
 def prepared(setting: Setting) -> Any:
     """Objective and batches."""
-    from understudy.settings.train.pretrain import Pretrain
+    from understudy.recipes.train.pretrain.recipe import Pretrain
 
     recipe = Pretrain(
         data=setting.data("wikipedia_en"),

@@ -78,8 +78,8 @@ def folder_of(setting: Setting, arm: str) -> Path:
 
 def distill(setting: Setting, arm: str, *, start: str = "teacher", tokens: int = TOKENS, **options: Any) -> Any:
     """The record of an arm, distilled on as many tokens with these settings beside the common ones."""
-    from understudy.recipes.train.students.classifier import LayersOptions
-    from understudy.settings.train.distill_lm import DistillLM
+    from understudy.recipes.train.distill_lm.recipe import DistillLM
+    from understudy.settings.students import LayersOptions
 
     return run(
         DistillLM(
@@ -122,7 +122,7 @@ def of_task(setting: Setting, arm: str, task: str, seed: int) -> dict[str, Any]:
 
 def finetune(setting: Setting, arm: str, task: str, seed: int) -> None:
     """Train an arm's model, or the teacher, on a task."""
-    from understudy.settings.train.finetune import Finetune
+    from understudy.recipes.train.finetune import Finetune
 
     run(
         Finetune(

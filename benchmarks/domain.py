@@ -43,8 +43,8 @@ def start(setting: Setting, model: str) -> str:
     """What is adapted: the BERT-shaped model, or one that is distilled from it first."""
     if model == "bert":
         return TEACHER
-    from understudy.recipes.train.students.language import AlbertOptions
-    from understudy.settings.train.distill_lm import DistillLM
+    from understudy.recipes.train.distill_lm.recipe import DistillLM
+    from understudy.settings.students import AlbertOptions
 
     folder = setting.runs / "domain" / model
     run(

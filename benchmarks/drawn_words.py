@@ -31,7 +31,7 @@ GRADIENT_TEXTS = 16
 
 def prepared(setting: Setting, count: int, texts: int) -> Any:
     """Teacher, student and texts."""
-    from understudy.settings.train.distill_lm import DistillLM
+    from understudy.recipes.train.distill_lm.recipe import DistillLM
 
     recipe = DistillLM(
         data=setting.data("wikipedia_en"),

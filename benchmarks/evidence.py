@@ -116,39 +116,28 @@ def write_rows(path: Path, rows: Any, labels: tuple[str, ...]) -> None:
 
 def run(recipe: Any) -> Any:
     """A recipe's record: of the finished run where there is one; an unfinished one goes on."""
-    from understudy.record import open_run
-    from understudy.settings.configuration import as_dict
+    from understudy.runs.session import open_folder
 
     if finished(Path(recipe.output)) is not None:
-        return open_run(recipe.command, as_dict(recipe), output=recipe.output, resume=True, seed=recipe.seed).record
+        return open_folder(replace(recipe, resume=True)).record
     print(f"\n== {recipe.output}", flush=True)
     return replace(recipe, resume=True).run()
 
 
 def validation_score(recipe: Any, metric: str) -> float:
     """Train and stop before anything is read off the test rows; a chosen run goes on from there."""
-    from understudy.record import open_run
-    from understudy.settings.configuration import as_dict
+    from understudy.runs.session import open_folder, open_session
 
-    record = open_run(recipe.command, as_dict(recipe), output=recipe.output, resume=True, seed=recipe.seed).record
+    recipe = replace(recipe, resume=True)
+    record = open_folder(recipe).record
     if "train" not in record.training:
         print(f"\n== {recipe.output} (validation only)", flush=True)
-        texts = recipe.read()
-        work = recipe.prepare(texts)
-        with _opened(recipe, texts, work) as bench:
-            work.train(bench)
-            bench.run.save()
-            record = bench.run.record
+        work = recipe.prepare(recipe.read())
+        with open_session(recipe, work) as session:
+            work.train(session)
+            session.run.save()
+            record = session.run.record
     return record.training["train"]["metrics"][metric]
-
-
-def _opened(recipe: Any, texts: Any, work: Any) -> Any:
-    from understudy.recipes.train.pretrain.pretraining import open_on_texts
-    from understudy.runs.labelled import open_labelled
-
-    if recipe.command == "pretrain":
-        return open_on_texts(recipe, texts, work)
-    return open_labelled(recipe.command, recipe, texts, groups=work.groups)
 
 
 def finished(folder: Path) -> Any:

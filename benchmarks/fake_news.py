@@ -127,7 +127,8 @@ def _test_file(source: str) -> str:
 
 def wikipedia(setting: Setting) -> Any:
     """The recipe of the general language model."""
-    from understudy.settings.train.pretrain import AWDLSTMOptions, Pretrain
+    from understudy.recipes.train.pretrain.recipe import Pretrain
+    from understudy.settings.train.pretrain import AWDLSTMOptions
 
     sizes = AWDLSTMOptions(embedding=16, hidden=24) if setting.quick else AWDLSTMOptions()
     return Pretrain(
@@ -149,7 +150,7 @@ def wikipedia(setting: Setting) -> Any:
 
 def adapted(setting: Setting, variant: str, arm: str, peak: float, seed: int) -> Any:
     """The recipe of the language model of the articles."""
-    from understudy.settings.train.pretrain import Pretrain
+    from understudy.recipes.train.pretrain.recipe import Pretrain
 
     return Pretrain(
         data=data(setting, variant, seed),
@@ -171,7 +172,7 @@ def adapted(setting: Setting, variant: str, arm: str, peak: float, seed: int) ->
 
 def classifier(setting: Setting, name: str, arm: str, chosen: dict[str, Any], seed: int, **changes: Any) -> Any:
     """The recipe of a classifier. That of the first arm fits TF-IDF, too."""
-    from understudy.settings.train.finetune import Finetune
+    from understudy.recipes.train.finetune import Finetune
 
     variant, labels = SETS[name]
     plain = "gradual" if arm == WITHOUT else arm

@@ -52,7 +52,8 @@ def as_cut(setting: Setting) -> None:
     """The teacher without half its layers, as a model folder."""
     from understudy.models.files.save import save_model
     from understudy.models.masked import load_masked
-    from understudy.recipes.train.students.classifier import LayersOptions, cut_student
+    from understudy.recipes.train.students.cut import cut_student
+    from understudy.settings.students import LayersOptions
 
     folder = folder_of(setting, AS_CUT)
     if not folder.exists():
@@ -82,7 +83,7 @@ def learn(setting: Setting, way: str, task: str, seed: int) -> None:
 
 def be_taught(setting: Setting, task: str, seed: int) -> None:
     """Train the student on the fine-tuned teacher's answers, where :func:`finetune` takes the labels."""
-    from understudy.settings.train.distill import Distill
+    from understudy.recipes.train.distill.recipe import Distill
 
     run(
         Distill(

@@ -24,7 +24,8 @@ def predictors(setting: Setting) -> dict[str, Any]:
     import understudy
     from understudy.inference.predictor import Predictor
     from understudy.models.files.load import bundled_encoder
-    from understudy.recipes.train.students.classifier import BiLSTMOptions, LayersOptions, StaticOptions, build_student
+    from understudy.recipes.train.students.classifier import build_student
+    from understudy.settings.students import BiLSTMOptions, LayersOptions, StaticOptions
 
     taught_by = teacher(setting)
     star = understudy.load(taught_by)
@@ -37,9 +38,7 @@ def predictors(setting: Setting) -> dict[str, Any]:
             texts=[],
             tokenizer="teacher",
             embeddings="random",
-            bilstm=BiLSTMOptions(),
-            static=StaticOptions(),
-            layers=LayersOptions(),
+            options=[BiLSTMOptions(), StaticOptions(), LayersOptions()],
             seed=0,
         )
         found[name] = Predictor(student.model, student.tokenizer, star.task, star.max_length)

@@ -28,12 +28,8 @@ class Lesson:
         import understudy
         from understudy.data.readers.sources import load_splits
         from understudy.data.tokens.encode import input_names
-        from understudy.recipes.train.students.classifier import (
-            BiLSTMOptions,
-            LayersOptions,
-            StaticOptions,
-            build_student,
-        )
+        from understudy.recipes.train.students.classifier import build_student
+        from understudy.settings.students import BiLSTMOptions, LayersOptions, StaticOptions
 
         taught_by = teacher(setting)
         self.rows = setting.pick(ROWS, 64)
@@ -47,9 +43,7 @@ class Lesson:
             texts=self.texts,
             tokenizer="teacher",
             embeddings="teacher",
-            bilstm=BiLSTMOptions(),
-            static=StaticOptions(),
-            layers=LayersOptions(),
+            options=[BiLSTMOptions(), StaticOptions(), LayersOptions()],
             seed=0,
         )
         self.names = input_names(self.student.model, self.student.tokenizer)

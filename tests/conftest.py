@@ -72,12 +72,12 @@ def _less_to_collect() -> None:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs that draw no plots and measure on a few texts: most of a toy run's time, and tested elsewhere."""
+    from understudy.evaluation import cost
     from understudy.report import plots
-    from understudy.runs import session as workbench
 
     monkeypatch.setattr(plots, "draw_all", lambda folder, record: [])
-    measure = partial(workbench.measure, latency_texts=5, throughput_texts=20, warmup=1)
-    monkeypatch.setattr(workbench, "measure", measure)
+    measure = partial(cost.measure, latency_texts=5, throughput_texts=20, warmup=1)
+    monkeypatch.setattr(cost, "measure", measure)
 
 
 def sentence(rng: random.Random, label: str) -> str:

@@ -20,10 +20,11 @@ import yaml
 
 from understudy import atomic
 from understudy.errors import OutputError
+from understudy.version import VERSION
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "accelerate", "datasets", "scikit-learn", "numpy")
 _FREE_TO_CHANGE = {"output", "overwrite", "resume", "dry_run", "time_budget", "track"}
-"""Settings that a resumed run may give anew: they do not touch what is computed."""
+"""Settings that a resumed run may change: they do not touch what is computed."""
 
 
 @dataclass(kw_only=True)
@@ -32,6 +33,8 @@ class RunRecord:
 
     command: str
     config: dict[str, Any]
+    given: dict[str, Any] = field(default_factory=dict)
+    """The settings that differ from their defaults, flat: ``{"epochs": 5, "bilstm.hidden": 64}``."""
     seed: int = 0
     finished: bool = False
     versions: dict[str, str] = field(default_factory=dict)
@@ -41,12 +44,17 @@ class RunRecord:
     models: list[dict[str, Any]] = field(default_factory=list)
     timings: dict[str, float] = field(default_factory=dict)
     teacher_forward_texts: int = 0
-    """Distinct texts that went through a teacher for this run; where it reads along, the rows that it read in training."""
+    """Distinct texts that a teacher read for this run; for a teacher that reads during training, the rows that it read."""
     answered_before: dict[str, int] = field(default_factory=dict)
-    """For each teacher, the texts whose answers the cache held when the run began."""
+    """For each teacher, the texts whose answers were cached when the run began."""
     notes: list[str] = field(default_factory=list)
     training: dict[str, Any] = field(default_factory=dict)
     children: list[str] = field(default_factory=list)
+    """The records of a family's runs, relative to this one."""
+    split: str = ""
+    """The split that ``aggregate`` sums up."""
+    aggregate: dict[str, Any] = field(default_factory=dict)
+    """Of a family, by model and metric: ``{"mean": 0.91, "sd": 0.01, "n": 3}``."""
     created: str = ""
 
     def model(self, name: str) -> dict[str, Any]:
@@ -76,9 +84,7 @@ class RunRecord:
 
 def versions() -> dict[str, str]:
     """Versions of Python, of understudy and of what its numbers depend on, read without importing any of it."""
-    from understudy import __version__
-
-    found = {"understudy": __version__, "python": platform.python_version()}
+    found = {"understudy": VERSION, "python": platform.python_version()}
     for package in _PACKAGES:
         try:
             found[package] = importlib.metadata.version(package)
@@ -134,7 +140,7 @@ class Run:
             self.record.save(self.folder / "record.json")
 
     def finish(self) -> RunRecord:
-        """Mark the run as finished; what it needed to go on is no longer kept."""
+        """Mark the run as finished, and delete its checkpoints."""
         self.record.finished = True
         self.save()
         if self.writes:
@@ -146,6 +152,7 @@ def open_run(
     command: str,
     config: Mapping[str, Any],
     *,
+    given: Mapping[str, Any],
     output: str | None,
     overwrite: bool = False,
     resume: bool = False,
@@ -154,8 +161,12 @@ def open_run(
 ) -> Run:
     """Create a run folder, or open an unfinished one again.
 
-    A folder with a finished run is given back as it is under `resume` (its record says ``finished``) and replaced under
-    `overwrite`; without either, nothing in it is touched.
+    With `resume`, a folder with a finished run is returned unchanged (its record says ``finished``). With `overwrite`
+    it is replaced. Without either, nothing in it is touched.
+
+    Args:
+        config: all settings.
+        given: those that differ from their defaults, flat.
 
     Raises:
         OutputError: if the folder is in use, was made with other settings, or cannot be written.
@@ -163,11 +174,15 @@ def open_run(
     folder = Path(output).expanduser() if output else default_folder(command)
     record_path = folder / "record.json"
     fresh = RunRecord(
-        command=command, config=dict(config), seed=seed, created=f"{datetime.datetime.now():%Y-%m-%dT%H:%M:%S}"
+        command=command,
+        config=dict(config),
+        given=dict(given),
+        seed=seed,
+        created=f"{datetime.datetime.now():%Y-%m-%dT%H:%M:%S}",
     )
     if not writes:
         return Run(folder, RunRecord.load(record_path) if resume and record_path.exists() else fresh, writes=False)
-    if faults := output_faults(command, config, output=str(folder), overwrite=overwrite, resume=resume):
+    if faults := output_faults(command, config, given=given, output=str(folder), overwrite=overwrite, resume=resume):
         raise OutputError(*faults)
     run = Run(folder, RunRecord.load(record_path) if resume and record_path.exists() else fresh)
     if run.record.finished:
@@ -175,11 +190,11 @@ def open_run(
         return run
     with atomic.said_plainly(folder, remedy=atomic.OUTPUT):
         folder.mkdir(parents=True, exist_ok=True)
-        # A run folder has one writer: what is half-written in it, a killed one left.
+        # a run folder has one writer, so what is half-written in it was left by a killed one
         for place in (folder, folder / "checkpoints"):
             atomic.remove_abandoned(place, untouched_s=0)
         if run.record is fresh:
-            # The record goes last and comes first, so that a folder once begun can always be told from a stranger's.
+            # the record is removed last and written first: a folder that was begun can always be told from a stranger's
             for entry in sorted(folder.iterdir(), key=lambda entry: entry == record_path):
                 atomic.remove(entry)
     run.save()
@@ -189,12 +204,18 @@ def open_run(
 
 
 def default_folder(command: str) -> Path:
-    """Where a run goes that was not told where."""
+    """The folder of a run without an output."""
     return Path("runs") / f"{command.replace(' ', '-')}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
 
 
 def output_faults(
-    command: str, config: Mapping[str, Any], *, output: str | None, overwrite: bool, resume: bool
+    command: str,
+    config: Mapping[str, Any],
+    *,
+    given: Mapping[str, Any],
+    output: str | None,
+    overwrite: bool,
+    resume: bool,
 ) -> list[str]:
     """Why a run cannot go to a folder; nothing is touched."""
     if output is None:
@@ -205,7 +226,7 @@ def output_faults(
         if there == folder:
             return [f"{folder}: a file is there, but --output must be a folder. Name another --output."]
         if not there.is_dir():
-            return [f"{folder}: cannot be written, for {there} is a file. Name another --output."]
+            return [f"{folder}: cannot be written, because {there} is a file. Name another --output."]
         return (
             []
             if os.access(there, os.W_OK)
@@ -222,7 +243,7 @@ def output_faults(
     except (ValueError, TypeError):
         return [f"{folder / 'record.json'}: not a record of a run. Name another --output."]
     if resume:
-        return _other_settings(folder, old, command, config)
+        return _other_settings(folder, old, command, config, given)
     if overwrite:
         return []
     state = "a finished run is there already" if old.finished else "an unfinished run is there"
@@ -235,12 +256,30 @@ def to_yaml(command: str, config: Mapping[str, Any]) -> str:
     return yaml.safe_dump({"command": command, **config}, sort_keys=False, allow_unicode=True)
 
 
-def _other_settings(folder: Path, old: RunRecord, command: str, config: Mapping[str, Any]) -> list[str]:
-    """A resumed run must be the run that was begun."""
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings under dotted names.
+
+    Example:
+        >>> flat({"epochs": 3, "bilstm": {"hidden": 256}})
+        {'epochs': 3, 'bilstm.hidden': 256}
+    """
+    rows: dict[str, Any] = {}
+    for key, value in config.items():
+        rows |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return rows
+
+
+def _other_settings(
+    folder: Path, old: RunRecord, command: str, config: Mapping[str, Any], given: Mapping[str, Any]
+) -> list[str]:
+    """How a resumed run differs from the run that was begun. A setting that was added since counts at its default."""
     if old.command != command:
         return [f"{folder}: holds a run of '{old.command}', not of '{command}'. Name another --output."]
+    before, now = flat(old.config), flat(config)
     return [
-        f"{folder}: was begun with {key} = {old.config.get(key)!r}, but is resumed with {config.get(key)!r}. Give the same, another --output, or --overwrite to begin again."
-        for key in {**old.config, **config}
-        if key not in _FREE_TO_CHANGE and old.config.get(key) != config.get(key)
+        f"{folder}: was begun with {key} = {before.get(key)!r}, but is resumed with {now.get(key)!r}. Give the same, another --output, or --overwrite to begin again."
+        for key in {**before, **now}
+        if key.partition(".")[0] not in _FREE_TO_CHANGE
+        and before.get(key) != now.get(key)
+        and (key in before or key in given)
     ]

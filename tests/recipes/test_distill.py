@@ -15,9 +15,9 @@ from transformers import AutoModelForSequenceClassification
 import understudy
 from understudy.cli import main
 from understudy.models.files.load import load_encoder
-from understudy.recipes.train.distill import distillation
+from understudy.recipes.train.distill import texts as student_texts
+from understudy.recipes.train.distill.recipe import Distill
 from understudy.record import RunRecord
-from understudy.settings.train.distill import Distill
 
 SMALL = ["--bilstm.embedding", "16", "--bilstm.lstm", "12", "--bilstm.hidden", "16"]
 STATIC = ["--student", "static", "--static.embedding", "16", "--static.hidden", "16"]
@@ -193,8 +193,8 @@ def test_copies_are_made_once_and_kept_on_disk(
     reviews: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = []
-    augment = distillation.augment
-    monkeypatch.setattr(distillation, "augment", lambda *given, **how: made.append(how) or augment(*given, **how))
+    augment = student_texts.augment
+    monkeypatch.setattr(student_texts, "augment", lambda *given, **how: made.append(how) or augment(*given, **how))
     recipe = Distill(data=str(reviews), teacher=[str(teacher)], student="static", augment=2)
     texts = [recipe.prepare(recipe.read()).texts for _ in range(2)]
     assert [how["copies"] for how in made] == [2]  # the second time they are there

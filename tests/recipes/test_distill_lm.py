@@ -22,14 +22,14 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from understudy.cli import main
 from understudy.data.tasks import Task
+from understudy.evaluation import cost
 from understudy.models.files.load import load_classifier
 from understudy.models.shrink.albert import albert
-from understudy.recipes.train.distill_lm.distillation import LanguageDistillation
+from understudy.recipes.train.distill_lm.recipe import DistillLM
+from understudy.recipes.train.distill_lm.work import LanguageDistillation
 from understudy.record import RunRecord
 from understudy.runs import rate_sweep as lr_finding
-from understudy.runs import session as workbench
 from understudy.settings.configuration import build
-from understudy.settings.train.distill_lm import DistillLM
 from understudy.training import stop, trainer
 from understudy.training.lr_finder.curve import Curve
 
@@ -42,7 +42,7 @@ def _quick() -> Iterator[None]:
     """No plots, and few texts to measure on, in what the fixtures run as well."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("understudy.report.plots.draw_all", lambda folder, record: [])
-        patch.setattr(workbench, "measure", partial(workbench.measure, latency_texts=2, throughput_texts=8, warmup=1))
+        patch.setattr(cost, "measure", partial(cost.measure, latency_texts=2, throughput_texts=8, warmup=1))
         yield
 
 
@@ -287,7 +287,7 @@ def test_the_plan_says_what_is_drawn(
 ) -> None:
     assert main(command(corpus, teacher, tmp_path / "run", "--student", "layers:2", *DRAWN, "--dry_run")) == 0
     said = capsys.readouterr().err
-    assert "8 words for each hidden token, 2 times; about" in said
+    assert "8 words for each masked token, 2 times; about" in said
     assert "a teacher at work in every epoch" in said
 
 
@@ -298,7 +298,7 @@ def test_the_teacher_draws_for_the_epochs_of_all_stages(
     stages = ["--unfreeze", "1", "all", "--unfreeze_epochs", "1", "2", "--epochs", "9"]
     flags = [*DRAWN[:4], *stages, *flags, "--student", "layers:2", "--dry_run"]
     assert main(command(corpus, teacher, tmp_path / "run", *flags)) == 0
-    assert f"8 words for each hidden token, {times} times; about" in capsys.readouterr().err
+    assert f"8 words for each masked token, {times} times; about" in capsys.readouterr().err
 
 
 def prepared(corpus: Path, teacher: Path, **settings: Any) -> LanguageDistillation:
@@ -334,7 +334,7 @@ def test_students_and_options(
     taught = [p for name, p in work.model.named_parameters() if settings.get("ce_weight") != 0 or "bert." in name]
     assert all(p.grad is not None and p.grad.isfinite().all() for p in taught)
     assert all(p.grad is None for p in work.teacher.parameters())
-    assert [term.name for term in terms] == [name for name, weight in work.recipe.weights().items() if weight]
+    assert [term.name for term in terms] == [name for name, weight in work.settings.weights().items() if weight]
     assert work.objective.everywhere == ("ce_positions" in settings)
     assert work.objective.temperature == settings.get("temperature", 2.0)
     if "relation_layer" in settings:
@@ -351,7 +351,7 @@ def test_an_albert_starts_from_what_the_training_texts_have(
     ]
     expected = albert(work.teacher, embedding=8, texts=texts)
     assert torch.equal(work.model.get_input_embeddings().weight, expected.get_input_embeddings().weight)
-    monkeypatch.setattr("understudy.recipes.train.distill_lm.distillation._SOME_TEXTS", 3)
+    monkeypatch.setattr("understudy.recipes.train.distill_lm.work._SOME_TEXTS", 3)
     count = len(texts)
     few = albert(work.teacher, embedding=8, texts=[texts[0], texts[(count - 1) // 2], texts[-1]])
     again = prepared(corpus, teacher, **settings)
@@ -516,7 +516,7 @@ def test_another_vocabulary_is_refused(
     other = with_words(teacher, tmp_path / "other", film=vocabulary["book"], book=vocabulary["film"])
     assert main(command(corpus, teacher, tmp_path / "run", "--student", other)) == 2
     error = capsys.readouterr().err
-    assert "its vocabulary is not the teacher's: of its 27 tokens 25 have the same number" in error
+    assert "its vocabulary is not the teacher's: of its 27 tokens 25 have the same id" in error
     assert "such as layers:3" in error
     larger = with_words(teacher, tmp_path / "larger")
     model = AutoModelForMaskedLM.from_pretrained(larger)
@@ -547,7 +547,7 @@ def test_teachers_that_cannot_teach_are_refused(
     corpus: Path, teacher: Path, tiny_bert: Path, byte_level: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(command(corpus, tiny_bert, tmp_path / "run")) == 2
-    assert "has no trained masked-LM head, so that it has no words to teach" in capsys.readouterr().err
+    assert "has no trained masked-LM head, so it has no words to teach" in capsys.readouterr().err
     config = transformers.GPT2Config(vocab_size=300, n_embd=8, n_layer=1, n_head=1, n_positions=16)
     transformers.GPT2LMHeadModel(config).save_pretrained(tmp_path / "gpt")
     byte_level.save_pretrained(tmp_path / "gpt")

@@ -18,11 +18,11 @@ import torch
 from understudy import record as records
 from understudy.cli import main
 from understudy.data.tasks import Task
+from understudy.evaluation import cost
 from understudy.models.files.load import load_classifier, load_tokenizer, save_model
-from understudy.recipes.train.distill import distillation
+from understudy.recipes.train.distill import teachers, work
 from understudy.record import RunRecord
-from understudy.report import card
-from understudy.runs import session as workbench
+from understudy.report.card import write as card
 from understudy.training import phase_files, trainer
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -181,9 +181,9 @@ def at_call(patch: pytest.MonkeyPatch, owner: Any, name: str, number: int, then:
 @pytest.mark.parametrize(
     ("owner", "name", "number", "kind"),
     [
-        (distillation.CachedTeacher, "label", 1, signal.SIGINT),
+        (teachers.CachedTeacher, "label", 1, signal.SIGINT),
         (trainer.Trainer, "step", 40, signal.SIGINT),
-        (workbench, "measure", 2, signal.SIGTERM),
+        (cost, "measure", 2, signal.SIGTERM),
     ],
 )
 def test_signals(
@@ -215,10 +215,10 @@ class Killed(BaseException):
     ("owner", "name", "number", "steps_left"),
     [
         (phase_files, "save_checkpoint", 1, 92),  # the student's first one
-        (distillation, "save_model", 1, 46),  # the student is trained, but not saved
-        (distillation.Distillation, "train_baseline", 1, 46),
+        (work, "save_model", 1, 46),  # the student is trained, but not saved
+        (work.Distillation, "train_alone", 1, 46),
         (trainer.Trainer, "step", 60, 36),  # the 14th of the student without teacher, with a checkpoint after the 10th
-        (workbench, "measure", 3, 0),
+        (cost, "measure", 3, 0),
         (card, "write_card", 1, 0),
     ],
 )

@@ -180,19 +180,19 @@ def test_stages_have_the_optimizer_that_is_named_and_its_own_decay() -> None:
 def test_a_budget_pays_for_the_sweep(
     reviews: Path, tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from understudy.runs import session as workbench
+    from understudy.runs import fitting
 
     given: list[float] = []
-    fit = workbench.fit
+    fit = fitting.fit
 
     def watched(*args: Any, **options: Any) -> Any:
         given.append(options["budget_s"])
         return fit(*args, **options)
 
     clock = iter([100.0, 130.0])
-    monkeypatch.setattr(workbench, "fit", watched)
-    monkeypatch.setattr(workbench, "rate_for", lambda *args, **options: 1e-4)
-    monkeypatch.setattr(workbench.time, "monotonic", lambda: next(clock, 130.0))
+    monkeypatch.setattr(fitting, "fit", watched)
+    monkeypatch.setattr(fitting, "rate_for", lambda *args, **options: 1e-4)
+    monkeypatch.setattr(fitting.time, "monotonic", lambda: next(clock, 130.0))
     asked = flags(
         reviews, tiny_bert, "--learning_rate", "auto", "--time_budget", "60s", "--output", str(tmp_path / "run")
     )

@@ -30,10 +30,10 @@ from understudy.models.files.load import load_tokenizer
 from understudy.models.language import language_kind, load_next_token_model
 from understudy.objectives import language_model
 from understudy.objectives.language_model import language_scores
-from understudy.recipes.train.pretrain.pretraining import unknown_notes
+from understudy.recipes.train.pretrain.recipe import Pretrain
 from understudy.record import RunRecord
+from understudy.runs.reading import unknown_notes
 from understudy.settings.configuration import build
-from understudy.settings.train.pretrain import Pretrain
 from understudy.training import trainer
 
 PROGRAM = """

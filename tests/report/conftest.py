@@ -87,3 +87,26 @@ def progress(tmp_path: Path) -> Path:
     path = tmp_path / "progress.csv"
     path.write_text("\n".join([*lines, "student without tea"]), encoding="utf-8")
     return path
+
+
+@pytest.fixture
+def family(record: dict[str, Any]) -> dict[str, Any]:
+    """Three distillations with different seeds, of which one had no TF-IDF and another one failed."""
+    spread = {"student": (0.871, 0.0042), "student without teacher": (0.832, 0.0108), "teacher": (0.877, 0.0)}
+    scores = {
+        name: {
+            metric: {"mean": mean - less, "sd": sd, "n": 3}
+            for metric, less in (("accuracy", 0.0), ("f1_macro", 0.003), ("matthews", 0.05))
+        }
+        for name, (mean, sd) in spread.items()
+    }
+    scores["tfidf"] = {"accuracy": {"mean": 0.802, "sd": None, "n": 1}}
+    return record | {
+        "models": [],
+        "training": {},
+        "aggregate": scores,
+        "split": "test",
+        "children": [f"seed-{seed}/record.json" for seed in range(4)],
+        "given": {"seeds": [0, 1, 2, 3], "output": "runs/news"},
+        "notes": ["seed-3 failed: out of memory."],
+    }

@@ -73,7 +73,7 @@ def test_bars_are_drawn_and_named_where_there_are_intervals(
     record: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     figures: list[Figure] = []
-    monkeypatch.setattr(plots, "save", lambda figure, out: figures.append(figure) or out)
+    monkeypatch.setattr(plots, "save_figure", lambda figure, out: figures.append(figure) or out)
     plots.quality_against(record, tmp_path / "with.png", "size")
     for model in record["models"]:
         model["intervals"] = {}
@@ -107,7 +107,7 @@ def test_learning_curves_of_several_rates_and_of_nothing(tmp_path: Path) -> None
 def drawn(progress: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The panels of learning curves by the first words of their titles."""
     figures: list[Figure] = []
-    monkeypatch.setattr(curves, "save", lambda figure, out: figures.append(figure) or out)
+    monkeypatch.setattr(curves, "save_figure", lambda figure, out: figures.append(figure) or out)
     assert plots.learning_curves(progress, tmp_path / "a.png") is not None
     return {ax.get_title(loc="left").partition(" of ")[0]: ax for ax in figures[0].axes}
 
@@ -126,7 +126,7 @@ def test_every_groups_rate_is_drawn_as_it_was_with_gaps_where_it_was_frozen(
     for line, values in zip(lines, expected, strict=True):
         np.testing.assert_array_equal(line.get_xdata(), [1, 2, 3])  # the row of an evaluation makes no gap
         np.testing.assert_allclose(line.get_ydata(), values)
-    # a line has no extent between gaps: such values have a dot, and no others
+    # a line through a single value between gaps is invisible, so only such values have a dot
     assert [line.get_markevery() for line in lines] == [[], [2], [0, 2]]
     assert all(line.get_marker() == "o" for line in lines)
     lightness = [sum(line.get_color()) for line in lines]
@@ -157,14 +157,14 @@ def test_the_ring_is_at_the_checkpoint_that_was_kept(tmp_path: Path, monkeypatch
     panels = drawn(progress, tmp_path, monkeypatch)
     (panel,) = [ax for title, ax in panels.items() if "ring" in title]
     (ring,) = [line for line in panel.get_lines() if line.get_markerfacecolor() == "none"]
-    assert (ring.get_xdata().item(), ring.get_ydata().item()) == (3, 0.75)  # of equal scores the last
+    assert (ring.get_xdata().item(), ring.get_ydata().item()) == (3, 0.75)  # the last of equal scores
 
 
 def test_names_beside_points_cover_neither_each_other_nor_leave_the_frame(
     record: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     figures: list[Figure] = []
-    monkeypatch.setattr(plots, "save", lambda figure, out: figures.append(figure) or out)
+    monkeypatch.setattr(plots, "save_figure", lambda figure, out: figures.append(figure) or out)
     template = record["models"][1]
     for i, latency in enumerate((0.8, 0.9, 1.0, 1.1)):
         record["models"].append(template | {"name": f"another student {i}", "latency_ms": {"p50": latency, "p99": 2.0}})

@@ -10,8 +10,8 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from understudy.report.look import looks_of
+from understudy.report.scores import STUDENT
 from understudy.report.sweep import sweep_csv, sweep_plot
-from understudy.report.tables import STUDENT
 from understudy.training.lr_finder.curve import Curve, smooth
 from understudy.training.lr_finder.suggestion import Suggestion
 

@@ -14,10 +14,10 @@ from safetensors.torch import load_file
 from understudy.cli import main
 from understudy.errors import ConfigError
 from understudy.models.structure import compiled
+from understudy.recipes.train.finetune import Finetune
 from understudy.record import RunRecord
 from understudy.settings.configuration import as_dict, build
-from understudy.settings.train.finetune import Finetune
-from understudy.settings.training import parse_rate
+from understudy.settings.values import parse_rate
 from understudy.training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -96,7 +96,7 @@ def test_the_plan_says_rates_stages_and_what_learns(
     flags = ["--discriminative", "2", "--freeze", "embeddings", "0-1", "--unfreeze", "1", "all", "--epochs", "2"]
     assert finetune(*flags, "--learning_rate", "1e-3", "--dry_run", "--output", tmp_path / "run") == 0
     said = capsys.readouterr().err
-    assert "layer 2 0.000125, layer 3 0.00025, pooler 0.0005, head 0.001, each at its peak" in said
+    assert "layer 2 0.000125, layer 3 0.00025, pooler 0.0005, head 0.001, each at the peak" in said
     assert "embeddings, layer 0, layer 1; dropout stays on there" in said
     assert "head (2), then layer 2 and up (2)" in said
     assert "16 of 32 rows, 4 epochs at most" in said
@@ -287,7 +287,9 @@ def test_what_has_no_blocks_cannot_be_compiled(
 def test_without_a_compiler_it_says_what_is_missing(
     finetune: Callable[..., int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compiled, "can_compile", lambda: False)
+    from understudy.runs import devices
+
+    monkeypatch.setattr(devices, "can_compile", lambda: False)
     assert finetune("--compile") == 2
     assert "Install g++, name another in the environment variable CXX" in capsys.readouterr().err
 

@@ -16,11 +16,11 @@ from understudy.cli import main
 from understudy.data.readers.sources import load_splits
 from understudy.errors import Interrupted
 from understudy.inference.predictor import Answering
+from understudy.recipes.train.distill.recipe import Distill as DistillRecipe
 from understudy.record import RunRecord
 from understudy.runs.devices import make_accelerator
 from understudy.runs.session import Session
 from understudy.settings.configuration import check
-from understudy.settings.train.distill import Distill as DistillRecipe
 from understudy.settings.training import TrainSettings
 
 

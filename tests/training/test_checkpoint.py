@@ -14,12 +14,7 @@ import pytest
 import torch
 
 from understudy.errors import OutputError
-from understudy.training.checkpoint import (
-    load_checkpoint,
-    random_state,
-    save_checkpoint,
-    set_random_state,
-)
+from understudy.training.checkpoint import load_checkpoint, random_state, save_checkpoint, set_random_state
 
 
 def test_a_state_comes_back_as_it_was(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What people read of a run: the table on the screen (tables), the plots (plots) and the model card (card).
+"""What people read about a run: the tables on the terminal (tables), the plots (plots) and the model card (card).
 
-All three read a plain dict, the parsed ``record.json``, so that a finished run can be shown again at any time.
+All of them read a plain dict, the parsed ``record.json``, so that a finished run can be shown again at any time.
 """

@@ -1,4 +1,4 @@
-"""Plots of a classifier's answers: which class is taken for which, and how much its confidence is worth."""
+"""Plots of a classifier's answers: which classes it confuses, and how well its confidence matches its accuracy."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from understudy.report.numbers import number
 
 
 def confusion_matrix(model: Mapping[str, Any], labels: Sequence[str], out: Path) -> Path | None:
-    """Which class is taken for which: rows are the true classes, coloured by their share, columns the predictions.
+    """Draw which classes a model confuses: rows are true classes, columns predicted ones, colours shares of the row.
 
     Args:
         model: a model's entry in the record.
-        labels: the names, in the order of the matrix.
+        labels: the names of the classes, in the order of the matrix.
         out: the PNG to write.
 
     Returns:
-        `out`, or None where the model has no confusion matrix of that size.
+        `out`, or None if the model has no confusion matrix of that size.
     """
     counts = np.asarray(model.get("confusion") or [], dtype=float)
     classes = len(labels)
@@ -46,7 +46,7 @@ def confusion_matrix(model: Mapping[str, Any], labels: Sequence[str], out: Path)
             ax.set_yticks(np.arange(classes + 1) - 0.5, minor=True)
             ax.grid(which="minor", color="white", linewidth=1.2)
         ax.tick_params(which="both", length=0)
-        every = max(1, math.ceil(0.1 / cell))  # so many classes that not each can be named
+        every = max(1, math.ceil(0.1 / cell))  # with very many classes only every second, third ... is named
         size = min(9.5, max(5.5, 72 * cell * every * 0.62))
         shown = range(0, classes, every)
         upright = max(len(name) for name in names) * size / 72 * 0.62 < cell
@@ -84,13 +84,13 @@ def _write_cells(ax: Axes, counts: np.ndarray, shares: np.ndarray, cell: float) 
 
 
 def reliability(models: Sequence[Mapping[str, Any]], out: Path) -> Path | None:
-    """Is a model right as often as it claims? Accuracy by confidence, and how many rows had which confidence.
+    """Draw accuracy by confidence, and how many rows had each confidence.
 
-    On the diagonal a model is as sure as it is right; below it, it is too sure. The expected calibration error (ECE)
-    in the legend is the mean distance from the diagonal, weighted by rows.
+    On the diagonal the confidence equals the accuracy; below it the model is overconfident. The expected calibration
+    error (ECE) in the legend is the mean distance from the diagonal, weighted by rows.
 
     Returns:
-        `out`, or None where no model has calibration data.
+        `out`, or None if no model has calibration data.
     """
     curves = []
     for model in models:
@@ -128,12 +128,12 @@ def reliability(models: Sequence[Mapping[str, Any]], out: Path) -> Path | None:
         margin = 0.02 * (1 - low)
         top.set_xlim(low - margin, 1 + margin)
         top.set_ylim(low - margin, 1 + margin)
-        top.set_title("Reliability: is it right as often as it claims?")
+        top.set_title("Reliability: accuracy by confidence")
         top.set_ylabel("share of rows that are right")
         top.text(
             0.03,
             0.96,
-            "above the line: too modest\nbelow it: too sure",
+            "above the line: underconfident\nbelow the line: overconfident",
             va="top",
             transform=top.transAxes,
             color=FAINT,

@@ -14,11 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from understudy.report.look import FAINT, looks_of, plain, save_figure, score_axis, style
-from understudy.report.tables import LOWER_IS_BETTER, metric_name
+from understudy.report.metric_names import LOWER_IS_BETTER, metric_name
 
 
 def read_progress(progress_csv: Path) -> dict[str, dict[str, np.ndarray]]:
-    """``progress.csv`` by phase, in order: each column as floats, NaN where a cell is empty or no number."""
+    """Read ``progress.csv``: for each phase, in order, its columns as floats, NaN where a cell is empty or not a number."""
     phases: dict[str, list[dict[str, str | None]]] = {}
     with open(progress_csv, encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
@@ -37,7 +37,7 @@ def _float(cell: str | None) -> float:
 
 
 def _points(columns: Mapping[str, np.ndarray], name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and values of one column, where both are there."""
+    """Steps and values of one column, from the rows that have both."""
     if name not in columns or "step" not in columns:
         return np.empty(0), np.empty(0)
     steps, values = columns["step"], columns[name]
@@ -46,15 +46,15 @@ def _points(columns: Mapping[str, np.ndarray], name: str) -> tuple[np.ndarray, n
 
 
 def learning_curves(progress_csv: Path, out: Path, *, metric: str | None = None) -> Path | None:
-    """Loss, validation score and learning rate by step, one colour a phase.
+    """Draw loss, validation score, learning rate and momentum by step, one colour for each phase.
 
     Args:
         progress_csv: the run's ``progress.csv``.
         out: the PNG to write.
-        metric: the validation metric to draw; the first one in the file if it is not named or not there.
+        metric: the validation metric to draw; if it is None or not in the file, the first one in the file.
 
     Returns:
-        `out`, or None where the file holds nothing to draw.
+        `out`, or None if the file holds nothing to draw.
     """
     phases = read_progress(progress_csv)
     columns = list(dict.fromkeys(name for values in phases.values() for name in values))
@@ -97,7 +97,7 @@ def _draw_loss(ax: Axes, phases: Mapping[str, Mapping[str, np.ndarray]], looks: 
     for phase, columns in phases.items():
         steps, loss = _points(columns, "loss")
         colour = looks[phase][0]
-        if steps.size > 40:  # show the trend, and behind it what it was taken from
+        if steps.size > 40:  # the trend, and behind it the values
             ax.plot(steps, loss, color=colour, alpha=0.22, linewidth=0.9)
             ax.plot(steps, _smooth(loss, steps.size // 20), color=colour, linewidth=2)
         else:
@@ -119,7 +119,7 @@ def _draw_loss(ax: Axes, phases: Mapping[str, Mapping[str, np.ndarray]], looks: 
 
 
 def _smooth(values: np.ndarray, span: int) -> np.ndarray:
-    """Centred moving average that shortens at the ends."""
+    """Centred moving average over fewer values at the ends."""
     kernel = np.ones(2 * max(span // 2, 1) + 1)
     smooth: np.ndarray = np.convolve(values, kernel, "same") / np.convolve(np.ones_like(values), kernel, "same")
     return smooth
@@ -136,9 +136,9 @@ def _draw_score(
             continue
         colour = looks[phase][0]
         ax.plot(steps, values, color=colour, linewidth=1.8, marker="o", markersize=3.5 if steps.size < 40 else 0)
-        best = int(np.flatnonzero(values == (values.min() if lower else values.max()))[-1])  # of equals the last
+        best = int(np.flatnonzero(values == (values.min() if lower else values.max()))[-1])  # the last of equal scores
         ax.plot(steps[best], values[best], "o", markersize=9, markerfacecolor="none", color=colour, markeredgewidth=1.6)
-    ax.set_title(f"{metric_name(metric)} on the validation split (ring: the checkpoint that was kept)")
+    ax.set_title(f"{metric_name(metric)} on the validation split (ring: the best weights, which were kept)")
     ax.set_ylabel(metric_name(metric, short=True))
     ax.margins(y=0.12)
     score_axis(ax.yaxis, metric)
@@ -159,7 +159,7 @@ def _draw_rates(
     rates: Sequence[str],
     looks: Mapping[str, tuple[str, str]],
 ) -> None:
-    """The rate of all, or of each group: the paler, the nearer to the input. Where a group is frozen there is a gap."""
+    """Draw the learning rate, or that of each group: paler colours are nearer to the input, and a frozen group leaves a gap."""
     groups = [rate for rate in rates if rate != "learning_rate"] or list(rates)
     shares = np.linspace(0.7, 0.0, len(groups)) if len(groups) > 1 else [0.0]
     seen = []
@@ -171,7 +171,7 @@ def _draw_rates(
             ax.plot(steps, values, color=colour, linewidth=1.6, marker="o", markersize=4, markevery=_alone(values))
             seen.append(values[np.isfinite(values)])
     values = np.concatenate(seen)
-    ax.set_title("Learning rate" + (" of each layer (the paler, the nearer to the input)" if len(groups) > 1 else ""))
+    ax.set_title("Learning rate" + (" of each layer (paler: nearer to the input)" if len(groups) > 1 else ""))
     if values.size and len(groups) > 1 and values.max() > 20 * values.min():
         ax.set_yscale("log")
         ax.minorticks_off()
@@ -187,7 +187,7 @@ def _draw_rates(
 
 
 def _alone(values: np.ndarray) -> list[int]:
-    """The places of values between gaps: a line has no extent there, and would not be seen."""
+    """The indices of single values between gaps: a line through one point would be invisible, so they get a marker."""
     there = np.isfinite(values)
     before, after = np.append(False, there[:-1]), np.append(there[1:], False)
     found: list[int] = np.flatnonzero(there & ~before & ~after).tolist()
@@ -195,7 +195,7 @@ def _alone(values: np.ndarray) -> list[int]:
 
 
 def _with_gaps(columns: Mapping[str, np.ndarray], name: str, of: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and values of a column over the rows in which any of these columns has a value; NaN where it has none."""
+    """Steps and values of a column over the rows where any column of `of` has a value; NaN where this one has none."""
     there = np.any([np.isfinite(columns[other]) for other in of if other in columns], axis=0)
     return columns["step"][there], columns[name][there]
 

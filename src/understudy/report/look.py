@@ -14,13 +14,14 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import get_font_names
 from matplotlib.ticker import FuncFormatter
 
-from understudy.report.tables import ALONE, STUDENT, TEACHER, TFIDF, is_share
+from understudy.report.metric_names import is_share
+from understudy.report.scores import ALONE, STUDENT, TEACHER, TFIDF
 
 INK, FAINT, _GRID = "#1d2733", "#5d6b7a", "#e3e8ee"
 _COLOURS = {TEACHER: "#22577a", STUDENT: "#d1495b", ALONE: "#e09f2d", TFIDF: "#8d99a6"}
 _MARKERS = {TEACHER: "s", STUDENT: "o", ALONE: "v", TFIDF: "D"}
 _ROLES = {"model": TEACHER, "train": TEACHER}
-"""What fine-tuning makes, and its phase of training: a teacher to be."""
+"""A fine-tuned model and its phase of training look like a teacher: it is the next step that makes them one."""
 _OTHER_COLOURS = ("#00798c", "#7b5ea7", "#3a7d44", "#c26dbc", "#6b4226", "#4f86c6")
 _OTHER_MARKERS = ("P", "X", "^", "<", ">", "h")
 BLUES = LinearSegmentedColormap.from_list("understudy", ["#ffffff", "#bcd4e3", "#5b93b5", "#22577a", "#123448"])
@@ -30,7 +31,7 @@ _DPI = 150
 
 @contextmanager
 def style() -> Iterator[None]:
-    """One look for all plots, whatever the user's matplotlibrc says; label names may be of any script."""
+    """One look for all plots, whatever the user's matplotlibrc says, with fonts for label names in any script."""
     fonts = ["DejaVu Sans", *(name for name in _MORE_FONTS if name in get_font_names())]
     look = {
         "font.family": fonts,
@@ -62,19 +63,19 @@ def style() -> Iterator[None]:
         "savefig.facecolor": "white",
     }
     with matplotlib.rc_context(look), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # drawn as a box: no reason to alarm anyone
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # it is drawn as a box
         yield
 
 
 def save_figure(figure: Figure, out: Path) -> Path:
-    """Write a figure as PNG, its empty margins cut off."""
+    """Write a figure as PNG without its empty margins."""
     out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out, dpi=_DPI, bbox_inches="tight", pad_inches=0.15, metadata={"Software": "understudy"})
     return out
 
 
 def plain(text: object, limit: int = 28) -> str:
-    """A name as matplotlib may draw it: one line, not too long, its dollar signs no mathematics."""
+    """A name for matplotlib to draw: on one line, shortened in the middle, and its dollar signs escaped (they begin maths)."""
     line = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
     if len(line) > limit:
         line = f"{line[: limit * 2 // 3].rstrip()}…{line[-(limit // 3 - 1) :].lstrip()}"
@@ -82,7 +83,7 @@ def plain(text: object, limit: int = 28) -> str:
 
 
 def looks_of(names: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Colour and marker by name: the known roles always have theirs, the others take what is left, in order."""
+    """Colour and marker by name. Each known role always has the same ones; other names take the rest in turn."""
     roles = {name: _ROLES.get(name, name) for name in dict.fromkeys(names)}
     others = [name for name, role in roles.items() if role not in _COLOURS]
     looks = {name: (_COLOURS[role], _MARKERS[role]) for name, role in roles.items() if role in _COLOURS}
@@ -92,6 +93,6 @@ def looks_of(names: Sequence[str]) -> dict[str, tuple[str, str]]:
 
 
 def score_axis(axis: Any, metric: str) -> None:
-    """Shares between 0 and 1 are labelled as per cent."""
+    """Label an axis of scores; shares between 0 and 1 as per cent."""
     if is_share(metric):
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g} %"))

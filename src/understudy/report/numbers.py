@@ -1,15 +1,15 @@
-"""How a record's numbers are written for people."""
+"""How the numbers of a record are written for people."""
 
 from __future__ import annotations
 
 import math
 
 ABSENT = "–"
-"""Stands where a record has no number."""
+"""Stands in place of a number that a record does not have."""
 
 
 def number(value: object) -> float | None:
-    """The finite number that a record's value is, or None: JSON has no NaN, and not every model has every number.
+    """A value of a record as a float, or None if it is not a finite number.
 
     Example:
         >>> number(3), number(float("nan")), number(None), number("3")
@@ -21,7 +21,7 @@ def number(value: object) -> float | None:
 
 
 def human_count(value: object) -> str:
-    """A count of parameters.
+    """A count of parameters, three digits or so.
 
     Example:
         >>> human_count(25_312_000), human_count(1_200_000), human_count(999_970), human_count(812), human_count(None)
@@ -52,7 +52,7 @@ def _scaled(value: float | None, units: tuple[str, ...]) -> str:
 
 
 def human_milliseconds(value: object) -> str:
-    """A latency given in milliseconds.
+    """A latency, given in milliseconds.
 
     Example:
         >>> [human_milliseconds(value) for value in (0.2149, 8.04, 12.91, 123.4, 2310)]
@@ -67,7 +67,7 @@ def human_milliseconds(value: object) -> str:
 
 
 def human_rate(value: object) -> str:
-    """A throughput.
+    """A throughput, in units a second.
 
     Example:
         >>> human_rate(12345.6), human_rate(3.21)
@@ -78,7 +78,7 @@ def human_rate(value: object) -> str:
 
 
 def human_seconds(value: object) -> str:
-    """A duration.
+    """A duration, given in seconds.
 
     Example:
         >>> human_seconds(3.25), human_seconds(200), human_seconds(7384)

@@ -1,4 +1,4 @@
-"""The plots of a run. Figures are drawn through matplotlib's objects: no display, no global figure, nothing left open."""
+"""The plots of a run. Figures are made as objects, without pyplot: no display is needed and no figure stays open."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from matplotlib.transforms import Bbox
 from understudy.report.classes import confusion_matrix, reliability
 from understudy.report.curves import learning_curves
 from understudy.report.look import FAINT, looks_of, plain, save_figure, score_axis, style
+from understudy.report.metric_names import metric_name
 from understudy.report.numbers import human_bytes, number
-from understudy.report.tables import (
+from understudy.report.scores import (
     TEACHER,
     Record,
     interval_of,
     main_model,
-    metric_name,
     score_of,
     selecting_metric,
     shown_split,
@@ -33,10 +33,10 @@ __all__ = ["confusion_matrix", "draw_all", "learning_curves", "quality_against",
 
 
 def quality_against(record: Record, out: Path, axis: Literal["latency", "size"] = "latency") -> Path | None:
-    """Score against p50 latency or size on disk, one point a model, with the score's 95 % interval where there is one.
+    """Draw the score against p50 latency or size on disk, one point for each model, with its 95 % interval if it has one.
 
     Returns:
-        `out`, or None where fewer than two models have both numbers.
+        `out`, or None if fewer than two models have both numbers.
     """
     cost = _latency if axis == "latency" else _size
     points = [
@@ -112,8 +112,8 @@ def _name_points(
     points: Sequence[tuple[str, float, float, str]],
     bars: Sequence[tuple[float, float, float]],
 ) -> None:
-    """Write each name beside its point, at the first place around it where it covers nothing."""
-    figure.draw_without_rendering()  # settles the layout: only then are positions in pixels known
+    """Write each name beside its point, in the first place around it where it covers least."""
+    figure.draw_without_rendering()  # fixes the layout, so that positions in pixels are known
     taken = []
     for x, low, high in bars:
         (left, bottom), (_, top) = ax.transData.transform([(x, low), (x, high)])
@@ -140,7 +140,7 @@ def _name_points(
         best = min(places, key=covered)
         _move(label, best)
         taken.append(label.get_window_extent())
-        if abs(best[1]) > 20:  # a name moved away from its point is led back to it
+        if abs(best[1]) > 20:  # a line joins a name that stands away from its point
             line = {"arrowstyle": "-", "color": colour, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 6}
             ax.annotate("", (x, y), best, textcoords="offset points", arrowprops=line, in_layout=False)
 
@@ -156,10 +156,10 @@ def _overlap(a: Bbox, b: Bbox) -> float:
 
 
 def draw_all(folder: Path, record: Record) -> list[Path]:
-    """Draw into ``plots/`` of a run folder whatever the record and ``progress.csv`` have data for.
+    """Draw each plot that the record and ``progress.csv`` have data for into ``plots/`` of the run folder.
 
     Returns:
-        The plots that were written. One that has no data is left out, and removed if an earlier drawing left it.
+        The files that were written. A plot without data is not drawn, and an old file of it is removed.
     """
     plots, progress = Path(folder) / "plots", Path(folder) / "progress.csv"
     main, labels = main_model(record), record["task"].get("labels") or []

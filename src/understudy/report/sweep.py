@@ -1,4 +1,4 @@
-"""The curve of a learning-rate sweep, as a picture and as a table."""
+"""The curve of a learning-rate sweep, as a plot and as a CSV file."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from understudy import atomic
 from understudy.report.look import FAINT, INK, looks_of, save_figure, style
-from understudy.report.tables import STUDENT, TEACHER
+from understudy.report.scores import STUDENT, TEACHER
 from understudy.training.lr_finder.curve import Curve
 from understudy.training.lr_finder.suggestion import Suggestion
 
 
 def sweep_csv(curve: Curve, out: Path) -> Path:
-    """Write the curve: a row a step, with ``learning_rate``, ``loss`` and ``smoothed_loss``."""
+    """Write the curve as CSV: a row for each step, with ``step``, ``learning_rate``, ``loss`` and ``smoothed_loss``."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["step", "learning_rate", "loss", "smoothed_loss"])
@@ -30,7 +30,7 @@ def sweep_csv(curve: Curve, out: Path) -> Path:
 
 
 def sweep_plot(curve: Curve, suggestion: Suggestion | None, out: Path) -> Path:
-    """Draw the loss over the learning rate, with the two readings and the suggestion if there is one."""
+    """Draw the loss over the learning rate; with a suggestion, also the two readings that it was made from."""
     looks = looks_of([TEACHER, STUDENT])
     colour, accent = looks[TEACHER][0], looks[STUDENT][0]
     with style():
@@ -50,7 +50,7 @@ def sweep_plot(curve: Curve, suggestion: Suggestion | None, out: Path) -> Path:
         ax.set_title("Loss while the learning rate grows")
         ax.set_xlabel("learning rate of the highest group (log scale)")
         ax.set_ylabel("training loss")
-        ended = "stopped: the loss diverged" if curve.diverged else "went to its end"
+        ended = "stopped: the loss diverged" if curve.diverged else "complete"
         ax.text(
             1,
             1.02,
@@ -65,8 +65,8 @@ def sweep_plot(curve: Curve, suggestion: Suggestion | None, out: Path) -> Path:
 
 
 def _mark(ax: Axes, curve: Curve, suggestion: Suggestion, *, colour: str, accent: str) -> None:
-    """The two readings on the curve, the cap, the suggestion and their legend."""
-    marks = {"steepest descent": suggestion.steepest, "a tenth of the minimum's": suggestion.tenth}
+    """Mark the two readings on the curve, the cap and the suggestion, with a legend."""
+    marks = {"steepest descent": suggestion.steepest, "a tenth of the rate at the minimum": suggestion.tenth}
     for (name, rate), marker in zip(marks.items(), "vD"):
         height = float(np.interp(np.log(rate), np.log(curve.rates), curve.smoothed))
         ax.plot(
@@ -87,7 +87,7 @@ def _mark(ax: Axes, curve: Curve, suggestion: Suggestion, *, colour: str, accent
 
 
 def _limits(curve: Curve) -> tuple[float, float]:
-    """Of the axis of losses: what matters lies between the lowest and the first ones, not where the loss explodes."""
+    """The limits of the loss axis: from the lowest loss to those of the first quarter, so that an exploding loss does not flatten the curve."""
     low, start = float(curve.smoothed.min()), float(np.max(curve.smoothed[: max(1, curve.planned // 4)]))
     room = max(start - low, 1e-12)
     return low - 0.12 * room, start + 0.6 * room

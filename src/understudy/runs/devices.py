@@ -11,6 +11,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
 from accelerate.state import AcceleratorState
 from accelerate.utils import ProjectConfiguration
 
+from understudy.models.structure.compiled import can_compile
 from understudy.settings.training import TrainSettings
 
 _WAIT = timedelta(days=2)
@@ -19,7 +20,7 @@ _WAIT = timedelta(days=2)
 
 def processes() -> PartialState:
     """The processes of this run; the first call joins them."""
-    # without being told, accelerate takes several processes on a CPU for as many runs of one
+    # by itself, accelerate takes several processes on a CPU for several runs of one process
     several_on_cpu = "LOCAL_RANK" in os.environ and not torch.cuda.is_available()
     return PartialState(cpu=several_on_cpu, timeout=_WAIT)
 
@@ -29,8 +30,8 @@ def make_accelerator(settings: TrainSettings, tracking: Path | None = None) -> A
     precision = settings.precision
     if precision == "auto":
         precision = "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "fp32"
-    # accelerate keeps the first precision of a process for good, but a process may make several runs; the process
-    # group, which is another state, stays
+    # accelerate keeps a process's first precision, but one process may make several runs; the process group, a state
+    # of its own, stays
     AcceleratorState._reset_state()
     return Accelerator(
         mixed_precision="no" if precision == "fp32" else precision,
@@ -43,3 +44,15 @@ def make_accelerator(settings: TrainSettings, tracking: Path | None = None) -> A
 def accelerator_name(accelerator: Accelerator) -> str | None:
     """What a CUDA device is called; None on a CPU."""
     return torch.cuda.get_device_name(accelerator.device) if accelerator.device.type == "cuda" else None
+
+
+def machine_faults(settings: TrainSettings) -> list[str]:
+    """What settings ask of this machine that it does not have."""
+    faults = []
+    if settings.precision == "fp16" and not torch.cuda.is_available():
+        faults.append("precision fp16 needs a CUDA device, and there is none here. Give --precision fp32 or bf16.")
+    if settings.compile and not can_compile():
+        faults.append(
+            "--compile needs a compiler, and none was found. Install g++, name another in the environment variable CXX (with CUDA: gcc, CC), or leave it out."
+        )
+    return faults

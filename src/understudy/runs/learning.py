@@ -1,4 +1,4 @@
-"""From the settings of a training command to its plan of learning: rates by layer, frozen layers, stages."""
+"""From settings to a learning plan: rates by layer, frozen layers, stages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from torch import nn
 
 from understudy.errors import ConfigError, ModelError
 from understudy.models.structure.compiled import blocks_to_compile, compiled_blocks
-from understudy.settings.training import TrainSettings, parse_rate
+from understudy.settings.training import TrainSettings
+from understudy.settings.values import parse_rate
 from understudy.training.optimizers.groups import Group, Rate
 from understudy.training.optimizers.lazy_adamw import adamw
 from understudy.training.optimizers.nt_asgd import nt_asgd
@@ -25,9 +26,9 @@ def learning_plan(objective: nn.Module, settings: TrainSettings, *, learning_rat
     """Which layers of an objective learn, when, and at which rates.
 
     Args:
-        objective: as it is to be trained, with all that may learn requiring a gradient.
-        settings: what was asked for.
-        learning_rate: where the settings name none, or want it to be found.
+        objective: ready to be trained; every parameter that may learn requires a gradient.
+        settings: of the training command.
+        learning_rate: used where the settings name none, or want it found.
 
     Raises:
         ConfigError: if the model does not have the layers that the settings name, or no blocks to compile.
@@ -54,8 +55,8 @@ def stages(plan: LearningPlan, settings: TrainSettings, *, learning_rate: Rate |
 
     Args:
         plan: what learns, when.
-        settings: what was asked for.
-        learning_rate: another one than the plan's.
+        settings: of the training command.
+        learning_rate: instead of the plan's.
     """
     adam = partial(adamw, betas=(settings.beta1, settings.beta2))
     kinds: dict[str, tuple[Callable[..., torch.optim.Optimizer], float]]
@@ -78,7 +79,7 @@ def learning_lines(plan: LearningPlan, settings: TrainSettings) -> dict[str, str
         lines["frozen"] = f"{in_words(plan.frozen)}; dropout stays on there"
     if len(plan.parts) > 1:
         said = [f"{part.name} ({part.epochs})" for part in plan.parts]
-        lines["stages"] = f"{', then '.join(said)}; in brackets the epochs, over which the schedule runs anew each time"
+        lines["stages"] = f"{', then '.join(said)} (epochs); the schedule restarts at each stage"
     return lines
 
 
@@ -87,6 +88,6 @@ def _rates(groups: list[Group], settings: TrainSettings) -> str:
         return f"the peak is found by a sweep before training; {settings.schedule}"
     rates = [f"{group.learning_rate:.3g}" for group in groups]
     if len(set(rates)) == 1:
-        return f"{rates[0]} at its peak; {settings.schedule}"
+        return f"{rates[0]} at the peak; {settings.schedule}"
     named = ", ".join(f"{group.name} {rate}" for group, rate in zip(groups, rates))
-    return f"{named}, each at its peak; {settings.schedule}"
+    return f"{named}, each at the peak; {settings.schedule}"

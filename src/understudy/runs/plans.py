@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import torch
 from rich.console import Console
@@ -14,19 +13,21 @@ from torch import nn
 
 from understudy.data.batches.bucketed import BatchSource, BucketedBatches
 from understudy.data.splits import Splits
+from understudy.data.tokens.encode import Encoded
 from understudy.inference.logits import device_of
 from understudy.runs.devices import processes
 from understudy.runs.learning import learning_lines
+from understudy.settings.training import TrainSettings
 from understudy.training.unfreeze import LearningPlan
 
 
-def training_plan(
-    plan: LearningPlan, batches: BucketedBatches, splits: Splits, settings: Any, *, rows: int | None = None
+def rows_plan(
+    plan: LearningPlan, batches: BucketedBatches, splits: Splits, settings: TrainSettings, *, rows: int | None = None
 ) -> dict[str, str]:
     """What training will take: rows, tokens, steps, time, memory and disk; and what learns when.
 
     Args:
-        rows: of an epoch, where they are more than the batches show.
+        rows: of an epoch, where there are more than in the batches.
     """
     shown = len(batches.encoded)
     rows = rows or shown
@@ -39,6 +40,27 @@ def training_plan(
         "steps": f"{steps:,} of {settings.batch_size} rows, {plan.epochs} epochs at most",
         **learning_lines(plan, settings),
         **cost_lines(plan, batches, tokens=tokens),
+    }
+
+
+def texts_plan(
+    plan: LearningPlan, batches: BatchSource, parts: Mapping[str, Encoded], settings: TrainSettings, *, rows: str
+) -> dict[str, str]:
+    """What training will take: texts, tokens, steps, time, memory and disk; and what learns when.
+
+    Args:
+        parts: the encoded texts of ``train``, ``validation`` and ``test``.
+        rows: what ``batch_size`` counts: streams, blocks, lines.
+    """
+    steps = sum(batches.steps(epoch) for epoch in range(plan.epochs))
+    others = [f"{len(part):,} {name}" for name, part in parts.items() if name != "train"]
+    tokens = {name: int(part.offsets[-1]) for name, part in parts.items()}
+    return {
+        "texts": f"{len(parts['train']):,} to train on, {', '.join(others)}",
+        "tokens": f"{tokens['train']:,} an epoch, {tokens['validation']:,} validation",
+        "steps": f"{steps:,} of {settings.batch_size} {rows}, {plan.epochs} epochs at most",
+        **learning_lines(plan, settings),
+        **cost_lines(plan, batches, tokens=tokens["train"]),
     }
 
 
@@ -58,15 +80,14 @@ def cost_lines(plan: LearningPlan, batches: BatchSource, *, tokens: int) -> dict
 
 
 def _seconds_per_token(objective: nn.Module, batches: BatchSource) -> float:
-    """Measured on one micro-batch of the plan, as it is padded (next to nothing, as a whole); weights, buffers and
-    generators are as before."""
+    """Measured on one padded micro-batch of the plan; weights, buffers and generators are put back."""
     random_state = torch.get_rng_state()
     buffers = [buffer.clone() for buffer in objective.buffers()]  # running statistics move with every forward
     steps = next(iter(batches.windows(0)))
     times = []
     for _ in range(2):
         start = time.perf_counter()
-        batch = steps[0].to(device_of(objective))  # where a teacher reads it, that is part of the time
+        batch = steps[0].to(device_of(objective))  # a teacher that reads it counts
         sum((term.sum for term in objective(batch)), start=torch.zeros(())).backward()
         times.append(time.perf_counter() - start)
     objective.zero_grad(set_to_none=True)
@@ -87,7 +108,7 @@ def say_plan(lines: Mapping[str, str]) -> None:
 
 
 def say_notes(notes: Iterable[str]) -> None:
-    """Print what was found in data and models, where no run is opened that would put it on its record."""
+    """Print what was found in data and models, where no run is opened to put it on a record."""
     if processes().is_main_process:
         for note in notes:
             print(f"  {note}", file=sys.stderr)

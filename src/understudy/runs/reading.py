@@ -1,7 +1,8 @@
-"""How much of a text is read, and what is said of the rest."""
+"""How much of each text a model reads, and what is said of the rest."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -10,34 +11,62 @@ from understudy.data.tokens.encode import Encoded
 from understudy.models.awd_lstm.config import reads_whole
 from understudy.models.files.load import max_length
 
+_UNKNOWN_SAID = 0.001
+"""Share of unknown tokens from which on they are reported: they are easy to predict, and flatter a model."""
+_UNKNOWN_MANY = 0.1
+"""Share from which on the report says what to do."""
+
 
 def text_length(model: Any, tokenizer: PreTrainedTokenizerBase, asked: int | None) -> int:
-    """The most tokens of a text: what was asked for, else 256 or what the model reads, whichever is less.
+    """The largest number of tokens of a text: what was asked for, otherwise 256 or what the model reads if that is less.
 
-    A model that reads documents whole does so, whatever is asked for.
+    A model that reads whole documents does so, whatever is asked for.
     """
     most = max_length(model.config, tokenizer, asked)
     return most if asked or reads_whole(model.config) else min(256, most)
 
 
 def said_of_cuts(parts: dict[str, Encoded], length: int, *, more: str) -> list[str]:
-    """A sentence for each part of the data of which texts reach the limit.
+    """A sentence for each part of the data in which texts reach the limit.
 
     Args:
         parts: by name.
         length: the limit, in tokens.
-        more: what to do to have more of them read.
+        more: how to read more of each text.
     """
     full = {name: int((encoded.lengths == length).sum()) for name, encoded in parts.items()}
     return [
-        f"{name}: {full[name]:,} of {len(encoded):,} texts have {length:,} tokens or more; what is beyond is not read ({more})."
+        f"{name}: {full[name]:,} of {len(encoded):,} texts have {length:,} tokens or more; the rest is not read ({more})."
         for name, encoded in parts.items()
         if full[name]
     ]
 
 
 def how_to_read_more(model: Any) -> str:
-    """What moves the limit of a classifier."""
+    """How to make a classifier read more of each text."""
     if reads_whole(model.config):
         return "cut such documents into several rows"
     return "--max_length moves the limit"
+
+
+def unknown_notes(
+    parts: Mapping[str, Encoded],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    remedy: str = "give a larger vocabulary (--vocabulary new:16000, say), or a model that reads such texts",
+) -> list[str]:
+    """The share of unknown tokens in the training and validation texts, where it is worth a sentence.
+
+    Args:
+        remedy: what to do, added where the share is large.
+    """
+    unknown = tokenizer.unk_token_id
+    if unknown in (None, tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.sep_token_id):
+        return []
+    shares = {name: float((parts[name].ids == unknown).mean()) for name in ("train", "validation")}
+    return [
+        f"{name}: {100 * share:.1f} % of the tokens are unknown."
+        + f" They are easy to predict, so scores say little: {remedy}." * (share >= _UNKNOWN_MANY)
+        for name, share in shares.items()
+        if share >= _UNKNOWN_SAID
+    ]

@@ -1,4 +1,4 @@
-"""Plain values to a recipe and back: YAML files, flags, and every fault in a sentence."""
+"""Plain values to settings and back: YAML files, flags, and every fault in a sentence."""
 
 from __future__ import annotations
 
@@ -12,13 +12,21 @@ from typing import Any, TypeVar
 import yaml
 
 from understudy.errors import ConfigError, UnderstudyError, nearest
+from understudy.record import flat
+from understudy.settings.elsewhere import elsewhere
 
-Recipe = TypeVar("Recipe")
+Settings = TypeVar("Settings")
 
 
-def as_dict(recipe: Any) -> dict[str, Any]:
-    """The recipe's fields as plain containers: what ``config.yaml`` holds."""
-    return dataclasses.asdict(recipe)
+def as_dict(settings: Any) -> dict[str, Any]:
+    """The fields as plain containers: what ``config.yaml`` holds."""
+    return dataclasses.asdict(settings)
+
+
+def given(settings: Any) -> dict[str, Any]:
+    """The settings that differ from their defaults, flat: ``{"epochs": 5, "bilstm.hidden": 64}``."""
+    plain = flat(as_dict(type(settings)()))
+    return {name: value for name, value in flat(as_dict(settings)).items() if value != plain[name]}
 
 
 def read_config(path: str, command: str) -> dict[str, Any]:
@@ -56,7 +64,7 @@ def read_documents(path: str) -> list[dict[str, Any]]:
     return documents
 
 
-def build(recipe: type[Recipe], values: Mapping[str, Any], *, origin: str = "the configuration") -> Recipe:
+def build(recipe: type[Settings], values: Mapping[str, Any], *, origin: str = "the configuration") -> Settings:
     """A recipe from plain values, with every unknown key and wrong value reported together.
 
     Raises:
@@ -106,7 +114,8 @@ def _unknown_keys(recipe: type, values: Mapping[str, Any], origin: str, prefix: 
     faults = []
     for key, value in values.items():
         if key not in known:
-            faults.append(f"unknown key '{prefix}{key}' in {origin}.{nearest(str(key), known)}")
+            meant = elsewhere(str(key), known) or nearest(str(key), known)
+            faults.append(f"unknown key '{prefix}{key}' in {origin}.{meant}")
         elif dataclasses.is_dataclass(hints[key]) and isinstance(value, Mapping):
             faults += _unknown_keys(typing.cast(type, hints[key]), value, origin, f"{prefix}{key}.")
     return faults

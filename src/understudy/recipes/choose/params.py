@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
+from rich.console import Console
+
+from understudy.errors import ConfigError, UnderstudyError
+from understudy.models.structure.skeleton import BYTES, components, skeleton
+from understudy.report.tables.parameters import parameters_table
+from understudy.settings.choose.params import ParamsSettings
 from understudy.settings.configuration import check
 
 
-@dataclass(kw_only=True)
-class Params:
+class Params(ParamsSettings):
     """Parameters by component and bytes of any models, from their configurations: no weights are read or needed."""
-
-    positional: ClassVar[tuple[str, ...]] = ("models",)
-    models: list[str] = field(default_factory=list)
-    """Runs, model folders, config.json files or hub ids; also as bare words (`understudy params MODEL MODEL`).
-    Several stand side by side, compared with the first."""
-    json: bool = False
-    """Print JSON instead of a table."""
-
-    def faults(self) -> list[str]:
-        """What is wrong with these settings, as far as it shows without reading a configuration."""
-        if not self.models:
-            return ["no models: name runs, model folders or config.json files, as in: understudy params runs/student."]
-        return []
 
     def run(self) -> list[dict[str, Any]]:
         """Count; one entry a model.
@@ -33,9 +24,6 @@ class Params:
             UnderstudyError: with one sentence for each model that cannot be counted.
         """
         check(self)
-        from understudy.errors import ConfigError, UnderstudyError
-        from understudy.models.structure.skeleton import BYTES, components, skeleton
-
         entries: list[dict[str, Any]] = []
         faults: list[str] = []
         for name in self.models:
@@ -55,9 +43,5 @@ class Params:
         if self.json:
             print(json.dumps(entries, indent=1))
         else:
-            from rich.console import Console
-
-            from understudy.report.tables import parameters_table
-
             Console().print(parameters_table(entries))
         return entries

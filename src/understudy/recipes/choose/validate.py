@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from understudy.errors import ConfigError, UnderstudyError
+from understudy.data.readers.corpus import Corpus
+from understudy.data.splits import Splits
+from understudy.errors import ConfigError, gathered
+from understudy.runs.skeleton import TrainingRecipe
 from understudy.settings.configuration import check
-from understudy.settings.data import CorpusSettings, DataSettings
-
-if TYPE_CHECKING:
-    from understudy.data.readers.corpus import Corpus
-    from understudy.data.splits import Splits
 
 
 def validate(command: str, recipe: Any) -> list[str]:
@@ -24,19 +22,14 @@ def validate(command: str, recipe: Any) -> list[str]:
     """
     faults: list[str] = []
     notes: list[str] = []
-    try:
+    with gathered(faults):
         check(recipe)
-    except UnderstudyError as error:
-        faults += error.faults
-    if isinstance(recipe, DataSettings | CorpusSettings) and not recipe.data_faults():
-        training: Any = recipe
-        try:
-            data = training.read()
-            notes = _said_of_texts(data) if isinstance(recipe, CorpusSettings) else _said(data)
+    if isinstance(recipe, TrainingRecipe) and not recipe.data_faults():  # type: ignore[attr-defined]
+        with gathered(faults):
+            data = recipe.read()
+            notes = _said_of_texts(data) if isinstance(data, Corpus) else _said_of_rows(data)
             if not faults:
-                notes += training.prepare(data).notes
-        except UnderstudyError as error:
-            faults += error.faults
+                notes += recipe.prepare(data).notes
     if faults:
         raise ConfigError(*dict.fromkeys(faults))
     for note in notes:
@@ -49,7 +42,7 @@ def _said_of_texts(corpus: Corpus) -> list[str]:
     return ["texts: " + ", ".join(f"{name} {len(texts):,}" for name, texts in corpus.texts().items()), *corpus.notes]
 
 
-def _said(splits: Splits) -> list[str]:
+def _said_of_rows(splits: Splits) -> list[str]:
     task = splits.task
     parts = {"train": splits.train, "validation": splits.validation, "test": splits.test, "unlabeled": splits.unlabeled}
     rows = ", ".join(f"{name} {len(part):,}" for name, part in parts.items() if part is not None)

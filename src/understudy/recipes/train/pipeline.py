@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from understudy.commands import recipe_class
 from understudy.errors import ConfigError, UnderstudyError
-from understudy.settings.configuration import build, read_documents
-from understudy.settings.training import RunSettings
+from understudy.settings.configuration import build, check, read_documents
+from understudy.settings.run import RunSettings
+from understudy.settings.train.pipeline import PipelineSettings
 
 
-def read_steps(path: str, recipe_of: Callable[[str], type[Any]]) -> list[Any]:
+class Pipeline(PipelineSettings):
+    """Run the commands of a YAML file one after the other."""
+
+    def run(self) -> None:
+        """Read all steps, then run them; the first that fails ends it.
+
+        Raises:
+            UnderstudyError: for every fault of the file, before the first step starts; then for a fault of a step.
+            Interrupted: on SIGTERM or Ctrl-C.
+        """
+        check(self)
+        run_steps(read_steps(self.file), resume=self.resume, overwrite=self.overwrite)
+
+
+def read_steps(path: str) -> list[Any]:
     """The recipes of a file, with every unknown key and wrong value of all of them reported together.
 
     Args:
         path: a YAML file of several documents, each with its ``command`` and the ``output`` that a later one may name.
-        recipe_of: from the name of a command to its recipe.
 
     Raises:
         ConfigError: with one sentence a fault.
@@ -29,14 +43,14 @@ def read_steps(path: str, recipe_of: Callable[[str], type[Any]]) -> list[Any]:
             faults.append(f"{origin}: does not name its command, as in 'command: finetune'.")
             continue
         try:
-            recipe = build(recipe_of(command), content, origin=origin)
+            recipe = build(recipe_class(command), content, origin=origin)
         except UnderstudyError as error:
             faults += [fault if origin in fault else f"{origin}: {fault}" for fault in error.faults]
             continue
         if not isinstance(recipe, RunSettings):
             faults.append(f"{origin}: '{command}' leaves no run behind. Run it by itself.")
         elif recipe.output is None:
-            faults.append(f"{origin}: has no output. Name a run folder, so that it can be gone on with and built upon.")
+            faults.append(f"{origin}: has no output. Name a run folder, so that it can be resumed and built upon.")
         elif (place := str(Path(recipe.output).absolute())) in outputs:
             faults.append(f"{origin}: has the output of step {outputs[place]}, {recipe.output}. Name another.")
         else:
@@ -48,11 +62,11 @@ def read_steps(path: str, recipe_of: Callable[[str], type[Any]]) -> list[Any]:
 
 
 def run_steps(recipes: list[Any], *, resume: bool = False, overwrite: bool = False) -> None:
-    """Run them in order; the first that fails ends it.
+    """Run them in order; the first that fails ends the pipeline.
 
     Args:
         recipes: of :func:`read_steps`.
-        resume: pass by the finished ones, and go on with the one that was stopped.
+        resume: skip the finished ones, and go on with the one that was stopped.
         overwrite: replace what earlier runs left in any of their outputs.
 
     Raises:

@@ -1,27 +1,18 @@
-"""``understudy distill``: a small student that answers as its teacher does, and the proof."""
+"""Settings of ``understudy distill``."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le
 
-from understudy.recipes.train.students.classifier import (
-    BiLSTMOptions,
-    LayersOptions,
-    StaticOptions,
-    changed,
-    student_faults,
-)
-from understudy.settings.configuration import as_dict, check
 from understudy.settings.data import DataSettings
-from understudy.settings.training import RunSettings, TrainSettings, model_faults
-
-if TYPE_CHECKING:
-    from understudy.data.splits import Splits
-    from understudy.recipes.train.distill.distillation import Distillation
-    from understudy.record import RunRecord
+from understudy.settings.models import model_faults
+from understudy.settings.run import RunSettings, SeedsSettings
+from understudy.settings.shown import Shown
+from understudy.settings.students import BiLSTMOptions, LayersOptions, StaticOptions, changed, student_faults
+from understudy.settings.training import TrainSettings
 
 Share = Annotated[float, Ge(0), Le(1)]
 
@@ -37,48 +28,52 @@ class AugmentationOptions:
     ngram: Share = 0.25
     """The probability that only an n-gram (1 to 5 words) of the text is kept."""
     seed: Annotated[int, Ge(0)] = 0
-    """A seed of its own, so that several training seeds share one labelled pool."""
+    """Seed of the copies, apart from --seed: several training seeds then share one labelled pool."""
 
 
 @dataclass(kw_only=True)
-class Distill(DataSettings, TrainSettings, RunSettings):
-    """Train a small student to answer as the teacher does, and set it beside what it would be without one."""
+class DistillSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
+    """Train a small student to answer as the teacher does, and compare it with the same student trained without one."""
 
     command: ClassVar[str] = "distill"
-    teacher: list[str] = field(default_factory=list)
-    """The fine-tuned teacher: a run, a model folder, a hub id, or a file of its outputs. Several are averaged."""
-    teacher_weights: list[float] = field(default_factory=list)
-    """The teachers' weights in the average (default: equal)."""
-    student: str = "bilstm"
+    teacher: Annotated[list[str], Shown("TEACHER", group="Teacher", required=True)] = field(default_factory=list)
+    """The teacher: a run, a model folder, a hub id, or a file of its outputs. Several are averaged."""
+    teacher_weights: Annotated[list[float], Shown("X", group="Teacher", rare=True)] = field(default_factory=list)
+    """Weights of the teachers in the average (equal)."""
+    student: Annotated[str, Shown("STUDENT", group="Student")] = "bilstm"
     """bilstm, static, layers:N (N of the teacher's layers), or a model folder or hub id."""
-    bilstm: BiLSTMOptions = field(default_factory=BiLSTMOptions)
-    static: StaticOptions = field(default_factory=StaticOptions)
-    layers: LayersOptions = field(default_factory=LayersOptions)
-    tokenizer: str = "auto"
-    """For bilstm and static: `teacher`, or a new one trained on all texts: `words:30000`, `bpe:8000`."""
-    embeddings: str = "auto"
-    """For bilstm and static: start from `teacher`, `random`, or a file of word vectors."""
-    unlabeled: str | None = None
+    bilstm: Annotated[BiLSTMOptions, Shown(group="Student", rare=True)] = field(default_factory=BiLSTMOptions)
+    static: Annotated[StaticOptions, Shown(group="Student", rare=True)] = field(default_factory=StaticOptions)
+    layers: Annotated[LayersOptions, Shown(group="Student", rare=True)] = field(default_factory=LayersOptions)
+    tokenizer: Annotated[str, Shown("auto|teacher|words:N|bpe:N", group="Student")] = "auto"
+    """For bilstm and static: the teacher's, or a new one trained on all texts; auto is the teacher's where it is a model."""
+    embeddings: Annotated[str, Shown("auto|teacher|random|FILE", group="Student")] = "auto"
+    """For bilstm and static: the initial embeddings; auto is the teacher's where it is a model."""
+    unlabeled: Annotated[str | None, Shown("FILE", group="Data")] = None
     """The pool: a file of texts without labels."""
-    pool_rest: bool = False
-    """With --limit_train: the training rows that were not drawn join the pool, without their labels."""
+    pool_rest: Annotated[bool, Shown(group="Data", rare=True)] = False
+    """With --limit_train: put the training rows that were not drawn into the pool, without their labels."""
     alpha: Share = 0.0
-    """The labels' share of the loss; the teacher has the rest."""
+    """Share of the labels in the loss; the teacher has the rest."""
     distance: Literal["mse", "kl", "hard"] = "mse"
-    """To the teacher: squared error of logits, KL divergence, or cross-entropy on the teacher's hard decisions."""
+    """Distance to the teacher: squared error of logits, KL divergence, or cross-entropy on the teacher's hard decisions."""
     temperature: Annotated[float, Gt(0)] = 1.0
     """Softens both sides of the KL divergence."""
     augment: Annotated[int, Ge(0)] = 0
-    """Varied copies of each training text that the teacher labels too."""
-    augmentation: AugmentationOptions = field(default_factory=AugmentationOptions)
-    baseline: bool = True
+    """Varied copies of each training text, labelled by the teacher too."""
+    augmentation: Annotated[AugmentationOptions, Shown(rare=True)] = field(default_factory=AugmentationOptions)
+    baseline: Annotated[bool, Shown(off="Do not train the same student without the teacher.")] = True
     """Also train the same student without the teacher."""
-    epochs: Annotated[int, Gt(0)] = 10
+    epochs: Annotated[int, Gt(0), Shown(group="Training")] = 10
     """Passes of the student over all texts."""
+
+    def student_options(self) -> list[Any]:
+        """The options of every kind of student, as they were given."""
+        return [self.bilstm, self.static, self.layers]
 
     def faults(self) -> list[str]:
         """What is wrong with these settings, as far as it shows without reading data or weights."""
-        faults = self.data_faults() + self.run_faults() + self.train_faults()
+        faults = self.data_faults() + self.run_faults() + self.seeds_faults() + self.train_faults()
         if not self.teacher:
             faults.append("no teacher: name a model folder, a hub id or a file of outputs with --teacher.")
         for name in self.teacher:
@@ -89,12 +84,7 @@ class Distill(DataSettings, TrainSettings, RunSettings):
                     f"--teacher names {name} more than once. Name it once, and give --teacher_weights to let it count for more."
                 )
         faults += student_faults(
-            self.student,
-            bilstm=self.bilstm,
-            static=self.static,
-            layers=self.layers,
-            tokenizer=self.tokenizer,
-            embeddings=self.embeddings,
+            self.student, self.student_options(), tokenizer=self.tokenizer, embeddings=self.embeddings
         )
         if self.teacher_weights and len(self.teacher_weights) != len(self.teacher):
             faults.append(
@@ -119,43 +109,6 @@ class Distill(DataSettings, TrainSettings, RunSettings):
             )
         return faults
 
-    def run(self) -> RunRecord:
-        """Label the texts, train with and without the teacher, compare on the test split.
-
-        Raises:
-            UnderstudyError: for every fault of the settings, the data or the models, before any training.
-        """
-        check(self)
-        from understudy.record import RunRecord
-        from understudy.runs.labelled import open_labelled
-        from understudy.runs.plans import say_notes
-
-        splits = self.read()
-        work = self.prepare(splits)
-        work.say_plan()
-        if self.dry_run:
-            say_notes([*splits.notes, *work.notes])
-            return RunRecord(command="distill", config=as_dict(self), seed=self.seed)
-        with open_labelled("distill", self, splits, groups=work.groups, notes=work.notes) as session:
-            if session.run.record.finished:
-                return session.run.record
-            teacher = work.label(session)
-            student = work.train_student(session, teacher)
-            without = work.train_baseline(session) if self.baseline else None
-            return work.conclude(session, student, without)
-
-    def read(self) -> Splits:
-        """Read and check the data; rows without a label count as unlabelled ones."""
-        return self.load(
-            seed=self.seed, unlabeled=self.unlabeled, pool_rest=self.pool_rest, allow_unlabelled=True
-        ).selected_by(self.metric)
-
-    def prepare(self, splits: Splits) -> Distillation:
-        """Load and check the teachers, build the student."""
-        from understudy.recipes.train.distill.distillation import Distillation
-
-        return Distillation(self, splits)
-
 
 def is_outputs_file(name: str) -> bool:
     """Whether a teacher is a file of outputs rather than a model.
@@ -165,12 +118,3 @@ def is_outputs_file(name: str) -> bool:
         (True, False)
     """
     return name.removesuffix(".gz").endswith((".csv", ".tsv", ".jsonl", ".parquet"))
-
-
-def faults_of_task(recipe: Any, task: Any) -> list[str]:
-    """What is wrong with the settings now that the task is known."""
-    if task.kind == "regression" and recipe.distance != "mse":
-        return [f"distance must be mse for regression, but is {recipe.distance!r}."]
-    if task.kind == "multi_label" and recipe.distance == "hard":
-        return ["distance must be mse or kl for several labels a text, but is 'hard'."]
-    return []

@@ -1,4 +1,4 @@
-"""Pretraining of models that fill in hidden words: a text a row, or texts packed into blocks."""
+"""Pretraining of masked language models: a text a row, or texts packed into blocks."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from understudy.models.masked import load_masked
 from understudy.objectives.masked_lm import MaskedLM
 from understudy.recipes.train.pretrain.masked_texts import MaskedTexts
 from understudy.recipes.train.pretrain.new_vocabulary import carry
-from understudy.recipes.train.pretrain.pretraining import Work, unknown_notes
-from understudy.settings.train.pretrain import Pretrain
+from understudy.recipes.train.pretrain.work import LanguageWork
+from understudy.runs.reading import unknown_notes
+from understudy.settings.train.pretrain import PretrainSettings
 
 
-class HiddenWords(Work):
-    """A masked language model, and batches that hide other words in each epoch."""
+class HiddenWords(LanguageWork):
+    """A masked language model, and batches with other masks in each epoch."""
 
     kind = "masked_language_model"
-    terms = ("masked_lm",)
     learning_rate = 1e-4
 
-    def __init__(self, recipe: Pretrain, corpus: Corpus) -> None:
-        if recipe.bptt is not None:
+    def __init__(self, settings: PretrainSettings, corpus: Corpus) -> None:
+        if settings.bptt is not None:
             raise ConfigError(
-                f"--bptt is for an AWD-LSTM, but {recipe.model} reads a text at a time. Leave it out, or give --max_length."
+                f"--bptt is for an AWD-LSTM, but {settings.model} reads a text at a time. Leave it out, or give --max_length."
             )
-        self.recipe = recipe
-        torch.manual_seed(recipe.seed)  # of a head that starts afresh
-        found = load_masked(recipe.model)
+        super().__init__(settings, corpus)
+        torch.manual_seed(settings.seed)  # a head that nothing has trained is random
+        found = load_masked(settings.model)
         self.model, self.tokenizer, notes = carry(
-            found.model, found.tokenizer, corpus.train, vocabulary=recipe.vocabulary, cased=recipe.cased
+            found.model, found.tokenizer, corpus.train, vocabulary=settings.vocabulary, cased=settings.cased
         )
-        set_reading(self.model, name=recipe.model, gradient_tokens=None, drop_mult=recipe.drop_mult)
+        set_reading(self.model, name=settings.model, gradient_tokens=None, drop_mult=settings.drop_mult)
         self.trained_before = found.note is None
-        self.texts = MaskedTexts(recipe, corpus.texts(), [self.model], self.tokenizer)
+        self.texts = MaskedTexts(settings, corpus.texts(), [self.model], self.tokenizer)
         self.parts, self.batches = self.texts.parts, self.texts.batches
         self.length, self.rows = self.texts.length, self.texts.rows
         self.notes = [
@@ -49,5 +49,5 @@ class HiddenWords(Work):
         self._learn(MaskedLM(self.model))
 
     def scores(self, model: Any, part: str, device: torch.device) -> dict[str, float]:
-        """Loss, perplexity and accuracy of a model on a part of the corpus, under masks that never change."""
+        """Loss, perplexity and accuracy of a model on a part of the corpus, under fixed masks."""
         return self.texts.scores(model, part, device)

@@ -1,4 +1,4 @@
-"""A corpus made ready for masked language models: encoded, hidden anew each epoch, scored under masks that never change."""
+"""A corpus for masked language models: encoded, masked differently in each epoch, scored under fixed masks."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from understudy.runs.devices import processes
 from understudy.runs.reading import said_of_cuts, text_length
 
 NAMES = ("input_ids", "attention_mask")
-"""What the models are fed. Single texts have one segment, which every model takes for granted."""
+"""The models' inputs. A single text has one segment, which is every model's default."""
 
 _FIXED_SEED = 0
-"""Of the masks that models are scored on: the same for every run, whatever its seed and the way it masks."""
+"""Seed of the masks that models are scored on: the same for every run, whatever its seed and masking."""
 
 _TRIES = 100
-"""Epochs whose masks are tried for one that hides something of a few short validation texts."""
+"""Epochs whose masks are tried until one masks a token, where the validation texts are few and short."""
 
 
-class Settings(Protocol):
-    """What a recipe says of masking, rows and batches; see its fields."""
+class MaskedSettings(Protocol):
+    """The settings of masking, rows and batches that a recipe has."""
 
     blocks: Any
     mask_probability: float
@@ -44,22 +44,22 @@ class Settings(Protocol):
 
 
 class MaskedTexts:
-    """The parts of a corpus for one masked language model, or for several that read the same.
+    """The parts of a corpus for one masked language model, or for several that read the same tokens.
 
     Attributes:
         length: tokens of a row at most, special ones included.
         parts: the encoded texts by name, ``train`` and ``validation`` among them.
-        batches: those of training, each epoch with other masks.
-        notes: what was cut, counted, or could not be had.
+        batches: of training, each epoch with other masks.
+        notes: what was cut or counted, and what the models do not allow.
 
     Raises:
         ConfigError: if a model cannot read `max_length` tokens, or there are fewer rows than processes.
-        DataError: if nothing in one of the parts can be hidden.
+        DataError: if no token of one of the parts can be masked.
     """
 
     def __init__(
         self,
-        settings: Settings,
+        settings: MaskedSettings,
         texts: Mapping[str, Texts],
         models: Sequence[Any],
         tokenizer: PreTrainedTokenizerBase,
@@ -69,12 +69,12 @@ class MaskedTexts:
         self.max_tokens = settings.max_tokens or token_budget(processes().device)
         self.notes: list[str] = []
         pack = settings.blocks == "pack"
-        # what is scored is cut in either way: further rows would make it another set of texts under other masks
+
         self.parts = {name: self._encoded(part, name, split=pack and name == "train") for name, part in texts.items()}
         self.batches = self._batches(settings, models)
         self._fixed = {name: self._fixed_epoch(name) for name in self.parts if name != "train"}
         if not self.batches.masking.maskable[self.parts["train"].ids].any():
-            raise _nothing_known("train")
+            raise _no_known_token("train")
 
     @property
     def rows(self) -> str:
@@ -82,26 +82,26 @@ class MaskedTexts:
         return "blocks" if isinstance(self.batches, MaskedBlocks) else "texts"
 
     def scores(self, model: Any, part: str, device: torch.device) -> dict[str, float]:
-        """Loss, perplexity and accuracy of a model on a part of the corpus, under masks that never change."""
+        """Loss, perplexity and accuracy of a model on a part of the corpus, under fixed masks."""
         return masked_scores(model, self.shown(part), device=device)
 
     def shown(self, part: str) -> Iterator[Batch]:
-        """The batches of a part of the corpus under masks that never change."""
+        """The batches of a part of the corpus under fixed masks."""
         return self._shown(part, self._fixed[part])
 
     def _encoded(self, texts: Texts, name: str, *, split: bool) -> Encoded:
-        """A part of the corpus as token ids; what is too long is cut, or goes on, and is counted."""
+        """A part of the corpus as token ids; long texts are cut, or split into several rows, and counted."""
         encoded = encode(texts, self.tokenizer, max_length=self.length, split=split)
         if split and len(encoded) > len(texts):
             self.notes.append(
-                f"{name}: {len(texts):,} texts make {len(encoded):,} of at most {self.length} tokens; the long ones were cut into several."
+                f"{name}: {len(texts):,} texts make {len(encoded):,} of at most {self.length} tokens; the long ones were split."
             )
         elif not split:
             ways = "--blocks pack goes on with it, --max_length" if name == "train" else "--max_length"
             self.notes += said_of_cuts({name: encoded}, self.length, more=f"{ways} moves the limit")
         return encoded
 
-    def _batches(self, settings: Settings, models: Sequence[Any]) -> MaskedLines | MaskedBlocks:
+    def _batches(self, settings: MaskedSettings, models: Sequence[Any]) -> MaskedLines | MaskedBlocks:
         masking = Masking.of(
             self.tokenizer,
             probability=settings.mask_probability,
@@ -123,7 +123,7 @@ class MaskedTexts:
             if not packs(model, max_length=self.length):
                 pack = False
                 self.notes.append(
-                    f"--blocks pack: a '{model.config.model_type}' model cannot keep the texts of a block apart, so each has a row of its own."
+                    f"--blocks pack: a '{model.config.model_type}' model cannot keep the texts of a block apart, so each text has a row of its own."
                 )
                 break
         try:
@@ -142,18 +142,18 @@ class MaskedTexts:
         return fixed_batches(self.parts[part], masking, names=NAMES, max_tokens=self.max_tokens, epoch=epoch)
 
     def _fixed_epoch(self, part: str) -> int:
-        """The first epoch whose masks hide something of a part: the first one, unless there is next to no text.
+        """The first epoch whose masks hide a token of a part: 0, unless there is hardly any text.
 
         Raises:
-            DataError: if nothing in it can be hidden.
+            DataError: if no token of it can be masked.
         """
         for epoch in range(_TRIES):
             if any(batch.counts["masked"] for batch in self._shown(part, epoch)):
                 return epoch
-        raise _nothing_known(part)
+        raise _no_known_token(part)
 
 
-def _nothing_known(part: str) -> DataError:
+def _no_known_token(part: str) -> DataError:
     return DataError(
-        f"{part}: not a token of it is known to the model's tokenizer, so that none can be hidden. Give text in a language that the model reads, or more of it."
+        f"{part}: the model's tokenizer knows no token of it, so none can be masked. Give text in a language that the model reads, or more of it."
     )

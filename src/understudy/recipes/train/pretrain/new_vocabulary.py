@@ -1,4 +1,4 @@
-"""``pretrain --vocabulary``: a vocabulary learnt from the texts, and the model carried to it."""
+"""``pretrain --vocabulary``: a vocabulary learnt from the texts, and the model carried over to it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from understudy.models.vocabulary.transplant import transplant
 
 
 class Carried(NamedTuple):
-    """A model over the vocabulary that was chosen, and a sentence or none about where its rows come from."""
+    """A model with the chosen vocabulary, and a note on where the rows of its table come from."""
 
     model: Any
     tokenizer: PreTrainedTokenizerBase
@@ -25,9 +25,9 @@ def carry(
     """A language model with the vocabulary that ``--vocabulary`` asks for.
 
     Args:
-        texts: what a new one is learnt from.
+        texts: a new vocabulary is learnt from them.
         vocabulary: ``keep``, ``new:N`` or ``words:N``.
-        cased: keep case and accents even where the model's own tokenizer drops them.
+        cased: keep case and accents, even where the model's own tokenizer drops them.
 
     Raises:
         ConfigError: if the choice is malformed or its size too small.
@@ -39,11 +39,11 @@ def carry(
     made = retrain((text for (text,) in texts), spec, like=tokenizer, cased=cased)
     carried, rows = transplant(model, tokenizer, made)
     asked = int(spec.partition(":")[2])
-    fewer = f" (the texts have no more, {asked:,} were asked for)" if len(made) < asked else ""
+    fewer = f" (the texts have no more; {asked:,} were asked for)" if len(made) < asked else ""
     return Carried(
         carried,
         made,
         [
-            f"vocabulary: {len(made):,} tokens learnt from the training texts{fewer}, {len(tokenizer):,} before. {rows.kept:,} are known to both and keep their rows, {rows.composed:,} got the mean of the old pieces they are cut into, {rows.averaged:,} the mean of all old rows."
+            f"vocabulary: {len(made):,} tokens learnt from the training texts{fewer}, {len(tokenizer):,} before. {rows.kept:,} are in both and keep their rows, {rows.composed:,} start at the mean of the old pieces that they are made of, {rows.averaged:,} at the mean of all old rows."
         ],
     )

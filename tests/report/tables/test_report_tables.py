@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from understudy.report.tables import costs_table, gap_closed, model_rows, models_table, share_kept, shown_split
+from understudy.report.scores import gap_closed, share_kept, shown_split
+from understudy.report.tables.costs import costs_table
+from understudy.report.tables.models import model_rows, models_table
 
 
 def rendered(table: Any, width: int) -> str:
@@ -61,14 +63,6 @@ def test_gap_closed(record: dict[str, Any]) -> None:
     assert gap_closed(record) is None
 
 
-def test_of_an_error_less_is_better(record: dict[str, Any]) -> None:
-    record["task"]["metrics"] = ["mse"]
-    for model, error in zip(record["models"], (0.1, 0.15, 0.2, 0.3)):
-        model["metrics"] = {"test": {"mse": error}}
-    assert gap_closed(record) == pytest.approx(0.5)
-    assert share_kept(record, record["models"][1]) is None
-
-
 def test_validation_is_shown_and_named_where_there_is_no_test_split(record: dict[str, Any]) -> None:
     for model in record["models"]:
         model["metrics"] = {"validation": model["metrics"].pop("test")}
@@ -79,7 +73,7 @@ def test_validation_is_shown_and_named_where_there_is_no_test_split(record: dict
     assert "87.1 %" in text
 
 
-def test_numbers_that_are_not_there_are_dashes_and_names_are_no_markup(record: dict[str, Any]) -> None:
+def test_missing_numbers_are_dashes_and_names_are_not_read_as_markup(record: dict[str, Any]) -> None:
     record["models"].append(
         {"name": "[red]outputs.csv[/]", "metrics": {"test": {"accuracy": None, "matthews": float("nan")}}}
     )
@@ -89,7 +83,7 @@ def test_numbers_that_are_not_there_are_dashes_and_names_are_no_markup(record: d
     assert {last.score, last.interval, last.kept, *last.others.values(), last.costs.size, last.costs.p99} == {"–"}
 
 
-def test_of_a_language_model_only_what_it_has_gets_a_column() -> None:
+def test_a_language_model_gets_columns_only_for_what_it_has() -> None:
     scores = {"loss": 4.81234, "perplexity": 123.01, "accuracy": 0.2712}
     record = {
         "task": {"kind": "language_model", "metrics": list(scores)},

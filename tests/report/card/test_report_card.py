@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from understudy.report.card import code, escape, write_card
+from understudy.report.card.markdown import code, escape
+from understudy.report.card.write import write_card
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -63,7 +64,7 @@ def test_the_card_holds_the_numbers_and_how_to_go_on(record: dict[str, Any], tmp
     assert "knowledge-distillation" in front["tags"]
     assert "base_model" not in front
     tokens = parse(body)
-    rows = {row[0]: row for row in reversed(table_rows(tokens))}  # of two rows with one name the first
+    rows = {row[0]: row for row in reversed(table_rows(tokens))}  # the first of two rows with the same name
     assert rows["student"] == ["student", "87.1 % (86.4–87.7)", "86.8", "0.821", "99.3 %", "4.2M", "300k", "16.8 MB", "5,210", "0.84 ms", "1.68 ms"]  # fmt: skip
     assert [row[0] for row in table_rows(tokens)][1:5] == [model["name"] for model in record["models"]]
     assert rows["train"] == ["train", "1,000", "ab12" * 4]
@@ -148,7 +149,7 @@ def test_a_pair_a_regression_and_a_record_with_little_in_it(tmp_path: Path) -> N
     assert "For a pair of texts it answers a number." in body
     assert "0.812" in body
     assert "validation split" in body
-    assert "someone" not in body  # whose home folder a model lay in is no one's business
+    assert "someone" not in body  # a card does not tell whose home folder a model lay in
     assert 'model.predict([("first text", "second text")])' in body
 
 

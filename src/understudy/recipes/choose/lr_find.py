@@ -1,0 +1,102 @@
+"""``understudy lr-find``: a learning rate by experiment."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from typing import Any, Protocol
+
+from rich.console import Console
+from torch import nn
+
+from understudy.data.batches.bucketed import BatchSource
+from understudy.recipes.train.finetune import Finetune
+from understudy.recipes.train.pretrain.recipe import Pretrain
+from understudy.runs.fitting import begin
+from understudy.runs.rate_sweep import find_rate, on_record, sweep_warnings
+from understudy.runs.session import Session
+from understudy.settings.choose.lr_find import FindForFinetuneSettings, FindForPretrainSettings
+from understudy.settings.configuration import given
+from understudy.training.unfreeze import LearningPlan
+
+_NOT_REPEATED = {"output", "overwrite", "resume", "dry_run", "time_budget", "learning_rate"}
+"""Flags of the sweep that the suggested command does not have."""
+
+
+class Trainable(Protocol):
+    """The work of a command that trains with the loop."""
+
+    objective: nn.Module
+    batches: BatchSource
+
+
+class Sweeping:
+    """In place of training: sweep, and keep nothing of it. Before a recipe whose training it replaces."""
+
+    def say_plan(self, work: Any) -> None:
+        """Print the plan on a dry run alone: its steps and times are those of training."""
+        if self.dry_run:  # type: ignore[attr-defined]
+            super().say_plan(work)  # type: ignore[misc]
+
+    def conclude(self, session: Session, work: Any) -> None:
+        """Write ``lr_find.png``, ``lr_find.csv`` and ``record.json``; print the suggestion."""
+        sweep_and_say(session, work, self)
+
+
+class FindForFinetune(Sweeping, Finetune, FindForFinetuneSettings):
+    """Find the learning rate for a finetune with the same flags; nothing of the training is kept."""
+
+
+class FindForPretrain(Sweeping, Pretrain, FindForPretrainSettings):
+    """Find the learning rate for a pretrain with the same flags; nothing of the training is kept."""
+
+
+def sweep_and_say(session: Session, work: Trainable, settings: Any) -> None:
+    """Sweep; write the curve, its picture and the record; say what it suggests and how to use it."""
+    plan = begin(session, work.objective, learning_rate=1.0)
+    folder = session.run.folder
+    with session.run.timed("lr_find_s"):
+        curve, suggestion = find_rate(
+            session,
+            plan,
+            work.batches,
+            lowest=settings.lowest,
+            highest=settings.highest,
+            steps=settings.steps,
+            table=folder / "lr_find.csv",
+            picture=folder / "lr_find.png",
+        )
+    session.run.record.training["sweep"] = on_record(curve, suggestion)
+    if not session.run.writes:
+        return
+    session.log.path.unlink(missing_ok=True)  # nothing of this training is kept, its progress included
+    for warning in sweep_warnings(curve, suggestion):
+        session.run.say(warning)
+    session.run.finish()
+    console = Console(highlight=False)
+    lines = {
+        "steepest descent": f"{suggestion.steepest:.1e}",
+        "a tenth of the minimum's": f"{suggestion.tenth:.1e}",
+        "suggested": f"[bold]{suggestion.rate:.1e}[/bold]" + (" (capped)" if suggestion.warning() else ""),
+    }
+    for name, value in lines.items():
+        console.print(f"  {name:<26}{value}")
+    print(f"The curve is in {folder / 'lr_find.png'} and {folder / 'lr_find.csv'}. To use it:")
+    print(f"  {usage(settings, plan, suggestion.rate)}")
+
+
+def usage(settings: Any, plan: LearningPlan, rate: float) -> str:
+    """The command that trains with a rate: the given flags, without those of the sweep and of the run."""
+    trains = type(settings).trains
+    own = trains(**{field.name: getattr(settings, field.name) for field in dataclasses.fields(trains)})
+    words = ["understudy", trains.command]
+    for name, value in given(own).items():
+        if name in _NOT_REPEATED:
+            continue
+        if isinstance(value, bool):
+            words.append(f"--{name}" if value else f"--no_{name}")
+        else:
+            words += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
+    first, last = plan.learning_rate if isinstance(plan.learning_rate, tuple) else (1.0, 1.0)
+    found = f"{rate * first / last:.1e}:{rate:.1e}" if first != last else f"{rate:.1e}"
+    return shlex.join([*words, "--learning_rate", found])

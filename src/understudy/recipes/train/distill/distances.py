@@ -1,0 +1,47 @@
+"""What ``--distance`` can be: one table of the distances between student and teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from understudy.data.tasks import Kind
+from understudy.functional.logits import bernoulli_kl, forward_kl, logit_mse
+from understudy.objectives.distill import Distance
+
+
+def hard(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
+    """Cross-entropy on the teacher's likeliest class, ``(rows,)`` in nats: pseudo-labels."""
+    return F.cross_entropy(student_logits, teacher_logits.argmax(-1), reduction="none")
+
+
+DISTANCES: Mapping[str, Mapping[Kind, Distance]] = {
+    "mse": {"single_label": logit_mse, "multi_label": logit_mse, "regression": logit_mse},
+    "kl": {"single_label": forward_kl, "multi_label": bernoulli_kl},
+    "hard": {"single_label": hard},
+}
+"""Name, kind of labels, function; a kind that a distance lacks is refused."""
+SOFTENED = {"kl"}
+"""Distances that take a temperature."""
+
+
+def distance_faults(name: str, kind: Kind) -> list[str]:
+    """What is wrong with a distance for labels of a kind."""
+    if kind in DISTANCES[name]:
+        return []
+    fitting = " or ".join(other for other, kinds in DISTANCES.items() if kind in kinds)
+    labels = {"multi_label": "several labels a text", "single_label": "one label a text"}.get(kind, kind)
+    return [f"distance must be {fitting} for {labels}, but is {name!r}."]
+
+
+def distance(name: str, kind: Kind, *, temperature: float) -> Distance:
+    """The distance of a name, for labels of a kind: unreduced, ``(rows,)``.
+
+    Args:
+        temperature: softens both sides, where the distance takes one.
+    """
+    found: Callable[..., Tensor] = DISTANCES[name][kind]
+    return partial(found, temperature=temperature) if name in SOFTENED else found

@@ -1,0 +1,31 @@
+"""``understudy distill``: a small student that answers as its teacher does, and the proof."""
+
+from __future__ import annotations
+
+from understudy.data.splits import Splits
+from understudy.recipes.train.distill.work import Distillation
+from understudy.runs.inputs import read_rows
+from understudy.runs.skeleton import TrainingRecipe
+from understudy.settings.train.distill import DistillSettings
+
+
+class Distill(TrainingRecipe, DistillSettings):
+    """Train a small student to answer as the teacher does, and compare it with the same student trained without one.
+
+    The texts pass the teacher, the student is trained with and without it, and all are compared on the test split.
+    """
+
+    def read(self) -> Splits:
+        """Read and check the rows; those without a label count as unlabelled."""
+        return read_rows(
+            self,
+            seed=self.seed,
+            metric=self.metric,
+            unlabeled=self.unlabeled,
+            pool_rest=self.pool_rest,
+            allow_unlabelled=True,
+        )
+
+    def prepare(self, data: Splits) -> Distillation:
+        """Load and check the teachers, build the student."""
+        return Distillation(self, data)

@@ -1,0 +1,151 @@
+"""The teachers of a distillation: models and files of outputs, loaded, checked and asked for their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+
+from understudy.data.tasks import Task
+from understudy.data.texts import Texts
+from understudy.errors import ModelError, gathered
+from understudy.inference.predictor import Ensemble, Predictor
+from understudy.models.files.load import load_trained
+from understudy.models.files.load import max_length as text_limit
+from understudy.objectives.teachers.contract import AveragedTeacher, CachedTeacher, FileTeacher, Teacher, match_labels
+from understudy.runs.session import Session
+from understudy.settings.train.distill import is_outputs_file
+
+
+class Teachers:
+    """All teachers of a run, in the order in which they were named.
+
+    Args:
+        names: models (runs, folders, hub ids) and files of outputs.
+        weights: in the average, one a teacher; empty for equal ones.
+        task: what they must have been trained for.
+        max_length: of the models' texts; their own by default.
+        faults: what is wrong with them is added to it.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        weights: Sequence[float],
+        task: Task,
+        *,
+        max_length: int | None,
+        faults: list[str],
+    ) -> None:
+        self.names, self.task = names, task
+        self._weights = dict(zip(names, weights or [1.0] * len(names), strict=True))
+        self.models: dict[str, tuple[Predictor, np.ndarray]] = {}
+        """Predictor and its outputs in the task's order, by name."""
+        self.files: dict[str, FileTeacher] = {}
+        self._labelled_here: dict[str, int] = {}
+        for name in self.model_names:
+            with gathered(faults):
+                self.models[name] = load_teacher(name, task, max_length=max_length)
+
+    @property
+    def model_names(self) -> list[str]:
+        """The teachers that are models."""
+        return [name for name in self.names if not is_outputs_file(name)]
+
+    @property
+    def source(self) -> str | None:
+        """The model that a student may take its tokenizer, embeddings or layers from: the first one."""
+        return next(iter(self.model_names), None)
+
+    @property
+    def mask_token(self) -> str:
+        """The mask token of the first teacher that has one."""
+        tokenizers = [predictor.tokenizer for predictor, _ in self.models.values()]
+        return next((tokenizer.mask_token for tokenizer in tokenizers if tokenizer.mask_token), "[MASK]")
+
+    def read_files(self, texts: Texts, faults: list[str]) -> None:
+        """Read the files of outputs, for the texts that they are to answer."""
+        for name in self.names:
+            if name not in self.model_names:
+                with gathered(faults):
+                    self.files[name] = FileTeacher(name, texts, self.task)
+
+    def label(self, session: Session, texts: Texts) -> Teacher:
+        """Send each distinct text through each teacher once, or read its answer from the cache."""
+        with session.run.timed("label_pool_s"):
+            found = [
+                self.files[name] if name in self.files else self._cached(session, name, texts) for name in self.names
+            ]
+        return self._average(found, self.names)
+
+    def answers(self, session: Session, texts: Texts) -> np.ndarray | None:
+        """The averaged outputs of the models among the teachers, ``(texts, outputs)``; None where there are none."""
+        if not self.models:
+            return None
+        known = [
+            CachedTeacher.label(model, texts, columns=columns, on_texts=lambda done, total: session.stop_if_asked())
+            for model, columns in self.models.values()
+        ]
+        return self._average(known, list(self.models))(np.arange(len(texts))).numpy()
+
+    def as_one(self) -> Ensemble:
+        """The models among the teachers as one, for what they cost."""
+        return Ensemble([predictor for predictor, _ in self.models.values()])
+
+    def _average(self, teachers: Sequence[Teacher], names: Sequence[str]) -> Teacher:
+        if len(teachers) == 1:
+            return teachers[0]
+        return AveragedTeacher(teachers, [self._weights[name] for name in names])
+
+    def _cached(self, session: Session, name: str, texts: Texts) -> CachedTeacher:
+        predictor, columns = self.models[name]
+        predictor.model.to(session.device)
+        budget, record = session.stop.remaining(), session.run.record
+        session.display.start(f"{name} labels", len(texts))
+        answered: dict[str, int] = {}
+
+        def on_texts(done: int, total: int) -> None:
+            if name not in record.answered_before:  # a resumed run finds in the cache what it labelled before
+                record.answered_before[name] = done
+                session.run.save()
+            answered[name] = done
+            session.display.update(done)
+
+        def stops() -> bool:
+            # half of a time budget is left for the student
+            return session.stop.signal_number is not None or (
+                budget is not None and session.stop.out_of_time(budget / 2)
+            )
+
+        label = partial(CachedTeacher.label, predictor, texts, columns=columns, on_texts=on_texts, should_stop=stops)
+        if session.accelerator.is_main_process:
+            teacher = label()
+            self._labelled_here[name] = answered.get(name, 0) - record.answered_before.get(name, 0)
+            record.teacher_forward_texts = sum(self._labelled_here.values())
+        session.accelerator.wait_for_everyone()
+        if not session.accelerator.is_main_process:
+            teacher = label()  # from the cache
+        session.display.close()
+        session.stop_if_asked()
+        if not teacher.complete:
+            session.run.say(
+                f"{name}: half of the time budget went into labelling; the student learns from the texts labelled by then."
+            )
+        return teacher
+
+
+def load_teacher(name: str, task: Task, *, max_length: int | None) -> tuple[Predictor, np.ndarray]:
+    """A teacher and its outputs in the task's order."""
+    model, tokenizer, known, length = load_trained(name)
+    if known.kind != task.kind:
+        raise ModelError(
+            f"{name}: was trained for {known.kind} labels, but the data's are {task.kind}. Fine-tune a teacher on this data, or give --kind."
+        )
+    if known.is_pair != task.is_pair and hasattr(model.config, "understudy"):  # other models do not say
+        theirs, ours = ("pairs of texts" if one.is_pair else "single texts" for one in (known, task))
+        raise ModelError(
+            f"{name}: was trained on {theirs}, but the data's rows are {ours}. Name other columns with --text, or a teacher that was trained on this data."
+        )
+    most = text_limit(model.config, tokenizer, max_length or length)
+    return Predictor(model, tokenizer, task, most), match_labels(known.labels or (known.label,), task, name=name)

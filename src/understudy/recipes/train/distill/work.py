@@ -1,0 +1,218 @@
+"""The work of a distillation: texts, teachers and a student, then the student without teacher from the same start."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from understudy.data.batches.bucketed import BucketedBatches, Paced
+from understudy.data.splits import Splits
+from understudy.data.tokens.encode import Encoded, encode, input_names
+from understudy.errors import ConfigError, gathered
+from understudy.inference.logits import token_budget
+from understudy.inference.predictor import Predictor
+from understudy.models.files.save import save_model
+from understudy.objectives.distill import DistillClassifier
+from understudy.objectives.supervised import Supervised
+from understudy.objectives.teachers.contract import Teacher
+from understudy.objectives.terms import term_names
+from understudy.recipes.train.distill.distances import distance, distance_faults
+from understudy.recipes.train.distill.teachers import Teachers
+from understudy.recipes.train.distill.texts import all_labels, all_texts
+from understudy.recipes.train.students.classifier import build_student
+from understudy.report.scores import ALONE, STUDENT, TEACHER
+from understudy.runs.devices import processes
+from understudy.runs.fitting import train_phase
+from understudy.runs.learning import learning_plan
+from understudy.runs.plans import rows_plan
+from understudy.runs.reading import how_to_read_more, said_of_cuts, text_length
+from understudy.runs.scoring import describe, describe_answering, describe_tfidf, validation_scores
+from understudy.runs.session import Session
+from understudy.runs.work import Subject, metric_faults
+from understudy.settings.students import STUDENTS
+from understudy.settings.train.distill import DistillSettings
+
+
+class Distillation:
+    """Texts, teachers and a student, with everything checked that can be checked before training."""
+
+    def __init__(self, settings: DistillSettings, splits: Splits) -> None:
+        self.settings, self.splits, self.task = settings, splits, splits.task
+        self.subject = Subject.of_rows(splits)
+        faults = metric_faults(settings.metric, self.task.metrics)
+        faults += distance_faults(settings.distance, self.task.kind)
+        self.labelled = splits.train.take(np.flatnonzero(splits.train.labelled))
+        if not len(self.labelled):
+            faults.append(
+                "no training row has a label. Label some: the student without teacher and TF-IDF learn from them."
+            )
+        self.teachers = Teachers(
+            settings.teacher, settings.teacher_weights, self.task, max_length=settings.max_length, faults=faults
+        )
+        self.texts = all_texts(
+            splits,
+            copies=0 if faults else settings.augment,  # copies take their time
+            options=settings.augmentation,
+            mask_token=self.teachers.mask_token,
+        )
+        self.teachers.read_files(self.texts, faults)
+        source = self.teachers.source
+        # nothing can be taken from a teacher that has faults itself
+        if source is None or source in self.teachers.models or settings.student.split(":")[0] not in STUDENTS:
+            with gathered(faults):
+                self._make_student(source, faults)
+        if faults:
+            raise ConfigError(*dict.fromkeys(faults))
+        self._encode()
+        self.groups = self.plan.with_own_rates
+        objective = DistillClassifier(self.student.model, self.task.kind, self._distance(), alpha=settings.alpha)
+        self.objective = objective
+        self.terms = term_names(objective)
+
+    def _make_student(self, source: str | None, faults: list[str]) -> None:
+        """The student, how it learns and how much of a text it reads; faults of the latter two join `faults`."""
+        settings = self.settings
+        self.student = build_student(
+            settings.student,
+            self.task,
+            teacher=source,
+            texts=self.texts,
+            tokenizer=settings.tokenizer,
+            embeddings=settings.embeddings,
+            options=settings.student_options(),
+            seed=settings.seed,
+        )
+        model = self.student.model
+        self.start = copy.deepcopy(model)  # the student without teacher starts from the same weights
+        with gathered(faults):
+            self.plan = learning_plan(
+                Supervised(model, self.task.kind), settings, learning_rate=self.student.learning_rate
+            )
+        with gathered(faults):
+            self.length = text_length(model, self.student.tokenizer, settings.max_length)
+
+    def _encode(self) -> None:
+        """Token ids of all texts for the student, and what is to be said of them."""
+        tokenizer = self.student.tokenizer
+        self.names = input_names(self.student.model, tokenizer)
+        self.encoded = encode(self.texts, tokenizer, max_length=self.length)
+        self.encoded_labelled = encode(self.labelled.texts, tokenizer, max_length=self.length)
+        self.encoded_validation = encode(self.splits.validation.texts, tokenizer, max_length=self.length)
+        parts = {"student": self.encoded, "validation": self.encoded_validation}
+        self.notes = [] if self.student.note is None else [self.student.note]
+        self.notes += [note for file in self.teachers.files.values() for note in file.notes]
+        self.notes += said_of_cuts(parts, self.length, more=how_to_read_more(self.student.model))
+
+    def plan_lines(self) -> Mapping[str, str]:
+        """Rows, tokens, steps, time and memory."""
+        plan = rows_plan(self.plan, self._labelled_batches(), self.splits, self.settings, rows=len(self.texts))
+        pool = len(self.texts) - len(self.splits.train)
+        return {
+            "teacher": " + ".join(self.settings.teacher),
+            "student": self.settings.student,
+            "pool": f"{pool:,} texts without labels",
+            **plan,
+        }
+
+    def carry_out(self, session: Session) -> None:
+        """Label the texts, train with and without the teacher, compare all on the rows that report."""
+        teacher = self.teachers.label(session, self.texts)
+        steps = self.train_student(session, teacher)
+        if self.settings.baseline:
+            self.train_alone(session, steps)
+        if session.run.writes:
+            self._compare(session)
+
+    def train_student(self, session: Session, teacher: Teacher) -> int:
+        """Learn from labels where there are some, from the teacher everywhere; the optimizer steps of an epoch."""
+        batches = self._taught_batches(teacher)
+        if len(batches.rows) < len(self.texts):
+            left_out = len(self.texts) - len(batches.rows)
+            session.run.say(
+                f"student: {left_out:,} texts have neither an answer of a teacher nor a label that counts, and are left out."
+            )
+        remaining = session.stop.remaining()
+        share = 0.5 if self.settings.baseline else 1.0
+        train_phase(
+            session,
+            self.objective,
+            batches,
+            phase=STUDENT,
+            validation=self._validation(session),
+            learning_rate=self.student.learning_rate,
+            fresh=self.student.fresh,
+            budget_s=None if remaining is None else max(remaining, 0.0) * share,
+        )
+        if session.run.writes:
+            folder = session.run.folder / "model"
+            model, tokenizer = self.student.model, self.student.tokenizer
+            save_model(folder, model, tokenizer, task=self.task, max_length=self.length)
+        return batches.steps(0)
+
+    def train_alone(self, session: Session, steps: int) -> None:
+        """The same student from the same start, for as many steps, stages and evaluations, on the labels alone."""
+        result = train_phase(
+            session,
+            Supervised(self.start, self.task.kind),
+            Paced(self._labelled_batches(), steps),
+            phase=ALONE,
+            validation=self._validation(session),
+            learning_rate=self.student.learning_rate,
+            fresh=self.student.fresh,
+            budget_s=session.stop.remaining(),
+        )
+        # its own epochs are shorter than those that its stages were counted in
+        session.run.record.training[ALONE]["epochs"] = result.rows // len(self.labelled)
+
+    def _compare(self, session: Session) -> None:
+        """Put teacher, students and TF-IDF on the record, all on the same rows and measured in the same way."""
+        answers = self.teachers.answers(session, self.splits.reporting()[1].texts)
+        if answers is not None:
+            describe(session, TEACHER, self.teachers.as_one(), answers, self.splits)
+        models: dict[str, nn.Module] = {STUDENT: self.student.model}
+        if self.settings.baseline:
+            models[ALONE] = self.start
+        for name, model in models.items():
+            predictor = Predictor(model, self.student.tokenizer, self.task, self.length)
+            describe_answering(session, name, predictor, self.splits)
+        describe_tfidf(session, self.splits)
+
+    def _validation(self, session: Session) -> Any:
+        return validation_scores(
+            self.encoded_validation, self.splits.validation, self.task, names=self.names, device=session.device
+        )
+
+    def _taught_batches(self, teacher: Teacher) -> BucketedBatches:
+        """The rows from which there is something to learn: a teacher's answer, or a label that counts."""
+        useful = ~teacher(np.arange(len(self.texts))).isnan().any(-1).numpy()
+        if self.settings.alpha > 0:
+            useful[np.flatnonzero(self.splits.train.labelled)] = True
+        labels = all_labels(self.splits.train.labels, len(self.texts))
+        return self._batches(self.encoded, labels, teacher, rows=np.flatnonzero(useful))
+
+    def _labelled_batches(self) -> BucketedBatches:
+        return self._batches(self.encoded_labelled, self.labelled.labels, None)
+
+    def _batches(
+        self, encoded: Encoded, labels: np.ndarray, teacher: Teacher | None, rows: np.ndarray | None = None
+    ) -> BucketedBatches:
+        state = processes()
+        return BucketedBatches(
+            encoded,
+            labels,
+            names=self.names,
+            batch_size=self.settings.batch_size,
+            max_tokens=self.settings.max_tokens or token_budget(state.device, self.student.model),
+            seed=self.settings.seed,
+            rows=rows,
+            teacher=teacher,
+            world_size=state.num_processes,
+            rank=state.process_index,
+        )
+
+    def _distance(self) -> Any:
+        return distance(self.settings.distance, self.task.kind, temperature=self.settings.temperature)

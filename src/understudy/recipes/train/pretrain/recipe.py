@@ -1,0 +1,36 @@
+"""``understudy pretrain``: a language model, new or already trained, on raw text."""
+
+from __future__ import annotations
+
+from understudy.data.readers.corpus import Corpus
+from understudy.errors import ConfigError
+from understudy.functional.metrics import LANGUAGE_MODEL_METRICS
+from understudy.models.language import LanguageKind, language_kind
+from understudy.recipes.train.pretrain.causal import Blocks, Streams
+from understudy.recipes.train.pretrain.masked import HiddenWords
+from understudy.recipes.train.pretrain.work import LanguageWork
+from understudy.runs.inputs import read_texts
+from understudy.runs.skeleton import TrainingRecipe
+from understudy.runs.work import metric_faults
+from understudy.settings.train.pretrain import NEW, PretrainSettings
+
+_WORKS: dict[LanguageKind, type[LanguageWork]] = {"recurrent": Streams, "causal": Blocks, "masked": HiddenWords}
+
+
+class Pretrain(TrainingRecipe, PretrainSettings):
+    """Train a language model on raw text, or adapt one to the texts of a domain; the fields are the flags."""
+
+    def read(self) -> Corpus:
+        """Read and check the texts."""
+        return read_texts(self, seed=self.seed)
+
+    def prepare(self, data: Corpus) -> LanguageWork:
+        """Build or load the model, and encode the texts for it."""
+        if faults := metric_faults(self.metric, LANGUAGE_MODEL_METRICS):
+            raise ConfigError(*faults)
+        kind = "recurrent" if self.model == NEW else language_kind(self.model)
+        faults = [] if kind == "masked" else self.masking_faults()
+        faults += [] if kind == "recurrent" else self.regularising_faults()
+        if faults:
+            raise ConfigError(*faults)
+        return _WORKS[kind](self, data)

@@ -1,0 +1,114 @@
+"""What every kind of pretraining shares: the model scored, fitted, saved and scored again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+
+from understudy.data.batches.bucketed import BatchSource
+from understudy.data.readers.corpus import Corpus
+from understudy.data.tokens.encode import Encoded
+from understudy.evaluation.quality import Evaluation
+from understudy.functional.metrics import LANGUAGE_MODEL_METRICS
+from understudy.inference.logits import parameter_summary
+from understudy.models.files.save import save_model
+from understudy.objectives.terms import term_names
+from understudy.report.scores import BEFORE_TRAINING
+from understudy.runs.entries import has_entry, put_on_record
+from understudy.runs.fitting import train_phase
+from understudy.runs.learning import learning_plan
+from understudy.runs.plans import texts_plan
+from understudy.runs.session import Session
+from understudy.runs.work import Subject
+from understudy.settings.train.pretrain import PretrainSettings
+from understudy.training.stages import FitResult
+from understudy.training.unfreeze import LearningPlan
+
+
+class LanguageWork:
+    """A language model and texts for it, with everything checked that can be checked before training.
+
+    Each kind of model is a subclass, which sets the attributes when it is made, the last ones by :meth:`_learn`.
+    """
+
+    kind: str
+    """``language_model`` or ``masked_language_model``."""
+    rows: str
+    """What ``batch_size`` counts: streams, blocks, lines."""
+    settings: PretrainSettings
+    model: Any
+    tokenizer: PreTrainedTokenizerBase
+    length: int
+    """Tokens that the model reads of a text."""
+    learning_rate: float
+    parts: Mapping[str, Encoded]
+    """The encoded texts of ``train``, ``validation`` and ``test``."""
+    batches: BatchSource
+    notes: Sequence[str]
+    """What was found in the model and its tokens."""
+    trained_before: bool
+    """Whether the model predicted words before this run."""
+    objective: nn.Module
+    plan: LearningPlan
+    terms: Sequence[str]
+    groups: Sequence[str]
+    """The parameter groups that have learning rates of their own."""
+
+    def __init__(self, settings: PretrainSettings, corpus: Corpus) -> None:
+        self.settings, self.corpus = settings, corpus
+        self.subject = Subject.of_corpus(corpus, kind=self.kind, metrics=LANGUAGE_MODEL_METRICS)
+
+    def _learn(self, objective: nn.Module) -> None:
+        """Settle what is trained, once the model is complete."""
+        self.objective, self.terms = objective, term_names(objective)
+        self.plan = learning_plan(objective, self.settings, learning_rate=self.learning_rate)
+        self.groups = self.plan.with_own_rates
+
+    def plan_lines(self) -> Mapping[str, str]:
+        """Texts, tokens, steps, time and memory."""
+        return texts_plan(self.plan, self.batches, self.parts, self.settings, rows=self.rows)
+
+    def carry_out(self, session: Session) -> None:
+        """Score the model as it is given, fit it, save it, and score it again."""
+        writes = session.run.writes
+        if self.trained_before and writes and not has_entry(session, BEFORE_TRAINING):
+            self.model.to(session.device)
+            parts = [part for part in self.corpus.texts() if part != "train"]
+            self._describe(session, BEFORE_TRAINING, {part: self._evaluate(session, part) for part in parts})
+        result = self.train(session)
+        if writes:
+            folder = session.run.folder / "model"
+            save_model(folder, self.model, self.tokenizer, task=None, max_length=self.length)
+            found = {"validation": Evaluation({name: result.metrics[name] for name in LANGUAGE_MODEL_METRICS})}
+            if self.corpus.test is not None:
+                found["test"] = self._evaluate(session, "test")
+            self._describe(session, "model", found)
+
+    def train(self, session: Session) -> FitResult:
+        """Fit the model; it ends with its best weights."""
+        return train_phase(
+            session,
+            self.objective,
+            self.batches,
+            phase="train",
+            validation=lambda model: self.scores(model, "validation", session.device),
+            learning_rate=self.learning_rate,
+            budget_s=session.stop.remaining(),
+        )
+
+    def _evaluate(self, session: Session, part: str) -> Evaluation:
+        with session.run.timed("evaluate_s"):
+            return Evaluation(self.scores(self.model, part, session.device))
+
+    def _describe(self, session: Session, name: str, scores: Mapping[str, Evaluation]) -> None:
+        """Put the model on the record; the trained one comes first."""
+        facts = {"model_type": self.model.config.model_type, **parameter_summary(self.model)}
+        put_on_record(session, name, scores=scores, facts=facts, order=("model",))
+
+    def scores(self, model: Any, part: str, device: torch.device) -> dict[str, float]:
+        """Loss, perplexity and accuracy of a model on a part of the corpus: ``validation`` or ``test``."""
+        raise NotImplementedError

@@ -1,0 +1,116 @@
+"""The values that the templates of several cards use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from understudy.report.card.markdown import Markdown, one_line
+from understudy.report.metric_names import capitalised, metric_name
+from understudy.report.numbers import ABSENT, human_count, human_seconds, number
+from understudy.report.scores import (
+    Record,
+    gap_sentence,
+    is_distilled,
+    main_model,
+    selecting_metric,
+    shown_split,
+)
+from understudy.report.shown_settings import shareable, shown_settings
+from understudy.report.tables.models import model_rows
+
+_PLOTS = {
+    "quality-latency": "Quality against latency",
+    "quality-size": "Quality against size",
+    "learning-curves": "Learning curves",
+    "confusion": "Confusion matrix",
+    "reliability": "Reliability diagram",
+}
+"""Titles by file name, in the order in which a card shows them."""
+
+
+def folder_path(folder: Path) -> str:
+    """A run folder as its card names it: of an absolute path only the last part."""
+    return folder.name if folder.is_absolute() else str(folder)
+
+
+def facts_of_every_card(folder: Path, record: Record) -> dict[str, Any]:
+    """What the cards of runs and of families show alike."""
+    config = record.get("config") or {}
+    return {
+        "absent": ABSENT,
+        "name": folder.resolve().name,
+        "path": folder_path(folder),
+        "rerun": Markdown(f"understudy {one_line(record['command'])} --config config.yaml"),
+        "origin": {key: shareable(config[key]) if config.get(key) else "" for key in ("teacher", "student", "model")},
+        "distilled": is_distilled(record),
+        "split": shown_split(record),
+        "settings": shown_settings(record),
+        "timings": [
+            (name.removesuffix("_s").replace("_", " "), human_seconds(seconds))
+            for name, seconds in (record.get("timings") or {}).items()
+        ],
+        "data": [
+            (split, f"{number(entry.get('rows')) or 0:,.0f}", str(entry.get("fingerprint") or ABSENT))
+            for split, entry in (record.get("data") or {}).items()
+        ],
+        "notes": list(record.get("notes") or []),
+        "environment": [
+            (name, value)
+            for part in ("versions", "hardware")
+            for name, value in (record.get(part) or {}).items()
+            if value is not None
+        ],
+    }
+
+
+def facts_of_a_run(folder: Path, record: Record) -> dict[str, Any]:
+    """What the card of a single run shows, whatever its model does."""
+    rows = list(model_rows(record))
+    return facts_of_every_card(folder, record) | {
+        "size": human_count(main_model(record).get("parameters")),
+        "metric": metric_name(selecting_metric(record)),
+        "others": [capitalised(metric_name(other, short=True)) for other in record["task"]["metrics"][1:]],
+        "has_kept": any(row.kept != ABSENT for row in rows),
+        "rows": rows,
+        "gap": gap_sentence(record),
+        "plots": [
+            (_PLOTS.get(plot.stem, plot.stem), Markdown(f"plots/{quote(plot.name)}"))
+            for plot in sorted((folder / "plots").glob("*.png"), key=_plot_order)
+        ],
+        "phases": [_phase(name, result) for name, result in (record.get("training") or {}).items()],
+        "labelling": _labelling(record) if is_distilled(record) else "",
+    }
+
+
+def _phase(name: str, result: Mapping[str, Any]) -> str:
+    """How a phase of training went, in a sentence."""
+    steps, epochs, best, rate = (number(result.get(key)) for key in ("steps", "epochs", "best_step", "learning_rate"))
+    stages = len(result.get("stages") or [])
+    parts = [_counted(steps, "step") if steps else "", _counted(epochs, "epoch") if epochs else ""]
+    parts += [_counted(stages, "stage") if stages > 1 else ""]
+    parts += [f"peak learning rate {rate:g}" if rate else "", f"best at step {best:,.0f}" if best else ""]
+    parts += [f"ended by the {result['stopped_by']}" if result.get("stopped_by", "epochs") != "epochs" else ""]
+    return f"Training of {name}: " + ", ".join(part for part in parts if part) + "."
+
+
+def _counted(count: float, noun: str) -> str:
+    return f"{count:,.0f} {noun}{'' if count == 1 else 's'}"
+
+
+def _labelling(record: Record) -> str:
+    """What the teacher did in this run, and how much of its work had been done before."""
+    count, known = number(record.get("teacher_forward_texts")) or 0, sum((record.get("answered_before") or {}).values())
+    if record.get("command") == "distill-lm":
+        did = f"read {_counted(count, 'text')} in training"
+    else:
+        did = f"labelled {_counted(count, 'distinct text')} in this run"
+    cached = f"; its answers for {_counted(known, 'text')} were in the cache already" if known else ""
+    return f"The teacher {did}{cached}."
+
+
+def _plot_order(path: Path) -> tuple[int, str]:
+    known = list(_PLOTS)
+    return (known.index(path.stem) if path.stem in known else len(known)), path.name

@@ -1,0 +1,51 @@
+"""The front matter of a card: what the hub reads."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from understudy.report.card.language import LANGUAGE_MODELS
+from understudy.report.scores import Record, is_distilled
+
+_HUB_METRICS = {
+    "f1_macro": "f1",
+    "f1_micro": "f1",
+    "matthews": "matthews_correlation",
+    "pearson": "pearsonr",
+    "spearman": "spearmanr",
+}
+"""The hub's names of our metrics, where they differ."""
+_NO_HUB_ID = {"tfidf", "bilstm", "static", "awd_lstm"}
+"""Names of models that are built here."""
+_FILES = {".csv", ".tsv", ".jsonl", ".json", ".parquet", ".txt", ".gz"}
+
+
+def front_matter(record: Record) -> str:
+    """The front matter as YAML, so that no name can break out of its value."""
+    config, metrics = record.get("config") or {}, record["task"]["metrics"]
+    distilled = is_distilled(record)
+    named = (config.get("teacher") if distilled else config.get("model")) or []
+    bases = [name for name in ([named] if isinstance(named, str) else named) if _is_hub_id(name)]
+    language = LANGUAGE_MODELS.get(record["task"]["kind"])
+    pipeline = language.pipeline if language else "text-classification"
+    facts: dict[str, Any] = {
+        "library_name": "understudy",
+        "pipeline_tag": pipeline,
+        "tags": ["understudy", pipeline, *(["knowledge-distillation"] if distilled else [])],
+        "metrics": list(dict.fromkeys(_HUB_METRICS.get(metric, metric) for metric in metrics)),
+    }
+    if bases:
+        facts["base_model"] = bases[0] if len(bases) == 1 else bases
+    return yaml.safe_dump(facts, sort_keys=False, allow_unicode=True)
+
+
+def _is_hub_id(name: str) -> bool:
+    """Whether a model's name can only be one of the hub: it has the form of an id and is no file or folder of this machine."""
+    first, *rest = name.split("/")
+    shaped = re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", name) is not None
+    local = Path(name).exists() or (rest and (first == "runs" or Path(first).is_dir())) or Path(name).suffix in _FILES
+    return shaped and not local and first not in _NO_HUB_ID

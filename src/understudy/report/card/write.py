@@ -1,0 +1,49 @@
+"""Write the model card of a run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from understudy.atomic import write_bytes
+from understudy.report.card.answering import answering_facts
+from understudy.report.card.facts import facts_of_a_run
+from understudy.report.card.family import family_facts
+from understudy.report.card.front_matter import front_matter
+from understudy.report.card.language import LANGUAGE_MODELS, language_facts
+from understudy.report.card.markdown import Markdown, code, escape
+from understudy.report.scores import Record
+
+
+def write_card(folder: Path, record: Record) -> Path:
+    """Write the model card into a run folder; plots in the folder and cards of its children are linked relatively.
+
+    Args:
+        folder: the run folder.
+        record: its parsed ``record.json``. One with an ``aggregate`` gets the card of a family.
+
+    Returns:
+        The card's path, ``README.md`` in the folder.
+    """
+    folder = Path(folder)
+    if record.get("aggregate"):
+        template, facts = "family_card.md.j2", family_facts(folder, record)
+    elif record["task"]["kind"] in LANGUAGE_MODELS:
+        template, facts = "language_card.md.j2", facts_of_a_run(folder, record) | language_facts(folder, record)
+    else:
+        template, facts = "card.md.j2", facts_of_a_run(folder, record) | answering_facts(folder, record)
+    environment = Environment(
+        loader=PackageLoader("understudy.report"),
+        autoescape=False,
+        finalize=escape,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["code"] = code
+    text = environment.get_template(template).render(facts | {"front_matter": Markdown(front_matter(record))})
+    path = folder / "README.md"
+    write_bytes(path, text.encode())
+    return path

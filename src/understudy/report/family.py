@@ -1,0 +1,76 @@
+"""A family: several runs of one recipe with different seeds, and the table of their mean scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rich.table import Table
+
+from understudy.report.metric_names import human_spread, is_share, metric_name
+from understudy.report.numbers import ABSENT
+from understudy.report.scores import Record, main_name, shown_split
+from understudy.report.tables.cells import lines, plain_table
+
+
+@dataclass(frozen=True, kw_only=True)
+class FamilyRow:
+    """One model's line in the table of a family."""
+
+    name: str
+    fewer: str
+    """The number of runs that have the model, where it is less than the family's; else empty."""
+    scores: list[str]
+    """``mean ± sd`` of each metric of :func:`family_metrics`, without units."""
+    main: bool
+    """Whether it is the model that the runs were for."""
+
+
+def family_size(record: Record) -> int:
+    """The number of runs that the aggregate is made of: the largest n in it."""
+    return max(entry["n"] for scores in record["aggregate"].values() for entry in scores.values())
+
+
+def family_metrics(record: Record) -> list[str]:
+    """The metrics of the aggregate: those of the task first, in its order."""
+    found = {metric: None for scores in record["aggregate"].values() for metric in scores}
+    return list({metric: None for metric in record["task"]["metrics"] if metric in found} | found)
+
+
+def family_rows(record: Record) -> Iterator[FamilyRow]:
+    """The models of the aggregate in its order, every number written for people."""
+    metrics, runs, main = family_metrics(record), family_size(record), main_name(record)
+    for name, scores in record["aggregate"].items():
+        own = max(entry["n"] for entry in scores.values())
+        yield FamilyRow(
+            name=name,
+            fewer="" if own == runs else f"n = {own}",
+            scores=[
+                human_spread(metric, scores[metric]["mean"], scores[metric]["sd"]) if metric in scores else ABSENT
+                for metric in metrics
+            ],
+            main=name == main,
+        )
+
+
+def family_table(record: Record) -> Table:
+    """The models of a family side by side, one row a model: each metric's mean ± standard deviation over the runs.
+
+    Five metrics and the longest names of our models fit a terminal of 80 columns.
+
+    Args:
+        record: the parsed ``record.json`` of a family, see :func:`understudy.report.aggregate.aggregate`.
+    """
+    runs, rows = family_size(record), list(family_rows(record))
+    spread = "mean ± standard deviation, " if runs > 1 else ""
+    title = f"Quality on the {shown_split(record)} split ({spread}n = {runs})"
+    table = plain_table(title=title)
+    table.min_width = len(title)  # so that the title of a narrow table stays on one line
+    table.add_column("model", overflow="fold")
+    for metric in family_metrics(record):
+        heading = lines(metric_name(metric, short=True), *(["%"] if is_share(metric) else []))
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        name = lines(row.name, *([row.fewer] if row.fewer else []))
+        table.add_row(name, *row.scores, style="bold" if row.main and len(rows) > 1 else "")
+    return table

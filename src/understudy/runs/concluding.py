@@ -1,0 +1,30 @@
+"""The end of a run: plots, model card, table."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from understudy.record import Run
+from understudy.report import plots
+from understudy.report.card.write import write_card
+from understudy.report.tables.models import models_table
+from understudy.runs.session import Session
+
+
+def finish(session: Session) -> None:
+    """Write plots and model card, mark the run as finished, print the table."""
+    run = session.run
+    if run.writes:
+        with run.timed("report_s"):
+            plots.draw_all(run.folder, run.record.as_dict())
+            write_card(run.folder, run.record.as_dict())
+        session.stop_if_asked()
+        run.finish()
+        say_result(run)
+    session.accelerator.wait_for_everyone()
+
+
+def say_result(run: Run) -> None:
+    """Print the table of a finished run, and where everything is."""
+    Console().print(models_table(run.record.as_dict()))
+    print(f"Everything is in {run.folder}")

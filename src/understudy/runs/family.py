@@ -1,0 +1,122 @@
+"""Families of runs: a parent folder whose record lists its children and sums them up."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from understudy.errors import Interrupted, UnderstudyError
+from understudy.failpoints import failpoint
+from understudy.record import Run, RunRecord
+from understudy.report.aggregate import aggregate, reporting_split
+from understudy.report.card.write import write_card
+from understudy.report.family import family_table
+from understudy.runs.session import open_folder
+from understudy.settings.configuration import as_dict
+from understudy.settings.values import seconds
+
+
+def run_child(parent: Run, name: str, recipe: Any) -> RunRecord:
+    """Run one child in the folder `name` of its parent; one that is finished is passed by, an unfinished one resumed.
+
+    Args:
+        recipe: the child's; its output, ``resume`` and ``overwrite`` are set here.
+    """
+    folder = parent.folder / name
+    failpoint("family.child")
+    known = _finished(folder)
+    if known is None:
+        known = dataclasses.replace(recipe, output=str(folder), resume=True, overwrite=False).run()
+    child = f"{name}/record.json"
+    if child not in parent.record.children:
+        parent.record.children.append(child)
+        parent.save()
+    return known
+
+
+def _finished(folder: Path) -> RunRecord | None:
+    path = folder / "record.json"
+    record = RunRecord.load(path) if path.exists() else None
+    return record if record is not None and record.finished else None
+
+
+def run_seeds(recipe: Any) -> RunRecord:
+    """Run a recipe once for each of its ``seeds``, in folders of their own, and sum them up in the parent's record.
+
+    A child that fails is named in the record's notes and the others go on; ``--resume`` then tries it again. A family
+    that was killed goes on with the unfinished child.
+
+    Raises:
+        UnderstudyError: in the end, if a child failed by a mistake of the user's.
+        Interrupted: on SIGTERM or Ctrl-C.
+    """
+    if recipe.dry_run:
+        print(f"{len(recipe.seeds)} runs, one a seed ({' '.join(map(str, recipe.seeds))}); the first of them:")
+        dataclasses.replace(recipe, seed=recipe.seeds[0], seeds=[]).run()
+        return RunRecord(command=recipe.command, config=as_dict(recipe), seed=recipe.seed)
+    run = open_folder(recipe)
+    if run.record.finished:
+        print(f"{run.folder}: this family of runs is finished already; nothing to do.")
+        return run.record
+    run.record.notes = []
+    children: dict[int, RunRecord] = {}
+    failed: dict[int, Exception] = {}
+    total = seconds(recipe.time_budget) if recipe.time_budget else None
+    deadline = None if total is None else time.monotonic() + total
+    for number, seed in enumerate(recipe.seeds):
+        print(f"\nseed {seed}, {number + 1} of {len(recipe.seeds)}", flush=True)
+        budget = _share_of(deadline, len(recipe.seeds) - number)
+        child = dataclasses.replace(recipe, seed=seed, seeds=[], time_budget=budget)
+        try:
+            children[seed] = run_child(run, f"seed-{seed}", child)
+        except Interrupted as error:
+            error.remedy = f"Go on with the same command, --output {run.folder} and --resume."
+            raise
+        except Exception as error:
+            failed[seed] = error
+            if not isinstance(error, UnderstudyError):
+                traceback.print_exc()
+            run.say(f"seed {seed} failed: {' '.join(str(error).split())}")
+    _sum_up(run, list(children.values()), complete=not failed)
+    _raise(run, failed)
+    return run.record
+
+
+def _share_of(deadline: float | None, children: int) -> str | None:
+    """The time budget of the next child: an equal share of what is left."""
+    return None if deadline is None else f"{max((deadline - time.monotonic()) / children, 1.0):.0f}s"
+
+
+def _sum_up(run: Run, children: list[RunRecord], *, complete: bool) -> None:
+    """Put means and deviations on the parent's record, write its card, print the table."""
+    if not children:
+        return
+    record, first = run.record, children[0]
+    record.task, record.data = first.task, {}
+    record.versions, record.hardware = first.versions, first.hardware
+    parsed = [child.as_dict() for child in children]
+    record.split, record.aggregate = reporting_split(parsed), aggregate(parsed)
+    run.save()
+    if not run.writes:
+        return
+    write_card(run.folder, record.as_dict())
+    if complete:
+        run.finish()
+    Console().print(family_table(record.as_dict()))
+    print(f"Everything is in {run.folder}")
+
+
+def _raise(run: Run, failed: dict[int, Exception]) -> None:
+    for error in failed.values():
+        if not isinstance(error, UnderstudyError):
+            raise error
+    if failed:
+        raise UnderstudyError(
+            *(f"seed {seed}: {fault}" for seed, error in failed.items() for fault in getattr(error, "faults", ())),
+            f"{len(failed)} of the runs in {run.folder} failed. Mend that, then go on with the same command and --resume.",
+        )

@@ -1,0 +1,70 @@
+"""Models of labelled rows: scored while they train, put on the record, and set beside TF-IDF."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from understudy.data.splits import Rows, Splits
+from understudy.data.tasks import Task
+from understudy.data.tokens.encode import Encoded
+from understudy.errors import DataError
+from understudy.evaluation import cost
+from understudy.evaluation.quality import evaluate
+from understudy.inference.logits import logits
+from understudy.inference.predictor import Answering
+from understudy.models.tfidf import Tfidf
+from understudy.report.scores import TFIDF
+from understudy.runs.entries import put_on_record
+from understudy.runs.session import Session
+
+
+def validation_scores(
+    encoded: Encoded, rows: Rows, task: Task, *, names: Sequence[str], device: torch.device | str
+) -> Callable[[nn.Module], dict[str, float]]:
+    """A function that scores a model on the validation rows."""
+
+    def score(model: nn.Module) -> dict[str, float]:
+        return evaluate(logits(model, encoded, names=names, device=device), rows.labels, task).metrics
+
+    return score
+
+
+def describe(session: Session, name: str, model: cost.Measurable, outputs: np.ndarray, splits: Splits) -> None:
+    """Put a model on the record: its scores on the rows that report, and its cost.
+
+    Args:
+        outputs: the model's, for those rows: ``(rows, outputs)``.
+    """
+    split, rows = splits.reporting()
+    with session.run.timed("evaluate_s"):
+        scores = evaluate(outputs, rows.labels, splits.task, intervals=True, seed=session.settings.seed)
+    with session.run.timed("bench_s"):
+        facts = cost.measure(model, rows.texts)
+    put_on_record(session, name, scores={split: scores}, facts=facts)
+
+
+def describe_answering(session: Session, name: str, model: Answering, splits: Splits) -> None:
+    """:func:`describe` for a model that has yet to answer."""
+    describe(session, name, model, session.answers(model, splits.reporting()[1].texts), splits)
+
+
+def fit_tfidf(train: Rows, splits: Splits) -> Tfidf:
+    """TF-IDF with a linear model on labelled rows, its penalty chosen on the validation rows."""
+    validation = (splits.validation.texts, splits.validation.labels)
+    return Tfidf.fit(train.texts, train.labels, splits.task, validation=validation)
+
+
+def describe_tfidf(session: Session, splits: Splits) -> None:
+    """The baseline that every other model has to beat: TF-IDF with a linear model, on the labelled rows."""
+    labelled = splits.train.take(np.flatnonzero(splits.train.labelled))
+    try:
+        with session.run.timed("tfidf_s"):
+            tfidf = fit_tfidf(labelled, splits)
+    except DataError as error:  # the models to be compared with it do not depend on it
+        session.run.say(f"tfidf is left out: {' '.join(error.faults)}")
+        return
+    describe(session, TFIDF, tfidf, tfidf.logits(list(splits.reporting()[1].texts)), splits)

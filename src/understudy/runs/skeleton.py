@@ -1,0 +1,73 @@
+"""The skeleton of a run: check, read, prepare, plan, dry run, open, train, conclude. Every training command has it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from understudy.record import RunRecord
+from understudy.runs.concluding import finish
+from understudy.runs.devices import machine_faults
+from understudy.runs.family import run_seeds
+from understudy.runs.plans import say_notes, say_plan
+from understudy.runs.session import Session, open_session
+from understudy.runs.work import Described
+from understudy.settings.configuration import as_dict, check
+
+
+class Work(Described, Protocol):
+    """What a recipe prepares and the skeleton carries out."""
+
+    def plan_lines(self) -> Mapping[str, str]:
+        """What is about to be done, a line a fact: rows, tokens, steps, time, memory."""
+        ...
+
+    def carry_out(self, session: Session) -> None:
+        """Train, save, and put every model on the record."""
+        ...
+
+
+class TrainingRecipe:
+    """The base of a training command's recipe, before its settings: ``class Finetune(TrainingRecipe, FinetuneSettings)``."""
+
+    def faults(self) -> list[str]:
+        """What is wrong with the settings, as far as it shows without reading data or weights."""
+        return [*super().faults(), *machine_faults(self)]  # type: ignore[misc,arg-type]
+
+    def read(self) -> Any:
+        """Read and check the data."""
+        raise NotImplementedError
+
+    def prepare(self, data: Any) -> Work:
+        """Load, build and check the models."""
+        raise NotImplementedError
+
+    def conclude(self, session: Session, work: Work) -> None:
+        """Do the work in an open run, and write the report."""
+        work.carry_out(session)
+        finish(session)
+
+    def say_plan(self, work: Work) -> None:
+        """Print what is about to be done."""
+        say_plan(work.plan_lines())
+
+    def run(self) -> RunRecord:
+        """Check everything, then train, keep the weights that are best on the validation data, and report.
+
+        Raises:
+            UnderstudyError: for every fault of the settings, the data or the models, before any training.
+            Interrupted: on SIGTERM or Ctrl-C, with a checkpoint written.
+        """
+        settings: Any = self
+        check(settings)
+        if settings.seeds:
+            return run_seeds(settings)
+        work = self.prepare(self.read())
+        self.say_plan(work)
+        if settings.dry_run:
+            say_notes([*work.subject.notes, *work.notes])
+            return RunRecord(command=settings.command, config=as_dict(settings), seed=settings.seed)
+        with open_session(settings, work) as session:
+            if not session.run.record.finished:
+                self.conclude(session, work)
+            return session.run.record

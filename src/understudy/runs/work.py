@@ -1,0 +1,74 @@
+"""What a run is about: its task, texts and metrics, before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from understudy.data.readers.corpus import Corpus
+from understudy.data.splits import Splits
+from understudy.data.texts import Texts
+from understudy.errors import nearest
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a run is about, for its record.
+
+    Attributes:
+        task: what models answer (see :class:`understudy.data.tasks.Task`), or the kind of language model.
+        texts: the texts of each part, for their numbers and fingerprints.
+        metrics: the names of the scores that an evaluation gives; the first one selects models.
+        notes: what was found in the data.
+    """
+
+    task: Mapping[str, Any]
+    texts: Mapping[str, Texts]
+    metrics: Sequence[str]
+    notes: Sequence[str]
+
+    @classmethod
+    def of_rows(cls, splits: Splits) -> Subject:
+        """A run on labelled rows."""
+        return cls(splits.task.as_dict(), splits.texts(), splits.task.metrics, splits.notes)
+
+    @classmethod
+    def of_corpus(cls, corpus: Corpus, *, kind: str, metrics: Sequence[str]) -> Subject:
+        """A run on raw text.
+
+        Args:
+            kind: ``language_model`` or ``masked_language_model``.
+        """
+        return cls({"kind": kind, "metrics": list(metrics)}, corpus.texts(), metrics, corpus.notes)
+
+
+class Described(Protocol):
+    """What is known of a run's work before it starts, with everything checked that can be checked before training."""
+
+    @property
+    def subject(self) -> Subject:
+        """What the run is about."""
+        ...
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What was found in the models, beside what was found in the data."""
+        ...
+
+    @property
+    def terms(self) -> Sequence[str]:
+        """The names of the terms that its objectives return, see :func:`understudy.objectives.terms.term_names`."""
+        ...
+
+    @property
+    def groups(self) -> Sequence[str]:
+        """The parameter groups that have learning rates of their own."""
+        ...
+
+
+def metric_faults(metric: str | None, metrics: Sequence[str]) -> list[str]:
+    """What is wrong with the metric that is to select models, now that those of the task are known."""
+    if metric is None or metric in metrics:
+        return []
+    return [f"metric must be one of {', '.join(metrics)} for this task, but is {metric!r}.{nearest(metric, metrics)}"]

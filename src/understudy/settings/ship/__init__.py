@@ -1,0 +1,1 @@
+"""Settings of the commands that bring models in and out."""

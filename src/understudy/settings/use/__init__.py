@@ -1,0 +1,1 @@
+"""Settings of the commands that use a trained model."""

@@ -1,0 +1,61 @@
+"""Settings of ``understudy predict``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from annotated_types import Gt
+
+from understudy.settings.models import model_faults
+from understudy.settings.shown import Shown
+
+_OTHERS = (".tsv", ".parquet", ".json", ".xlsx")
+"""Endings that promise a format other than those written here."""
+
+
+@dataclass(kw_only=True)
+class PredictSettings:
+    """Label texts: files or standard input in, CSV or JSON lines out, in the same order, a block at a time."""
+
+    command: ClassVar[str] = "predict"
+    model: Annotated[list[str], Shown("MODEL", required=True)] = field(default_factory=list)
+    """A run or a model folder. Of several, such as a forward and a backward AWD-LSTM, the probabilities are averaged."""
+    input: Annotated[list[str], Shown("FILE")] = field(default_factory=list)
+    """Files of texts: csv, tsv, jsonl, parquet or txt, also .gz (standard input, one text a line; pipes are read the same way)."""
+    text: Annotated[list[str], Shown("COLUMN")] = field(default_factory=list)
+    """The text columns of --input (found by their usual names)."""
+    output: Annotated[str | None, Shown("FILE")] = None
+    """The file to write; .gz is compressed (standard output)."""
+    format: Literal["csv", "jsonl"] | None = None
+    """Format of the output (by the name of --output, otherwise csv)."""
+    batch_size: Annotated[int, Gt(0)] = 256
+    """Texts that are read, labelled and written together."""
+    overwrite: bool = False
+    """Replace --output if it exists."""
+
+    def faults(self) -> list[str]:
+        """What is wrong with these settings, as far as it shows without loading weights."""
+        faults = [fault for name in self.models() for fault in model_faults(name)]
+        if not self.models():
+            faults.append("no model: name a run or a model folder with --model.")
+        paths = {name: Path(name).expanduser() for name in self.input}
+        faults += [
+            f"{name}: no such file. Check the path."
+            for name, path in paths.items()
+            if path.is_dir() or not path.exists()
+        ]
+        if self.output and Path(self.output).expanduser().is_dir():
+            faults.append(f"{self.output}: is a folder, but the output is one file. Name a file with --output.")
+        elif self.output and Path(self.output).expanduser().exists() and not self.overwrite:
+            faults.append(f"{self.output}: exists already. Name another --output, or give --overwrite.")
+        if self.output and self.format is None and (other := Path(self.output.removesuffix(".gz")).suffix) in _OTHERS:
+            faults.append(
+                f"{self.output}: {other} is not written here. Name a .csv or .jsonl file with --output, or give --format."
+            )
+        return faults
+
+    def models(self) -> list[str]:
+        """The models' names; Python callers may give a bare one."""
+        return [self.model] if isinstance(self.model, str) else self.model

@@ -1,0 +1,53 @@
+"""Values that are written in a form of their own: rates, durations."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Literal
+
+from understudy.errors import ConfigError
+
+
+def parse_rate(given: float | str | None) -> float | tuple[float, float] | Literal["auto"] | None:
+    """A learning rate as it was given: a number, those of the first and the last layer, or that it is to be found.
+
+    Raises:
+        ConfigError: if it is none of these, not positive, or a range upside down.
+
+    Example:
+        >>> parse_rate("5e-5"), parse_rate("1e-5:1e-3"), parse_rate("auto"), parse_rate(None)
+        (5e-05, (1e-05, 0.001), 'auto', None)
+    """
+    if given is None or given == "auto":
+        return given  # type: ignore[return-value]
+    parts = [as_number(part) for part in str(given).split(":")]
+    rates = [part for part in parts if isinstance(part, float) and 0 < part < math.inf]
+    if len(rates) != len(parts) or len(rates) > 2:
+        raise ConfigError(
+            f"learning_rate must be a positive number such as 5e-5, two for the first and the last layer such as 1e-5:1e-3, or auto, but is {given!r}."
+        )
+    if rates[0] > rates[-1]:
+        raise ConfigError(
+            f"learning_rate {given} is upside down: the first layer's comes first and is the lower one. Did you mean {':'.join(reversed(str(given).split(':')))}?"
+        )
+    return rates[0] if len(rates) == 1 else (rates[0], rates[1])
+
+
+def as_number(text: str) -> float | str:
+    """The number that a text is, or the text."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def seconds(duration: str) -> float | None:
+    """The seconds of ``90s``, ``30m``, ``1.5h``, or None if it is no duration.
+
+    Example:
+        >>> seconds("1.5h"), seconds("90s"), seconds("soon")
+        (5400.0, 90.0, None)
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", duration.strip())
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]] if match else None
