@@ -40,6 +40,8 @@ MEASURED = (
     "compiled_step",
     "awd_lstm_speed",
     "freezing",
+    "start_up",
+    "frozen_checkpoint",
 )
 """These measure, once."""
 

@@ -114,6 +114,12 @@ LANGUAGE_STUDENTS = (LayersOptions.name, AlbertOptions.name)
 """The same for ``distill-lm --student``."""
 
 
+def options_of(settings: Any) -> list[Any]:
+    """The options of every kind of student that settings have: the groups that are named after a student."""
+    groups = (getattr(settings, field.name) for field in dataclasses.fields(settings))
+    return [group for group in groups if getattr(group, "name", None) in (*STUDENTS, *LANGUAGE_STUDENTS)]
+
+
 def is_table(kind: str) -> bool:
     """Whether a student starts at a table of its own."""
     return kind in STUDENTS and kind != LayersOptions.name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le
 
@@ -11,7 +11,14 @@ from understudy.settings.data import DataSettings
 from understudy.settings.models import model_faults
 from understudy.settings.run import RunSettings, SeedsSettings
 from understudy.settings.shown import Shown
-from understudy.settings.students import BiLSTMOptions, LayersOptions, StaticOptions, changed, student_faults
+from understudy.settings.students import (
+    BiLSTMOptions,
+    LayersOptions,
+    StaticOptions,
+    changed,
+    options_of,
+    student_faults,
+)
 from understudy.settings.training import TrainSettings
 
 Share = Annotated[float, Ge(0), Le(1)]
@@ -67,10 +74,6 @@ class DistillSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
     epochs: Annotated[int, Gt(0), Shown(group="Training")] = 10
     """Passes of the student over all texts."""
 
-    def student_options(self) -> list[Any]:
-        """The options of every kind of student, as they were given."""
-        return [self.bilstm, self.static, self.layers]
-
     def faults(self) -> list[str]:
         """What is wrong with these settings, as far as it shows without reading data or weights."""
         faults = self.data_faults() + self.run_faults() + self.seeds_faults() + self.train_faults()
@@ -83,9 +86,7 @@ class DistillSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
                 faults.append(
                     f"--teacher names {name} more than once. Name it once, and give --teacher_weights to let it count for more."
                 )
-        faults += student_faults(
-            self.student, self.student_options(), tokenizer=self.tokenizer, embeddings=self.embeddings
-        )
+        faults += student_faults(self.student, options_of(self), tokenizer=self.tokenizer, embeddings=self.embeddings)
         if self.teacher_weights and len(self.teacher_weights) != len(self.teacher):
             faults.append(
                 f"teacher_weights must be one for each teacher: {len(self.teacher)} teachers, but {len(self.teacher_weights)} weights."

@@ -12,7 +12,7 @@ from understudy.settings.data import CorpusSettings, MaskingSettings
 from understudy.settings.models import model_faults
 from understudy.settings.run import RunSettings, SeedsSettings
 from understudy.settings.shown import Shown
-from understudy.settings.students import AlbertOptions, LayersOptions, language_student_faults
+from understudy.settings.students import AlbertOptions, LayersOptions, language_student_faults, options_of
 from understudy.settings.training import TrainSettings
 
 Weight = Annotated[float, Ge(0), Lt(math.inf)]
@@ -77,7 +77,7 @@ class DistillLMSettings(CorpusSettings, MaskingSettings, TrainSettings, SeedsSet
             faults += model_faults(self.teacher)
         else:
             faults.append("no teacher: name a masked language model with --teacher, a run, a model folder or a hub id.")
-        faults += language_student_faults(self.student, [self.layers, self.albert])
+        faults += language_student_faults(self.student, options_of(self))
         if not any(self.weights().values()):
             faults.append(
                 "all weights are 0, so there is nothing to learn. Raise one: --ce_weight, --mlm_weight, --cosine_weight, --hidden_weight, --attention_weight or --relation_weight."

@@ -33,7 +33,7 @@ from understudy.runs.reading import how_to_read_more, said_of_cuts, text_length
 from understudy.runs.scoring import describe, describe_answering, describe_tfidf, validation_scores
 from understudy.runs.session import Session
 from understudy.runs.work import Subject, metric_faults
-from understudy.settings.students import STUDENTS
+from understudy.settings.students import STUDENTS, options_of
 from understudy.settings.train.distill import DistillSettings
 
 
@@ -83,7 +83,7 @@ class Distillation:
             texts=self.texts,
             tokenizer=settings.tokenizer,
             embeddings=settings.embeddings,
-            options=settings.student_options(),
+            options=options_of(settings),
             seed=settings.seed,
         )
         model = self.student.model

