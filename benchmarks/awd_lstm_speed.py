@@ -49,7 +49,8 @@ def windows(count: int) -> list[Tensor]:
 
 def stepping(module: nn.Module, forward: Callable[[Tensor], Tensor]) -> Callable[[], float]:
     """A few optimizer steps as training takes them; tokens a second."""
-    from understudy.training.optimizers.groups import build_optimizer, clip_gradients
+    from understudy.training.optimizers.groups import build_optimizer
+    from understudy.training.optimizers.lazy_adamw import clip_gradients
 
     optimizer = build_optimizer(module, learning_rate=1e-3)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]

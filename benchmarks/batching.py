@@ -179,7 +179,7 @@ class Race:
         """The same with this package's dropout, last block, and gradients of the table of words."""
         from understudy.models.structure.first_token import classifier_logits
         from understudy.training.dropout import FastDropout
-        from understudy.training.optimizers.groups import clip_gradients, sparse_gradients
+        from understudy.training.optimizers.lazy_adamw import clip_gradients, sparse_gradients
 
         started = self._start()
         sparse_gradients(started[0], True)

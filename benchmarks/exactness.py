@@ -61,9 +61,9 @@ def weights(data: str, pieces: int, folder: Path) -> tuple[dict[str, torch.Tenso
     from understudy.models.files.tokenizers import load_tokenizer
     from understudy.models.shrink.cut import cut_layers, evenly, layer_count
     from understudy.objectives.distill import DistillClassifier
-    from understudy.training.checkpoint import ProgressLog
-    from understudy.training.loop import Stage, fit
-    from understudy.training.reporter import progress_columns
+    from understudy.training.loop import fit
+    from understudy.training.progress.log import ProgressLog, progress_columns
+    from understudy.training.stages import Stage
 
     accelerator = Accelerator(cpu=True, kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
     splits = load_splits(data)

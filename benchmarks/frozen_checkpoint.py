@@ -32,13 +32,17 @@ def killed(setting: Setting, name: str, *flags: str) -> Path:
 
 
 def sizes(folder: Path) -> dict[str, Any]:
-    """Bytes of the checkpoint's parts: what learns, the best weights, the optimizer's state."""
+    """Bytes of the checkpoint's parts: what learns, the optimizer's state; and of the best weights beside it."""
     from understudy.training.checkpoint import load_checkpoint
 
     path = folder / "checkpoints" / "train.pt"
     content = load_checkpoint(path)
+    (beside,) = path.parent.glob("train-best-*.pt")
+    best = load_checkpoint(beside)
     assert content is not None
-    return {"file": path.stat().st_size, **{name: _bytes(value) for name, value in content.items()}}
+    assert best is not None
+    parts = {name: _bytes(value) for name, value in content.items()} | {"best": _bytes(best)}
+    return {"file": path.stat().st_size + beside.stat().st_size, **parts}
 
 
 def _bytes(value: Any) -> int:
@@ -70,7 +74,7 @@ def main() -> None:
             target("best weights over what learns", raw["head"]["best"] / learns, at_most=1.2),
             target("checkpointed weights over what learns", raw["head"]["model"] / learns, at_most=1.2),
             target(
-                "the whole file over what learns, its moments and the best weights",
+                "both files over what learns, its moments and the best weights",
                 raw["head"]["file"] / (4 * learns),
                 at_most=1.2,
             ),

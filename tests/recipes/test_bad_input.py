@@ -436,7 +436,7 @@ def test_a_disk_that_fills_up(
 def test_progress_that_finds_no_room(
     reviews: Path, tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from understudy.training.checkpoint import ProgressLog
+    from understudy.training.progress.log import ProgressLog
 
     def full(self: ProgressLog, row: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))

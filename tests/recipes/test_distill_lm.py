@@ -30,8 +30,8 @@ from understudy.recipes.train.distill_lm.work import LanguageDistillation
 from understudy.record import RunRecord
 from understudy.runs import rate_sweep as lr_finding
 from understudy.settings.configuration import build
-from understudy.training import checkpoint, trainer
-from understudy.training.lr_finder import Curve
+from understudy.training import stop, trainer
+from understudy.training.lr_finder.curve import Curve
 
 WEIGHTS = Path("model") / "model.safetensors"
 TASK = Task(text=(("text",),), label="label", kind="single_label", labels=("bad", "good"))
@@ -268,9 +268,7 @@ def test_a_time_budget_that_ends_before_the_teacher_is_done_says_how_to_go_on(
     flags = [*DRAWN, "--student", "layers:2", "--max_tokens", "64"]
     with monkeypatch.context() as patch:
         asked = []
-        patch.setattr(
-            checkpoint.Stop, "out_of_time", lambda self, share_left=0.0: bool(asked.append(1)) or len(asked) > 3
-        )
+        patch.setattr(stop.Stop, "out_of_time", lambda self, share_left=0.0: bool(asked.append(1)) or len(asked) > 3)
         assert main(command(corpus, teacher, tmp_path / "run", *flags, "--time_budget", "9s")) == 2
     error = capsys.readouterr().err
     assert "of 128 texts; they are kept" in error

@@ -19,7 +19,7 @@ from understudy.record import RunRecord
 from understudy.runs.learning import learning_plan, stages
 from understudy.settings.training import TrainSettings
 from understudy.training import loop
-from understudy.training.optimizers.groups import LazyAdamW
+from understudy.training.optimizers.lazy_adamw import LazyAdamW
 from understudy.training.optimizers.nt_asgd import NTASGD
 
 SWEEP = ["--steps", "100", "--lowest", "1e-5", "--batch_size", "20"]
@@ -89,7 +89,7 @@ def test_a_sweep_that_suggests_nothing_leaves_its_curve(
     auto = tmp_path / "auto"
     asked = flags(reviews, tiny_bert, "--learning_rate", "auto", "--freeze", "all-but-head", "--output", str(auto))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("understudy.training.lr_finder._SURE", 1e9)
+        patch.setattr("understudy.training.lr_finder.suggestion._SURE", 1e9)
         assert main(["finetune", *asked]) == 2
     assert f"The curve is in {auto / 'plots' / 'lr_find.png'}." in capsys.readouterr().err
     assert (auto / "lr_find.csv").exists()

@@ -12,7 +12,8 @@ from PIL import Image
 from understudy.report.look import looks_of
 from understudy.report.scores import STUDENT
 from understudy.report.sweep import sweep_csv, sweep_plot
-from understudy.training.lr_finder import Curve, Suggestion, smooth
+from understudy.training.lr_finder.curve import Curve, smooth
+from understudy.training.lr_finder.suggestion import Suggestion
 
 
 def curve(explodes: bool) -> Curve:

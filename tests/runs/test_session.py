@@ -84,7 +84,7 @@ class Slow(Answering):
 
 def test_a_signal_is_heeded_between_the_answers_of_an_evaluation() -> None:
     from understudy.data.texts import Texts
-    from understudy.training.checkpoint import Stop
+    from understudy.training.stop import Stop
 
     model = Slow()
     with Stop() as stop:

@@ -1,32 +1,20 @@
-"""What survives a kill, and how a signal is heeded."""
+"""Files that a kill cannot break."""
 
 from __future__ import annotations
 
-import csv
 import errno
 import os
 import pickle
 import resource
-import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
 import torch
 
 from understudy.errors import OutputError
-from understudy.training.checkpoint import (
-    ProgressLog,
-    Stop,
-    load_checkpoint,
-    random_state,
-    save_checkpoint,
-    set_random_state,
-)
-
-COLUMNS = ["phase", "step", "loss"]
+from understudy.training.checkpoint import load_checkpoint, random_state, save_checkpoint, set_random_state
 
 
 def test_a_state_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -98,108 +86,3 @@ def test_generators_go_back() -> None:
     torch.rand(3)
     set_random_state(state)
     assert torch.equal(torch.rand(5), drawn)
-
-
-def read(log: ProgressLog) -> list[dict[str, str]]:
-    with open(log.path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def test_rows_have_fixed_columns(tmp_path: Path) -> None:
-    log = ProgressLog(tmp_path / "progress.csv", COLUMNS)
-    log.write({"step": 1, "phase": "train"})
-    ProgressLog(tmp_path / "progress.csv", COLUMNS).write(
-        {"phase": "train", "step": 2, "loss": 0.5}
-    )  # resumed: one header
-    assert read(log) == [{"phase": "train", "step": "1", "loss": ""}, {"phase": "train", "step": "2", "loss": "0.5"}]
-    with pytest.raises(ValueError, match="speed"):
-        log.write({"phase": "train", "speed": 3})
-
-
-def test_a_log_that_was_killed_before_its_header_gets_one(tmp_path: Path) -> None:
-    (tmp_path / "progress.csv").touch()
-    log = ProgressLog(tmp_path / "progress.csv", COLUMNS)
-    log.write({"phase": "train", "step": 1})
-    assert read(log)[0]["step"] == "1"
-
-
-def test_forgetting_a_phase_takes_what_follows_and_what_is_torn(tmp_path: Path) -> None:
-    log = ProgressLog(tmp_path / "progress.csv", COLUMNS)
-    for phase in ("student", "student without teacher", "student without teacher"):
-        log.write({"phase": phase, "step": 1})
-    log.forget("student without teacher")
-    assert [row["phase"] for row in read(log)] == ["student"]
-    with open(log.path, "a", encoding="utf-8") as file:
-        file.write("student wi")
-    log.forget("student without teacher")
-    assert [row["phase"] for row in read(log)] == ["student"]
-    log.forget("student")
-    assert read(log) == []
-
-
-def test_cutting_back_beyond_the_end_does_nothing(tmp_path: Path) -> None:
-    log = ProgressLog(tmp_path / "progress.csv", COLUMNS)
-    log.write({"phase": "train", "step": 1})
-    size = log.position()
-    log.cut(size + 100)
-    assert log.position() == size
-
-
-def test_of_several_processes_one_logs(tmp_path: Path) -> None:
-    log = ProgressLog(tmp_path / "progress.csv", COLUMNS, writes=False)
-    log.write({"phase": "train"})
-    log.forget("train")
-    log.cut(0)
-    assert log.position() == 0
-    assert not log.path.exists()
-
-
-def test_the_first_signal_is_a_wish_and_the_second_is_obeyed() -> None:
-    found = signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background are born deaf to it
-    try:
-        with Stop() as stop:
-            assert stop.signal_number is None
-            os.kill(os.getpid(), signal.SIGINT)
-            assert stop.signal_number == signal.SIGINT
-            with pytest.raises(KeyboardInterrupt):
-                os.kill(os.getpid(), signal.SIGINT)
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    finally:
-        signal.signal(signal.SIGINT, found)
-
-
-def test_handlers_go_back_even_after_a_failure() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    stop = Stop()
-
-    def work() -> None:
-        with stop:
-            os.kill(os.getpid(), signal.SIGTERM)
-            raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        work()
-    assert stop.signal_number == signal.SIGTERM
-    assert signal.getsignal(signal.SIGTERM) is before
-
-
-def test_in_another_thread_it_only_keeps_the_time() -> None:
-    stops: list[Stop] = []
-
-    def work() -> None:
-        with Stop(budget_s=1e6) as stop:
-            stops.append(stop)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    assert not stops[0].out_of_time()
-
-
-def test_a_budget_runs_out() -> None:
-    assert Stop().remaining() is None
-    assert not Stop().out_of_time(1e9)
-    assert Stop(budget_s=0).out_of_time()
-    long = Stop(budget_s=1000)
-    assert not long.out_of_time(500)
-    assert long.out_of_time(1000)

@@ -22,8 +22,10 @@ from understudy.functional.schedules import linear
 from understudy.objectives.supervised import Supervised
 from understudy.objectives.terms import Term
 from understudy.training import loop
-from understudy.training.checkpoint import ProgressLog, Stop
-from understudy.training.loop import Stage, fit
+from understudy.training.loop import fit
+from understudy.training.progress.log import ProgressLog
+from understudy.training.stages import Stage
+from understudy.training.stop import Stop
 
 COLUMNS = [
     "phase",

@@ -27,8 +27,9 @@ from understudy.data.batches.by_length import bucketed_plan
 from understudy.data.batches.contract import Batch
 from understudy.objectives.distill import DistillClassifier
 from understudy.functional.logits import logit_mse
-from understudy.training.checkpoint import ProgressLog
-from understudy.training.loop import Stage, fit
+from understudy.training.progress.log import ProgressLog
+from understudy.training.stages import Stage
+from understudy.training.loop import fit
 
 torch.set_num_threads(1)
 folder = Path(sys.argv[1])
@@ -144,8 +145,10 @@ from understudy.data.batches.streams import StreamBatches
 from understudy.errors import Interrupted
 from understudy.models.awd_lstm.model import AWDLSTMConfig, AWDLSTMForCausalLM
 from understudy.objectives.language_model import RecurrentLM
-from understudy.training.checkpoint import ProgressLog, Stop
-from understudy.training.loop import Stage, fit
+from understudy.training.progress.log import ProgressLog
+from understudy.training.stop import Stop
+from understudy.training.stages import Stage
+from understudy.training.loop import fit
 
 torch.set_num_threads(1)
 folder = Path(sys.argv[1])

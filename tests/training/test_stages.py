@@ -22,9 +22,10 @@ from understudy.errors import ConfigError, Interrupted
 from understudy.functional.schedules import linear, one_cycle, one_cycle_momentum
 from understudy.objectives.supervised import Supervised
 from understudy.training import loop
-from understudy.training.checkpoint import ProgressLog, Stop
-from understudy.training.loop import FitResult, Stage, fit
-from understudy.training.reporter import progress_columns
+from understudy.training.loop import fit
+from understudy.training.progress.log import ProgressLog, progress_columns
+from understudy.training.stages import FitResult, Stage
+from understudy.training.stop import Stop
 
 HALVES = ("low", "head")
 
@@ -239,7 +240,7 @@ def test_another_kind_of_optimizer_begins_anew(tmp_path: Path) -> None:
 def test_the_schedule_begins_anew_and_every_groups_rate_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("understudy.training.reporter._EVERY_S", 0.0)
+    monkeypatch.setattr("understudy.training.progress.reporter._EVERY_S", 0.0)
     x, y = rows(64, dtype=torch.float32)
     model = deep()
     train(
@@ -259,7 +260,7 @@ def test_the_schedule_begins_anew_and_every_groups_rate_is_written(
 
 
 def test_momentum_cycles_as_under_torchs_one_cycle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("understudy.training.reporter._EVERY_S", 0.0)
+    monkeypatch.setattr("understudy.training.progress.reporter._EVERY_S", 0.0)
     x, y = rows(64)
     model, by_hand = deep(torch.float64), deep(torch.float64)
     for toy in (model, by_hand):
@@ -310,6 +311,29 @@ def test_the_best_of_all_stages_is_kept(tmp_path: Path) -> None:
     assert (result.best_step, result.metrics, result.steps) == (4, {"accuracy": 0.9}, 8)
     assert torch.equal(model.head.weight, kept[1]["head.weight"])
     assert torch.equal(model.low.weight, kept[0]["low.weight"])
+
+
+def test_what_a_later_stage_unfroze_goes_back_to_the_best_too(tmp_path: Path) -> None:
+    """The best evaluation is that of the first stage, in which the lower half was frozen."""
+    x, y = rows(32, dtype=torch.float32)
+    model, begun = deep(), weights(deep())
+    stages = [stage(model, "head"), stage(model, "low", "head"), stage(model, "head")]
+    result = train(tmp_path, model, Rows(x, y, [16]), stages, evaluate=scripted([0.9, 0.1, 0.1]), metric="accuracy")
+    assert result.best_step == 2
+    assert torch.equal(model.low.weight, begun["low.weight"])
+    assert not torch.equal(model.head.weight, begun["head.weight"])
+
+
+def test_a_stage_that_trains_what_was_frozen_at_first_must_name_it(tmp_path: Path) -> None:
+    x, y = rows(32, dtype=torch.float32)
+    model = deep()
+    model.low.requires_grad_(False)
+    with pytest.raises(ValueError, match="'low' trains parameters that are frozen at first; name them in `learns`"):
+        train(tmp_path, model, Rows(x, y, [16]), [stage(model, "head"), stage(model, "low")])
+    model = deep()
+    model.low.requires_grad_(False)
+    named = [stage(model, "head"), stage(model, "low", learns=list(model.low.parameters()))]
+    assert train(tmp_path, model, Rows(x, y, [16]), named).steps == 4
 
 
 def test_patience_ends_a_stage_and_the_next_has_its_own(tmp_path: Path) -> None:

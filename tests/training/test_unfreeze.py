@@ -1,8 +1,7 @@
-"""What learns when: names of layers, stages, and that what is frozen costs nothing."""
+"""What learns when, in which stages, and that what is frozen costs nothing."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,12 +11,10 @@ import transformers
 from torch import nn
 
 from understudy.data.batches.contract import Batch
-from understudy.errors import ConfigError
 from understudy.models.students.bilstm import BiLSTM, BiLSTMConfig
 from understudy.objectives.supervised import Supervised
-from understudy.training.unfreeze import LearningPlan, epochs_of, frozen_layers, thawing, unfreeze_faults
-
-NAMES = ["embeddings", *(f"layer {i}" for i in range(6)), "pooler", "head"]
+from understudy.training.stages import Stage, may_learn
+from understudy.training.unfreeze import LearningPlan
 
 
 @pytest.fixture(scope="module")
@@ -42,96 +39,6 @@ def batch() -> Batch:
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(3, 50, (4, 7), generator=generator)
     return Batch(inputs={"input_ids": ids}, counts={"rows": 4, "labelled": 4}, labels=torch.tensor([0, 1, 2, 0]))
-
-
-@pytest.mark.parametrize(
-    ("freeze", "meant"),
-    [
-        (["embeddings", "0-2"], NAMES[:4]),
-        (["0-5", "embeddings"], NAMES[:7]),
-        (["3"], ["layer 3"]),
-        (["layer 3", "2-4"], ["layer 2", "layer 3", "layer 4"]),
-        (["head"], ["head"]),
-        (["all-but-head"], NAMES[:-1]),
-        ([], []),
-    ],
-)
-def test_layers_by_name_number_and_range(freeze: list[str], meant: list[str]) -> None:
-    assert frozen_layers(freeze, NAMES) == meant
-
-
-def test_every_unknown_layer_is_named_together_with_what_there_is() -> None:
-    with pytest.raises(ConfigError) as raised:
-        frozen_layers(["embedings", "0-7", "5-3", "pooler", "0-99999999999"], NAMES)
-    first, second, third, _ = raised.value.faults
-    assert "there is no 'embedings' in this model" in first
-    assert first.endswith("Did you mean 'embeddings'?")
-    assert "'0-7'" in second
-    assert "embeddings, layers 0-5, pooler, head" in second
-    assert "'5-3'" in third
-    with pytest.raises(ConfigError, match="all-but-head"):
-        frozen_layers(["all-but-head"], NAMES[:-1])
-
-
-@pytest.mark.parametrize("freeze", [["embeddings", "0-5", "pooler", "head"], ["all-but-head", "head"]])
-def test_freezing_everything_is_refused(freeze: list[str]) -> None:
-    with pytest.raises(ConfigError, match="leaves nothing to learn"):
-        frozen_layers(freeze, NAMES)
-
-
-def test_gradual_unfreezing_adds_a_layer_a_stage_from_the_top() -> None:
-    stages = thawing(["gradual"], NAMES)
-    assert stages[0] == ("head",)
-    assert stages[-1] == tuple(NAMES)
-    assert [len(stage) for stage in stages] == list(range(1, 10))
-    assert all(set(lower) < set(upper) for lower, upper in itertools.pairwise(stages))
-
-
-def test_chain_thaw_is_the_new_layer_then_each_alone_then_all() -> None:
-    # Felbo et al., figure 2: (a) the last layer, (b-d) one layer after another from the first on, (e) all
-    assert thawing(["chain-thaw"], ["a", "b", "c", "d"]) == [
-        ("d",),
-        ("a",),
-        ("b",),
-        ("c",),
-        ("a", "b", "c", "d"),
-    ]
-
-
-def test_numbers_count_from_the_top() -> None:
-    assert thawing(["1", "2", "all"], NAMES) == [("head",), ("pooler", "head"), tuple(NAMES)]
-    assert thawing(["2"], NAMES) == [("pooler", "head")]
-
-
-@pytest.mark.parametrize(
-    ("unfreeze", "names", "said"),
-    [
-        (["12", "all"], NAMES, r"only 9 groups can learn \(embeddings, layers 0-5, pooler, head\)"),
-        (["9", "all"], NAMES, "numbers up to 8, then 'all'"),
-        (["2", "1"], NAMES, "numbers of layers from the top that rise"),
-        (["0", "all"], NAMES, "that rise"),
-        (["all"], NAMES, "that rise"),
-        (["all", "1"], NAMES, "that rise"),
-        (["1", "1"], NAMES, "that rise"),
-        (["gradualy"], NAMES, "Did you mean 'gradual'"),
-        (["gradual", "all"], NAMES, "must be gradual, chain-thaw, or"),
-        (["gradual"], ["head"], "only head to learn, in one stage"),
-    ],
-)
-def test_unfreezing_that_cannot_be(unfreeze: list[str], names: list[str], said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
-        thawing(unfreeze, names)
-
-
-def test_epochs_of_stages() -> None:
-    assert epochs_of([3], 4) == [3, 3, 3, 3]
-    assert epochs_of([1, 2], 2) == [1, 2]
-    with pytest.raises(ConfigError, match="one for each of the 3 stages, but are 2: 1 2"):
-        epochs_of([1, 2], 3)
-    assert unfreeze_faults([], [1]) == ["--unfreeze_epochs belongs to --unfreeze: give that too, or --epochs."]
-    assert unfreeze_faults([], []) == unfreeze_faults(["gradual"], [1, 1, 1]) == []
-    (fault,) = unfreeze_faults(["1", "all"], [1, 1, 1])
-    assert "each of the 2 stages, but are 3" in fault
 
 
 def trainable(module: nn.Module) -> set[str]:
@@ -207,6 +114,17 @@ def test_frozen_layers_are_not_thawed_and_do_not_change_the_others_rates(objecti
     rates = {group["name"]: group["lr"] for group in last.optimizer().param_groups}
     assert rates == {"layer 1": 0.05, "layer 2": 0.1, "layer 3": 0.2, "pooler": 0.4, "head": 0.8}
     assert plan.names == list(rates)
+
+
+def test_a_stage_says_what_learns_in_it_whatever_requires_a_gradient_meanwhile(objective: Supervised) -> None:
+    plan = LearningPlan(objective, epochs=1, learning_rate=0.1, freeze=["embeddings"], unfreeze=["1", "all"])
+    first, last = plan.stages(weight_decay=0.0)
+    first.optimizer()  # only the head requires a gradient now
+    head = set(objective.model.classifier.parameters())
+    assert set(first.learns or ()) == head
+    assert set(last.learns or ()) == set(objective.parameters()) - set(objective.model.bert.embeddings.parameters())
+    assert may_learn(objective, plan.stages(weight_decay=0.0)) == set(last.learns or ())
+    assert may_learn(objective, [Stage("by hand", 1, first.optimizer)]) == head
 
 
 def test_chain_thaw_goes_on_from_the_best_weights(objective: Supervised) -> None:

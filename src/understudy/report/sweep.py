@@ -14,7 +14,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from understudy import atomic
 from understudy.report.look import FAINT, INK, looks_of, save_figure, style
 from understudy.report.scores import STUDENT, TEACHER
-from understudy.training.lr_finder import Curve, Suggestion
+from understudy.training.lr_finder.curve import Curve
+from understudy.training.lr_finder.suggestion import Suggestion
 
 
 def sweep_csv(curve: Curve, out: Path) -> Path:

@@ -15,8 +15,9 @@ from understudy.runs.learning import compiled, learning_plan, stages
 from understudy.runs.rate_sweep import rate_for
 from understudy.runs.session import Session
 from understudy.settings.training import WARMED_UP, TrainSettings
-from understudy.training.loop import FitResult, Schedule, fit
-from understudy.training.optimizers.groups import sparse_gradients
+from understudy.training.loop import fit
+from understudy.training.optimizers.lazy_adamw import sparse_gradients
+from understudy.training.stages import FitResult, Schedule
 from understudy.training.unfreeze import LearningPlan
 
 

@@ -14,10 +14,12 @@ from understudy.errors import ConfigError, ModelError
 from understudy.models.structure.compiled import blocks_to_compile, compiled_blocks
 from understudy.settings.training import TrainSettings
 from understudy.settings.values import parse_rate
-from understudy.training.loop import Stage
-from understudy.training.optimizers.groups import Group, Rate, adamw
+from understudy.training.optimizers.groups import Group, Rate
+from understudy.training.optimizers.lazy_adamw import adamw
 from understudy.training.optimizers.nt_asgd import nt_asgd
-from understudy.training.unfreeze import LearningPlan, in_words
+from understudy.training.stages import Stage
+from understudy.training.unfreeze import LearningPlan
+from understudy.training.unfreeze_words import in_words
 
 
 def learning_plan(objective: nn.Module, settings: TrainSettings, *, learning_rate: float) -> LearningPlan:

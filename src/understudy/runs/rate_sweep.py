@@ -13,7 +13,9 @@ from understudy.report.sweep import sweep_csv, sweep_plot
 from understudy.runs.learning import compiled, stages
 from understudy.runs.session import Session
 from understudy.settings.training import TrainSettings
-from understudy.training.lr_finder import HIGHEST, LOWEST, STEPS, Curve, Suggestion, rate_cap, suggest, sweep
+from understudy.training.lr_finder.curve import Curve
+from understudy.training.lr_finder.suggestion import Suggestion, rate_cap, suggest
+from understudy.training.lr_finder.sweep import HIGHEST, LOWEST, STEPS, sweep
 from understudy.training.unfreeze import LearningPlan
 
 

@@ -21,9 +21,9 @@ from understudy.runs.devices import accelerator_name, make_accelerator, processe
 from understudy.runs.work import Described
 from understudy.settings.configuration import as_dict, given
 from understudy.settings.values import seconds
-from understudy.training.checkpoint import ProgressLog, Stop
-from understudy.training.reporter import progress_columns
-from understudy.training.trackers import Display
+from understudy.training.progress.display import Display
+from understudy.training.progress.log import ProgressLog, progress_columns
+from understudy.training.stop import Stop
 
 _TEXTS_AT_ONCE = 512
 

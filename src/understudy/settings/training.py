@@ -10,9 +10,9 @@ from annotated_types import Ge, Gt, Le, Lt
 from understudy.errors import UnderstudyError, gathered
 from understudy.settings.shown import Shown
 from understudy.settings.values import as_number, parse_rate
-from understudy.training.optimizers.nt_asgd import INTERVAL
-from understudy.training.trackers import check_tracker
-from understudy.training.unfreeze import unfreeze_faults
+from understudy.training.optimizers.trigger import INTERVAL
+from understudy.training.progress.trackers import check_tracker
+from understudy.training.unfreeze_words import unfreeze_faults
 
 WARMED_UP = ("linear", "cosine")
 """The schedules that rise over ``warmup`` first."""

@@ -1,4 +1,4 @@
-"""Dropout that does not cost a sixth of a training step on a CPU."""
+"""Dropout from sixteen random bits an element; torch's own takes a sixth of a training step on a CPU."""
 
 from __future__ import annotations
 
@@ -12,26 +12,29 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 _LEVELS = 1 << 16
-"""Probabilities are rounded to multiples of 1/65,536; what is kept is scaled by the rounded one, so the mean is exact."""
+"""Probabilities are rounded to multiples of 1/65,536. The scale uses the rounded probability, so the mean is exact."""
 
 
 def fast_dropout(values: Tensor, p: float) -> Tensor:
-    r"""Dropout from sixteen random bits an element.
+    r"""Dropout that uses sixteen random bits for each element.
 
     .. math:: y_i = \frac{m_i x_i}{1 - p}, \quad m_i \sim \mathrm{Bernoulli}(1 - p)
 
-    torch draws a floating-point number for every element, which takes longer than everything else that dropout does.
-    Here four elements share one 64-bit number of torch's default generator.
+    torch draws a floating-point number for each element, which takes longer than the rest of dropout. Here four elements
+    share one 64-bit number of torch's default generator.
 
     Args:
         values: any shape.
         p: the probability of a zero, from 0 to 1.
 
+    Returns:
+        The shape of `values`.
+
     Raises:
-        ValueError: if `p` is no probability.
+        ValueError: if `p` is not between 0 and 1.
 
     Reference:
-        Srivastava et al. 2014, "Dropout", section 4, with the scale in training instead of in use.
+        Srivastava et al. 2014, "Dropout", section 4, with the scaling in training instead of at test time.
 
     Example:
         >>> kept = fast_dropout(torch.ones(100_000), 0.25)
@@ -47,7 +50,7 @@ def fast_dropout(values: Tensor, p: float) -> Tensor:
         return values * 0.0
     words = torch.empty(-(-values.numel() // 4), dtype=torch.int64, device=values.device).random_(-(2**63), None)
     bits = words.view(torch.int16)[: values.numel()].view(values.shape)
-    # a mask of numbers: multiplying by one of booleans takes three times as long
+    # a mask of numbers, because multiplying by a boolean mask takes three times as long
     kept = torch.ge(bits, level - _LEVELS // 2, out=torch.empty_like(bits, dtype=values.dtype))
     return values * kept.mul_(_LEVELS / (_LEVELS - level))
 
@@ -61,10 +64,13 @@ def attention(
 
     Args:
         query, key, value: ``(..., tokens, width)``.
-        mask: added to the scores, or a boolean one that is true where there is to be attention; a row of a boolean
-            mask without any attends to all alike.
-        dropout: the probability with which a weight is dropped.
-        scale: s, by default one over the root of the width.
+        mask: added to the scores; or boolean, true where attention is allowed. A row of a boolean mask that allows
+            nothing attends to all tokens equally.
+        dropout: the probability that a weight is dropped.
+        scale: s; None for one over the square root of the width.
+
+    Returns:
+        ``(..., tokens, width)``.
 
     Reference:
         Vaswani et al. 2017, arXiv 1706.03762, equation 1.
@@ -79,17 +85,17 @@ def attention(
 
 
 class FastDropout(TorchFunctionMode):
-    """Inside ``with FastDropout():`` every dropout of a CPU tensor, in attention too, is :func:`fast_dropout`.
+    """Inside ``with FastDropout():`` every dropout of a CPU tensor, also in attention, is :func:`fast_dropout`.
 
-    torch's own fused attention has no dropout on a CPU either: it falls back to its parts, and draws as slowly.
+    On a CPU, torch's fused attention does not support dropout: it falls back to separate operations with slow dropout.
     """
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Dropout and attention in training go the faster way, all else as it would."""
+        """Replace dropout, and attention with dropout; call everything else as it is."""
         kwargs = kwargs or {}
-        if torch.compiler.is_compiling():  # what compilers make of torch's own is quicker still
+        if torch.compiler.is_compiling():  # compiled, torch's own dropout is faster still
             return func(*args, **kwargs)
         if func is F.dropout and args and args[0].device.type == "cpu":
             return _dropout(*args, **kwargs)
@@ -106,6 +112,6 @@ def _dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool
 
 
 def _plain(query: Tensor, kwargs: dict[str, Any]) -> bool:
-    """Whether attention drops weights, on a CPU, and is otherwise of the kind that :func:`attention` computes."""
+    """Whether attention has dropout, is on a CPU, and has no options that :func:`attention` lacks."""
     dropped = query.device.type == "cpu" and bool(kwargs.get("dropout_p"))
     return dropped and not kwargs.get("is_causal") and not kwargs.get("enable_gqa")

@@ -1,62 +1,28 @@
-"""The one training loop: ``objective(batch) -> terms``, in stages, and everything a run must survive."""
+"""The one training loop: ``objective(batch) -> terms``, in stages, with checkpoints, a time budget and signals."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
 from accelerate import Accelerator
 from torch import nn
 
+from understudy.data.batches.bucketed import Batch
 from understudy.data.batches.contract import BatchSource
 from understudy.errors import Interrupted
 from understudy.failpoints import failpoint
-from understudy.training.checkpoint import ProgressLog, Stop
-from understudy.training.trackers import Display
+from understudy.training.phase import Phase
+from understudy.training.progress.display import Display
+from understudy.training.progress.log import ProgressLog
+from understudy.training.stages import FitResult, Schedule, Stage
+from understudy.training.stop import Stop
 from understudy.training.trainer import Trainer
 
-Schedule = Callable[[int, int], float]
-"""``(step of the stage, steps of the stage)`` to the multiplier of every group's learning rate."""
-
 _REPORTS = 20
-"""At the least, of a stage that has as many steps: a rate that rises within a tenth of them must be seen to rise."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A part of training in which the same parameters learn. Each has an optimizer and a schedule of its own.
-
-    Args:
-        name: what learns, in words.
-        epochs: how long.
-        optimizer: called as the stage begins; sets which parameters learn and returns a new optimizer for them, whose
-            groups carry ``initial_lr`` and ``name``. A parameter that learnt in the stage before keeps its moments.
-        from_best: begin with the best weights so far, not with the latest.
-    """
-
-    name: str
-    epochs: int
-    optimizer: Callable[[], torch.optim.Optimizer]
-    from_best: bool = False
-
-
-@dataclass
-class FitResult:
-    """How a phase of training went. ``metrics`` are those of the best evaluation, whose weights the model now has."""
-
-    steps: int = 0
-    epochs: int = 0
-    seconds: float = 0.0
-    rows: int = 0
-    best_step: int = 0
-    metrics: dict[str, float] = field(default_factory=dict)
-    stopped_by: str = "epochs"
-    stages: list[dict[str, Any]] = field(default_factory=list)
-    """Of each stage its ``name``, its ``steps`` and what it was ``stopped_by``."""
+"""Reports a stage at least (or one a step, if it has fewer steps), so that a short warm-up is visible."""
 
 
 def fit(
@@ -82,105 +48,175 @@ def fit(
     budget_s: float | None = None,
     display: Display | None = None,
 ) -> FitResult:
-    """Train ``objective.model`` and leave the weights of its best evaluation in it.
+    """Train ``objective.model``, and leave it with the weights of its best evaluation.
 
-    The gradient of an optimizer step is that of its whole window of micro-batches over all processes, exactly: each
-    term is divided by the total of its count, known before any forward.
+    An optimizer step has exactly the gradient of its whole window of micro-batches over all processes: each term is
+    divided by the total of its count, which is known before any forward pass.
 
-    Stages follow one another on the same data: epochs, steps and the best score count on, the schedule and the
-    patience begin anew. A stage begins a new epoch.
+    Stages follow one another on the same data. Epochs, steps and the best score continue; the schedule and the patience
+    restart. A stage begins with a new epoch.
 
     Args:
-        objective: called with a :class:`Batch`, returns terms; what is shipped is ``objective.model``.
-        batches: the windows of each epoch, for this rank.
+        objective: called with a :class:`Batch`, returns terms. ``objective.model`` is what is saved in the end.
+        batches: this process's windows of every epoch.
         stages: what learns, how long, and by which optimizer; one or more.
-        folder: where ``<phase>.pt`` (to go on) and ``<phase>-done.pt`` (to pass by) are kept.
+        folder: where ``<phase>.pt`` (to resume from) and ``<phase>-done.pt`` (a finished phase) are kept.
+        log: ``progress.csv``; ``phase`` is the first cell of its rows.
         schedule: multiplies the ``initial_lr`` of every group.
         momentum: ``(step, steps)`` of the stage to the momentum, or Adam's first beta, of every group.
-        evaluate: scores of the bare model; called every `eval_steps` steps and at the end of each epoch.
-        metric: the score that chooses the best weights, over all stages, and feeds `patience`.
-        patience: evaluations without a new best after which a stage ends.
-        resume: go on from the phase's checkpoint where there is one.
-        stop: signals; a checkpoint is written, then :class:`Interrupted` is raised.
-        budget_s: seconds after which training ends, with the best so far. Several stages share them by the steps they
-            have yet to do; what one leaves over falls to those after it.
+        clip: the largest 2-norm of the gradient; 0 for no limit.
+        evaluate: the scores of the bare model. Called every `eval_steps` steps, and at the end of each epoch.
+        metric: the score that chooses the best weights of all stages, and that `patience` watches.
+        patience: a stage ends after so many evaluations without a new best.
+        save_steps: write a checkpoint every so many steps; None for as often as it costs 3 % of the time.
+        resume: continue from the phase's checkpoint, if there is one.
+        stop: when a signal has come, a checkpoint is written and :class:`Interrupted` is raised.
+        budget_s: seconds after which training ends with the best weights so far. Stages share them in proportion to
+            the steps they have left; time that a stage does not use goes to later ones.
 
     Raises:
-        ConfigError: if a checkpoint of another number of processes is to be resumed, or the loss is not finite.
+        ConfigError: if the loss is not finite, or a checkpoint does not fit: it was written by another number of
+            processes, or with other frozen weights.
         Interrupted: on SIGTERM or Ctrl-C.
     """
-    trainer = Trainer(objective, stages, accelerator or Accelerator(cpu=True), folder / phase, log, phase)
-    display = display or Display(visible=False)
-    stop = stop or Stop()
-    done = trainer.pass_by() if resume else None
+    training = Phase(objective, stages, accelerator or Accelerator(cpu=True), folder, log, phase)
+    done = training.pass_by() if resume else None
     if done is not None:
-        return FitResult(**done)
-    if not (resume and trainer.restore()):
-        trainer.enter(0)
-    state = trainer.state
+        return done
+    if not (resume and training.restore()):
+        training.trainer.enter(0)
+    scores = _Scores(training, evaluate, metric, higher_is_better, eval_steps, patience)
+    rates = _Rates(schedule, momentum, clip)
     end = None if budget_s is None else time.monotonic() + budget_s
+    loop = _Loop(training, batches, scores, rates, save_steps, end, stop or Stop(), display or Display(visible=False))
+    loop.run()
+    return training.finish()
 
-    def steps_of(first_epoch: int, epochs: int) -> int:
-        return sum(batches.steps(epoch) for epoch in range(first_epoch, first_epoch + epochs))
 
-    def out_of_patience() -> bool:
-        return patience is not None and state.evaluations_since_best >= patience
+@dataclass
+class _Rates:
+    """How an optimizer step is taken."""
 
-    trainer.start_clock()
-    while True:
-        stage, later = stages[state.stage], stages[state.stage + 1 :]
-        total = steps_of(state.first_epoch, stage.epochs)
-        spacing = max(1, total // _REPORTS)
-        to_come = steps_of(state.first_epoch + stage.epochs, sum(other.epochs for other in later))
-        share = (total - state.stage_step) / max(total - state.stage_step + to_come, 1)
-        deadline = None if end is None else time.monotonic() + share * (end - time.monotonic())
-        title = f"{phase}, {stage.name}" if len(stages) > 1 else phase
-        display.start(title, total, done=state.stage_step)
-        stopped_by = "patience" if out_of_patience() else "epochs"
+    schedule: Schedule | None
+    momentum: Schedule | None
+    clip: float
+
+    def step(self, trainer: Trainer, window: Sequence[Batch], total: int) -> None:
+        """Take the next step of a stage of `total` steps."""
+        done = trainer.state.stage_step
+        trainer.step(
+            window,
+            self.schedule(done, total) if self.schedule else 1.0,
+            self.momentum(done, total) if self.momentum else None,
+            self.clip,
+        )
+
+
+@dataclass
+class _Scores:
+    """When the model is evaluated, and when that ends a stage."""
+
+    training: Phase
+    evaluate: Callable[[nn.Module], Mapping[str, float]] | None
+    metric: str
+    higher_is_better: bool
+    eval_steps: int | None
+    patience: int | None
+
+    def after_step(self, *, ends_epoch: bool) -> bool:
+        """Evaluate if it is time to; whether that ends the stage."""
+        if not ends_epoch and not (self.eval_steps and self.training.state.step % self.eval_steps == 0):
+            return False
+        self.assess()
+        return self.evaluate is not None and self.out_of_patience()
+
+    def assess(self) -> None:
+        """Evaluate, if there is anything to evaluate with."""
+        if self.evaluate:
+            self.training.assess(self.evaluate, self.metric, self.higher_is_better)
+
+    def out_of_patience(self) -> bool:
+        """Whether a stage has had too many evaluations without a new best."""
+        return self.patience is not None and self.training.state.evaluations_since_best >= self.patience
+
+
+@dataclass
+class _Loop:
+    """All steps of all stages."""
+
+    training: Phase
+    batches: BatchSource
+    scores: _Scores
+    rates: _Rates
+    save_steps: int | None
+    end: float | None
+    """When the time budget is spent, on the monotonic clock."""
+    stop: Stop
+    display: Display
+
+    def run(self) -> None:
+        """Train from where the phase stands to the end of the last stage."""
+        trainer, state = self.training.trainer, self.training.state
+        self.training.start_clock()
+        while True:
+            stopped_by = self._stage()
+            name = trainer.stages[state.stage].name
+            state.stages.append({"name": name, "steps": state.stage_step, "stopped_by": stopped_by})
+            out_of_time = self.end is not None and trainer.agree(time.monotonic() > self.end)
+            if out_of_time or state.stage + 1 == len(trainer.stages):
+                break
+            self.training.next_stage()
+        if not self.training.best.found:
+            self.scores.assess()
+
+    def _stage(self) -> str:
+        """Train to the end of the stage; what ended it."""
+        trainer, name = self.training.trainer, self.training.name
+        state, stage = trainer.state, trainer.stages[trainer.state.stage]
+        total = self._steps(state.first_epoch, stage.epochs)
+        deadline = self._deadline(total)
+        title = f"{name}, {stage.name}" if len(trainer.stages) > 1 else name
+        self.display.start(title, total, done=state.stage_step)
+        stopped_by = "patience" if self.scores.out_of_patience() else "epochs"
         while state.stage_step < total and stopped_by == "epochs":
-            steps_in_epoch = batches.steps(state.epoch)
-            for window in batches.windows(state.epoch, state.step_in_epoch):
-                trainer.step(
-                    window,
-                    schedule(state.stage_step, total) if schedule else 1.0,
-                    momentum(state.stage_step, total) if momentum else None,
-                    clip,
-                )
-                ends_epoch = state.step_in_epoch == steps_in_epoch
-                if trainer.reporter.due() or ends_epoch or state.stage_step % spacing == 0:
-                    display.update(state.stage_step, trainer.report())
-                if evaluate and (ends_epoch or (eval_steps and state.step % eval_steps == 0)):
-                    trainer.assess(evaluate, metric, higher_is_better)
-                    stopped_by = "patience" if out_of_patience() else stopped_by
-                if ends_epoch:
-                    state.epoch, state.step_in_epoch = state.epoch + 1, 0
-                if deadline is not None and trainer.agree(time.monotonic() > deadline):
-                    stopped_by = "time budget"
-                if trainer.agree(stop.signal_number is not None):
-                    trainer.save()
-                    raise Interrupted(stop.signal_number or 15)
-                if trainer.save_due(save_steps):
-                    trainer.save()
-                failpoint(f"{phase}.step")
+            steps_in_epoch = self.batches.steps(state.epoch)
+            for window in self.batches.windows(state.epoch, state.step_in_epoch):
+                self.rates.step(trainer, window, total)
+                stopped_by = self._after_step(total, deadline, ends_epoch=state.step_in_epoch == steps_in_epoch)
                 if stopped_by != "epochs":
                     break
-        state.stages.append({"name": stage.name, "steps": state.stage_step, "stopped_by": stopped_by})
-        out_of_time = end is not None and trainer.agree(time.monotonic() > end)
-        if not later or out_of_time:
-            break
-        trainer.enter(state.stage + 1)
-    if evaluate and not state.metrics:
-        trainer.assess(evaluate, metric, higher_is_better)
-    ends = [known["stopped_by"] for known in state.stages]
-    result = FitResult(
-        steps=state.step,
-        epochs=state.epoch,
-        rows=state.rows,
-        best_step=state.best_step,
-        metrics=state.metrics,
-        stopped_by="time budget" if "time budget" in ends else ends[-1],
-        stages=state.stages,
-    )
-    result.seconds = trainer.finish()
-    trainer.mark_done(asdict(result))
-    return result
+        return stopped_by
+
+    def _after_step(self, total: int, deadline: float | None, *, ends_epoch: bool) -> str:
+        """Report, evaluate and save as far as it is time to; what ends the stage, or ``epochs`` if nothing does yet."""
+        training, trainer, state = self.training, self.training.trainer, self.training.state
+        stopped_by = "epochs"
+        if training.reporter.due() or ends_epoch or state.stage_step % max(1, total // _REPORTS) == 0:
+            self.display.update(state.stage_step, training.report())
+        if self.scores.after_step(ends_epoch=ends_epoch):
+            stopped_by = "patience"
+        if ends_epoch:
+            state.epoch, state.step_in_epoch = state.epoch + 1, 0
+        if deadline is not None and trainer.agree(time.monotonic() > deadline):
+            stopped_by = "time budget"
+        if trainer.agree(self.stop.signal_number is not None):
+            training.save()
+            raise Interrupted(self.stop.signal_number or 15)
+        if training.save_due(self.save_steps):
+            training.save()
+        failpoint(f"{training.name}.step")
+        return stopped_by
+
+    def _steps(self, first_epoch: int, epochs: int) -> int:
+        return sum(self.batches.steps(epoch) for epoch in range(first_epoch, first_epoch + epochs))
+
+    def _deadline(self, total: int) -> float | None:
+        """When the stage must end: it may have its share of the time left, by the steps that are left."""
+        if self.end is None:
+            return None
+        state, stages = self.training.state, self.training.trainer.stages
+        left = total - state.stage_step
+        later = sum(stage.epochs for stage in stages[state.stage + 1 :])
+        to_come = self._steps(state.first_epoch + stages[state.stage].epochs, later)
+        now = time.monotonic()
+        return now + left / max(left + to_come, 1) * (self.end - now)

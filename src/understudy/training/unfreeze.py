@@ -1,8 +1,7 @@
-"""What learns when: frozen layers, and gradual unfreezing, as stages of the loop."""
+"""What learns when: frozen layers and gradual unfreezing, as stages of the loop."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -11,15 +10,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from understudy.errors import ConfigError, nearest
-from understudy.training.loop import Stage
-from understudy.training.optimizers.groups import Group, Rate, adamw, layer_rates, layers_of, parameter_groups
-
-_WORDS = ("gradual", "chain-thaw", "all")
+from understudy.training.optimizers.groups import Group, Rate, layer_rates, layers_of, parameter_groups
+from understudy.training.optimizers.lazy_adamw import adamw
+from understudy.training.stages import Stage
+from understudy.training.unfreeze_words import epochs_of, frozen_layers, in_words, thawing
 
 
 class Part(NamedTuple):
-    """A part of training: which groups learn, and how long."""
+    """One stage of a plan: the names of the groups that learn, and for how many epochs."""
 
     name: str
     learns: tuple[str, ...]
@@ -28,24 +26,24 @@ class Part(NamedTuple):
 
 
 class LearningPlan:
-    """Which layers of an objective learn, when, and at which rates.
+    """Which layers of an objective learn, when, and at which learning rates.
 
-    A frozen layer keeps its dropout: only its weights stand still. It is so in fastai and in the experiments of the
-    ULMFiT paper; a head that learns on undisturbed features of few texts learns them by heart, and meets others as
-    soon as the layers below are unfrozen. Below the lowest layer that learns there is no backward pass, and what is
-    frozen has no gradient and no optimizer state.
+    A frozen layer keeps its dropout; only its weights stay as they are. This is so in fastai and in the experiments of
+    the ULMFiT paper. Without dropout below it, a head that is trained on few texts would fit their exact features,
+    which change as soon as the layers below are unfrozen. Below the lowest layer that learns there is no backward pass.
+    Frozen parameters have no gradient and no optimizer state.
 
     Args:
         objective: its parameters that require a gradient now are those that may learn.
         epochs: of each stage.
-        learning_rate: the last layer's, or the first one's and the last one's.
+        learning_rate: that of the last layer, or those of the first and the last layer.
         discriminative: the factor between a layer's rate and that of the layer below.
         freeze: layers that never learn, as :func:`frozen_layers` takes them.
-        unfreeze: as :func:`thawing` takes it; empty for one stage in which all learn that are not frozen.
-        unfreeze_epochs: of each stage, or of all; instead of `epochs`.
+        unfreeze: as :func:`thawing` takes it; empty for a single stage, in which all layers learn that are not frozen.
+        unfreeze_epochs: one number for all stages, or one for each; replaces `epochs`.
 
     Raises:
-        ConfigError: if the layers named are not there, or stages, epochs and rates do not suit those that are.
+        ConfigError: if the model does not have the layers named, or stages, epochs or rates do not fit its layers.
     """
 
     def __init__(
@@ -73,25 +71,29 @@ class LearningPlan:
             Part(in_words(learns, names), learns, length, from_best=chain and i > 0)
             for i, (learns, length) in enumerate(zip(thawed, lengths))
         ]
-        self.groups()  # now, not in the middle of a run: it refuses rates that make no sense for these layers
+        self.groups()  # refuses rates that do not fit these layers: now, not in the middle of a run
 
     @property
     def names(self) -> list[str]:
-        """The groups that learn at some time, input to output."""
+        """The names of the groups that learn in at least one stage, input to output."""
         return [name for name, _ in self.layers if name not in self.frozen]
 
     @property
     def with_own_rates(self) -> list[str]:
-        """Those of them that have learning rates of their own."""
+        """The names of the groups with learning rates of their own; empty if all learn at one rate."""
         return self.names if self.by_layer else []
 
     @property
     def epochs(self) -> int:
-        """Of all stages."""
+        """The epochs of all stages together."""
         return sum(part.epochs for part in self.parts)
 
     def groups(self, learning_rate: Rate | None = None) -> list[Group]:
-        """All layers, frozen ones included, with their rates."""
+        """All layers, frozen ones included, with their learning rates.
+
+        Args:
+            learning_rate: replaces that of the plan.
+        """
         rate = self.learning_rate if learning_rate is None else learning_rate
         rates = layer_rates(len(self.layers), rate, discriminative=self.discriminative or 1.0)
         return [Group(name, parameters, rate) for (name, parameters), rate in zip(self.layers, rates)]
@@ -106,9 +108,9 @@ class LearningPlan:
         """The stages for :func:`understudy.training.loop.fit`.
 
         Args:
-            weight_decay: of all but biases and norms.
-            learning_rate: another one than the plan's.
-            make: parameter groups to an optimizer.
+            weight_decay: of all parameters but biases and those of norms.
+            learning_rate: replaces that of the plan.
+            make: makes an optimizer of parameter groups.
         """
         groups = self.groups(learning_rate)
 
@@ -116,19 +118,24 @@ class LearningPlan:
             self._learn(part)
             return make(parameter_groups(self.objective, groups, weight_decay=weight_decay))
 
-        return [Stage(part.name, part.epochs, partial(begin, part), part.from_best) for part in self.parts]
+        return [
+            Stage(part.name, part.epochs, partial(begin, part), part.from_best, learns=self._parameters(part))
+            for part in self.parts
+        ]
 
     @contextmanager
     def at_its_widest(self) -> Iterator[list[nn.Parameter]]:
-        """As in the stage that costs most, which is the one in which most parameters learn; they are handed out."""
-        layers = dict(self.layers)
-        self._learn(max(self.parts, key=lambda part: sum(p.numel() for name in part.learns for p in layers[name])))
+        """Inside ``with``, the objective is as in the stage with the most parameters that learn; yields these."""
+        self._learn(max(self.parts, key=lambda part: sum(p.numel() for p in self._parameters(part))))
         try:
             yield list(_learning(self.objective))
         finally:
             for _, parameters in self.layers:
                 for parameter in parameters:
                     parameter.requires_grad_(True)
+
+    def _parameters(self, part: Part) -> list[nn.Parameter]:
+        return [parameter for name, parameters in self.layers if name in part.learns for parameter in parameters]
 
     def _learn(self, part: Part) -> None:
         for name, parameters in self.layers:
@@ -138,140 +145,3 @@ class LearningPlan:
 
 def _learning(module: nn.Module) -> Iterator[nn.Parameter]:
     return (parameter for parameter in module.parameters() if parameter.requires_grad)
-
-
-def frozen_layers(freeze: Sequence[str], names: Sequence[str]) -> list[str]:
-    """The layers that are meant, input to output.
-
-    Args:
-        freeze: names of groups, a number or a range for layers (``3``, ``0-5``), or ``all-but-head``.
-        names: of all groups, input to output.
-
-    Raises:
-        ConfigError: for every name that is unknown, or if nothing is left to learn.
-
-    Example:
-        >>> frozen_layers(["embeddings", "0-1"], ["embeddings", "layer 0", "layer 1", "head"])
-        ['embeddings', 'layer 0', 'layer 1']
-    """
-    meant: set[str] = set()
-    faults = []
-    for word in freeze:
-        span = re.fullmatch(r"(?:layer )?(\d+)(?:-(\d+))?", word)
-        if word == "all-but-head" and "head" in names:
-            chosen = [name for name in names if name != "head"]
-        elif span:
-            ends = [f"layer {int(end)}" for end in (span[1], span[2] or span[1])]
-            known_ends = all(end in names for end in ends)
-            chosen = list(names[names.index(ends[0]) : names.index(ends[1]) + 1]) if known_ends else []
-        else:
-            chosen = [name for name in names if name == word]
-        if chosen:
-            meant.update(chosen)
-        else:
-            known = [*names, *(name.removeprefix("layer ") for name in names), "all-but-head"]
-            faults.append(
-                f"freeze: there is no {word!r} in this model. It has {in_words(names)}.{nearest(word, known)}"
-            )
-    if not faults and names and meant == set(names):
-        faults.append(f"freeze {' '.join(freeze)} leaves nothing to learn. The model has {in_words(names)}.")
-    if faults:
-        raise ConfigError(*faults)
-    return [name for name in names if name in meant]
-
-
-def unfreeze_faults(unfreeze: Sequence[str], unfreeze_epochs: Sequence[int]) -> list[str]:
-    """What is wrong with these, whatever the model."""
-    if not unfreeze:
-        return ["--unfreeze_epochs belongs to --unfreeze: give that too, or --epochs."] if unfreeze_epochs else []
-    if list(unfreeze) in (["gradual"], ["chain-thaw"]):
-        return []
-    numbers = [int(word) for word in unfreeze if word.isdecimal()]
-    counted = len(numbers) == len(unfreeze) - (unfreeze[-1] == "all")
-    if not counted or not numbers or min(numbers) < 1 or sorted(set(numbers)) != numbers:
-        tail = next((hint for word in unfreeze if not word.isdecimal() and (hint := nearest(word, _WORDS))), "")
-        return [
-            "unfreeze must be gradual, chain-thaw, or numbers of layers from the top that rise, as in 1 2 all, "
-            f"but is {' '.join(unfreeze)!r}.{tail}"
-        ]
-    if len(unfreeze_epochs) > 1 and len(unfreeze_epochs) != len(unfreeze):
-        return [_epochs_fault(unfreeze_epochs, len(unfreeze))]
-    return []
-
-
-def thawing(unfreeze: Sequence[str], names: Sequence[str]) -> list[tuple[str, ...]]:
-    """Which groups learn in each stage.
-
-    Args:
-        unfreeze: ``gradual`` (the last group, then one more a stage, down to the first), ``chain-thaw`` (the last one
-            alone, each other alone from the first on, then all), or numbers of groups counted from the last one, the
-            final one of which may be ``all``.
-        names: of the groups that may learn, input to output.
-
-    Raises:
-        ConfigError: if it asks for more groups than there are, or is none of these.
-
-    Reference:
-        Howard & Ruder 2018, "ULMFiT", arXiv 1801.06146, section 3.3; Felbo et al. 2017, "DeepMoji", arXiv 1708.00524,
-        section 3.3 and figure 2 (chain-thaw).
-
-    Example:
-        >>> thawing(["1", "all"], ["embeddings", "layer 0", "head"])
-        [('head',), ('embeddings', 'layer 0', 'head')]
-        >>> thawing(["chain-thaw"], ["embeddings", "head"])
-        [('head',), ('embeddings',), ('embeddings', 'head')]
-    """
-    if faults := unfreeze_faults(unfreeze, ()):
-        raise ConfigError(*faults)
-    if len(names) < 2:
-        raise ConfigError(
-            f"unfreeze {' '.join(unfreeze)}: there is only {in_words(names)} to learn, in one stage. Leave --unfreeze out, or freeze fewer layers."
-        )
-    everything = tuple(names)
-    if unfreeze[0] == "chain-thaw":
-        return [everything[-1:], *((name,) for name in names[:-1]), everything]
-    if unfreeze[0] == "gradual":
-        counts = list(range(1, len(names) + 1))
-    else:
-        counts = [len(names) if word == "all" else int(word) for word in unfreeze]
-    if max(counts) > len(names) or len(set(counts)) < len(counts):
-        raise ConfigError(
-            f"unfreeze {' '.join(unfreeze)}: only {len(names)} groups can learn ({in_words(names)}). Give numbers up to {len(names) - 1}, then 'all'."
-        )
-    return [everything[-count:] for count in counts]
-
-
-def epochs_of(given: Sequence[int], stages: int) -> list[int]:
-    """The epochs of each stage.
-
-    Raises:
-        ConfigError: if they are neither one number nor one a stage.
-
-    Example:
-        >>> epochs_of([2], 3)
-        [2, 2, 2]
-    """
-    if len(given) not in (1, stages):
-        raise ConfigError(_epochs_fault(given, stages))
-    return list(given) * (stages if len(given) == 1 else 1)
-
-
-def _epochs_fault(given: Sequence[int], stages: int) -> str:
-    return (
-        f"unfreeze_epochs must be one number, or one for each of the {stages} stages, "
-        f"but are {len(given)}: {' '.join(map(str, given))}."
-    )
-
-
-def in_words(chosen: Sequence[str], names: Sequence[str] = ()) -> str:
-    """Groups in words: ``all`` if they are all of `names`, ``layer 4 and up`` if the last of them, else each by name."""
-    if tuple(chosen) == tuple(names):
-        return "all"
-    if len(chosen) > 2 and tuple(names[-len(chosen) :]) == tuple(chosen):
-        return f"{chosen[0]} and up"
-    numbers = [int(name.removeprefix("layer ")) for name in chosen if name.startswith("layer ")]
-    if len(numbers) < 3 or numbers != list(range(numbers[0], numbers[-1] + 1)):
-        return ", ".join(chosen)
-    first = chosen.index(f"layer {numbers[0]}")
-    rest = [name for name in chosen if not name.startswith("layer ")]
-    return ", ".join([*rest[:first], f"layers {numbers[0]}-{numbers[-1]}", *rest[first:]])

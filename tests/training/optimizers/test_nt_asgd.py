@@ -16,10 +16,11 @@ from torch import nn
 from understudy.data.batches.contract import Batch
 from understudy.errors import Interrupted
 from understudy.objectives.supervised import Supervised
-from understudy.training.checkpoint import ProgressLog, Stop
-from understudy.training.loop import FitResult, Stage, fit
+from understudy.training.loop import fit
 from understudy.training.optimizers.nt_asgd import NTASGD, Averaging
-from understudy.training.reporter import progress_columns
+from understudy.training.progress.log import ProgressLog, progress_columns
+from understudy.training.stages import FitResult, Stage
+from understudy.training.stop import Stop
 
 
 def weights(seed: int = 0) -> list[nn.Parameter]:

@@ -1,1 +1,1 @@
-"""Parameter groups and optimizers."""
+"""Optimizers and the parameter groups that they are given."""

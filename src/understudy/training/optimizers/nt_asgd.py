@@ -1,4 +1,4 @@
-"""SGD that begins to average its weights where the validation score stops getting better."""
+"""SGD that begins to average its weights when the validation score stops improving."""
 
 from __future__ import annotations
 
@@ -10,41 +10,37 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-INTERVAL = 5
-"""Evaluations that may pass without a new best (the paper's n)."""
+from understudy.training.optimizers.trigger import INTERVAL, averaging_begins
 
 
 @runtime_checkable
 class Averaging(Protocol):
-    """An optimizer whose result is a mean of the weights it went through: what the loop asks of it."""
+    """An optimizer whose result is a mean of the weights of several steps, as the loop uses it."""
 
     def evaluated(self, score: float) -> None:
-        """Hear of an evaluation; more is better."""
+        """Take note of the score of an evaluation; higher is better."""
         ...
 
     def averaged(self) -> AbstractContextManager[None]:
-        """Within it the parameters are the mean: to be evaluated, kept and shipped."""
+        """Inside ``with``, the parameters have the averaged values, to be evaluated and saved."""
         ...
 
 
 class NTASGD(torch.optim.SGD):
     r"""Non-monotonically triggered averaged SGD.
 
-    Plain SGD steps throughout. At an evaluation whose score v is worse than the best of all but the last n before it,
-    averaging begins, for good:
+    All steps are plain SGD. Averaging begins at an evaluation whose score is worse than the best of all but the last n
+    scores before it (:func:`.trigger.averaging_begins`), and goes on until the end of training:
 
-    .. math:: t > n \;\wedge\; v < \max_{l < t - n} v_l, \qquad \bar w = \frac{1}{K - T + 1} \sum_{i=T}^{K} w_i
+    .. math:: \bar w = \frac{1}{K - T + 1} \sum_{i=T}^{K} w_i
 
-    where T is the step of that evaluation and K the step reached. The trigger is the one of the authors' code and of
-    the conference's version of the paper; the first preprint has the last n for all but the last n, a slip that the
-    authors own to (github.com/salesforce/awd-lstm-lm, issue 13).
-
-    Buffers are not averaged. It is meant for a constant learning rate: a mean over steps that die away is their last.
+    where T is the step of that evaluation and K the latest step. Buffers are not averaged. Use a constant learning
+    rate: with a rate that falls to zero, the mean is little more than the last weights.
 
     Args:
-        params: as any optimizer of torch takes them.
+        params: parameters or groups, as for any optimizer of torch.
         lr: learning rate; 30 in the paper, with gradients clipped to a 2-norm of 0.25.
-        weight_decay: added to the gradient, not decoupled, so that it is multiplied by the large rate.
+        weight_decay: added to the gradient (not decoupled), so that the learning rate multiplies it.
         interval: n, the evaluations that may pass without a new best before averaging begins.
 
     Raises:
@@ -74,13 +70,13 @@ class NTASGD(torch.optim.SGD):
         super().__init__(params, lr=lr, weight_decay=weight_decay)
         self.interval = interval
         self.scores: list[float] = []
-        """Of the evaluations before averaging began."""
+        """Scores of the evaluations before averaging began."""
         self.iterates = 0
-        """How many weights are in the mean, K - T + 1; 0 as long as there is none."""
+        """How many weights are in the mean, K - T + 1; 0 before averaging begins."""
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
-        """One SGD update; the new weights enter the mean once there is one."""
+        """One SGD update. Once averaging has begun, the new weights enter the mean."""
         result = super().step(closure)
         if self.iterates:
             self.iterates += 1
@@ -88,10 +84,10 @@ class NTASGD(torch.optim.SGD):
         return result
 
     def evaluated(self, score: float) -> None:
-        """Hear of an evaluation (more is better), and begin to average if it shows that the time has come."""
+        """Take note of the score of an evaluation (higher is better), and begin to average if it says so."""
         if self.iterates:
             return
-        if len(self.scores) > self.interval and score < max(self.scores[: -self.interval]):
+        if averaging_begins(self.scores, score, interval=self.interval):
             self.iterates = 1
             for parameter in self._parameters():
                 self.state[parameter]["mean"] = parameter.detach().clone()
@@ -99,7 +95,7 @@ class NTASGD(torch.optim.SGD):
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """Within it the parameters are the mean; before averaging has begun, themselves."""
+        """Inside ``with``, the parameters have the averaged values; before averaging begins, their own."""
         if not self.iterates:
             yield
             return
@@ -112,11 +108,11 @@ class NTASGD(torch.optim.SGD):
             _fill(parameters, own)
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of SGD, the means, and what the trigger has heard."""
+        """The state of SGD with the means, and the scores so far."""
         return super().state_dict() | {"scores": list(self.scores), "iterates": self.iterates}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from :meth:`state_dict`."""
+        """Restore what :meth:`state_dict` returned."""
         super().load_state_dict(state_dict)
         self.scores, self.iterates = list(state_dict["scores"]), state_dict["iterates"]
 
@@ -128,12 +124,12 @@ class NTASGD(torch.optim.SGD):
 
 
 def nt_asgd(groups: list[dict[str, Any]]) -> NTASGD:
-    """:class:`NTASGD` over groups that have rates and decays of their own."""
+    """:class:`NTASGD` over groups that have learning rates and weight decays of their own."""
     return NTASGD(groups, lr=groups[0]["lr"])
 
 
 @torch.no_grad()
 def _fill(parameters: list[Tensor], values: list[Tensor]) -> None:
-    # in place: the weights of an LSTM lie in one block of memory, which cuDNN wants to find whole
+    # in place, because cuDNN wants the weights of an LSTM in one block of memory
     for parameter, value in zip(parameters, values):
         parameter.copy_(value)

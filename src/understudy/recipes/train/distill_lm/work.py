@@ -45,7 +45,7 @@ from understudy.runs.reading import text_length, unknown_notes
 from understudy.runs.session import Session
 from understudy.runs.work import Subject, metric_faults
 from understudy.settings.train.distill_lm import DistillLMSettings
-from understudy.training.loop import FitResult
+from understudy.training.stages import FitResult
 
 START = f"{STUDENT} {BEFORE_TRAINING}"
 """The record's name for the student before training: its score owes nothing to distillation."""

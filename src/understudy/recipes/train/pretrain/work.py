@@ -25,7 +25,7 @@ from understudy.runs.plans import texts_plan
 from understudy.runs.session import Session
 from understudy.runs.work import Subject
 from understudy.settings.train.pretrain import PretrainSettings
-from understudy.training.loop import FitResult
+from understudy.training.stages import FitResult
 from understudy.training.unfreeze import LearningPlan
 
 

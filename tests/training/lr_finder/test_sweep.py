@@ -15,20 +15,11 @@ from torch import nn
 
 from understudy.data.batches.contract import Batch
 from understudy.errors import ConfigError, Interrupted
-from understudy.models.students.bilstm import BiLSTM, BiLSTMConfig
-from understudy.models.students.pooled import PooledClassifier
 from understudy.objectives.terms import Term
-from understudy.training.checkpoint import Stop
-from understudy.training.lr_finder import (
-    TRANSFORMER_CAP,
-    Curve,
-    Suggestion,
-    rate_cap,
-    smooth,
-    suggest,
-    sweep,
-)
-from understudy.training.optimizers.groups import LazyAdamW
+from understudy.training.lr_finder.suggestion import suggest
+from understudy.training.lr_finder.sweep import sweep
+from understudy.training.optimizers.lazy_adamw import LazyAdamW
+from understudy.training.stop import Stop
 
 
 class Bowl(nn.Module):
@@ -298,71 +289,3 @@ def test_a_loss_that_is_no_number_ends_it_and_a_first_one_is_an_error() -> None:
     bowl.at = 1
     with pytest.raises(ConfigError, match="loss is nan before the first step"):
         sweep(bowl, One(), sgd(bowl))
-
-
-def test_the_average_is_a_weighted_mean_of_all_before() -> None:
-    losses = np.random.default_rng(0).normal(3, 1, 40)
-    beta, i = 1 - 1 / 8, np.arange(40)
-    weights = np.tril(beta ** (i[:, None] - i[None, :]).clip(0))
-    np.testing.assert_allclose(smooth(losses, 8), weights @ losses / weights.sum(1), rtol=1e-12)
-
-
-def valley(bottom: float, slope: float, *, steps: int = 100) -> Curve:
-    """A step down whose middle is at `slope`, and a wall; its lowest point is at `bottom`."""
-    rates = np.geomspace(1e-7, 10, steps)
-    u = np.log10(rates)
-    fall = -np.tanh(2 * (u - math.log10(slope)))
-    wall = np.exp(6 * (u - math.log10(bottom)))
-    wall *= 2 / np.cosh(2 * math.log10(bottom / slope)) ** 2 / 6  # level at the bottom
-    return Curve(rates, fall + wall, fall + wall, steps, True)
-
-
-@pytest.mark.parametrize("steps", [60, 100, 400])
-def test_readings_of_a_curve_with_known_features(steps: int) -> None:
-    found = suggest(valley(bottom=3e-2, slope=1e-3, steps=steps))
-    between_steps = 10 ** (8 / (steps - 1))
-    assert found.tenth == pytest.approx(3e-3, rel=between_steps - 1)
-    assert found.steepest == pytest.approx(1e-3, rel=between_steps - 1)
-    assert found.rate == pytest.approx(math.sqrt(3e-6), rel=between_steps - 1 + 0.05)
-
-
-def test_noise_before_the_descent_does_not_lead_astray() -> None:
-    clean = valley(bottom=3e-2, slope=1e-3)
-    found = []
-    for seed in range(20):
-        noisy = clean.losses + np.random.default_rng(seed).normal(0, 0.3, clean.planned)
-        found.append(suggest(Curve(clean.rates, noisy, smooth(noisy, 15), clean.planned, True)))
-    assert all(3e-4 < reading.steepest < 3e-2 for reading in found)
-    assert all(3e-4 < reading.rate < 3e-2 for reading in found)
-
-
-def test_a_loss_that_never_falls_gives_no_rate() -> None:
-    rates = np.geomspace(1e-7, 10, 100)
-    rising = np.linspace(1, 4, 100)
-    with pytest.raises(ConfigError, match=r"did not fall while the learning rate went from 1e-07 to 1e\+01.*--lowest"):
-        suggest(Curve(rates, rising, rising, 100, True))
-
-
-def test_the_cap_holds_the_suggestion_and_says_so() -> None:
-    capped = suggest(valley(bottom=3e-2, slope=1e-3), cap=1e-4)
-    assert capped.rate == 1e-4
-    assert "overshoots: 1e-04 is suggested" in (capped.warning() or "")
-    low = Suggestion(steepest=2e-5, tenth=2e-5, cap=1e-4)
-    assert (low.rate, low.warning()) == (2e-5, None)
-
-
-def test_only_pretrained_blocks_under_adam_have_a_cap(tiny_bert: Any) -> None:
-    from transformers import AutoModelForSequenceClassification
-
-    model = AutoModelForSequenceClassification.from_pretrained(tiny_bert)
-    everything, head, block = (
-        list(part.parameters()) for part in (model, model.classifier, model.bert.encoder.layer[3])
-    )
-    adam, sgd_ = LazyAdamW(head, fused=True), torch.optim.SGD(head, lr=1.0)
-    assert rate_cap(model, everything, adam) == rate_cap(model, [*head, *block], adam) == TRANSFORMER_CAP
-    assert rate_cap(model, head, adam) is None
-    assert rate_cap(model, everything, sgd_) is None
-    pooled = PooledClassifier.assemble(model.bert, torch.zeros(2, 32), torch.zeros(2))
-    assert rate_cap(pooled, pooled.parameters(), adam) == TRANSFORMER_CAP
-    student = BiLSTM(BiLSTMConfig(vocab_size=9, num_labels=2))
-    assert rate_cap(student, student.parameters(), adam) is None

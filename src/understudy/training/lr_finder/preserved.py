@@ -19,12 +19,17 @@ from understudy.training.checkpoint import random_state, set_random_state
 def preserved(
     objective: nn.Module, optimizer: torch.optim.Optimizer, accelerator: Accelerator | None = None
 ) -> Iterator[None]:
-    """Whatever is trained inside, afterwards everything that learns, draws or remembers is as it was, bit for bit.
+    """Put everything back after ``with``, bit for bit, whatever was trained inside.
 
-    That is: parameters, their gradients and whether they learn; buffers, saved ones and others, also those that were
-    replaced; what modules keep as extra state (such as the state of a recurrent network between windows of text);
-    training and evaluation modes; the optimizer's state and groups; the loss scale; the generators of torch (CPU and
-    CUDA), numpy and Python. It holds a copy of all weights meanwhile.
+    What is put back: parameters, their gradients and whether they require one; buffers, including those that are not
+    saved and those that were replaced; the extra state of modules (such as that of a recurrent network between windows
+    of text); training and evaluation modes; the optimizer's state and groups; the loss scale; the generators of torch
+    (CPU and CUDA), numpy and Python. Inside, there is a second copy of all weights in memory.
+
+    Args:
+        objective: what is trained.
+        optimizer: its optimizer.
+        accelerator: the owner of the loss scale, if there is one.
 
     Example:
         >>> layer = nn.Linear(1, 1)

@@ -1,0 +1,1 @@
+"""Progress of a training: `progress.csv`, a bar on the terminal, trackers."""

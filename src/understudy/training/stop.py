@@ -1,0 +1,50 @@
+"""Why running work should end: a signal, or a time budget that is spent."""
+
+from __future__ import annotations
+
+import signal
+import time
+from types import FrameType
+from typing import Any
+
+
+class Stop:
+    """A request to end running work: a signal, or a spent time budget.
+
+    Inside ``with``, SIGTERM and Ctrl-C only set :attr:`signal_number`, so that the work can write its checkpoint. A
+    second signal ends the process in the usual way.
+
+    Args:
+        budget_s: seconds from now after which :meth:`out_of_time` is true; None for no limit.
+    """
+
+    def __init__(self, *, budget_s: float | None = None) -> None:
+        self.signal_number: int | None = None
+        self.deadline = None if budget_s is None else time.monotonic() + budget_s
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> Stop:
+        try:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._previous[number] = signal.signal(number, self._handle)
+        except ValueError:
+            pass  # only the main thread can set handlers; elsewhere the caller's own apply
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous.clear()
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.signal_number = number
+        signal.signal(number, self._previous.get(number) or signal.SIG_DFL)
+
+    def remaining(self) -> float | None:
+        """Seconds left of the budget; None without one."""
+        return None if self.deadline is None else self.deadline - time.monotonic()
+
+    def out_of_time(self, seconds_left: float = 0.0) -> bool:
+        """Whether at most `seconds_left` seconds of the budget remain."""
+        remaining = self.remaining()
+        return remaining is not None and remaining <= seconds_left
