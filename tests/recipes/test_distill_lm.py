@@ -28,7 +28,7 @@ from understudy.models.shrink.albert import albert
 from understudy.recipes.train.distill_lm.recipe import DistillLM
 from understudy.recipes.train.distill_lm.work import LanguageDistillation
 from understudy.record import RunRecord
-from understudy.runs import rate_sweep as lr_finding
+from understudy.runs.fitting import rate_sweep as lr_finding
 from understudy.settings.configuration import build
 from understudy.training import stop, trainer
 from understudy.training.lr_finder.curve import Curve

@@ -17,7 +17,7 @@ from understudy.data.splits import Splits
 from understudy.data.tokens.encode import Encoded
 from understudy.inference.logits import device_of
 from understudy.runs.devices import processes
-from understudy.runs.learning import learning_lines
+from understudy.runs.fitting.learning import learning_lines
 from understudy.settings.training import TrainSettings
 from understudy.training.unfreeze import LearningPlan
 

@@ -24,9 +24,9 @@ from understudy.models.students.pooled import PooledClassifier
 from understudy.objectives.supervised import Supervised
 from understudy.objectives.terms import term_names
 from understudy.runs.devices import processes
-from understudy.runs.fitting import train_phase
+from understudy.runs.fitting.learning import learning_plan
+from understudy.runs.fitting.phase import train_phase
 from understudy.runs.inputs import read_rows
-from understudy.runs.learning import learning_plan
 from understudy.runs.plans import rows_plan
 from understudy.runs.reading import how_to_read_more, said_of_cuts, text_length
 from understudy.runs.scoring import describe_answering, describe_tfidf, fit_tfidf, validation_scores

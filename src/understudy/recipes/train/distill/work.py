@@ -26,8 +26,8 @@ from understudy.recipes.train.distill.texts import all_labels, all_texts
 from understudy.recipes.train.students.classifier import build_student
 from understudy.report.scores import ALONE, STUDENT, TEACHER
 from understudy.runs.devices import processes
-from understudy.runs.fitting import train_phase
-from understudy.runs.learning import learning_plan
+from understudy.runs.fitting.learning import learning_plan
+from understudy.runs.fitting.phase import train_phase
 from understudy.runs.plans import rows_plan
 from understudy.runs.reading import how_to_read_more, said_of_cuts, text_length
 from understudy.runs.scoring import describe, describe_answering, describe_tfidf, validation_scores

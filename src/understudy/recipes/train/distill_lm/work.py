@@ -38,8 +38,8 @@ from understudy.recipes.train.students.language import build_language_student
 from understudy.report.numbers import human_bytes
 from understudy.report.scores import ALONE, BEFORE_TRAINING, STUDENT, TEACHER
 from understudy.runs.entries import has_entry, put_on_record
-from understudy.runs.fitting import train_phase
-from understudy.runs.learning import compiled, learning_plan
+from understudy.runs.fitting.learning import compiled, learning_plan
+from understudy.runs.fitting.phase import train_phase
 from understudy.runs.plans import texts_plan
 from understudy.runs.reading import text_length, unknown_notes
 from understudy.runs.session import Session

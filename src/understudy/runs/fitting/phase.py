@@ -11,8 +11,8 @@ from torch import nn
 
 from understudy.data.batches.contract import BatchSource
 from understudy.functional import schedules
-from understudy.runs.learning import compiled, learning_plan, stages
-from understudy.runs.rate_sweep import rate_for
+from understudy.runs.fitting.learning import compiled, learning_plan, stages
+from understudy.runs.fitting.rate_sweep import rate_for
 from understudy.runs.session import Session
 from understudy.settings.training import WARMED_UP, TrainSettings
 from understudy.training.loop import fit
