@@ -83,12 +83,12 @@ def shown(folder: Path, *, data: str, text: str, max_length: int, quick: bool) -
     """
     from understudy.data.readers.corpus import load_corpus
     from understudy.inference.fill_mask import Filler
-    from understudy.models.masked import load_masked
+    from understudy.models.masked import load_masked_model
 
     record = finished(folder)
     if record is None:
         return None
-    found = load_masked(str(folder))
+    found = load_masked_model(str(folder))
     mask = str(found.tokenizer.mask_token)
     filler = Filler(found.model, found.tokenizer, max_length=max_length)
     (fillings,) = filler.fill(text.replace("[MASK]", mask), top=SHOWN)
@@ -149,12 +149,12 @@ def word_by_word(folder: Path, texts: Any, *, max_length: int) -> float:
     import numpy as np
     import torch
 
-    from understudy.data.batches.bucketed import Batch
+    from understudy.data.batches.contract import Batch
     from understudy.data.tasks import NO_LABEL
-    from understudy.models.masked import load_masked
+    from understudy.models.masked import load_masked_model
     from understudy.objectives.masked_lm import masked_scores
 
-    found = load_masked(str(folder))
+    found = load_masked_model(str(folder))
     tokenizer, draws = found.tokenizer, np.random.default_rng(0)
     rows: list[tuple[list[int], int, int]] = []
     characters = 0

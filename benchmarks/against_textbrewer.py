@@ -90,7 +90,7 @@ class Match:
         from understudy.functional.logits import logit_mse
         from understudy.inference.logits import token_budget
         from understudy.objectives.distill import DistillClassifier
-        from understudy.objectives.teachers.contract import CachedTeacher
+        from understudy.objectives.teachers.cached import CachedTeacher
 
         torch.manual_seed(0)
         model = copy.deepcopy(self.student.model)

@@ -26,8 +26,8 @@ PAPER_MILLIONS = {
 
 def count(teacher: Any, **options: Any) -> dict[str, int]:
     """Parameters of a teacher's ALBERT, or of the teacher itself without options: all, and those of its embeddings."""
-    from understudy.models.shrink.albert import albert_config
-    from understudy.models.structure.skeleton import components
+    from understudy.models.shrink.albert_shape import albert_config
+    from understudy.models.structure.shapes import components
 
     model = transformers.AlbertModel(albert_config(teacher, **options)) if options else teacher
     parts = dict(components(model))

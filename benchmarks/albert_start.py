@@ -25,11 +25,11 @@ def measured(setting: Setting) -> tuple[dict[str, float], list[dict[str, Any]]]:
     from understudy.data.batches.masking import Masking
     from understudy.data.readers.corpus import load_corpus
     from understudy.data.tokens.encode import encode
-    from understudy.models.masked import load_masked
+    from understudy.models.masked import load_masked_model
     from understudy.models.shrink.albert import albert
     from understudy.objectives.masked_lm import masked_scores
 
-    teacher = load_masked(TEACHER)
+    teacher = load_masked_model(TEACHER)
     corpus = load_corpus(setting.data("wikipedia_en"), limit_train=setting.pick(TEXTS, 50))
     train = encode(corpus.train, teacher.tokenizer, max_length=LENGTH)
     texts = [torch.from_numpy(np.array(train.row(i))) for i in range(len(train))]

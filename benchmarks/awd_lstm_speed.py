@@ -72,7 +72,8 @@ def stepping(module: nn.Module, forward: Callable[[Tensor], Tensor]) -> Callable
 def contenders() -> dict[str, Callable[[], float]]:
     """The training step of each."""
     from understudy.data.batches.streams import StreamBatch
-    from understudy.models.awd_lstm.model import AWDLSTMConfig, AWDLSTMForCausalLM
+    from understudy.models.awd_lstm.config import AWDLSTMConfig
+    from understudy.models.awd_lstm.model import AWDLSTMForCausalLM
     from understudy.objectives.language_model import RecurrentLM
     from understudy.training.dropout import FastDropout
 

@@ -82,7 +82,9 @@ class Race:
         from understudy.data.readers.sources import load_splits
         from understudy.data.tokens.encode import encode, input_names
         from understudy.inference.logits import token_budget
-        from understudy.models.files.load import bundled_encoder, load_classifier, load_tokenizer
+        from understudy.models.files.classifiers import load_classifier
+        from understudy.models.files.names import bundled_encoder
+        from understudy.models.files.tokenizers import load_tokenizer
 
         splits = load_splits(same_rows(setting))
         self.steps = setting.pick(STEPS, 2)
@@ -104,7 +106,7 @@ class Race:
 
     def bucketed(self, seed: int) -> Chosen:
         """Batches as a recipe would make them."""
-        from understudy.data.batches.bucketed import bucketed_plan
+        from understudy.data.batches.by_length import bucketed_plan
 
         return Chosen(self.batches, self._choose(bucketed_plan(self.lengths, seed=seed, epoch=0, **self.sizes), seed))
 
@@ -175,14 +177,14 @@ class Race:
 
     def bare_but_for_the_loop(self, seed: int) -> float:
         """The same with this package's dropout, last block, and gradients of the table of words."""
-        from understudy.models.structure.first_token import scores
+        from understudy.models.structure.first_token import classifier_logits
         from understudy.training.dropout import FastDropout
         from understudy.training.optimizers.lazy_adamw import clip_gradients, sparse_gradients
 
         started = self._start()
         sparse_gradients(started[0], True)
         with FastDropout():
-            return self._bare(started, seed, scores, clip_gradients)
+            return self._bare(started, seed, classifier_logits, clip_gradients)
 
     def _bare(
         self,

@@ -51,7 +51,7 @@ def drawn(work: Any, count: int) -> dict[str, Any]:
     """Have the teacher draw its words: seconds, and bytes a token of the text."""
     import time
 
-    from understudy.objectives.teachers.drawn import Drawing
+    from understudy.objectives.teachers.drawing import Drawing
     from understudy.recipes.train.pretrain.masked_texts import NAMES
 
     texts, masking = work.texts.parts["train"], work.texts.batches.masking

@@ -31,7 +31,7 @@ class Cut:
     """The steps of bucketed batches, this rank's share of each cut into `pieces`."""
 
     def __init__(self, batches: Any, *, pieces: int, world_size: int, rank: int) -> None:
-        from understudy.data.batches.bucketed import bucketed_plan
+        from understudy.data.batches.by_length import bucketed_plan
 
         self.batches, self.pieces = batches, pieces
         lengths, size = batches.encoded.lengths, {"batch_size": BATCH_SIZE, "max_tokens": 10**6}
@@ -56,7 +56,9 @@ def weights(data: str, pieces: int, folder: Path) -> tuple[dict[str, torch.Tenso
     from understudy.data.tasks import NO_LABEL
     from understudy.data.tokens.encode import encode, input_names
     from understudy.functional.logits import logit_mse
-    from understudy.models.files.load import bundled_encoder, load_classifier, load_tokenizer
+    from understudy.models.files.classifiers import load_classifier
+    from understudy.models.files.names import bundled_encoder
+    from understudy.models.files.tokenizers import load_tokenizer
     from understudy.models.shrink.cut import cut_layers, evenly, layer_count
     from understudy.objectives.distill import DistillClassifier
     from understudy.training.loop import fit

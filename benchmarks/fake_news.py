@@ -86,7 +86,7 @@ def data(setting: Setting, variant: str, seed: int) -> str:
     """Articles drawn with the seed, the same ones with and without their dateline."""
     import numpy as np
 
-    from understudy.data.readers.draws import draw
+    from understudy.data.draws import draw_rows
     from understudy.data.readers.sources import load_splits
     from understudy.data.splits import Rows
     from understudy.data.texts import Texts
@@ -97,11 +97,11 @@ def data(setting: Setting, variant: str, seed: int) -> str:
         # no rows are to be cut off for validation here, so a file is named for it
         found = load_splits(source, text=["text"], validation=f"{source}/{_test_file(source)}", seed=seed)
         assert found.test is not None
-        test = draw(np.arange(len(found.test)), found.test.labels, setting.pick(TEST_ROWS, 100), seed)
+        test = draw_rows(np.arange(len(found.test)), found.test.labels, setting.pick(TEST_ROWS, 100), seed)
         everything = np.arange(len(found.train))
-        train = draw(everything, found.train.labels, setting.pick(TRAIN_ROWS, 200), seed)
+        train = draw_rows(everything, found.train.labels, setting.pick(TRAIN_ROWS, 200), seed)
         rest = np.setdiff1d(everything, train)
-        validation = draw(rest, found.train.labels[rest], setting.pick(VALIDATION_ROWS, 60), seed)
+        validation = draw_rows(rest, found.train.labels[rest], setting.pick(VALIDATION_ROWS, 60), seed)
         parts = {
             "test": found.test.take(test),
             "validation": found.train.take(validation),

@@ -36,7 +36,9 @@ def worker(data: str, steps: int, threads: int | None, freeze: list[str]) -> Non
     from understudy.data.batches.bucketed import BucketedBatches
     from understudy.data.readers.sources import load_splits
     from understudy.data.tokens.encode import encode, input_names
-    from understudy.models.files.load import bundled_encoder, load_classifier, load_tokenizer
+    from understudy.models.files.classifiers import load_classifier
+    from understudy.models.files.names import bundled_encoder
+    from understudy.models.files.tokenizers import load_tokenizer
     from understudy.objectives.supervised import Supervised
     from understudy.training.unfreeze import LearningPlan
 

@@ -51,13 +51,13 @@ CONFIG = {
 def as_cut(setting: Setting) -> None:
     """The teacher without half its layers, as a model folder."""
     from understudy.models.files.save import save_model
-    from understudy.models.masked import load_masked
+    from understudy.models.masked import load_masked_model
     from understudy.recipes.train.students.cut import cut_student
     from understudy.settings.students import LayersOptions
 
     folder = folder_of(setting, AS_CUT)
     if not folder.exists():
-        teacher = load_masked(TEACHER)
+        teacher = load_masked_model(TEACHER)
         student = cut_student(teacher.model, STUDENT, LayersOptions())
         save_model(folder, student, teacher.tokenizer, task=None, max_length=LENGTH)
 

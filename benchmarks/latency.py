@@ -23,7 +23,7 @@ def predictors(setting: Setting) -> dict[str, Any]:
     """The students with their default sizes and the teacher's vocabulary (what they have learnt costs no time), and the teacher."""
     import understudy
     from understudy.inference.predictor import Predictor
-    from understudy.models.files.load import bundled_encoder
+    from understudy.models.files.names import bundled_encoder
     from understudy.recipes.train.students.classifier import build_student
     from understudy.settings.students import BiLSTMOptions, LayersOptions, StaticOptions
 

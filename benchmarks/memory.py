@@ -35,7 +35,8 @@ def worker(path: str) -> None:
     """Read and encode one file; print what it took."""
     from understudy.data.readers.sources import load_splits
     from understudy.data.tokens.encode import encode
-    from understudy.models.files.load import bundled_encoder, load_tokenizer
+    from understudy.models.files.names import bundled_encoder
+    from understudy.models.files.tokenizers import load_tokenizer
 
     tokenizer = load_tokenizer(bundled_encoder())
     peak, done = [anonymous_mb()], threading.Event()

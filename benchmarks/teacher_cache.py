@@ -75,13 +75,13 @@ class Lesson:
         return train(objective, self._batches(taught_by), epochs=epochs, learning_rate=self.student.learning_rate)
 
     def _online(self) -> Any:
-        from understudy.objectives.teachers.contract import OnlineTeacher
+        from understudy.objectives.teachers.teacher import OnlineTeacher
 
         return OnlineTeacher(self.predictor.model, self._encoded(), self.predictor.names)
 
     def cached(self, epochs: int = EPOCHS) -> dict[str, float]:
         """Seconds of the whole job from an empty cache, and the texts that went through the teacher; then once more."""
-        from understudy.objectives.teachers.contract import CachedTeacher
+        from understudy.objectives.teachers.cached import CachedTeacher
 
         with fresh_cache():
             start = time.perf_counter()

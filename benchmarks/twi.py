@@ -66,12 +66,12 @@ def start(setting: Setting, model: str, vocabulary: str) -> str:
         return name
     from understudy.data.readers.corpus import load_corpus
     from understudy.models.files.save import save_model
-    from understudy.models.masked import load_masked
+    from understudy.models.masked import load_masked_model
     from understudy.recipes.train.pretrain.new_vocabulary import carry
 
     folder = setting.runs / "twi" / f"start-{model}"
     if not folder.exists():
-        found, texts = load_masked(name), load_corpus(setting.data("twi")).train
+        found, texts = load_masked_model(name), load_corpus(setting.data("twi")).train
         carried = carry(found.model, found.tokenizer, texts, vocabulary=choice(setting, vocabulary))
         save_model(folder, carried.model, carried.tokenizer, task=None, max_length=LENGTH)
     return str(folder)

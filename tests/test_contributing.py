@@ -18,7 +18,8 @@ from understudy.data.tasks import Task
 from understudy.data.texts import Texts
 from understudy.data.tokens.encode import encode
 from understudy.inference.predictor import Predictor
-from understudy.models.files.load import load_classifier, load_tokenizer
+from understudy.models.files.classifiers import load_classifier
+from understudy.models.files.tokenizers import load_tokenizer
 from understudy.recipes.train.students import classifier
 from understudy.record import RunRecord
 from understudy.settings import students

@@ -1,4 +1,4 @@
-"""Files and folders that appear under their names whole or not at all, whenever the process dies."""
+"""Files and folders that get their names only when they are complete: whenever the process dies, nothing is half written."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from typing import BinaryIO
 from understudy.errors import OutputError
 
 CACHE = "name another cache folder in the environment variable UNDERSTUDY_CACHE"
-"""The way out where a cache cannot be written."""
+"""The remedy where a cache cannot be written."""
 OUTPUT = "name another --output"
-"""The way out where a run folder cannot be written."""
+"""The remedy where a run folder cannot be written."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _UNWRITABLE = {
@@ -34,15 +34,16 @@ _UNWRITABLE = {
 }
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]+\.tmp")
 _ABANDONED_AFTER_S = 24 * 3600
-"""A temporary entry that nobody has touched for this long was left by a killed run."""
+"""A temporary entry that is unchanged for this long was left by a killed run."""
 
 
 @contextmanager
 def new_file(path: Path, *, remedy: str, before_rename: Callable[[], None] = lambda: None) -> Iterator[BinaryIO]:
-    """A file that gets its name only when it is complete and synced; a file of that name is replaced.
+    """A file that gets its name only when it is complete and synced. It replaces a file of that name.
 
     Args:
-        remedy: what to do where the disk is full or the folder cannot be written: :data:`CACHE` or :data:`OUTPUT`.
+        remedy: for the message, what to do where the disk is full or the folder cannot be written: :data:`CACHE` or
+            :data:`OUTPUT`.
         before_rename: called when everything is on disk and only the name is missing.
 
     Raises:
@@ -64,9 +65,9 @@ def new_folder(path: Path, *, remedy: str, replace: bool = False) -> Iterator[Pa
 
     Args:
         remedy: as in :func:`new_file`.
-        replace: what is done with a folder that has the name already. False: it stays, for another run has made the
-            same entry, and the new one is thrown away. True: the new one takes its place. (That cannot be one step:
-            for a moment there is neither; never a mixture.)
+        replace: what happens to a folder that has the name already. False: it stays, because another run has made the
+            same entry, and the new one is deleted. True: the new one takes its place. (That takes two steps: for a
+            moment there is no folder, but never a mixture.)
 
     Raises:
         OutputError: if the disk is full or the folder cannot be written.
@@ -94,7 +95,7 @@ def new_folder(path: Path, *, remedy: str, replace: bool = False) -> Iterator[Pa
 
 
 def write_bytes(path: Path, content: bytes | memoryview, *, remedy: str = OUTPUT) -> None:
-    """Write a file: at any moment the old one or the new one is there, whole.
+    """Write a file. At any moment the complete old one or the complete new one is there.
 
     Raises:
         OutputError: if the disk is full or the folder cannot be written.
@@ -105,7 +106,7 @@ def write_bytes(path: Path, content: bytes | memoryview, *, remedy: str = OUTPUT
 
 @contextmanager
 def said_plainly(folder: Path, *, remedy: str) -> Iterator[None]:
-    """Inside, a full disk and a folder that cannot be written are the user's to mend, and said so."""
+    """Inside, a full disk and a folder that cannot be written raise an OutputError that says what to do."""
     try:
         yield
     except OSError as error:
@@ -120,7 +121,7 @@ def said_plainly(folder: Path, *, remedy: str) -> Iterator[None]:
 
 
 def is_temporary(path: Path) -> bool:
-    """Whether a file or folder is one of those that have not got their name yet.
+    """Whether a file or folder has a temporary name, because it is not complete.
 
     Example:
         >>> is_temporary(Path("runs/a/.model.3f09.tmp")), is_temporary(Path("runs/a/model"))
@@ -130,7 +131,7 @@ def is_temporary(path: Path) -> bool:
 
 
 def remove_abandoned(folder: Path, *, untouched_s: float = _ABANDONED_AFTER_S) -> None:
-    """Delete what killed runs left in a folder; what another run may still be writing (it is younger) is let be."""
+    """Delete what killed runs left in a folder. Younger entries are kept: another run may still be writing them."""
     for entry in folder.glob(".*.tmp"):
         try:
             newest = max(part.stat().st_mtime for part in [entry, *(entry.iterdir() if entry.is_dir() else ())])
@@ -141,7 +142,7 @@ def remove_abandoned(folder: Path, *, untouched_s: float = _ABANDONED_AFTER_S) -
 
 
 def remove(path: Path) -> None:
-    """Delete a file, a link or a folder with all that is in it."""
+    """Delete a file, a link, or a folder with everything in it."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -150,7 +151,7 @@ def remove(path: Path) -> None:
 
 @contextmanager
 def _temporary(path: Path) -> Iterator[Path]:
-    """A name beside `path` that no other process uses; what still bears it in the end is deleted."""
+    """A name beside `path` that no other process uses. What still has it at the end is deleted."""
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_abandoned(path.parent)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")

@@ -1,4 +1,4 @@
-"""What can go wrong by a user's hand, and how it is said: the thing, the rule, the value, the way out."""
+"""Mistakes of the user, and the messages for them: the thing, the rule, the value, the way out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import ModuleType
 
 
 class UnderstudyError(Exception):
-    """A mistake of the user's, as one or more complete sentences. Shown without a traceback; the exit code is 2.
+    """A mistake of the user, as one or more complete sentences. It is shown without a traceback; the exit code is 2.
 
     Example:
         >>> UnderstudyError("a.csv: no such file.", "epochs must be positive, but is 0.").faults
@@ -27,24 +27,24 @@ class ConfigError(UnderstudyError):
 
 
 class DataError(UnderstudyError):
-    """A data file is missing, unreadable or holds what the task does not allow."""
+    """A data file is missing, cannot be read, or contains what the task does not allow."""
 
 
 class ModelError(UnderstudyError):
-    """A model folder or hub id cannot serve as what it was named for."""
+    """A model folder or hub id cannot be used for what it was given for."""
 
 
 class OutputError(UnderstudyError):
-    """A run folder cannot be written, or must not be."""
+    """A run folder or a cache cannot be written, or must not be overwritten."""
 
 
 class Interrupted(Exception):
-    """A signal asked the run to stop. ``remedy`` says how to go on from there.
+    """A signal asked the run to stop.
 
     Args:
-        signal_number: which one.
-        remedy: a sentence.
-        saved: whether a checkpoint keeps what was done.
+        signal_number: the number of the signal.
+        remedy: a sentence that says how to continue.
+        saved: whether a checkpoint was written.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Interrupted(Exception):
 
 @contextmanager
 def gathered(faults: list[str]) -> Iterator[None]:
-    """Inside, a mistake of the user's joins the others in `faults` instead of ending the work.
+    """Inside, a mistake of the user is added to `faults` instead of ending the work.
 
     Example:
         >>> faults = ["a.csv: no such file."]
@@ -73,7 +73,7 @@ def gathered(faults: list[str]) -> Iterator[None]:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """The tail of a message: the known name that `word` was probably meant to be, or nothing.
+    """The end of a message: the known name that is most like `word`, or nothing.
 
     Example:
         >>> nearest("postive", ["negative", "positive"])
@@ -86,7 +86,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def require(module: str, *, extra: str) -> ModuleType:
-    """Import an optional module, or say how to install it.
+    """Import an optional module. Where it is missing, the error says how to install it.
 
     Raises:
         UnderstudyError: if it is not installed.

@@ -1,4 +1,4 @@
-"""Named places where a test may kill the process, to see that what is on disk then is enough to go on from."""
+"""Named places where a test kills the process, to check that what is then on disk is enough to continue."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _passed: Counter[str] = Counter()
 
 
 def failpoint(name: str) -> None:
-    """Die if ``UNDERSTUDY_FAILPOINT`` is ``name``, or ``name:n`` and this is the n-th passing.
+    """Send the process SIGKILL if the environment variable ``UNDERSTUDY_FAILPOINT`` is ``name``.
 
-    By SIGKILL, or by another signal that the variable names: ``name:n:SIGTERM``. Without it nothing happens.
+    ``name:n`` does so at the n-th call, ``name:n:SIGTERM`` with another signal. Without the variable nothing happens.
 
     Example:
         >>> failpoint("checkpoint.write")

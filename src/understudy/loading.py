@@ -1,16 +1,20 @@
-"""The one way to load what understudy wrote; ``config.json`` says what it is."""
+"""``understudy.load``: the one reader of the models that understudy writes; ``config.json`` says which kind it is."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import overload
 
-if TYPE_CHECKING:
-    import numpy as np
+import numpy as np
 
-    from understudy.data.tasks import Task
-    from understudy.inference.predictor import Ensemble, LinearPredictor, Predictor
+from understudy.data.tasks import Task
+from understudy.errors import ModelError
+from understudy.inference.predictor import Ensemble, LinearPredictor, Predictor
+from understudy.models.files.names import kind_of, resolve
+from understudy.models.files.pretrained import register_architectures
+from understudy.models.files.trained import load_trained
+from understudy.models.tfidf import Tfidf
 
 
 @overload
@@ -22,13 +26,14 @@ def load(folder: str | Path, /, *others: str | Path) -> Predictor | LinearPredic
 
     Args:
         folder: a run folder or its ``model/``.
-        others: more of them, trained for the same labels; the answer is then the mean of all.
+        others: more folders, of models trained for the same labels; the answer is then the mean of all.
+
+    Returns:
+        A network, TF-IDF, or several models averaged.
 
     Raises:
-        ModelError: if there is no model of ours in a folder, or the models were trained for different tasks.
+        ModelError: if a folder holds no trained model, or the models were trained for different tasks.
     """
-    from understudy.inference.predictor import Ensemble
-
     if not others:
         return _load(folder)
     names = [str(name) for name in (folder, *others)]
@@ -37,15 +42,11 @@ def load(folder: str | Path, /, *others: str | Path) -> Predictor | LinearPredic
 
 
 def _columns(names: Sequence[str], tasks: Sequence[Task]) -> list[np.ndarray]:
-    """For each task the places of the first one's labels.
+    """For each task, its outputs in the order of the first one's labels.
 
     Raises:
-        ModelError: with one sentence for each task that is another than the first.
+        ModelError: with one sentence for each task that is not the same as the first.
     """
-    import numpy as np
-
-    from understudy.errors import ModelError
-
     first = tasks[0]
     faults = []
     for name, task in zip(names, tasks):
@@ -67,18 +68,13 @@ def _texts(task: Task) -> str:
 
 
 def _load(folder: str | Path) -> Predictor | LinearPredictor:
-    from understudy.inference.predictor import LinearPredictor, Predictor
-    from understudy.models.files.load import kind_of, load_trained, resolve
-    from understudy.models.tfidf import Tfidf
-
     found = resolve(str(folder))
     if kind_of(found) == "tfidf":
         return LinearPredictor(Tfidf.load(Path(found)))
-    return Predictor(*load_trained(found))
+    trained = load_trained(found)
+    return Predictor(trained.model, trained.tokenizer, trained.task, trained.max_length)
 
 
 def register() -> None:
-    """Teach transformers' Auto classes the architectures of our students."""
-    from understudy.models.files.pretrained import register
-
-    register()
+    """Register our students' architectures with transformers' Auto classes."""
+    register_architectures()

@@ -1,4 +1,4 @@
-"""The embedded data set: what is taken out of source code, and how it is split."""
+"""The demo's data set: how the paragraphs of installed libraries are split."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 
 from understudy.data import pydocs
+from understudy.data.docstrings import CUT, SHORTEST, docstrings, paragraphs
 from understudy.errors import DataError, OutputError
 
 WORDS = [f"{a}{b}{c}o" for a in "bdfgklmnprst" for b in "aeiou" for c in "lmnrst"]
 
 
 def sentence(rng: np.random.Generator) -> str:
-    """A paragraph of words without sense, long enough to be used and unlike any other."""
+    """A paragraph of nonsense words, long enough to be used and unlike any other."""
     return " ".join(rng.choice(WORDS, 16)).capitalize() + "."
 
 
@@ -36,7 +37,7 @@ def libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             folder.mkdir(parents=True, exist_ok=True)
             parts = [f'def f{i}():\n    """Number{name}.\n\n    {sentence(rng)}\n    """\n' for i in range(10)]
             (folder / f"module{number}.py").write_text("\n".join(parts), encoding="utf-8")
-    monkeypatch.setattr(pydocs, "installed", lambda: roots)
+    monkeypatch.setattr(pydocs, "installed_libraries", lambda: roots)
     return tmp_path / "sources"
 
 
@@ -69,8 +70,8 @@ def test_no_text_is_in_two_places_and_no_file_on_both_sides(libraries: Path, tmp
     home = {
         text: path
         for path in libraries.rglob("*.py")
-        for docstring in pydocs.docstrings(path.read_bytes())
-        for text in pydocs.paragraphs(docstring)
+        for docstring in docstrings(path.read_bytes())
+        for text in paragraphs(docstring)
     }
     files = {name: {home[text] for text, _ in rows} for name, rows in splits.items()}
     learn = files["train"] | files["pool"]
@@ -125,14 +126,14 @@ def test_too_few_paragraphs_and_unwritable_folders_are_said(libraries: Path, tmp
 
 
 def test_one_library_is_not_a_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pydocs, "installed", lambda: {"numpy": tmp_path})
+    monkeypatch.setattr(pydocs, "installed_libraries", lambda: {"numpy": tmp_path})
     with pytest.raises(DataError, match="found numpy"):
         pydocs.write_pydocs(tmp_path / "out")
 
 
 def test_a_missing_library_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pydocs, "LIBRARIES", {"numpy": "numpy", "nowhere": "a_package_that_is_not_there"})
-    assert list(pydocs.installed()) == ["numpy", pydocs.STANDARD_LIBRARY]
+    assert list(pydocs.installed_libraries()) == ["numpy", pydocs.STANDARD_LIBRARY]
 
 
 def test_installed_libraries_make_the_data_set_without_being_imported(tmp_path: Path) -> None:
@@ -152,108 +153,5 @@ def test_installed_libraries_make_the_data_set_without_being_imported(tmp_path: 
     for rows in splits.values():
         for text, _ in rows:
             assert not named.search(text), text
-            assert pydocs.SHORTEST <= len(text) <= pydocs.CUT
+            assert SHORTEST <= len(text) <= CUT
             assert text == " ".join(text.split())
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "numpy",
-        "NumPy",
-        "np.",
-        "SciPy",
-        "sklearn",
-        "scikit-learn",
-        "scikit_learn",
-        "pandas",
-        "pd.",
-        "PyTorch",
-        "torch",
-        "transformers",
-        "huggingface",
-        "CPython",
-        "Python",
-        "plt.",
-        "nn.",
-        "TorchScript",
-        "from_numpy",
-    ],
-)
-def test_every_name_becomes_the_same_token(name: str) -> None:
-    masked = pydocs.mask_names(f"as in {name} here")
-    assert pydocs.MASK in masked
-    assert "".join(masked.split(pydocs.MASK)) in (
-        "as in  here",
-        "as in . here",
-        "as in Script here",
-        "as in from_ here",
-    )
-
-
-PROSE = "Compute the thing along the axis and give it back in the order in which it was asked for, one by one."
-
-
-@pytest.mark.parametrize(
-    "block",
-    [
-        ">>> compute(1)\n" + PROSE,
-        "x : array_like, " + PROSE,
-        "x : array_like\n    " + PROSE,
-        "Args:\n    x: " + PROSE,
-        "- " + PROSE,
-        "1. " + PROSE,
-        ".. versionadded:: 1.2 " + PROSE,
-        ":param x: " + PROSE,
-        "| a | table | " + PROSE,
-        "Parameters\n----------\n" + PROSE,
-        "See Also\n--------\n" + PROSE,
-        "References\n==========\n" + PROSE,
-        "Too short to say what it is.",
-        "Much too long, " * 60 + "indeed.",
-        "No sentence end in the first three hundred characters " + "and on " * 50 + "it goes.",
-        "The following code does what one would expect it to do, in the right order, one by one::",
-        "x = a + b * (c - d) / [e, f, {g: 1}]; y = x[1:2, ::3] | 0x7f; z = (((1 + 2) * 3) ** 4) % 5.",
-    ],
-)
-def test_what_is_not_prose_is_left_out(block: str) -> None:
-    assert list(pydocs.paragraphs(f"{PROSE}\n\n{block}\n\nNotes\n-----\n{PROSE}\n")) == [PROSE, PROSE]
-
-
-def test_paragraphs_lose_their_markup_and_end_with_a_sentence() -> None:
-    text = f":func:`~collections.namedtuple` makes ``it`` so, see `the guide <https://x.org/y>`_ and [this](http://a.b). {PROSE} "
-    [found] = pydocs.paragraphs(text + PROSE.replace("along", "across") + " " + "More of it. " * 10)
-    assert found.startswith("collections.namedtuple makes it so, see the guide and this. Compute")
-    assert len(found) <= pydocs.CUT
-    assert found.endswith(".")
-
-
-def test_docstrings_of_everything_that_has_one() -> None:
-    source = b'''"""module"""
-class A:
-    """class"""
-    async def f(self):
-        """method"""
-        "not a docstring"
-if True:
-    def g():
-        """conditional"""
-        return """a string"""
-else:
-    def h():
-        """otherwise"""
-try:
-    pass
-except ImportError:
-    def i():
-        """except"""
-add_newdoc("a", """A docstring that is handed to a call, as compiled functions need it: long enough to be one.""")
-'''
-    found = list(pydocs.docstrings(source))
-    assert found[:5] == ["module", "class", "method", "conditional", "otherwise"]
-    assert found[-1].startswith("A docstring that is handed")
-
-
-@pytest.mark.parametrize("source", [b"def f(:", b"\x00", b"\xff\xfe", b"# coding: nonsense\nx = 1"])
-def test_files_that_do_not_parse_are_no_trouble(source: bytes) -> None:
-    assert list(pydocs.docstrings(source)) == []

@@ -15,7 +15,7 @@ rows_of = {1: st.lists(st.tuples(words), max_size=30), 2: st.lists(st.tuples(wor
 
 
 def chunked(rows: list[tuple[str, ...]], size: int) -> Texts:
-    """The same rows in an Arrow table of many small chunks, as a long file gives them."""
+    """The same rows in an Arrow table of many small chunks, as read from a long file."""
     columns = [
         pa.chunked_array(
             [pa.array(c[i : i + size], pa.large_string()) for i in range(0, len(c), size)], pa.large_string()
@@ -97,7 +97,7 @@ def test_misuse_is_said() -> None:
         Texts.of([("a",), ("a", "b")])
     with pytest.raises(ValueError, match="pairs"):
         Texts.concat([Texts.of(["a"]), Texts.of([("a", "b")])])
-    with pytest.raises(ValueError, match="nothing"):
+    with pytest.raises(ValueError, match="no texts"):
         Texts.concat([])
     with pytest.raises(IndexError):
         Texts.of(["a"])[1]
@@ -120,6 +120,6 @@ def test_cached_rows_are_made_once_and_not_held_in_memory(arity: int) -> None:
     held.append(pa.total_allocated_bytes() - before)
     assert len(made) == len(first) == len(again) == 30_000
     assert first.fingerprint == again.fingerprint == Texts.of(list(first)).fingerprint
-    assert max(held) < 30_000 * 500 / 2  # the strings of a row of one text alone are twice that
+    assert max(held) < 30_000 * 500 / 2  # the strings of one text column alone take twice as much
     assert again[29_999][0].startswith("29999 ")
     assert len(Texts.cached("none", lambda: iter(()))) == 0

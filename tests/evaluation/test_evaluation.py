@@ -13,10 +13,11 @@ import sklearn.metrics
 
 from understudy.data.tasks import NO_LABEL, Kind, Task
 from understudy.errors import ConfigError, DataError
-from understudy.evaluation import quality as evaluation
-from understudy.evaluation.quality import agreement, bootstrap, calibration, evaluate
-from understudy.functional.metrics import score
+from understudy.evaluation import intervals
+from understudy.evaluation.intervals import bootstrap
+from understudy.evaluation.quality import Evaluation, agreement, as_entry, calibration, evaluate
 from understudy.functional.resampling import resample_counts
+from understudy.functional.scoring import score
 
 
 def _task(kind: Kind, outputs: int = 0, metrics: tuple[str, ...] = ()) -> Task:
@@ -81,7 +82,7 @@ def test_the_interval_of_an_accuracy_covers_as_wald_says() -> None:
 
 def test_average_precision_may_take_fewer_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     logits, labels = _rows(40, 3)
-    monkeypatch.setattr(evaluation, "_RANKED_CELLS", 0)
+    monkeypatch.setattr(intervals, "_RANKED_CELLS", 0)
     metrics = ("average_precision", "accuracy")
     few = bootstrap(metrics, logits, labels, resamples=300)
     assert few["average_precision"] == bootstrap(metrics, logits, labels, resamples=100)["average_precision"]
@@ -165,3 +166,24 @@ def test_faults() -> None:
         evaluate(logits, np.full(5, NO_LABEL), _task("single_label", 3))
     with pytest.raises(ConfigError, match="metric 'f1' does not suit"):
         evaluate(logits, labels, _task("single_label", 3, metrics=("f1",)))
+
+
+def test_an_entry_of_labelled_rows_has_everything_that_is_known() -> None:
+    logits, labels = _rows(40, 3)
+    found = evaluate(logits, labels, _task("single_label", 3), intervals=True, resamples=50)
+    entry = as_entry({"test": found})
+    assert list(entry) == ["metrics", "intervals", "confusion", "calibration"]
+    assert entry["metrics"] == {"test": found.metrics}
+    assert entry["intervals"]["test"]["accuracy"] == list(found.intervals["accuracy"])
+    assert (entry["confusion"], entry["calibration"]) == (found.confusion, found.calibration)
+    assert json.loads(json.dumps(entry)) == entry
+
+
+def test_an_entry_of_a_language_model_has_metrics_alone() -> None:
+    scores = {"validation": Evaluation({"loss": 2.0, "accuracy": 0.5}), "test": Evaluation({"loss": 3.0})}
+    assert as_entry(scores) == {"metrics": {"validation": {"loss": 2.0, "accuracy": 0.5}, "test": {"loss": 3.0}}}
+
+
+def test_an_entry_of_a_number_has_no_confusion_matrix() -> None:
+    found = evaluate(np.ones((3, 1)), np.arange(3.0), _task("regression"), intervals=True, resamples=50)
+    assert set(as_entry({"test": found})) == {"metrics", "intervals"}

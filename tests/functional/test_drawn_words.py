@@ -1,4 +1,4 @@
-"""Drawn words: how often each comes, and that what is learnt from them is right on average."""
+"""Drawn words: how often each is drawn, and that losses and gradients from them are unbiased."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from understudy.functional import vocabulary_loss
+from understudy.functional import chunks
 from understudy.functional.drawn_words import chunked_cross_entropy_and_drawn_kl, draw_words, drawn_kl
 from understudy.functional.logits import forward_kl
 
@@ -60,7 +60,7 @@ def test_words_that_cannot_be_are_never_drawn(scores: list[float]) -> None:
 
 
 def test_value_and_gradient_are_right_on_average(teacher: Tensor) -> None:
-    """The mean over evenly spaced offsets is the mean over all of them, but for what one step of theirs can change."""
+    """The mean over evenly spaced offsets equals the mean over all offsets, up to what one step can change."""
     student = torch.randn(POSITIONS, WORDS, dtype=torch.float64, requires_grad=True)
     exact = forward_kl(student, teacher, temperature=TEMPERATURE)
     (wanted,) = torch.autograd.grad(exact.sum(), student)
@@ -75,7 +75,7 @@ def test_value_and_gradient_are_right_on_average(teacher: Tensor) -> None:
         slopes += torch.autograd.grad(found.sum(), student)[0] / offsets
     torch.testing.assert_close(values, exact.detach(), rtol=2e-3, atol=2e-3)
     torch.testing.assert_close(slopes, wanted, rtol=0, atol=2e-3)
-    assert max(apart) > 0.1  # each by itself is not
+    assert max(apart) > 0.1  # a single draw is far off
 
 
 def test_with_many_words_the_distance_is_that_of_the_distributions(teacher: Tensor) -> None:
@@ -90,7 +90,7 @@ def test_with_many_words_the_distance_is_that_of_the_distributions(teacher: Tens
 def test_chunks_and_one_pass_change_nothing(
     teacher: Tensor, chunk: int, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vocabulary_loss, "_CACHED", rows)
+    monkeypatch.setattr(chunks, "_CACHED", rows)
     words, entropy = draw_words(teacher, torch.rand(POSITIONS), count=COUNT, temperature=TEMPERATURE)
     hidden = torch.randn(POSITIONS, 6, dtype=torch.float64, requires_grad=True)
     head, targets = torch.nn.Linear(6, WORDS).double(), torch.randint(WORDS, (POSITIONS,))

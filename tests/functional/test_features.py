@@ -36,7 +36,7 @@ def mask() -> Tensor:
 
 @pytest.fixture
 def packed() -> Tensor:
-    """Rows in which two texts lie end to end, and the rest is padding."""
+    """Rows of two texts end to end, then padding."""
     text = torch.tensor([[1, 1, 1, 2, 2, 2], [1, 2, 2, 2, 0, 0], [1, 0, 0, 0, 0, 0]])
     return (text[:, :, None] == text[:, None, :]) & (text > 0)[:, :, None]
 
@@ -56,7 +56,7 @@ def slow_relation(vectors: np.ndarray, seen: list[int], token: int) -> np.ndarra
 
 
 def slow_relation_kl(student: Tensor, teacher: Tensor, heads: int, pairs: np.ndarray) -> np.ndarray:
-    """MiniLMv2's equations (section 3.1) written out, over the tokens that each may look at."""
+    """MiniLMv2's equations (section 3.1) written out, over the tokens that each may attend to."""
     out = np.zeros((ROWS, heads, TOKENS))
     for row in range(ROWS):
         for head in range(heads):
@@ -103,7 +103,7 @@ def test_attention_scores_are_those_of_torch() -> None:
 
 
 def test_scores_and_relations_are_float32_in_mixed_precision() -> None:
-    """Near the end they are small differences of large numbers."""
+    """Near the end of training they are small differences of large numbers."""
     student = states(0)
     teacher = student + 1e-2 * states(1)
     scores, apart = attention_scores(student, teacher, heads=HEADS), relation_kl(student, teacher, heads=HEADS)
@@ -116,7 +116,7 @@ def test_scores_and_relations_are_float32_in_mixed_precision() -> None:
 
 @pytest.mark.parametrize("name", ["cosine", "mse", "attention"])
 def test_half_precision_is_computed_in_float32(name: str) -> None:
-    """Of states that are near each other, as they are at the end, half of float16's digits would be gone."""
+    """For states that are close, as at the end of training, half of float16's digits would be lost."""
     distance, student, _ = distances(None)[name]
     half = student.half()
     near = (half.float() * 1.01).half()
@@ -162,7 +162,7 @@ def test_a_relation_is_a_distribution_over_the_tokens_in_sight(packed: Tensor) -
 
 
 def test_the_value_for_two_orthogonal_tokens() -> None:
-    """By hand: A = (a, 0), (0, a) with a² / sqrt(2) = log 3 gives rows (3/4, 1/4); against uniform ones."""
+    """By hand: A = (a, 0), (0, a) with a² / sqrt(2) = log 3 gives rows (3/4, 1/4), compared with uniform rows."""
     a = math.sqrt(math.log(3) * math.sqrt(2))
     teacher = torch.tensor([[[a, 0.0], [0.0, a]]])
     expected = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)
@@ -216,7 +216,7 @@ def test_equal_inputs_are_at_no_distance(name: str, mask: Tensor, packed: Tensor
 
 @pytest.mark.parametrize("name", NAMES)
 def test_padding_changes_nothing(name: str, mask: Tensor) -> None:
-    """The numbers in padded places do not matter, and a row alone gives what it gives among longer ones."""
+    """The numbers at padding do not matter, and a row alone gives the same values as among longer rows."""
     distance, student, teacher = distances(mask)[name]
     expected = distance(student, teacher)
     noisy = [part.clone() for part in (student, teacher)]
@@ -244,7 +244,7 @@ def test_gradients_are_finite_and_the_students_alone(name: str, mask: Tensor, pa
         student, teacher = student.clone().requires_grad_(), teacher.clone().requires_grad_()
         with torch.no_grad():
             if name != "attention":
-                student[0, 0] = 0.0  # a state of no length
+                student[0, 0] = 0.0  # a state of length zero
         distance(student, teacher).sum().backward()
         assert teacher.grad is None
         assert student.grad is not None

@@ -55,7 +55,7 @@ def test_kl_both_ways(s: np.ndarray, t: np.ndarray, temperature: float) -> None:
 @given(s=logits, t=logits, temperature=temperatures)
 def test_jensen_shannon_is_scipys_distance_squared(s: np.ndarray, t: np.ndarray, temperature: float) -> None:
     p, q = _softened(t, temperature), _softened(s, temperature)
-    # SciPy takes a root, which makes a NaN of a sum that rounding left below 0.
+    # SciPy takes a square root, which gives NaN if rounding made the sum negative.
     middle = (p + q) / 2
     by_hand = (scipy.stats.entropy(p, middle, axis=-1) + scipy.stats.entropy(q, middle, axis=-1)) / 2
     found = jensen_shannon(torch.tensor(s), torch.tensor(t), temperature=temperature).numpy() / temperature**2

@@ -1,4 +1,4 @@
-"""The metrics of resamples against scikit-learn's and SciPy's on the repeated rows, one resample after the other."""
+"""Metrics of resamples against scikit-learn and SciPy on the repeated rows, one resample after the other."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from understudy.functional import resampling
-from understudy.functional.metrics import METRICS, score
+from understudy.functional.metrics import METRICS
 from understudy.functional.resampling import resample_counts, resampler
+from understudy.functional.scoring import score
 
 
 def _case(metric: str, kind: str, rows: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -32,7 +33,7 @@ CASES = [
 @pytest.mark.parametrize(("metric", "kind"), CASES)
 @pytest.mark.parametrize("rows", [1, 2, 4, 50])
 def test_as_the_plain_metric_on_the_drawn_rows(metric: str, kind: str, rows: int) -> None:
-    """Tiny samples bring the degenerate resamples along: one row drawn again and again, a class that is not there."""
+    """Tiny samples include degenerate resamples: one row drawn every time, a missing class."""
     logits, labels = _case(metric, kind, rows)
     (counts,) = resample_counts(rows, resamples=15, seed=3)
     drawn = [np.repeat(np.arange(rows), row.astype(int)) for row in counts]

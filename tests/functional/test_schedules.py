@@ -31,7 +31,7 @@ def _optimizer() -> torch.optim.Optimizer:
 )
 def test_as_transformers(ours, theirs, total: int, warmup: float) -> None:
     optimizer = _optimizer()
-    rising = min(math.ceil(total * warmup), total - 1)  # a run of one step would else learn nothing
+    rising = min(math.ceil(total * warmup), total - 1)  # otherwise a run of one step would learn nothing
     reference = theirs(optimizer, num_warmup_steps=rising, num_training_steps=total)
     for step in range(total):
         assert ours(step, total, warmup=warmup) == pytest.approx(reference.get_last_lr()[0], abs=1e-12)

@@ -1,4 +1,4 @@
-"""Chunked losses against torch's own on all logits at once: values, gradients, and what is kept in between."""
+"""Chunked losses against torch's own on all logits at once: values, gradients, and what autograd keeps."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from understudy.functional import vocabulary_loss
+from understudy.functional import chunks
 from understudy.functional.logits import reverse_kl
 from understudy.functional.vocabulary_loss import (
     IGNORED,
-    by_rows,
     chunked_cross_entropy,
     chunked_cross_entropy_and_distillation,
     chunked_distillation,
-    in_chunks,
     positions_at_once,
     vocabulary_scores,
 )
@@ -28,8 +26,8 @@ CHUNKS = [1, 4, 12, 13, 100]
 
 @pytest.fixture(params=[2**17, 100], ids=["at once", "by rows"])
 def _rows(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything twice: losses of all positions at once, and of two rows at a time."""
-    monkeypatch.setattr(vocabulary_loss, "_CACHED", request.param)
+    """Every test runs twice: losses of all positions at once, and of two rows at a time."""
+    monkeypatch.setattr(chunks, "_CACHED", request.param)
 
 
 pytestmark = pytest.mark.usefixtures("_rows")
@@ -48,7 +46,7 @@ def student() -> tuple[Tensor, nn.Sequential]:
 
 @pytest.fixture
 def teacher() -> tuple[Tensor, nn.Sequential]:
-    """Of another width, and trainable by itself, so that a gradient into it would show."""
+    """A teacher of another width with trainable inputs and weights, so that a gradient into it would show."""
     torch.manual_seed(2)
     return torch.randn(POSITIONS, WIDTH + 3, dtype=torch.float64, requires_grad=True), head_of(WIDTH + 3, 3)
 
@@ -62,7 +60,7 @@ def targets() -> Tensor:
 
 
 def gradients(losses: Tensor, hidden: Tensor, head: nn.Module) -> list[Tensor]:
-    """Of a sum in which every position weighs something else."""
+    """Gradients of a sum in which every position has a different weight."""
     weights = torch.arange(1, len(losses) + 1, dtype=torch.float64)
     return list(torch.autograd.grad((weights * losses).sum(), [hidden, *head.parameters()]))
 
@@ -142,7 +140,7 @@ def test_half_precision_is_summed_in_full() -> None:
 
 
 class Counted:
-    """A head that remembers how many positions it was given, and when."""
+    """A head that records how many positions each call had."""
 
     def __init__(self, head: Callable[[Tensor], Tensor]) -> None:
         self.head = head
@@ -154,7 +152,7 @@ class Counted:
 
 
 def kept(run: Callable[[], Tensor]) -> int:
-    """Numbers that autograd keeps for the backward pass."""
+    """How many numbers autograd keeps for the backward pass."""
     sizes: list[int] = []
     with torch.autograd.graph.saved_tensors_hooks(lambda x: sizes.append(x.numel()) or x, lambda x: x):  # type: ignore[func-returns-value]
         run().sum()
@@ -181,20 +179,7 @@ def test_a_chunk_is_computed_twice_only_where_there_are_several(student: tuple[T
         assert head.calls[len(forward) :] == backward
 
 
-def test_dropout_in_a_head_is_the_same_when_computed_again() -> None:
-    """A mask of its own in the backward pass would make the gradient another function's."""
-    hidden = torch.ones(6, 3, dtype=torch.float64, requires_grad=True)
-    drop = nn.Dropout(0.5)
-    found = in_chunks(lambda rows: (drop(rows).sum(-1),), hidden, chunk=2)[0]
-    (gradient,) = torch.autograd.grad(found.sum(), hidden)
-    torch.testing.assert_close(gradient.sum(-1), found.detach())
-
-
 def test_what_cannot_be_is_refused() -> None:
-    with pytest.raises(ValueError, match="chunk must be positive"):
-        in_chunks(lambda x: (x,), torch.ones(3), chunk=0)
-    with pytest.raises(ValueError, match="as many positions"):
-        in_chunks(lambda x, y: (x,), torch.ones(3), torch.ones(2), chunk=1)
     with pytest.raises(ValueError, match="one vocabulary"):
         chunked_distillation(torch.ones(2, 3), lambda x: x, torch.ones(2, 4), lambda x: x)
 
@@ -203,25 +188,3 @@ def test_a_chunk_of_any_vocabulary_stays_within_64_megabytes() -> None:
     for vocabulary in (100, 30522, 250002):
         assert positions_at_once(vocabulary) * vocabulary * 4 <= 64 * 2**20
     assert positions_at_once(10**8) == 16
-
-
-def test_rows_by_themselves_are_all_at_once_whatever_the_function(monkeypatch: pytest.MonkeyPatch) -> None:
-    torch.manual_seed(0)
-    logits = torch.randn(7, 30, dtype=torch.float64, requires_grad=True)
-    others = torch.randn(7, 30, dtype=torch.float64)
-    monkeypatch.setattr(vocabulary_loss, "_CACHED", 90)
-    functions: dict[str, Callable[..., tuple[Tensor, ...]]] = {
-        "one": lambda x, y: ((x * y).sum(-1).square(),),
-        "two": lambda x, y: ((x * y).sum(-1).square(), x.logsumexp(-1) * y[:, 0]),
-        "one without a slope somewhere": lambda x, y: (x[:, 0] * y[:, 0].clamp(min=0),),
-    }
-    for name, function in functions.items():
-        found, expected = by_rows(function, logits, others), function(logits, others)
-        for one, other in zip(found, expected, strict=True):
-            torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-14, msg=name)
-        weights = torch.arange(1.0, 8.0, dtype=torch.float64)
-        (one,), (other,) = (
-            torch.autograd.grad(sum(weights**i * v for i, v in enumerate(values)).sum(), logits)  # type: ignore[union-attr]
-            for values in (found, expected)
-        )
-        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-14, msg=name)

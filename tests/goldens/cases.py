@@ -167,7 +167,7 @@ MISTAKES: dict[str, str] = {
     "model that is a file": "finetune --data rows --output out --model rows/train.csv",
     "run without a model": "finetune --data rows --output out --model faulty/no-model",
     "teacher that is untrained": "distill --data rows --output out --teacher bert",
-    "teacher that is tfidf": "distill --data rows --output out --teacher runs/tfidf",
+    "teacher that is tfidf, to be cut": "distill --data rows --output out --teacher runs/tfidf --student layers:2",
     "teacher of other labels": "distill --data rows --output out --teacher faulty/other-labels",
     "teacher of another kind": "distill --data rows --output out --teacher faulty/other-kind",
     "teacher of pairs": "distill --data rows --output out --teacher faulty/pairs",

@@ -14,7 +14,8 @@ from understudy.cli import main
 from understudy.data.tokens.vocabulary import train_tokenizer
 from understudy.errors import ConfigError
 from understudy.inference.generation import Writer, sample
-from understudy.models.awd_lstm.model import AWDLSTMConfig, AWDLSTMForCausalLM
+from understudy.models.awd_lstm.config import AWDLSTMConfig
+from understudy.models.awd_lstm.model import AWDLSTMForCausalLM
 from understudy.models.files.save import save_model
 
 STORIES = Path(__file__).parents[3] / "shared" / "models" / "stories260K"

@@ -1,14 +1,14 @@
-"""Logits against transformers' own way from text to logits, and what is made of them against scipy."""
+"""Logits against transformers' own path from text to logits; streams, refusals, sizes and fingerprints."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
-import scipy.special
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import nn
@@ -26,7 +26,7 @@ from understudy.data.tasks import Task
 from understudy.data.texts import Texts
 from understudy.data.tokens.encode import encode
 from understudy.inference.logits import evaluating, logits, parameter_summary
-from understudy.inference.predictor import Ensemble, LinearPredictor, Predictor, predictions, probabilities
+from understudy.inference.predictor import Ensemble, LinearPredictor, Predictor
 from understudy.models.tfidf import Tfidf
 
 WORDS = [f"w{i}" for i in range(30)]
@@ -130,30 +130,6 @@ def test_modes_are_left_as_they_were_and_dropout_is_off() -> None:
     np.testing.assert_array_equal(predictor.logits(["w1 w2"]), alone)
 
 
-def test_probabilities_against_scipy() -> None:
-    values = np.random.default_rng(0).normal(scale=300, size=(9, 3)).astype(np.float32)
-    several = Task(text=(("text",),), label="label", kind="multi_label", labels=("a", "b", "c"))
-    number = Task(text=(("text",),), label="label", kind="regression")
-    np.testing.assert_allclose(probabilities(values, SINGLE), scipy.special.softmax(values, axis=-1), atol=1e-6)
-    np.testing.assert_allclose(probabilities(values, several), scipy.special.expit(values), atol=1e-6)
-    assert probabilities(values, number) is values
-
-
-def test_predictions_name_what_is_likely() -> None:
-    several = Task(text=(("text",),), label="label", kind="multi_label", labels=("a", "b", "c"))
-    number = Task(text=(("text",),), label="label", kind="regression")
-    values = np.array([[0.0, 1.0, -1.0]], np.float32)
-    best = predictions(values, SINGLE)[0]
-    assert best["label"] == "b"
-    assert list(best["probabilities"]) == ["a", "b", "c"]
-    assert sum(best.probabilities.values()) == pytest.approx(1, abs=1e-12)
-    assert dict(best) == {"label": "b", "probabilities": best.probabilities}
-    assert predictions(values, several)[0].label == ["a", "b"]  # one half is enough
-    assert predictions(values, several, threshold=0.6)[0].label == ["b"]
-    assert predictions(values[:, 1:2], number)[0] == predictions(np.array([[1.0]]), number)[0]
-    assert predictions(values[:, 1:2], number)[0].label == 1.0
-
-
 def test_a_stream_keeps_the_order_and_does_not_read_ahead() -> None:
     predictor = Predictor(make_model(), make_tokenizer(), SINGLE, 14)
     read = 0
@@ -212,3 +188,33 @@ def test_shared_tables_count_once_and_bytes_are_those_of_the_file(tmp_path) -> N
     assert parameter_summary(tied) == dict.fromkeys(
         ["parameters", "trainable_parameters", "embedding_parameters"], 21
     ) | {"size_bytes": 84}
+
+
+def fitted(labels: tuple[str, ...] = ("a", "b", "c"), *, word: str = "w1") -> Tfidf:
+    """TF-IDF on a few toy rows."""
+    rows = [(f"{word if label else 'w2'} w{9 + i}",) for i, label in enumerate([0, 1, 2] * 4)]
+    task = Task(text=(("text",),), label="label", kind="single_label", labels=labels)
+    return Tfidf.fit(rows, np.array([0, 1, 2] * 4), task)
+
+
+def test_a_fingerprint_tells_models_apart_by_what_they_answer(tmp_path) -> None:
+    network = Predictor(make_model(), make_tokenizer(), SINGLE, 14)
+    linear = LinearPredictor(fitted())
+    fitted().save(tmp_path / "tfidf")
+    same = [Predictor(make_model(), make_tokenizer(), SINGLE, 14), LinearPredictor(Tfidf.load(tmp_path / "tfidf"))]
+    assert [model.fingerprint() for model in same] == [network.fingerprint(), linear.fingerprint()]
+    assert LinearPredictor(fitted(("x", "y", "z"))).fingerprint() == linear.fingerprint()  # other names, same answers
+    together = Ensemble([network, linear])
+    turned = Ensemble([network, linear], [np.array([0, 1, 2]), np.array([2, 1, 0])])
+    others = [
+        Predictor(make_model(), make_tokenizer(), SINGLE, 15),
+        LinearPredictor(fitted(word="w3")),
+        LinearPredictor(replace(fitted(), bias=fitted().bias + 1)),
+        together,
+        turned,
+    ]
+    assert len({model.fingerprint() for model in [network, linear, *others]}) == 7
+    network.model.classifier.bias.data += 1
+    assert network.fingerprint() != same[0].fingerprint()
+    assert together.fingerprint() == Ensemble([network, linear]).fingerprint()
+    assert (network.outputs, linear.outputs, together.outputs) == (3, 3, 3)

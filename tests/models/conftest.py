@@ -1,4 +1,4 @@
-"""Tiny models of random weights, one of each architecture."""
+"""Tiny models with random weights, one of each architecture."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ MASKED: dict[str, Callable[[], Any]] = {
         sep_token_id=2,
     ),
 }
-"""Those that fill in masks. ModernBERT's window is narrower than its texts."""
+"""Architectures that fill in masks. ModernBERT's window is narrower than the texts."""
 
 
 @pytest.fixture(params=sorted(MASKED))
@@ -65,7 +65,7 @@ def masked_architecture(request: pytest.FixtureRequest) -> str:
 
 
 def build_masked(architecture: str) -> Any:
-    """A tiny masked language model in eval mode with every parameter random."""
+    """A tiny masked language model in eval mode. Every parameter is random."""
     torch.manual_seed(1)
     model = AutoModelForMaskedLM.from_config(MASKED[architecture]()).eval()
     with torch.no_grad():
@@ -76,7 +76,7 @@ def build_masked(architecture: str) -> Any:
 
 @pytest.fixture
 def masked_model(masked_architecture: str) -> Any:
-    """A masked language model of that architecture."""
+    """A masked language model of each architecture."""
     return build_masked(masked_architecture)
 
 
@@ -94,12 +94,12 @@ def architecture(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def classifier(architecture: str) -> Any:
-    """A classifier of that architecture, in eval mode."""
+    """A classifier of each architecture, in eval mode."""
     return build(architecture)
 
 
 def build(architecture: str) -> Any:
-    """A tiny classifier with every parameter random, so that no two layers or biases are alike by their zeros."""
+    """A tiny classifier. Every parameter is random, so that layers and biases are not equal because they are zero."""
     torch.manual_seed(1)
     model = AutoModelForSequenceClassification.from_config(CONFIGS[architecture]()).eval()
     with torch.no_grad():
@@ -128,5 +128,5 @@ def pair_task() -> Task:
 
 @pytest.fixture(scope="session")
 def words() -> PreTrainedTokenizerFast:
-    """A word-level tokenizer of less than 50 tokens."""
+    """A word-level tokenizer with fewer than 50 tokens."""
     return train_tokenizer(["the film was good", "the play was bad", "a fine song and a dull book"], "words:40")

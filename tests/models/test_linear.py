@@ -1,4 +1,4 @@
-"""Linear heads against scikit-learn on standardised features, and labels that a class or a column lacks."""
+"""Linear heads against scikit-learn on standardised features, also with missing labels and missing classes."""
 
 from __future__ import annotations
 

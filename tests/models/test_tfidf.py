@@ -1,4 +1,4 @@
-"""The baseline against scikit-learn's own pipeline, its files, and what it must refuse."""
+"""The baseline against scikit-learn's own pipeline; its files; and what it refuses."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_regression_on_pairs_is_ridge_on_product_difference_and_cosine() -> None
     np.testing.assert_allclose(found[:, 0], expected, atol=2e-3)
 
 
-def test_rare_terms_go_when_texts_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rare_terms_are_dropped_if_there_are_many_texts(monkeypatch: pytest.MonkeyPatch) -> None:
     texts, labels, task = ["red house", "red river", "blue house"], np.array([0, 1, 1]), _task("single_label", 2)
     assert set(Tfidf.fit(_single(texts), labels, task).vocabulary) == {
         *("red", "house", "river", "blue"),
@@ -138,7 +138,7 @@ def test_summary_counts_what_the_file_holds(tmp_path: Path) -> None:
     assert model.summary()["embedding_parameters"] == 0
 
 
-def test_one_text_is_answered_as_among_many_and_strings_will_do() -> None:
+def test_a_single_text_is_answered_as_among_many_and_may_be_a_string() -> None:
     model = Tfidf.fit(_single(TRAIN), RNG.integers(3, size=60), _task("single_label", 3))
     together = model.logits(_single(TEST))
     for row, text in enumerate(TEST):
@@ -148,7 +148,7 @@ def test_one_text_is_answered_as_among_many_and_strings_will_do() -> None:
 
 
 def test_validation_chooses_the_penalty() -> None:
-    """Labels that one word decides want a weak penalty, labels of noise (whose mean is best) a strong one."""
+    """Labels that one word decides need a weak penalty. Random labels, for which the mean is best, need a strong one."""
     task = _task("regression")
     task = Task(text=task.text, label="y", kind="regression", metrics=("mse",))
     decided = np.array(["red" in text for text in TRAIN], np.float32)
@@ -173,11 +173,11 @@ def test_rows_without_a_label_teach_nothing_but_words() -> None:
     reference = LogisticRegression(C=5.0, tol=1e-8, max_iter=2000).fit(REFERENCE.transform(TRAIN)[:40], labels[:40])
     expected = reference.decision_function(REFERENCE.transform(TEST))
     np.testing.assert_allclose(model.logits(TEST)[:, 1], expected, atol=0.01)
-    with pytest.raises(DataError, match="none of the 60 training rows carries a label"):
+    with pytest.raises(DataError, match="none of the 60 training rows has a label"):
         Tfidf.fit(_single(TRAIN), np.full(60, NO_LABEL), _task("single_label", 2))
 
 
-def test_the_cap_on_iterations_warns_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_maximum_of_iterations_does_not_warn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("understudy.models.linear._ITERATIONS", 1)
     model = Tfidf.fit(_single(TRAIN), RNG.integers(3, size=60), _task("single_label", 3))
     assert np.isfinite(model.logits(TEST)).all()
@@ -203,7 +203,7 @@ def test_what_it_refuses(tmp_path: Path) -> None:
     spoil("config.json", b"{}", "config.json says kind None")
     spoil("config.json", b'{"understudy": {"kind": "tfidf"}}', "cannot be read .*task")
     spoil("model.safetensors", b"half a fi", "cannot be read")
-    spoil("vocabulary.json", b'["good"]', "has 1 terms, to which weights of shape")
+    spoil("vocabulary.json", b'["good"]', "has 1 terms, but the weights have shape")
     model.save(folder)
     (folder / "model.safetensors").unlink()
     with pytest.raises(ModelError, match=r"needs model\.safetensors, which is missing"):
@@ -221,7 +221,7 @@ def test_files_are_plain_json(tmp_path: Path) -> None:
 
 
 def test_sparse_features_of_training_are_those_of_prediction() -> None:
-    """The fit sees scikit-learn's matrix, prediction its own arithmetic: one and the same numbers."""
+    """The fit uses scikit-learn's matrix and prediction its own arithmetic. Both give the same numbers."""
     model = Tfidf.fit(_single(TRAIN), RNG.integers(2, size=60), _task("single_label", 2))
     theirs = scipy.sparse.csr_array(REFERENCE.transform(TEST))
     for row, text in enumerate(TEST):

@@ -15,11 +15,12 @@ import transformers
 from torch import Tensor, nn
 
 from understudy.data.batches.blocks import CausalBlocks, scoring_blocks
-from understudy.data.batches.bucketed import Batch
+from understudy.data.batches.contract import Batch
 from understudy.data.batches.streams import StreamBatch, StreamBatches, scoring_batches
 from understudy.data.tasks import NO_LABEL
 from understudy.data.tokens.encode import Encoded
-from understudy.models.awd_lstm.model import AWDLSTMConfig, AWDLSTMForCausalLM
+from understudy.models.awd_lstm.config import AWDLSTMConfig
+from understudy.models.awd_lstm.model import AWDLSTMForCausalLM
 from understudy.objectives import language_model
 from understudy.objectives.language_model import CausalLM, RecurrentLM, language_scores
 from understudy.objectives.terms import Term

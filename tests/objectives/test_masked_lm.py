@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 from transformers import BertConfig, BertForMaskedLM
 
-from understudy.data.batches.bucketed import Batch
+from understudy.data.batches.contract import Batch
 from understudy.data.batches.masked import MaskedBlocks, MaskedLines, fixed_batches, masked_batch
 from understudy.data.batches.masking import Masking
 from understudy.data.tasks import NO_LABEL

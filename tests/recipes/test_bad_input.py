@@ -15,7 +15,9 @@ import torch
 
 from understudy.cli import main
 from understudy.data.tasks import Task
-from understudy.models.files.load import load_classifier, load_tokenizer, save_model
+from understudy.models.files.classifiers import load_classifier
+from understudy.models.files.save import save_model
+from understudy.models.files.tokenizers import load_tokenizer
 from understudy.record import RunRecord
 
 SMALL = ["--student", "static", "--static.embedding", "8", "--static.hidden", "8", "--epochs", "1"]
@@ -164,7 +166,7 @@ def test_what_is_only_odd_is_counted_and_said(
     said = capsys.readouterr().err
     notes = RunRecord.load(tmp_path / "run" / "record.json").notes
     for expected in (
-        "1 text stands there more than once with different labels, as on lines 2 and 122",
+        "1 text occurs more than once with different labels, as on lines 2 and 122",
         "3 training rows also in the test split",
     ):
         assert expected in said
@@ -212,7 +214,7 @@ def test_unknown_flags_and_keys(reviews: Path, tmp_path: Path, refused: Callable
             ["--student", "static", "--embeddings", "{tmp}/vectors.txt"],
             "vectors.txt, line 2: a word and 3 numbers are expected, but there are 2",
         ),
-        (["--student", "{tmp}"], "is no model folder: it holds no config.json"),
+        (["--student", "{tmp}"], "is not a model folder: it holds no config.json"),
     ],
 )
 def test_settings_that_do_not_suit(
@@ -286,7 +288,7 @@ def test_folders_that_are_no_models(
         )
         assert "pickled: its weights are a pickle (pytorch_model.bin), which can run code" in refused(*command, pickled)
         said = refused(*command, tmp_path / "model.pkl")
-        assert "model.pkl: a pickle can run code as it is loaded, so it is never opened" in said
+        assert "model.pkl: a pickle can run code while it is loaded, so it is never opened" in said
         assert "save_pretrained" in said
     assert "is not a trained classifier" in refused("distill", "--data", reviews, "--teacher", tiny_bert)
 
@@ -302,7 +304,8 @@ def test_teachers_that_do_not_suit_the_data(
     assert "several: was trained for multi_label labels, but the data's are single_label" in said
     said = refused(*common, trained(tmp_path / "pairs", tiny_bert, pair=True))
     assert "pairs: was trained on pairs of texts, but the data's rows are single texts" in said
-    assert "is a TF-IDF model, which is not a network" in refused(*common, used)
+    said = refused("distill", "--data", reviews, "--student", "layers:2", "--teacher", used)
+    assert "is cut from its teacher, but no teacher is a network" in said
     (tmp_path / "answers.csv").write_text("text,label\nnot in the data,positive\n", encoding="utf-8")
     assert "answers for none of the 120 texts" in refused(*common, tmp_path / "answers.csv")
 

@@ -14,8 +14,12 @@ from understudy.record import RunRecord
 def test_the_demo_ends_with_four_models_and_goes_on_where_it_was(
     tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    few = {name: folder for name, folder in pydocs.installed().items() if name in ("numpy", pydocs.STANDARD_LIBRARY)}
-    monkeypatch.setattr(pydocs, "installed", lambda: few)
+    few = {
+        name: folder
+        for name, folder in pydocs.installed_libraries().items()
+        if name in ("numpy", pydocs.STANDARD_LIBRARY)
+    }
+    monkeypatch.setattr(pydocs, "installed_libraries", lambda: few)
     command = [
         "demo",
         "--output",

@@ -19,8 +19,10 @@ from understudy.cli import main
 from understudy.data.tasks import Task
 from understudy.data.tokens.vocabulary import train_tokenizer
 from understudy.errors import ModelError
-from understudy.inference.predictor import Answering, Ensemble, LinearPredictor, probabilities
-from understudy.models.awd_lstm.model import AWDLSTMConfig, AWDLSTMForCausalLM
+from understudy.inference.answers import probabilities
+from understudy.inference.predictor import Answering, Ensemble, LinearPredictor
+from understudy.models.awd_lstm.config import AWDLSTMConfig
+from understudy.models.awd_lstm.model import AWDLSTMForCausalLM
 from understudy.record import RunRecord
 from understudy.training import trainer
 

@@ -14,7 +14,7 @@ from transformers import AutoModelForSequenceClassification
 
 import understudy
 from understudy.cli import main
-from understudy.models.files.load import load_encoder
+from understudy.models.files.classifiers import load_encoder
 from understudy.recipes.train.distill import texts as student_texts
 from understudy.recipes.train.distill.recipe import Distill
 from understudy.record import RunRecord

@@ -23,12 +23,12 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 from understudy.cli import main
 from understudy.data.tasks import Task
 from understudy.evaluation import cost
-from understudy.models.files.load import load_classifier
+from understudy.models.files.classifiers import load_classifier
 from understudy.models.shrink.albert import albert
 from understudy.recipes.train.distill_lm.recipe import DistillLM
 from understudy.recipes.train.distill_lm.work import LanguageDistillation
 from understudy.record import RunRecord
-from understudy.runs import rate_sweep as lr_finding
+from understudy.runs.fitting import rate_sweep as lr_finding
 from understudy.settings.configuration import build
 from understudy.training import stop, trainer
 from understudy.training.lr_finder.curve import Curve

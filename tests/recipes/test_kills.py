@@ -19,7 +19,9 @@ from understudy import record as records
 from understudy.cli import main
 from understudy.data.tasks import Task
 from understudy.evaluation import cost
-from understudy.models.files.load import load_classifier, load_tokenizer, save_model
+from understudy.models.files.classifiers import load_classifier
+from understudy.models.files.save import save_model
+from understudy.models.files.tokenizers import load_tokenizer
 from understudy.recipes.train.distill import teachers, work
 from understudy.record import RunRecord
 from understudy.report.card import write as card

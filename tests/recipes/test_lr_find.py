@@ -12,10 +12,11 @@ import yaml
 from torch import nn
 
 from understudy.cli import main
-from understudy.models.files.load import load_trained, weights_fingerprint
+from understudy.models.files.fingerprints import weights_fingerprint
+from understudy.models.files.trained import load_trained
 from understudy.recipes.train.finetune import LEARNING_RATE
 from understudy.record import RunRecord
-from understudy.runs.learning import learning_plan, stages
+from understudy.runs.fitting.learning import learning_plan, stages
 from understudy.settings.training import TrainSettings
 from understudy.training import loop
 from understudy.training.optimizers.lazy_adamw import LazyAdamW
@@ -31,7 +32,7 @@ def _no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def weights(run: Path) -> str:
-    return weights_fingerprint(load_trained(str(run))[0])
+    return weights_fingerprint(load_trained(str(run)).model)
 
 
 def record(run: Path) -> RunRecord:
@@ -150,7 +151,7 @@ def test_killed_and_resumed_it_keeps_the_rate_and_ends_with_the_same_weights(
     def searched(*args: Any, **options: Any) -> None:
         raise AssertionError("a resumed run has its rate")
 
-    monkeypatch.setattr("understudy.runs.rate_sweep.sweep", searched)
+    monkeypatch.setattr("understudy.runs.fitting.rate_sweep.sweep", searched)
     assert main([*asked, "--output", str(cut), "--resume"]) == 0
     assert record(cut).training["train"]["sweep"] == found == record(whole).training["train"]["sweep"]
     assert weights(cut) == weights(whole)
@@ -180,7 +181,7 @@ def test_stages_have_the_optimizer_that_is_named_and_its_own_decay() -> None:
 def test_a_budget_pays_for_the_sweep(
     reviews: Path, tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from understudy.runs import fitting
+    from understudy.runs.fitting import phase as fitting
 
     given: list[float] = []
     fit = fitting.fit
@@ -238,7 +239,7 @@ def test_a_configuration_of_the_command_itself_serves(
 
 
 def test_the_sweep_of_a_masked_language_model(tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("understudy.runs.rate_sweep._draw", lambda *args: None)
+    monkeypatch.setattr("understudy.runs.fitting.rate_sweep._draw", lambda *args: None)
     text = tmp_path / "text.txt"
     text.write_text("the plot is good but the film was bad and sad\n" * 40, encoding="utf-8")
     asked = ["--data", str(text), "--model", str(tiny_bert), "--batch_size", "8", "--steps", "20"]

@@ -14,7 +14,8 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokeniz
 
 from understudy.cli import main
 from understudy.data.tokens.vocabulary import train_tokenizer
-from understudy.models.awd_lstm.model import AWDLSTMConfig, AWDLSTMForCausalLM
+from understudy.models.awd_lstm.config import AWDLSTMConfig
+from understudy.models.awd_lstm.model import AWDLSTMForCausalLM
 from understudy.models.files.save import save_model
 from understudy.models.language import load_next_token_model
 from understudy.record import RunRecord

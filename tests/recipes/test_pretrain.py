@@ -22,11 +22,12 @@ import yaml
 import understudy
 from understudy import record as records
 from understudy.cli import main
-from understudy.data.batches.streams import encode_streams, scoring_batches
+from understudy.data.batches.streams import scoring_batches
 from understudy.data.readers.sources import read_texts
 from understudy.data.tokens.encode import Encoded
+from understudy.data.tokens.end_of_text import encode_streams
 from understudy.data.tokens.vocabulary import train_tokenizer
-from understudy.models.files.load import load_tokenizer
+from understudy.models.files.tokenizers import load_tokenizer
 from understudy.models.language import language_kind, load_next_token_model
 from understudy.objectives import language_model
 from understudy.objectives.language_model import language_scores
@@ -323,7 +324,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(
     said = " ".join(capsys.readouterr().err.split())
     assert "texts 130 to train on, 20 validation, 20 test" in said
     assert "of 4 streams, 2 epochs at most" in said
-    assert "test: 3 texts stand among the training texts, too" in said
+    assert "test: 3 texts are also among the training texts" in said
     assert not (tmp_path / "run").exists()
 
 
@@ -371,7 +372,7 @@ def test_mistakes_end_with_two_and_a_sentence(
 def test_a_text_file_of_one_line_and_no_texts_at_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "one.txt").write_text("a single line\n", encoding="utf-8")
     assert main(command({"data": tmp_path / "one.txt", "model": "awd_lstm"})) == 2
-    assert "holds a single text, so that no validation part can be cut off" in capsys.readouterr().err
+    assert "holds a single text, so no validation part can be cut off" in capsys.readouterr().err
     assert main(["pretrain", "--model", "awd_lstm"]) == 2
     assert "no texts: name a file, a folder or a hub data set with --data" in capsys.readouterr().err
 
@@ -387,7 +388,7 @@ def test_an_encoder_that_sees_ahead_is_not_taken_for_a_causal_model(
     tokenizer.save_pretrained(tmp_path / "bert")
     assert language_kind(str(tmp_path / "bert")) == "causal"
     assert main(["generate", str(tmp_path / "bert"), "the cat"]) == 2
-    assert "sees the tokens that it would have to predict" in capsys.readouterr().err
+    assert "sees the tokens that it should predict" in capsys.readouterr().err
 
 
 def test_unknown_tokens_are_said_unless_they_end_texts_too() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from understudy.functional.metrics import DISTANCE, LANGUAGE_MODEL_METRICS, METRICS, higher_is_better
+from understudy.functional.metrics import DISTANCE, LANGUAGE_MODEL_METRICS, METRICS
+from understudy.functional.scoring import higher_is_better
 from understudy.report.metric_names import LOWER_IS_BETTER, metric_name
 
 

@@ -52,7 +52,7 @@ def test_a_student_says_what_it_does_not_read(long: Path, tiny_bert: Path, tmp_p
 def test_a_document_beyond_what_an_lstm_reads_is_no_secret(
     long: Path, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("understudy.models.files.load._DOCUMENT_LENGTH", 30)
+    monkeypatch.setattr("understudy.models.files.lengths._DOCUMENT_LENGTH", 30)
     lm = tmp_path / "lm"
     asked = [
         "--data",

@@ -15,7 +15,7 @@ from understudy import Distill
 from understudy.cli import main
 from understudy.data.readers.sources import load_splits
 from understudy.errors import Interrupted
-from understudy.inference.predictor import Answering
+from understudy.inference.answering import Answering
 from understudy.recipes.train.distill.recipe import Distill as DistillRecipe
 from understudy.record import RunRecord
 from understudy.runs.devices import make_accelerator

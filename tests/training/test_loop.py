@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 from toys import Rows, accuracy, read, rows
 
-from understudy.data.batches.bucketed import Batch
+from understudy.data.batches.contract import Batch
 from understudy.errors import ConfigError, Interrupted
 from understudy.functional.schedules import linear
 from understudy.objectives.supervised import Supervised

@@ -23,7 +23,8 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from understudy.data.batches.bucketed import Batch, bucketed_plan
+from understudy.data.batches.by_length import bucketed_plan
+from understudy.data.batches.contract import Batch
 from understudy.objectives.distill import DistillClassifier
 from understudy.functional.logits import logit_mse
 from understudy.training.progress.log import ProgressLog

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 from toys import Rows, read, rows
 
-from understudy.data.batches.bucketed import Batch
+from understudy.data.batches.contract import Batch
 from understudy.errors import ConfigError, Interrupted
 from understudy.functional.schedules import linear, one_cycle, one_cycle_momentum
 from understudy.objectives.supervised import Supervised

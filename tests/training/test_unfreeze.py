@@ -10,7 +10,7 @@ import torch
 import transformers
 from torch import nn
 
-from understudy.data.batches.bucketed import Batch
+from understudy.data.batches.contract import Batch
 from understudy.models.students.bilstm import BiLSTM, BiLSTMConfig
 from understudy.objectives.supervised import Supervised
 from understudy.training.stages import Stage, may_learn

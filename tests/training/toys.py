@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from understudy.data.batches.bucketed import Batch
+from understudy.data.batches.contract import Batch
 
 
 class Rows:

@@ -1,1 +1,1 @@
-"""Texts and labels in, planned batches of token ids out. Reading needs no torch."""
+"""From texts and labels to planned batches of token ids. Reading needs no torch."""

@@ -1,4 +1,4 @@
-"""What the reading of data ends in: rows with labels, and the splits of a task."""
+"""What reading data results in: rows with labels, and the splits of a task."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from understudy.data.texts import Texts
 class Rows:
     """Texts and their labels.
 
-    ``labels`` are class indices ``(rows,)`` int64 with NO_LABEL where there is none; for regression ``(rows,)`` float32
-    with NaN; for multi-label ``(rows, classes)`` float32 of 0 and 1, a row of NaN where there is none.
+    ``labels`` depend on the kind of task. Classes: indices, int64 ``(rows,)``, NO_LABEL for a row without one.
+    Regression: float32 ``(rows,)``, NaN for a row without one. Multi-label: 0 and 1, float32 ``(rows, classes)``, NaN
+    throughout for a row without labels.
     """
 
     texts: Texts
     labels: np.ndarray
     origin: str
-    """The file they come from, as the user named it."""
+    """The file that the rows come from, as the user named it."""
 
     def __len__(self) -> int:
         return len(self.texts)
 
     @property
     def labelled(self) -> np.ndarray:
-        """Which rows have a label, ``(rows,)`` bool."""
+        """Which rows have a label: bool ``(rows,)``."""
         if self.labels.dtype.kind == "i":
             return self.labels != NO_LABEL
         return ~np.isnan(self.labels.reshape(len(self), -1)).any(axis=1)
@@ -40,7 +41,10 @@ class Rows:
 
 @dataclass(frozen=True)
 class Splits:
-    """Everything a recipe is given to work on. ``notes`` are sentences: what was cut, counted, dropped or looks odd."""
+    """The data of a recipe.
+
+    ``notes`` are sentences about what was cut, counted or dropped, and what looks odd.
+    """
 
     task: Task
     train: Rows
@@ -50,18 +54,18 @@ class Splits:
     notes: tuple[str, ...]
 
     def selected_by(self, metric: str | None) -> Splits:
-        """The same with a metric of the task put first, where it selects models and heads the reports."""
+        """The same splits with `metric` as the first metric of the task: it selects models and leads the reports."""
         known = self.task.metrics
         if metric not in known:
             return self
         return replace(self, task=replace(self.task, metrics=(metric, *(name for name in known if name != metric))))
 
     def reporting(self) -> tuple[str, Rows]:
-        """The rows whose scores are shown: the test split, or the validation split where there is no test split."""
+        """The name and the rows of the split that is reported on: test, or validation if there is no test split."""
         return ("test", self.test) if self.test is not None else ("validation", self.validation)
 
     def texts(self) -> dict[str, Texts]:
-        """What there is of each part, labels aside: ``train``, ``validation``, ``test``, ``unlabeled``."""
+        """The texts of each part that exists: ``train``, ``validation``, ``test``, ``unlabeled``."""
         rows = {"train": self.train, "validation": self.validation, "test": self.test}
         parts = {name: part.texts for name, part in rows.items() if part is not None}
         return parts if self.unlabeled is None else {**parts, "unlabeled": self.unlabeled}

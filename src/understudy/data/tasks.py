@@ -1,4 +1,4 @@
-"""A task: what is read from the data and what is predicted. A frozen row, not a class hierarchy."""
+"""A task: what is read from the data and what is predicted. It is a frozen record, not a class hierarchy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 Kind = Literal["single_label", "multi_label", "regression"]
 
 NO_LABEL = -100
-"""The class index of a row without a label (torch's own ``ignore_index``); in float labels NaN says the same."""
+"""The class index of a row without a label (the default ``ignore_index`` of torch). In float labels it is NaN."""
 
 _METRICS: dict[str, tuple[str, ...]] = {
     "binary": ("accuracy", "f1", "f1_macro", "matthews", "average_precision"),
@@ -22,9 +22,9 @@ _METRICS: dict[str, tuple[str, ...]] = {
 class Task:
     """One supervised text task.
 
-    ``text`` holds one entry a text (one, or two for a pair); each entry names the columns that are joined into it.
-    ``labels`` are the names in the order of the model's outputs, empty for regression. ``metrics`` are computed and
-    shown; the first one selects models.
+    ``text`` has one entry for each text of a row (one, or two for a pair): the names of the columns that are joined
+    into it. ``labels`` are the names in the order of the model's outputs, empty for regression. ``metrics`` are
+    computed and shown; the first one selects models.
     """
 
     text: tuple[tuple[str, ...], ...]
@@ -47,7 +47,7 @@ class Task:
 
     @property
     def outputs(self) -> int:
-        """The width of the model's output: one a label, one for regression."""
+        """The width of the model's output: the number of labels, or 1 for regression."""
         return len(self.labels) or 1
 
     def as_dict(self) -> dict[str, Any]:

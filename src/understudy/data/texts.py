@@ -1,4 +1,4 @@
-"""Texts: an immutable sequence of one or two strings a row that lies in memory-mapped Arrow columns."""
+"""Texts: an immutable sequence of rows with one or two strings each, in memory-mapped Arrow columns."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import overload
 import numpy as np
 import pyarrow as pa
 
-from understudy.data.readers.tables import cache_dir, map_file, write_file
+from understudy.data.cache import cache_dir, map_arrow, write_arrow
 
 _BLOCK, _BLOCK_BYTES = 4096, 32 << 20
-"""Rows that are turned into Python strings at a time: so many, or fewer where they are long."""
+"""How many rows become Python strings at a time: at most so many rows, and about so many bytes."""
 
 
 class Texts(Sequence[tuple[str, ...]]):
-    """Rows of one text, or of two (a pair). The strings stay in their Arrow columns, which may be mapped from a file.
+    """Rows of one text, or of two (a pair). The strings stay in Arrow columns, which may be mapped from a file.
 
-    Taking rows copies no text: a selection is a list of row numbers over the same columns.
+    Selecting rows copies no text: a selection is an array of row numbers over the same columns.
 
     Example:
         >>> texts = Texts.of(["a", "b", "c"])
@@ -29,13 +29,13 @@ class Texts(Sequence[tuple[str, ...]]):
     """
 
     def __init__(self, table: pa.Table, rows: np.ndarray | None = None, *, _keys: np.ndarray | None = None) -> None:
-        """Wrap a table of one or two ``large_string`` columns without nulls; `rows` selects and orders."""
+        """Wrap a table of one or two ``large_string`` columns without nulls; `rows` selects and orders its rows."""
         if table.num_columns not in (1, 2):
             raise ValueError(f"a row has one or two texts, but the table has {table.num_columns} columns")
         self._table = table
         self._rows = rows
         self._known_keys = _keys
-        # All columns are cut alike, so that a row lies in the chunk of the same number in each.
+        # All columns are chunked alike, so a row lies in the same chunk of every column.
         batches = table.to_batches()
         self._block = max(1, min(_BLOCK, _BLOCK_BYTES * table.num_rows // max(table.nbytes, 1)))
         self._chunks = [batch.columns for batch in batches]
@@ -58,30 +58,30 @@ class Texts(Sequence[tuple[str, ...]]):
 
     @classmethod
     def cached(cls, key: str, make: Callable[[], Iterable[tuple[str, ...]]]) -> Texts:
-        """Rows that are made but once: streamed into the cache and mapped from there, so that memory does not grow with them.
+        """Rows that are made once: streamed into the cache and mapped from there. Memory does not grow with the rows.
 
         Args:
-            key: what tells these rows from all others.
-            make: gives them, where the cache does not have them.
+            key: identifies these rows among all others.
+            make: makes the rows if the cache does not have them.
 
         Raises:
             OutputError: if the cache cannot be written.
         """
         file = cache_dir() / "sources" / f"{hashlib.sha256(key.encode()).hexdigest()}.arrow"
-        known = map_file(file) or write_file(file, _batches(make()))
+        known = map_arrow(file) or write_arrow(file, _batches(make()))
         return cls.of([]) if known is None else cls(known[0])
 
     @classmethod
     def concat(cls, parts: Sequence[Texts]) -> Texts:
-        """One sequence after the other; no text is copied.
+        """Join sequences end to end; no text is copied.
 
         Raises:
-            ValueError: if there is no part, or some are pairs and others are not.
+            ValueError: if there is no part, or some parts hold pairs and others single texts.
         """
         if not parts:
-            raise ValueError("nothing to concatenate")
+            raise ValueError("there are no texts to concatenate")
         if len({part.arity for part in parts}) > 1:
-            raise ValueError("texts and pairs of texts cannot be concatenated")
+            raise ValueError("single texts and pairs of texts cannot be concatenated")
         if len(parts) == 1:
             return parts[0]
         rows: list[np.ndarray] = []
@@ -111,7 +111,7 @@ class Texts(Sequence[tuple[str, ...]]):
     def __getitem__(self, index: slice) -> Texts: ...
 
     def __getitem__(self, index: int | slice) -> tuple[str, ...] | Texts:
-        """The texts of one row (negative numbers count from the end), or the rows of a slice."""
+        """The texts of one row (a negative number counts from the end), or the rows of a slice."""
         if isinstance(index, slice):
             return self.take(np.arange(*index.indices(len(self))))
         if not -len(self) <= index < len(self):
@@ -125,14 +125,14 @@ class Texts(Sequence[tuple[str, ...]]):
             yield from zip(*columns)
 
     def blocks(self, *, encoded: bool = False) -> Iterator[list[list]]:
-        """The rows in order, a few thousand at a time: one list of strings a column (UTF-8 bytes if `encoded`)."""
+        """The rows in order, a few thousand at a time: a list of strings for each column (UTF-8 bytes if `encoded`)."""
         for start in range(0, len(self), self._block):
             stop = min(start + self._block, len(self))
             rows = np.arange(start, stop) if self._rows is None else self._rows[start:stop]
             yield self._gather(rows, encoded)
 
     def _gather(self, rows: np.ndarray, encoded: bool) -> list[list]:
-        """Columns of the given rows, chunk by chunk: Arrow's own take may join all the chunks in memory first."""
+        """The columns of the given rows, taken chunk by chunk: Arrow's own take may first join all chunks in memory."""
         of_chunk = np.searchsorted(self._starts, rows, side="right") - 1
         out: list[list] = [[None] * len(rows) for _ in range(self.arity)]
         for chunk in np.unique(of_chunk):
@@ -149,7 +149,7 @@ class Texts(Sequence[tuple[str, ...]]):
         return out
 
     def take(self, indices: np.ndarray) -> Texts:
-        """The rows with these numbers, in this order, repeats allowed.
+        """The rows with these numbers, in this order; a number may repeat.
 
         Raises:
             IndexError: if a number is negative or too large.
@@ -161,9 +161,9 @@ class Texts(Sequence[tuple[str, ...]]):
         return Texts(self._table, indices if self._rows is None else self._rows[indices], _keys=keys)
 
     def keys(self) -> np.ndarray:
-        """One 128-bit hash a row, ``(rows,)`` of dtype ``S16``; equal exactly where all texts of the row are equal.
+        """One 128-bit hash a row, ``(rows,)`` of dtype ``S16``; equal exactly if all texts of the rows are equal.
 
-        For finding duplicates and joining with ``numpy``. The same on every machine.
+        The hashes serve to find duplicates and to join rows with ``numpy``, and are the same on every machine.
         """
         if self._known_keys is None:
             found = np.empty(len(self), dtype="S16")
@@ -172,7 +172,7 @@ class Texts(Sequence[tuple[str, ...]]):
                 if self.arity == 1:
                     digests = [hashlib.blake2b(text, digest_size=16).digest() for text in columns[0]]
                 else:
-                    # The length of the first text keeps ("ab", "c") apart from ("a", "bc").
+                    # The length of the first text tells ("ab", "c") from ("a", "bc").
                     joined = (len(a).to_bytes(8, "little") + a + b for a, b in zip(*columns))
                     digests = [hashlib.blake2b(pair, digest_size=16).digest() for pair in joined]
                 found[start : start + len(digests)] = digests
@@ -182,7 +182,7 @@ class Texts(Sequence[tuple[str, ...]]):
 
     @cached_property
     def fingerprint(self) -> str:
-        """A sha256 in hex over all rows in their order, whatever files and selections they come from."""
+        """A sha256 in hex over all rows in order. It does not depend on the files or selections they come from."""
         return hashlib.sha256(f"texts of {self.arity}:".encode() + self.keys().tobytes()).hexdigest()
 
 

@@ -1,1 +1,1 @@
-"""What a model is worth and what it costs."""
+"""What a model is worth (``quality``, ``intervals``, ``words``) and what it costs (``cost``)."""

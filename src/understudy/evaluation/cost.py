@@ -1,4 +1,4 @@
-"""Size, throughput and latency, measured in the same way for every model."""
+"""What a model costs: size, throughput and latency, measured in the same way for every model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MAX_PASSES = 5
 
 
 class Measurable(Protocol):
-    """What can be measured: it answers for raw texts and knows its own size."""
+    """Anything that answers for raw texts and knows its own size."""
 
     def logits(self, texts: Sequence[tuple[str, ...]]) -> np.ndarray:
         """Outputs for texts, ``(texts, outputs)``."""
@@ -36,18 +36,20 @@ def measure(
     throughput_texts: int = 512,
     warmup: int = 20,
 ) -> dict[str, Any]:
-    """How big and how fast a model is, from raw text to logits: tokenisation is included everywhere.
+    """Size and speed of a model, from raw text to logits: tokenisation is included everywhere.
 
-    Throughput is of texts handed over together (batched by length inside the model), the median of up to five passes
-    that take a second together; latency is of one text at a time. Both take the same texts for every model, spread
-    evenly over those given.
+    Throughput is measured on texts that are given together (the model batches them by length): the median of up to five
+    passes, which end once they have taken a second in all. Latency is measured on one text at a time. Every model gets
+    the same texts, taken at even distances from those given.
 
     Args:
-        texts: at least one; fewer than are asked for are gone through repeatedly.
-        warmup: single texts answered before the clock runs.
+        texts: at least one; latency goes through them repeatedly where they are fewer than asked for.
+        latency_texts: number of single texts that are timed.
+        throughput_texts: number of texts that are given together.
+        warmup: single texts answered before the clock starts.
 
     Returns:
-        What ``summary`` says, ``texts_per_second``, ``latency_ms`` (``p50``, ``p99``) and ``threads``.
+        The entries of ``summary``, ``texts_per_second``, ``latency_ms`` (``p50``, ``p99``) and ``threads``.
 
     Raises:
         ValueError: if there are no texts.
@@ -74,7 +76,7 @@ def measure(
 
 
 def _spread(texts: Texts | Sequence[str] | Sequence[tuple[str, ...]], count: int) -> list[tuple[str, ...]]:
-    """`count` texts at even distances, or all of them if there are no more."""
+    """`count` texts at even distances, or all of them where there are fewer."""
     chosen = [texts[int(i)] for i in np.linspace(0, len(texts) - 1, min(count, len(texts)))]
     return [(text,) if isinstance(text, str) else text for text in chosen]
 

@@ -1,34 +1,64 @@
-"""Logits and labels in; metrics, their intervals, the confusion matrix and the calibration out."""
+"""Logits and labels in; metrics, their intervals, the confusion matrix and the calibration out: what a model is worth."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from understudy.data.tasks import Task
-from understudy.functional.metrics import check_suits, score, scored_rows
-from understudy.functional.resampling import resample_counts, resampler
+from understudy.evaluation.intervals import bootstrap
+from understudy.functional.scoring import score, scored_rows
 
 _BINS = 15
-_RANKED_CELLS = 100_000_000
-"""Rows times columns times resamples that average precision may rank: about two seconds."""
-_FEWEST_RESAMPLES = 100
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model is worth on one split. Plain numbers throughout, ready for JSON."""
+    """What a model is worth on one split, in plain numbers for JSON. A language model has metrics only."""
 
     metrics: dict[str, float]
-    """The task's metrics by name, the selecting one first."""
+    """By name, the metric that selects models first."""
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
-    """Their 95 % intervals, where they were asked for."""
+    """The 95 % intervals of the metrics, where they were asked for."""
     confusion: list[list[int]] | None = None
-    """Rows of the test split by true class (outer) and answer (inner); of a single-label task."""
+    """See :func:`confusion`; of a single-label task."""
     calibration: dict[str, Any] | None = None
     """See :func:`calibration`; of a single-label task."""
+
+
+def as_entry(scores: Mapping[str, Evaluation]) -> dict[str, Any]:
+    """What an entry of the record's ``models`` says of a model's quality, whatever kind of model it is.
+
+    Args:
+        scores: by split. At most one of them has a confusion matrix and a calibration; of several the last one counts.
+
+    Returns:
+        ``metrics`` by split. Only where they are known: ``intervals`` by split (lists of two numbers), ``confusion``
+        and ``calibration``.
+
+    Example:
+        >>> as_entry({"validation": Evaluation({"loss": 2.0})})
+        {'metrics': {'validation': {'loss': 2.0}}}
+        >>> as_entry({"test": Evaluation({"mse": 2.0}, intervals={"mse": (1.0, 3.0)})})
+        {'metrics': {'test': {'mse': 2.0}}, 'intervals': {'test': {'mse': [1.0, 3.0]}}}
+    """
+    entry: dict[str, Any] = {"metrics": {split: dict(found.metrics) for split, found in scores.items()}}
+    intervals = {
+        split: {metric: list(ends) for metric, ends in found.intervals.items()}
+        for split, found in scores.items()
+        if found.intervals
+    }
+    if intervals:
+        entry["intervals"] = intervals
+    for found in scores.values():
+        if found.confusion is not None:
+            entry["confusion"] = found.confusion
+        if found.calibration is not None:
+            entry["calibration"] = found.calibration
+    return entry
 
 
 def evaluate(
@@ -40,18 +70,18 @@ def evaluate(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Evaluation:
-    """Score a model's outputs on the rows that carry a label.
+    """Score a model's outputs on the rows that have a label.
 
     Args:
         logits: ``(rows, outputs)``.
         labels: as :class:`understudy.data.tasks.Task` describes them.
-        task: names the metrics and the kind.
-        intervals: whether to bootstrap, see :func:`bootstrap`.
-        resamples: how often to.
+        task: gives the metrics and the kind.
+        intervals: whether to add intervals, see :func:`understudy.evaluation.intervals.bootstrap`.
+        resamples: number of bootstrap resamples.
         seed: of the resamples.
 
     Raises:
-        DataError: if no row carries a label.
+        DataError: if no row has a label.
         ConfigError: if a metric is unknown or does not suit the task.
         ValueError: if the shapes do not fit, or a logit is not finite.
 
@@ -74,47 +104,8 @@ def evaluate(
     )
 
 
-def bootstrap(
-    metrics: tuple[str, ...], logits: np.ndarray, labels: np.ndarray, *, resamples: int = 1000, seed: int = 0
-) -> dict[str, tuple[float, float]]:
-    """95 % percentile intervals over resampled test rows, the same resamples for all metrics.
-
-    They say how far the score would move with other test rows, not how far with another training seed. Average
-    precision over many rows and classes takes fewer resamples, never below a hundred: as many as fit into the time
-    that all else takes.
-
-    Args:
-        metrics: names, see :data:`understudy.functional.metrics.METRICS`.
-        logits: ``(rows, outputs)``.
-        labels: rows without one are left out.
-        resamples: how often as many rows as there are get drawn with replacement.
-        seed: of the draws.
-
-    Example:
-        >>> bootstrap(("accuracy",), np.array([[1.0, 0.0]] * 4), np.array([0, 0, 0, 0]))
-        {'accuracy': (1.0, 1.0)}
-    """
-    logits, labels = scored_rows(logits, labels)
-    for metric in metrics:
-        check_suits(metric, logits, labels)
-    measures = {metric: resampler(metric, logits, labels) for metric in metrics}
-    enough = dict.fromkeys(metrics, resamples)
-    if "average_precision" in enough:
-        affordable = _RANKED_CELLS // max(logits.size, 1)
-        enough["average_precision"] = min(resamples, max(_FEWEST_RESAMPLES, affordable))
-    values: dict[str, list[np.ndarray]] = {metric: [] for metric in metrics}
-    done = 0
-    for counts in resample_counts(len(labels), resamples=resamples, seed=seed):
-        for metric, measure in measures.items():
-            if done < enough[metric]:
-                values[metric].append(measure(counts[: enough[metric] - done]))
-        done += len(counts)
-    ends = {metric: np.percentile(np.concatenate(found), [2.5, 97.5]) for metric, found in values.items()}
-    return {metric: (float(low), float(high)) for metric, (low, high) in ends.items()}
-
-
 def confusion(logits: np.ndarray, labels: np.ndarray) -> list[list[int]]:
-    """How often each class (outer) was answered as each class (inner), over the rows with a label.
+    """Rows with a label, counted by true class (outer) and predicted class (inner).
 
     Example:
         >>> confusion(np.array([[0.0, 1.0], [0.0, 1.0]]), np.array([0, 1]))
@@ -131,11 +122,11 @@ def calibration(logits: np.ndarray, labels: np.ndarray, *, bins: int = _BINS) ->
 
     .. math:: \mathrm{ECE} = \sum_b \frac{n_b}{n} \, | \mathrm{accuracy}_b - \mathrm{confidence}_b |
 
-    over equally wide bins, open below and closed above, of the probability of the answered class.
+    over bins of equal width, open below and closed above, of the probability of the predicted class.
 
     Returns:
-        ``{"ece": float, "bins": [{"confidence": mean, "accuracy": share, "rows": count}, ...]}``, from the least
-        confident bin up; bins without rows are left out.
+        ``{"ece": float, "bins": [{"confidence": mean, "accuracy": share, "rows": count}, ...]}``, in order of
+        confidence; bins without rows are left out.
 
     Reference:
         Guo et al. 2017, arXiv 1706.04599, equation 3.
@@ -159,7 +150,7 @@ def calibration(logits: np.ndarray, labels: np.ndarray, *, bins: int = _BINS) ->
 
 
 def agreement(one_logits: np.ndarray, other_logits: np.ndarray) -> float:
-    """Share of rows that two models answer alike: the same likeliest class.
+    """Share of rows for which two models predict the same class.
 
     Args:
         one_logits, other_logits: ``(rows, classes)``, of the same rows in the same order of classes.

@@ -1,1 +1,1 @@
-"""Pure functions without state or I/O: losses, schedules and metrics, each to be checked against its paper."""
+"""Pure functions without state or I/O: losses, schedules and metrics, each checked against its paper."""

@@ -1,4 +1,4 @@
-"""A teacher's distribution over a vocabulary as a few words drawn from it: small enough to keep, and right on average."""
+"""A teacher's distribution over a vocabulary, kept as a few words drawn from it: small on disk and unbiased."""
 
 from __future__ import annotations
 
@@ -6,27 +6,30 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from understudy.functional.vocabulary_loss import Head, by_rows, float_logits, in_chunks
+from understudy.functional.chunks import by_rows, in_chunks
+from understudy.functional.vocabulary_loss import Head, float_logits
 
 
 def draw_words(logits: Tensor, offsets: Tensor, *, count: int, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
-    r"""Words drawn from :math:`p = \mathrm{softmax}(t/T)` of each position, and the entropy of that.
+    r"""Draw words from :math:`p = \mathrm{softmax}(t/T)` at each position, and compute the entropy of p.
 
-    The draws of a position lie evenly: the vocabulary is laid end to end, each word as long as it is likely, and picked
-    at :math:`(u + j) / n`, j from 0 to n - 1. So a word is drawn :math:`n \, p` times on average over u, as in n
-    independent draws, and never more than one time off; independent draws are off by :math:`\sqrt{n p (1 - p)}`.
+    The draws of a position are evenly spaced (systematic sampling): the words are laid end to end on [0, 1), each as
+    long as its probability, and the word at :math:`(u + j) / n` is taken for j from 0 to n - 1. On average over u a
+    word is drawn :math:`n \, p` times, as in n independent draws. It is never off by more than one draw; independent
+    draws are off by :math:`\sqrt{n p (1 - p)}`.
 
     Args:
         logits: ``(positions, vocabulary)``.
         offsets: u, in [0, 1), ``(positions,)``.
-        count: n.
+        count: n, the draws a position.
         temperature: T > 0.
 
     Returns:
-        Words, int64 ``(positions, count)``, and entropies in nats, float32 ``(positions,)``.
+        Word ids, int64 ``(positions, count)``, and entropies in nats, float32 ``(positions,)``.
 
     Reference:
-        Anshumann et al. 2025, arXiv 2503.16870 (independent draws); Madow 1949, "On the theory of systematic sampling, II".
+        Anshumann et al. 2025, arXiv 2503.16870 (independent draws); Madow 1949, "On the theory of systematic sampling,
+        II".
 
     Example:
         >>> words, entropy = draw_words(torch.tensor([[0.0, 0.0, -99.0]]), torch.tensor([0.5]), count=4)
@@ -37,23 +40,23 @@ def draw_words(logits: Tensor, offsets: Tensor, *, count: int, temperature: floa
     likely = logs.exp()
     ends = likely.cumsum(-1)
     picks = (offsets[:, None].double() + torch.arange(count, device=logits.device)) / count
-    # the last end is 1 but for rounding, and a pick may be rounded to 1: at or beyond the last end there is no word
+    # The last end is 1 up to rounding, and a pick may be rounded to 1. At or beyond the last end there is no word.
     picks = picks.clamp(max=1 - 2**-52)
     words = torch.searchsorted(ends, picks * ends[:, -1:], right=True)
     return words, -(likely * logs).nan_to_num(0.0).sum(-1).float()
 
 
 def drawn_kl(logits: Tensor, words: Tensor, entropy: Tensor, *, temperature: float = 1.0) -> Tensor:
-    r"""What :func:`understudy.functional.logits.forward_kl` is on average over the draws, from words drawn by the teacher.
+    r"""An unbiased estimate of :func:`understudy.functional.logits.forward_kl`, from words that the teacher drew.
 
     .. math:: T^2 \Big( -\frac{1}{n} \sum_j \log \mathrm{softmax}(s/T)_{w_j} - H(p) \Big)
 
-    Both value and gradient are unbiased. A single value can be below zero.
+    Value and gradient are both unbiased. A single value can be below zero.
 
     Args:
         logits: the student's, ``(positions, vocabulary)``.
-        words, entropy: of the teacher, see :func:`draw_words`.
-        temperature: T of the draws.
+        words, entropy: the teacher's, from :func:`draw_words`.
+        temperature: T, the same as for the draws.
 
     Returns:
         ``(positions,)``, in nats, unreduced.
@@ -77,16 +80,15 @@ def chunked_cross_entropy_and_drawn_kl(
     temperature: float = 1.0,
     chunk: int = 512,
 ) -> tuple[Tensor, Tensor]:
-    """:func:`understudy.functional.vocabulary_loss.chunked_cross_entropy` and :func:`drawn_kl` of the same positions,
-    from one pass of the head.
+    """Cross-entropy and :func:`drawn_kl` of the same positions, from one pass of the head.
 
     Args:
         hidden: the student's, ``(positions, width)``.
         head: hidden states to logits.
-        words, entropy: of the teacher, see :func:`draw_words`.
-        targets: ``(positions,)``, numbers of words.
-        temperature: T of the draws.
-        chunk: see :func:`understudy.functional.vocabulary_loss.in_chunks`.
+        words, entropy: the teacher's, from :func:`draw_words`.
+        targets: ``(positions,)``, word ids.
+        temperature: T, the same as for the draws.
+        chunk: see :func:`understudy.functional.chunks.in_chunks`.
 
     Returns:
         Cross-entropy and distance, ``(positions,)`` each.

@@ -1,9 +1,9 @@
-"""Distances between the insides of a student and a teacher: pure, masked, unreduced, the teacher always a constant.
+"""Distances between hidden states or attention of a student and a teacher: pure, masked and unreduced.
 
-A mask is either ``(rows, tokens)``, true at real tokens, or ``(rows, tokens, tokens)``, true where the first token may
-look at the second (texts packed into one row); a real token may look at itself. Where a token is not real the value
-is zero and so is its gradient: a caller sums and divides by the number of real tokens. Half precision is computed in
-float32.
+The teacher is always a constant. A mask has one of two shapes. ``(rows, tokens)`` is true at real tokens.
+``(rows, tokens, tokens)`` is true where the first token may attend to the second (texts packed into one row); a real
+token may attend to itself. At padding, value and gradient are zero: the caller sums and divides by the number of real
+tokens. Inputs in half precision are computed in float32.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from torch.nn import functional as F
 
 
 def hidden_cosine(student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:
-    r"""One minus the cosine between the states of a token.
+    r"""One minus the cosine between the hidden states of a token.
 
     .. math:: 1 - \frac{s \cdot t}{\lVert s \rVert \, \lVert t \rVert}
 
-    It aligns directions and leaves lengths alone.
+    It aligns directions and ignores lengths.
 
     Args:
         student: ``(..., width)``.
         teacher: ``(..., width)``; treated as a constant.
-        mask: of ``(..., )``; for packed rows see the module.
+        mask: ``(...)``; for packed rows see the top of this module.
 
     Returns:
-        ``(...)``, from 0 to 2; zero where the mask is.
+        ``(...)``, from 0 to 2; zero where the mask is false.
 
     Raises:
         ValueError: if the shapes differ.
@@ -46,19 +46,19 @@ def hidden_cosine(student: Tensor, teacher: Tensor, mask: Tensor | None = None) 
 
 
 def hidden_mse(student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:
-    r"""Mean squared difference of the states of a token.
+    r"""Mean squared difference of the hidden states of a token.
 
     .. math:: \frac1d \sum_{i=1}^{d} (s_i - t_i)^2
 
-    A *mean* over the width, so that its size does not depend on it.
+    It is a *mean* over the width, so its size does not depend on the width.
 
     Args:
-        student: ``(..., width)``, where widths differ after a learned projection to the teacher's.
+        student: ``(..., width)``; a student of another width needs a learned projection to the teacher's width first.
         teacher: ``(..., width)``; treated as a constant.
-        mask: of ``(...)``; for packed rows see the module.
+        mask: ``(...)``; for packed rows see the top of this module.
 
     Returns:
-        ``(...)``; zero where the mask is.
+        ``(...)``; zero where the mask is false.
 
     Raises:
         ValueError: if the shapes differ.
@@ -81,7 +81,7 @@ def attention_scores(query: Tensor, key: Tensor, *, heads: int) -> Tensor:
 
     Args:
         query, key: ``(rows, tokens, heads * head width)``.
-        heads: how many.
+        heads: the number of heads.
 
     Returns:
         ``(rows, heads, tokens, tokens)``.
@@ -97,28 +97,28 @@ def attention_scores(query: Tensor, key: Tensor, *, heads: int) -> Tensor:
         tensor([2., 2.])
     """
     first, second = split_heads(query, heads), split_heads(key, heads)
-    with torch.autocast(first.device.type, enabled=False):  # which would halve the precision of a product again
+    with torch.autocast(first.device.type, enabled=False):  # autocast would compute the product in half precision
         return first @ second.transpose(-1, -2) / math.sqrt(first.shape[-1])
 
 
 def attention_mse(student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:
-    r"""Mean squared difference of what a head makes a token look at, over the tokens it may look at.
+    r"""Mean squared difference of a token's attention in one head, over the tokens it may attend to.
 
     .. math:: \frac{1}{|M_i|} \sum_{j \in M_i} (A^S_{h,i,j} - A^T_{h,i,j})^2
 
-    TinyBERT matches the scores before the softmax, which it found to converge faster than the probabilities; either
-    can be given. Padding is left out: in the paper's own code it is set to zero on both sides and counted.
+    TinyBERT matches the scores before the softmax, because they converged faster than the probabilities. Both work
+    here. Padding is left out; the paper's own code sets it to zero on both sides and counts it.
 
     Args:
         student: ``(rows, heads, tokens, tokens)``.
         teacher: the same shape; treated as a constant.
-        mask: ``(rows, tokens)`` or ``(rows, tokens, tokens)``, see the module.
+        mask: ``(rows, tokens)`` or ``(rows, tokens, tokens)``, see the top of this module.
 
     Returns:
-        ``(rows, heads, tokens)``; zero where the token is not real.
+        ``(rows, heads, tokens)``; zero at padding.
 
     Raises:
-        ValueError: if the shapes differ (another number of heads: see :func:`relation_kl`).
+        ValueError: if the shapes differ. For different numbers of heads see :func:`relation_kl`.
 
     Reference:
         Jiao et al. 2020, "TinyBERT", arXiv 1909.10351, equation 7.
@@ -138,29 +138,29 @@ def attention_mse(student: Tensor, teacher: Tensor, mask: Tensor | None = None) 
 
 
 def relation_kl(student: Tensor, teacher: Tensor, *, heads: int, mask: Tensor | None = None) -> Tensor:
-    r"""How far the student's self-relations are from the teacher's, for one kind of vectors (queries, keys or values).
+    r"""Divergence of the student's self-relations from the teacher's, for one kind of vectors: queries, keys or values.
 
     .. math:: \mathrm{KL}(R^T_{a,i} \,\|\, R^S_{a,i}), \quad
               R_a = \mathrm{softmax}\bigl(A_a A_a^\top / \sqrt{d_r}\bigr)
 
-    The vectors of all attention heads, end to end, are cut anew into `heads` relation heads of width d_r each, so that
-    teacher and student may have different widths and different numbers of attention heads: a relation is tokens by
-    tokens whatever it was made of.
+    The vectors of all attention heads are joined and split again into `heads` relation heads of width d_r each. A
+    relation is tokens by tokens whatever the width of its vectors, so teacher and student may have different widths
+    and different numbers of attention heads.
 
     Args:
         student: ``(rows, tokens, width)``.
         teacher: ``(rows, tokens, teacher width)``; treated as a constant.
         heads: relation heads; must divide both widths.
-        mask: ``(rows, tokens)`` or ``(rows, tokens, tokens)``, see the module.
+        mask: ``(rows, tokens)`` or ``(rows, tokens, tokens)``, see the top of this module.
 
     Returns:
-        ``(rows, heads, tokens)``, in nats; zero for equal relations and where the token is not real.
+        ``(rows, heads, tokens)``, in nats; zero for equal relations and at padding.
 
     Raises:
         ValueError: if rows or tokens differ, or the heads do not divide a width.
 
     Reference:
-        Wang et al. 2021, "MiniLMv2", arXiv 2012.15828, section 3.1 (there averaged over heads and tokens).
+        Wang et al. 2021, "MiniLMv2", arXiv 2012.15828, section 3.1 (which averages over heads and tokens).
 
     Example:
         >>> vectors = torch.randn(1, 3, 8)
@@ -188,11 +188,11 @@ def log_relation(vectors: Tensor, *, heads: int, mask: Tensor | None = None) -> 
     Args:
         vectors: ``(rows, tokens, width)``.
         heads: relation heads; must divide the width.
-        mask: ``(rows, tokens)`` or ``(rows, tokens, tokens)``, see the module.
+        mask: ``(rows, tokens)`` or ``(rows, tokens, tokens)``, see the top of this module.
 
     Returns:
-        ``(rows, heads, tokens, tokens)``; each row of it is a distribution over the tokens in sight. Those out
-        of sight are very negative, so that their probability is exactly zero.
+        ``(rows, heads, tokens, tokens)``; each row is a distribution over the visible tokens. The others are so
+        negative that their probability is exactly zero.
 
     Raises:
         ValueError: if the heads do not divide the width.
@@ -207,13 +207,13 @@ def log_relation(vectors: Tensor, *, heads: int, mask: Tensor | None = None) -> 
     """
     scores = attention_scores(vectors, vectors, heads=heads)
     if mask is not None:
-        # finite, so that the row of a token that sees nothing at all has no NaN in its gradient
+        # Finite, so that the gradient of a token that sees nothing at all has no NaN.
         scores = scores.masked_fill(~_pairs(mask), torch.finfo(scores.dtype).min / 2)
     return scores.log_softmax(-1)
 
 
 def split_heads(vectors: Tensor, heads: int) -> Tensor:
-    """``(rows, tokens, width)`` as ``(rows, heads, tokens, width / heads)``.
+    """Reshape ``(rows, tokens, width)`` to ``(rows, heads, tokens, width / heads)``.
 
     Raises:
         ValueError: if the heads do not divide the width.
@@ -248,5 +248,5 @@ def _tokens(mask: Tensor) -> Tensor:
 
 
 def _pairs(mask: Tensor) -> Tensor:
-    """What each token may look at, for all heads: ``(rows, 1, tokens or 1, tokens)``."""
+    """What each token may attend to, for all heads: ``(rows, 1, tokens or 1, tokens)``."""
     return (mask[:, None] if mask.dim() == 3 else mask[:, None, None]).bool()

@@ -1,4 +1,4 @@
-"""Distances between a student's and a teacher's logits: pure, unreduced, the teacher always a constant."""
+"""Distances between a student's and a teacher's logits: pure and unreduced; the teacher is always a constant."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def soft_cross_entropy(student_logits: Tensor, teacher_logits: Tensor, *, temper
     Args:
         student_logits: ``(..., classes)``.
         teacher_logits: ``(..., classes)``; treated as a constant.
-        temperature: T > 0. Above 1 it shows more of what the teacher thinks of the wrong classes.
+        temperature: T > 0. Above 1 the teacher's opinion of the wrong classes counts for more.
 
     Returns:
-        ``(...)``, in nats, unreduced. Equal inputs give the teacher's entropy times T², not zero:
-        for a loss that vanishes there see :func:`forward_kl`, whose gradient is the same.
+        ``(...)``, in nats, unreduced. Equal inputs give the teacher's entropy times T², not zero. For a loss that is
+        zero there, with the same gradient, see :func:`forward_kl`.
 
     Raises:
         ValueError: if the shapes differ or the temperature is not positive.
@@ -46,7 +46,8 @@ def forward_kl(student_logits: Tensor, teacher_logits: Tensor, *, temperature: f
     .. math:: T^2 \, \mathrm{KL}(p \,\|\, q) = T^2 \sum_c p_c (\log p_c - \log q_c),
               \quad p = \mathrm{softmax}(t/T), \; q = \mathrm{softmax}(s/T)
 
-    It weighs the classes by the teacher's opinion, so the student has to cover all that the teacher finds likely.
+    Each class is weighted by the teacher's probability, so the student has to cover everything the teacher finds
+    likely.
 
     Args:
         student_logits: ``(..., classes)``.
@@ -60,8 +61,8 @@ def forward_kl(student_logits: Tensor, teacher_logits: Tensor, *, temperature: f
         ValueError: if the shapes differ or the temperature is not positive.
 
     Reference:
-        Hinton, Vinyals & Dean 2015, arXiv 1503.02531, section 2 and 2.1 (there without the teacher's entropy,
-        which is constant).
+        Hinton, Vinyals & Dean 2015, arXiv 1503.02531, section 2 and 2.1 (without the teacher's entropy, which is
+        constant).
 
     Example:
         >>> logits = torch.tensor([[2.0, 0.0]])
@@ -80,7 +81,8 @@ def reverse_kl(student_logits: Tensor, teacher_logits: Tensor, *, temperature: f
     .. math:: T^2 \, \mathrm{KL}(q \,\|\, p) = T^2 \sum_c q_c (\log q_c - \log p_c),
               \quad p = \mathrm{softmax}(t/T), \; q = \mathrm{softmax}(s/T)
 
-    It weighs the classes by the student's opinion: a student too small for all of the teacher's modes settles on some.
+    Each class is weighted by the student's probability, so a student too small for all modes of the teacher settles
+    on some of them.
 
     Args:
         student_logits: ``(..., classes)``.
@@ -110,7 +112,7 @@ def jensen_shannon(student_logits: Tensor, teacher_logits: Tensor, *, temperatur
     .. math:: \tfrac{T^2}{2} \mathrm{KL}(p \,\|\, m) + \tfrac{T^2}{2} \mathrm{KL}(q \,\|\, m),
               \quad m = \tfrac12 (p + q)
 
-    Symmetric, and never above T² log 2, however wrong the teacher is about a row.
+    It is symmetric and at most T² log 2, however wrong the teacher is about a row.
 
     Args:
         student_logits: ``(..., classes)``.
@@ -142,14 +144,14 @@ def logit_mse(student_logits: Tensor, teacher_logits: Tensor, *, centre: bool = 
 
     .. math:: \frac1C \sum_c (s_c - t_c)^2
 
-    It is a *mean over the outputs* of a row (the paper writes the squared norm, which is C times as much), so that its
-    size does not depend on the number of labels. With one output it is the squared error of a regression.
+    It is the *mean over the outputs* of a row, so its size does not depend on the number of labels. (The paper uses the
+    squared norm, which is C times as large.) With one output it is the squared error of a regression.
 
     Args:
         student_logits: ``(..., outputs)``.
         teacher_logits: ``(..., outputs)``; treated as a constant.
-        centre: subtract each row's mean from both first. Softmax ignores that mean, so the student then need not
-            learn it. Not for multi-label outputs, where it matters.
+        centre: first subtract each row's mean from both. Softmax ignores that mean, so the student need not learn it.
+            Do not use it for multi-label outputs, where the mean matters.
 
     Returns:
         ``(...)``, unreduced.
@@ -174,12 +176,12 @@ def logit_mse(student_logits: Tensor, teacher_logits: Tensor, *, centre: bool = 
 
 
 def bernoulli_kl(student_logits: Tensor, teacher_logits: Tensor, *, temperature: float = 1.0) -> Tensor:
-    r"""Kullback-Leibler divergence of independent yes/no labels, the mean over the labels, scaled by T².
+    r"""Mean Kullback-Leibler divergence of independent yes/no labels, scaled by T².
 
     .. math:: \frac{T^2}{C} \sum_c p_c \log\frac{p_c}{q_c} + (1 - p_c) \log\frac{1 - p_c}{1 - q_c},
               \quad p = \sigma(t/T), \; q = \sigma(s/T)
 
-    What :func:`forward_kl` is for one label a row, this is for any number of them.
+    It does for any number of labels a row what :func:`forward_kl` does for one.
 
     Args:
         student_logits: ``(..., labels)``.
@@ -193,7 +195,8 @@ def bernoulli_kl(student_logits: Tensor, teacher_logits: Tensor, *, temperature:
         ValueError: if the shapes differ or the temperature is not positive.
 
     Reference:
-        Hinton, Vinyals & Dean 2015, arXiv 1503.02531, section 2.1, for a two-way softmax over (logit, 0) a label.
+        Hinton, Vinyals & Dean 2015, arXiv 1503.02531, section 2.1, with a two-way softmax over (logit, 0) for each
+        label.
 
     Example:
         >>> round(bernoulli_kl(torch.zeros(1, 1), torch.tensor([[2.0]])).item(), 4)

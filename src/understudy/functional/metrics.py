@@ -1,11 +1,12 @@
-"""How good are logits against labels: scikit-learn's and SciPy's metrics, by the names that people use for them.
+"""Metrics of logits against labels, under the names that people use: scikit-learn's and SciPy's functions.
 
-Labels come in three shapes, as everywhere: ``(rows,)`` integers (one class a row, negative where there is none),
-``(rows, labels)`` zeros and ones (any number of labels a row) and ``(rows,)`` floats (regression); NaN says that a
-float row has none. Rows without a label are not scored.
+Labels have one of three shapes, as everywhere in this library: ``(rows,)`` integers (one class a row, negative where
+there is none), ``(rows, labels)`` zeros and ones (any number of labels a row) and ``(rows,)`` floats (regression). In
+float labels NaN means that the row has no label. Rows without a label are not scored; see
+:mod:`understudy.functional.scoring`.
 
-Every metric is a finite number: where the textbook has 0/0, it is 0.0 here, as each docstring says (NaN is no JSON, and
-no model is to be selected by it).
+Every metric is a finite number. Where its definition gives 0/0 it is 0.0, as each docstring says: JSON has no NaN, and
+no model should be selected by one.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from understudy.errors import ConfigError, DataError, nearest
-
 Metric = Callable[[np.ndarray, np.ndarray], float]
 """Logits ``(rows, outputs)`` and labels to a number."""
 
 
 def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Share of rows answered rightly; with several labels a row, of rows with all of them right. Higher is better.
+    """Share of rows answered correctly. Higher is better.
+
+    With several labels a row: the share of rows with every label correct.
 
     Example:
         >>> accuracy(np.array([[2.0, 1.0], [0.0, 1.0]]), np.array([0, 0]))
@@ -34,7 +35,7 @@ def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def f1(logits: np.ndarray, labels: np.ndarray) -> float:
-    """F1 of the second of two classes (index 1). 0.0 if it is neither there nor predicted. Higher is better.
+    """F1 of the second of two classes (index 1). Higher is better. 0.0 if that class is neither true nor predicted.
 
     Example:
         >>> round(f1(np.array([[0.0, 1.0], [0.0, 1.0], [1.0, 0.0]]), np.array([1, 0, 0])), 4)
@@ -48,7 +49,7 @@ def f1(logits: np.ndarray, labels: np.ndarray) -> float:
 def f1_macro(logits: np.ndarray, labels: np.ndarray) -> float:
     """Mean of the classes' F1, over the classes that occur in labels or predictions. Higher is better.
 
-    With several labels a row: over the labels so, and 0.0 if there is none at all.
+    With several labels a row: the mean over the labels that occur, 0.0 if none does.
 
     Example:
         >>> round(f1_macro(np.array([[0.0, 1.0], [0.0, 1.0], [1.0, 0.0]]), np.array([1, 0, 0])), 4)
@@ -66,7 +67,7 @@ def f1_macro(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def f1_micro(logits: np.ndarray, labels: np.ndarray) -> float:
-    """F1 over all decisions pooled; with one class a row that is the accuracy. Higher is better.
+    """F1 over all decisions pooled; with one class a row it equals the accuracy. Higher is better.
 
     0.0 if there are no positives, neither true nor predicted.
 
@@ -80,9 +81,9 @@ def f1_micro(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def matthews(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Matthews' correlation coefficient, for any number of classes. Higher is better.
+    """Matthews correlation coefficient, for any number of classes. Higher is better.
 
-    0.0 if the labels or the predictions are all of one class.
+    0.0 if all labels or all predictions are of one class.
 
     Example:
         >>> matthews(np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([0, 1]))
@@ -97,10 +98,10 @@ def matthews(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def average_precision(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Area under precision against recall, by steps. Higher is better; chance is the share of positives.
+    """Area under the precision-recall curve, as a step function. Higher is better; chance is the share of positives.
 
-    Of two classes, that of the second one (index 1). Of more classes or several labels a row, the mean of one against
-    the rest over those that occur in the labels. 0.0 if there are no positives.
+    With two classes: of the second one (index 1). With more classes, or several labels a row: the mean, over the
+    classes that occur in the labels, of each class against the rest. 0.0 if there are no positives.
 
     Example:
         >>> average_precision(np.array([[0.0, 3.0], [0.0, 2.0], [0.0, 1.0]]), np.array([1, 0, 0]))
@@ -116,7 +117,7 @@ def average_precision(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def pearson(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Pearson's correlation. Higher is better. 0.0 if either side is constant.
+    """Pearson correlation. Higher is better. 0.0 if either side is constant.
 
     Example:
         >>> round(pearson(np.array([[1.0], [2.0], [3.0]]), np.array([10.0, 20.0, 30.0])), 6)
@@ -131,7 +132,7 @@ def pearson(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def spearman(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Spearman's rank correlation, ties sharing their mean rank. Higher is better. 0.0 if either side is constant.
+    """Spearman rank correlation; ties share their mean rank. Higher is better. 0.0 if either side is constant.
 
     Example:
         >>> round(spearman(np.array([[1.0], [2.0], [9.0]]), np.array([1.0, 2.0, 3.0])), 6)
@@ -146,7 +147,7 @@ def spearman(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def mse(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Mean squared error. Lower is better: the one metric of which that is so.
+    """Mean squared error. The only metric here of which lower is better.
 
     Example:
         >>> mse(np.array([[1.0], [2.0]]), np.array([1.0, 4.0]))
@@ -168,23 +169,17 @@ METRICS: dict[str, Metric] = {
 }
 
 LANGUAGE_MODEL_METRICS = ("loss", "perplexity", "accuracy")
-"""What is said of a language model: nats a token, their exponential, and the share of tokens that it finds likeliest."""
-DISTANCE = "distance"
-"""What is said of a student beside its teacher: the value of its objective."""
-_LOWER_IS_BETTER = {"mse", "loss", "perplexity", DISTANCE}
-_LARGEST_EXPONENT = 700.0
-"""The exponential of more does not fit a float, and a record holds finite numbers alone."""
+"""What is reported of a language model: nats a token, their exponential, and the share of tokens ranked first."""
 
-_SUITS: dict[str, tuple[str, ...]] = {
-    "two classes": ("accuracy", "f1", "f1_macro", "f1_micro", "matthews", "average_precision"),
-    "one class a row": ("accuracy", "f1_macro", "f1_micro", "matthews", "average_precision"),
-    "several labels a row": ("accuracy", "f1_macro", "f1_micro", "average_precision"),
-    "regression": ("pearson", "spearman", "mse"),
-}
+DISTANCE = "distance"
+"""What is reported of a student beside its teacher: the value of its objective."""
+
+_LARGEST_EXPONENT = 700.0
+"""A larger exponent overflows a float, and a record holds only finite numbers."""
 
 
 def perplexity(loss: float) -> float:
-    """Among how many equally likely tokens a model with this loss, in nats a token, hesitates.
+    """The exponential of a loss in nats a token: the number of equally likely tokens with the same loss.
 
     Example:
         >>> round(perplexity(math.log(50)), 6)
@@ -193,89 +188,8 @@ def perplexity(loss: float) -> float:
     return math.exp(min(loss, _LARGEST_EXPONENT))
 
 
-def higher_is_better(metric: str) -> bool:
-    """Whether a larger value of this metric is the better one.
-
-    Raises:
-        ConfigError: if there is no such metric.
-
-    Example:
-        >>> higher_is_better("accuracy"), higher_is_better("mse"), higher_is_better("loss")
-        (True, False, False)
-    """
-    if metric not in (*LANGUAGE_MODEL_METRICS, DISTANCE):
-        _check_known(metric)
-    return metric not in _LOWER_IS_BETTER
-
-
-def score(metric: str, logits: np.ndarray, labels: np.ndarray) -> float:
-    """One metric by its name, over the rows that carry a label.
-
-    Args:
-        metric: a key of :data:`METRICS`.
-        logits: ``(rows, outputs)``; for regression ``(rows,)`` will do. Log-probabilities are logits too.
-        labels: see the top of this module.
-
-    Raises:
-        ConfigError: if there is no such metric, or it does not suit these labels.
-        DataError: if no row carries a label.
-        ValueError: if the shapes do not fit, a logit is not finite or a class is not among the outputs.
-
-    Example:
-        >>> score("accuracy", np.array([[2.0, 1.0], [0.0, 1.0], [5.0, 5.0]]), np.array([0, 1, -100]))
-        1.0
-    """
-    _check_known(metric)
-    logits, labels = scored_rows(logits, labels)
-    check_suits(metric, logits, labels)
-    return METRICS[metric](logits, labels)
-
-
-def scored_rows(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The rows that carry a label, checked.
-
-    Raises:
-        DataError: if no row does.
-        ValueError: if the shapes do not fit, a logit is not finite or a class is not among the outputs.
-
-    Example:
-        >>> scored_rows(np.array([[1.0], [2.0]]), np.array([np.nan, 3.0]))[1]
-        array([3.])
-    """
-    single = np.issubdtype(labels.dtype, np.integer)
-    fits = logits.shape == labels.shape or (labels.ndim == 1 and logits.ndim == 2 and (single or logits.shape[1] == 1))
-    if not fits or len(logits) != len(labels) or (single and labels.ndim != 1):
-        raise ValueError(f"logits and labels must fit, but are {logits.shape} and {labels.shape} ({labels.dtype})")
-    labelled = labels >= 0 if single else ~np.isnan(labels).reshape(len(labels), -1).any(1)
-    if not labelled.any():
-        raise DataError(f"there is nothing to score: none of the {len(labels)} rows carries a label.")
-    logits, labels = logits[labelled], labels[labelled]
-    if not np.isfinite(logits).all():
-        broken = int((~np.isfinite(logits)).reshape(len(logits), -1).any(1).sum())
-        raise ValueError(f"logits must be finite, but {broken} of {len(logits)} rows hold NaN or infinity")
-    if single and labels.max() >= logits.shape[-1]:
-        raise ValueError(f"labels must be classes below {logits.shape[-1]}, but {labels.max()} is among them")
-    return logits, labels
-
-
-def check_suits(metric: str, logits: np.ndarray, labels: np.ndarray) -> None:
-    """Raise a ConfigError that names the alternatives if `metric` means nothing for such labels.
-
-    Example:
-        >>> check_suits("f1", np.zeros((1, 2)), np.array([1]))
-    """
-    if labels.ndim == 2:
-        kind = "several labels a row"
-    elif not np.issubdtype(labels.dtype, np.integer):
-        kind = "regression"
-    else:
-        kind = "two classes" if logits.shape[1] == 2 else "one class a row"
-    if metric not in _SUITS[kind]:
-        raise ConfigError(f"metric '{metric}' does not suit this task ({kind}). Use one of {', '.join(_SUITS[kind])}.")
-
-
 def decisions(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """What the model answers: the likeliest class of a row, or (labels 2-D) every label whose logit is above 0.
+    """What the model answers: the most likely class of each row or, for 2-D labels, every label whose logit is above 0.
 
     Example:
         >>> decisions(np.array([[0.5, -0.5]]), np.array([[1.0, 1.0]]))
@@ -285,10 +199,11 @@ def decisions(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def ranked_columns(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What average precision ranks: scores ``(rows, columns)`` and whether each is a positive.
+    """What average precision ranks: scores and whether each is a positive, ``(rows, columns)`` both.
 
-    One column for two classes (the second one's log-odds), else one a class (its log-probability: a softmax in float32
-    would tie all that is nearly certain) or one a label (its logit).
+    Two classes make one column: the log-odds of the second. More classes make one column each: the log-probability,
+    because a softmax in float32 would tie all rows that are nearly certain. Several labels make one column each: the
+    logit.
 
     Example:
         >>> ranked_columns(np.array([[1.0, 3.0]]), np.array([1]))
@@ -310,8 +225,3 @@ def _as_column(logits: np.ndarray) -> np.ndarray:
 
 def _constant(values: np.ndarray) -> bool:
     return bool(np.ptp(values) <= 1e-12 * np.abs(values).max())
-
-
-def _check_known(metric: str) -> None:
-    if metric not in METRICS:
-        raise ConfigError(f"there is no metric '{metric}'.{nearest(metric, METRICS)} There are {', '.join(METRICS)}.")

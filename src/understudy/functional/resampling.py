@@ -1,9 +1,9 @@
 """Metrics of many bootstrap resamples at once.
 
-A resample is a row of counts: how often each test row was drawn. Each metric of :mod:`understudy.functional.metrics` is
-here once more as a function of such counts, without a loop over the resamples: accuracy, F1 and Matthews through the
-weighted sums of right answers, predictions and labels; average precision and Spearman through cumulated counts in the
-one order that all resamples share.
+A resample is a row of counts: how often each test row was drawn. This module computes each metric of
+:mod:`understudy.functional.metrics` from such counts, without a loop over the resamples. Accuracy, F1 and Matthews
+need only weighted sums of correct answers, predictions and labels. Average precision and Spearman need cumulative
+counts in one order, which is the same for all resamples.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ Resampler = Callable[[np.ndarray], np.ndarray]
 """Counts ``(resamples, rows)`` to the metric of each resample, ``(resamples,)``."""
 
 _BLOCK_CELLS = 2**18
-"""Counts in a block: two megabytes, which caches hold."""
+"""Counts in a block: two megabytes, small enough for a processor's caches."""
 
 
 def resample_counts(rows: int, *, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """Draw `rows` rows with replacement, again and again.
+    """Draw `rows` rows with replacement, `resamples` times.
 
     Yields:
-        Blocks of counts, float64 ``(some, rows)``, `resamples` in all; a pure function of the arguments.
+        Blocks of counts, float64 ``(resamples in the block, rows)``. They depend on the arguments only.
 
     Example:
         >>> blocks = list(resample_counts(4, resamples=3, seed=0))
@@ -41,9 +41,10 @@ def resample_counts(rows: int, *, resamples: int, seed: int) -> Iterator[np.ndar
 
 
 def resampler(metric: str, logits: np.ndarray, labels: np.ndarray) -> Resampler:
-    """The metric of that name as a function of resamples of these rows, all of which carry a label.
+    """The metric of that name as a function of resamples of these rows, all of which have a label.
 
-    Equal to :func:`understudy.functional.metrics.score` on the rows repeated as often as counted, 0/0 included.
+    The result equals :func:`understudy.functional.scoring.score` on the rows repeated as often as they are counted,
+    also where the metric is 0/0.
 
     Example:
         >>> accuracy = resampler("accuracy", np.array([[1.0, 0.0], [1.0, 0.0]]), np.array([0, 1]))
@@ -86,7 +87,7 @@ def _counting(metric: str, predicted: np.ndarray, actual: np.ndarray) -> Resampl
 
 
 def _matthews(rows: np.ndarray, right: np.ndarray, answered: np.ndarray, there: np.ndarray) -> np.ndarray:
-    """Gorodkin 2004, equation 8, from the margins of the confusion matrix."""
+    """The Matthews coefficient from the margins of the confusion matrix (Gorodkin 2004, equation 8)."""
     covariance = right.sum(1) * rows - (answered * there).sum(1)
     variances = (rows**2 - (answered**2).sum(1)) * (rows**2 - (there**2).sum(1))
     return _divide(covariance, np.sqrt(variances))
@@ -124,7 +125,7 @@ def _regression(metric: str, predicted: np.ndarray, wanted: np.ndarray) -> Resam
 
 
 class _Ranks:
-    """Ranks within each resample, ties (and copies of a row) sharing their mean rank."""
+    """Ranks within each resample; ties, and copies of a row, share their mean rank."""
 
     def __init__(self, values: np.ndarray) -> None:
         _, self._group = np.unique(values, return_inverse=True)
@@ -138,7 +139,7 @@ class _Ranks:
 
 def _correlation(counts: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
     rows = counts.sum(1, keepdims=True)
-    # Rounding leaves a constant's variance a hair above 0; this is where `metrics` calls a constant one, too.
+    # Rounding leaves the variance of a constant slightly above 0. `metrics` uses the same threshold.
     tiny = [1e-24 * rows[:, 0] * np.square(side).max() for side in (one, other)]
     one, other = (side - (counts * side).sum(1, keepdims=True) / rows for side in (one, other))
     variances = [(counts * side**2).sum(1) for side in (one, other)]
@@ -147,5 +148,5 @@ def _correlation(counts: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.n
 
 
 def _divide(over: np.ndarray, under: np.ndarray) -> np.ndarray:
-    """A quotient that is 0 where there is nothing to divide by."""
+    """A quotient that is 0 where the divisor is 0."""
     return np.divide(over, under, out=np.zeros(np.broadcast_shapes(over.shape, under.shape)), where=under > 0)

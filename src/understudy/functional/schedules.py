@@ -1,4 +1,7 @@
-"""Step to multiplier of the learning rate. Steps count from 0; `total` is the number of optimizer steps."""
+"""Learning-rate schedules: from a step to the multiplier of the learning rate.
+
+Steps count from 0; `total` is the number of optimizer steps.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import math
 
 
 def constant(step: int, total: int) -> float:
-    """Always one.
+    """Always 1.
 
     Example:
         >>> constant(7, 10)
@@ -47,7 +50,7 @@ def cosine(step: int, total: int, *, warmup: float = 0.1) -> float:
     Args:
         step: k, from 0 to `total`.
         total: K.
-        warmup: share of the steps, from 0 to 1; w is that many, rounded up, but not all of them.
+        warmup: share of the steps, from 0 to 1; w is that many steps, rounded up, but at most total - 1.
 
     Reference:
         Loshchilov & Hutter 2017, arXiv 1608.03983, equation 5, a single period.
@@ -68,8 +71,8 @@ def slanted_triangular(step: int, total: int, *, cut_frac: float = 0.1, ratio: f
               p = \begin{cases} k / cut & k < cut \\ 1 - \frac{k - cut}{cut \cdot (1 / cut\_frac - 1)} & k \ge cut \end{cases},
               \quad \frac{1 + p \cdot (ratio - 1)}{ratio}
 
-    Where rounding `cut` down lets the paper's p fall below 0 at the end of a short run (19 steps: to -0.9, a negative
-    learning rate), it stays at 0; and `cut` is at least one step.
+    Two details differ from the paper. `cut` is at least one step. And p stays at 0 where rounding `cut` down would push
+    it below 0 at the end of a short run (with 19 steps: to -0.9, a negative learning rate).
 
     Args:
         step: k (the paper's t), from 0 to `total`.
@@ -100,12 +103,12 @@ def one_cycle(step: int, total: int, *, div: float = 25.0, final_div: float = 1e
     Args:
         step: from 0 to `total`.
         total: optimizer steps.
-        div: highest rate over the first one.
-        final_div: first rate over the last one (as in torch; fastai divides the highest).
+        div: the highest rate divided by the first.
+        final_div: the first rate divided by the last, as in torch. (fastai divides the highest by the last.)
         pct_start: share of the steps that rise.
 
     Reference:
-        Smith 2018, arXiv 1803.09820, section 4, with the cosines of fastai and of torch's ``OneCycleLR``.
+        Smith 2018, arXiv 1803.09820, section 4, with the cosine curves of fastai and of torch's ``OneCycleLR``.
 
     Example:
         >>> [round(one_cycle(step, 10), 4) for step in (0, 2, 9)]
@@ -125,9 +128,9 @@ def one_cycle_momentum(
     Args:
         step: from 0 to `total`.
         total: optimizer steps.
-        high: at both ends.
-        low: where the learning rate peaks.
-        pct_start: share of the steps that fall.
+        high: the momentum at both ends.
+        low: the momentum where the learning rate peaks.
+        pct_start: share of the steps in which the momentum falls.
 
     Returns:
         The momentum itself, not a multiplier.
@@ -144,7 +147,7 @@ def one_cycle_momentum(
 
 
 def _rising(total: int, warmup: float) -> int:
-    """Steps of the warm-up; at least one is left, for the first of all has a rate of 0 if it warms up."""
+    """Steps of the warm-up, at most total - 1: a run of a single step would otherwise have a rate of 0."""
     return min(math.ceil(total * warmup), total - 1)
 
 
@@ -153,7 +156,7 @@ def _remaining(step: int, total: int, rising: int) -> float:
 
 
 def _up_and_down(step: int, total: int, pct_start: float, first: float, peak: float, last: float) -> float:
-    """Two half cosines; the turn lies at ``pct_start * total - 1``, which need not be whole (as torch has it)."""
+    """Two half cosines that meet at ``pct_start * total - 1``, which need not be a whole number (as in torch)."""
     if total == 1:
         return peak
     turn = pct_start * total - 1
@@ -166,7 +169,9 @@ def _up_and_down(step: int, total: int, pct_start: float, first: float, peak: fl
 
 def _check(step: int, total: int, **share: float) -> None:
     if total < 1 or not 0 <= step <= total:
-        raise ValueError(f"step must lie between 0 and total, and total be at least 1, but they are {step} and {total}")
+        raise ValueError(
+            f"step must lie between 0 and total, and total must be at least 1, but they are {step} and {total}"
+        )
     for name, value in share.items():
         if not 0 <= value <= 1:
             raise ValueError(f"{name} must lie between 0 and 1, but is {value}")

@@ -1,25 +1,18 @@
 """Losses over a vocabulary, a few positions at a time: memory does not grow with positions times vocabulary.
 
-Everything here takes hidden states and a head (a function from hidden states to logits) instead of logits. Where there
-are more positions than `chunk`, each chunk's logits are computed, turned into one number a position and forgotten; the
-backward pass computes them again, chunk by chunk. Up to `chunk` positions nothing is computed twice.
-
-What lies between logits and losses is a dozen passes over numbers that a processor would fetch from memory each time.
-On a CPU it is done a few rows at a time, forward and backward, so that they stay in its caches.
+Every function here takes hidden states and a head (a function from hidden states to logits) instead of logits. If there
+are more positions than `chunk`, only one chunk's logits exist at a time; see :mod:`understudy.functional.chunks`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
-from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
+from understudy.functional.chunks import by_rows, in_chunks
 from understudy.functional.logits import forward_kl
 
 Head = Callable[[Tensor], Tensor]
@@ -29,17 +22,14 @@ Distance = Callable[..., Tensor]
 """Student's and teacher's logits, each ``(positions, vocabulary)``, and ``temperature=``, to ``(positions,)``."""
 
 IGNORED = -100
-"""The target of a position that has none; torch's own ``ignore_index``."""
+"""The target of a position without one; the default ``ignore_index`` of torch."""
 
 _ENTRIES = 2**24
 """Entries of a chunk's logits: 64 MB in float32."""
 
-_CACHED = 2**17
-"""Entries of the logits that are turned into losses at once on a CPU: half a megabyte in float32."""
-
 
 def positions_at_once(vocabulary: int) -> int:
-    """How many positions make a chunk: as many as keep its logits at 64 MB in float32, at least 16.
+    """The number of positions in a chunk: as many as keep its logits within 64 MB in float32, at least 16.
 
     Example:
         >>> positions_at_once(30522), positions_at_once(250002)
@@ -48,54 +38,16 @@ def positions_at_once(vocabulary: int) -> int:
     return max(16, _ENTRIES // vocabulary)
 
 
-def in_chunks(function: Callable[..., tuple[Tensor, ...]], *tensors: Tensor, chunk: int = 512) -> tuple[Tensor, ...]:
-    """A function of positions, applied to `chunk` of them at a time; in the backward pass each chunk is computed again.
-
-    Args:
-        function: the same positions of every tensor, to tensors of one value a position. It may use parameters that
-            are no argument; they get their gradients.
-        tensors: each ``(positions, ...)``.
-        chunk: the most positions at once. That many or fewer are computed once, by plain autograd.
-
-    Returns:
-        What the function returns, each ``(positions,)``.
-
-    Raises:
-        ValueError: if `chunk` is not positive, or the tensors differ in their number of positions.
-
-    Reference:
-        Chen et al. 2016, arXiv 1604.06174 (recomputation in the backward pass).
-
-    Example:
-        >>> in_chunks(lambda x: (x.square().sum(-1),), torch.eye(3) * 2, chunk=2)
-        (tensor([4., 4., 4.]),)
-    """
-    if chunk < 1:
-        raise ValueError(f"chunk must be positive, but is {chunk}")
-    positions = {len(tensor) for tensor in tensors}
-    if len(positions) != 1:
-        raise ValueError(f"all tensors must have as many positions, but they have {sorted(positions)}")
-    count = positions.pop()
-    if count <= chunk:
-        return function(*tensors)
-    pieces = zip(*(tensor.tensor_split(-(-count // chunk)) for tensor in tensors))
-    if torch.is_grad_enabled():
-        found = [checkpoint(function, *piece, use_reentrant=False) for piece in pieces]
-    else:
-        found = [function(*piece) for piece in pieces]
-    return tuple(torch.cat(values) for values in zip(*found))
-
-
 def chunked_cross_entropy(hidden: Tensor, head: Head, targets: Tensor, *, chunk: int = 512) -> Tensor:
-    r"""Cross-entropy of the head's words against the right ones.
+    r"""Cross-entropy of the head's predictions against the target words.
 
     .. math:: -\log \mathrm{softmax}(\mathrm{head}(h))_y
 
     Args:
         hidden: ``(positions, width)``.
         head: hidden states to logits.
-        targets: ``(positions,)``, numbers of words; ``IGNORED`` (-100) gives a loss of zero.
-        chunk: see :func:`in_chunks`.
+        targets: ``(positions,)``, word ids; ``IGNORED`` (-100) gives a loss of zero.
+        chunk: see :func:`understudy.functional.chunks.in_chunks`.
 
     Returns:
         ``(positions,)``, in nats, float32 (float64 for such logits), unreduced.
@@ -124,19 +76,19 @@ def chunked_distillation(
     distance: Distance = forward_kl,
     chunk: int = 512,
 ) -> Tensor:
-    r"""Distance of the student's words from the teacher's, whose hidden states stand for its logits.
+    r"""Distance between the student's and the teacher's distributions over words, from the hidden states of both.
 
     .. math:: d_T(\mathrm{head}_s(h_s), \; \mathrm{head}_t(h_t)), \qquad
               d_T = T^2 \, \mathrm{KL}(\mathrm{softmax}(t/T) \,\|\, \mathrm{softmax}(s/T))
 
-    The teacher's logits, vocabulary wide, exist for one chunk at a time; widths of the two may differ.
+    The teacher's logits exist for one chunk at a time. Student and teacher may have different widths.
 
     Args:
-        student_hidden, teacher_hidden: ``(positions, width)`` each; the teacher's are a constant.
-        student_head, teacher_head: hidden states to logits over one vocabulary.
+        student_hidden, teacher_hidden: ``(positions, width)`` each; the teacher's are treated as a constant.
+        student_head, teacher_head: hidden states to logits over one shared vocabulary.
         temperature: T > 0.
         distance: any of :mod:`understudy.functional.logits` that takes a temperature.
-        chunk: see :func:`in_chunks`.
+        chunk: see :func:`understudy.functional.chunks.in_chunks`.
 
     Returns:
         ``(positions,)``, in nats, float32 (float64 for such logits), unreduced.
@@ -173,8 +125,9 @@ def chunked_cross_entropy_and_distillation(
     distance: Distance = forward_kl,
     chunk: int = 512,
 ) -> tuple[Tensor, Tensor]:
-    """:func:`chunked_cross_entropy` and :func:`chunked_distillation` of the same positions, from one pass of the
-    student's head: a third of the multiplications less than the two by themselves.
+    """:func:`chunked_cross_entropy` and :func:`chunked_distillation` of the same positions, from one pass of the head.
+
+    The student's head runs once instead of twice, which saves a third of the multiplications.
 
     Returns:
         Cross-entropy and distance, ``(positions,)`` each.
@@ -201,7 +154,7 @@ def chunked_cross_entropy_and_distillation(
 
 @torch.no_grad()
 def vocabulary_scores(hidden: Tensor, head: Head, targets: Tensor, *, chunk: int = 512) -> tuple[Tensor, Tensor]:
-    """How good the head's words are, without gradients: cross-entropy, and whether the likeliest word is the right one.
+    """How good the head's predictions are, without gradients: cross-entropy, and whether the top word is the target.
 
     Returns:
         Float and bool, ``(positions,)`` each.
@@ -225,7 +178,7 @@ def vocabulary_scores(hidden: Tensor, head: Head, targets: Tensor, *, chunk: int
 
 
 def float_logits(head: Head, hidden: Tensor) -> Tensor:
-    """In float32 at least: half precision is too coarse for a sum over a vocabulary."""
+    """Logits in at least float32: half precision is too coarse for a sum over a vocabulary."""
     logits = head(hidden)
     return logits if logits.dtype == torch.float64 else logits.float()
 
@@ -242,68 +195,6 @@ def _both_logits(
     student = float_logits(student_head, student_hidden)
     if student.shape != teacher.shape:
         raise ValueError(
-            f"both heads must have one vocabulary, but the student's has {student.shape[-1]} words and the teacher's {teacher.shape[-1]}"
+            f"both heads must share one vocabulary, but the student's has {student.shape[-1]} words and the teacher's {teacher.shape[-1]}"
         )
     return student, teacher
-
-
-def by_rows(function: Callable[..., tuple[Tensor, ...]], logits: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
-    """A function of logits whose value for a position depends on that position alone, on a CPU a few rows at a time.
-
-    Each block's gradient is computed as soon as its values are, for a unit of each, and scaled in the backward pass.
-    What autograd would keep besides (softmaxes, logarithms, products: each as large as the logits) is never all there.
-
-    Args:
-        function: the same rows of every tensor, to tensors of one value a row.
-        logits: ``(positions, vocabulary)``; the only one that gets a gradient.
-        others: ``(positions, ...)`` each.
-
-    Example:
-        >>> by_rows(lambda x: (x.sum(-1), x[:, 0]), torch.eye(2))
-        (tensor([1., 1.]), tensor([1., 0.]))
-    """
-    if logits.device.type != "cpu" or logits.numel() <= _CACHED:
-        return function(logits, *others)
-    if not (logits.requires_grad and torch.is_grad_enabled()):
-        return tuple(torch.cat(values) for values in zip(*(function(*block) for block in _blocks(logits, *others))))
-    return _ByRows.apply(function, logits, *others)
-
-
-class _ByRows(torch.autograd.Function):
-    """Values forward, and with them their slopes, one row of the logits each, to be scaled backward."""
-
-    @staticmethod
-    def forward(ctx: Any, function: Callable[..., tuple[Tensor, ...]], logits: Tensor, *others: Tensor) -> Any:
-        """The values; the slopes of each are kept, block by block."""
-        values: list[list[Tensor]] = []
-        slopes: list[Tensor] = []
-        for block, *rest in _blocks(logits, *others):
-            # what these small graphs keep is used at once: no checkpoint around should put it away and compute it again
-            with torch.enable_grad(), saved_tensors_hooks(torch.Tensor.detach, lambda kept: kept):
-                leaf = block.detach().requires_grad_()
-                found = function(leaf, *rest)
-                for number, value in enumerate(found):
-                    slopes += torch.autograd.grad(value.sum(), leaf, retain_graph=number + 1 < len(found))
-            values.append([value.detach() for value in found])
-        ctx.save_for_backward(*slopes)
-        ctx.others = len(others)
-        return tuple(torch.cat(parts) for parts in zip(*values))
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
-        """The slopes, each row times what came from above, added up."""
-        slopes, count = ctx.saved_tensors, len(gradients)
-        total = slopes[0].new_empty(len(gradients[0]), slopes[0].shape[-1])
-        scales = [gradient[:, None].split(len(slopes[0])) for gradient in gradients]
-        for number, out in enumerate(total.split(len(slopes[0]))):
-            torch.mul(slopes[number * count], scales[0][number], out=out)
-            for which in range(1, count):
-                out.addcmul_(slopes[number * count + which], scales[which][number])
-        return (None, total, *[None] * ctx.others)
-
-
-def _blocks(logits: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """The same few rows of all, as many as stay in a processor's caches."""
-    rows = max(1, _CACHED // logits.shape[-1])
-    return zip(*(tensor.split(rows) for tensor in (logits, *others)))

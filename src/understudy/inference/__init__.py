@@ -1,1 +1,1 @@
-"""Trained models at work: logits, labels and probabilities, generation, filled gaps."""
+"""Trained models in use: logits, labels and probabilities, generation, fill-mask."""

@@ -1,4 +1,4 @@
-"""A masked language model and a text with gaps in, the likeliest words for each gap out."""
+"""A masked language model and a text with gaps in; the likeliest words for each gap out."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from transformers import PreTrainedTokenizerBase
 from understudy.data.tokens.encoder import TextEncoder
 from understudy.data.tokens.word_pieces import word_pieces
 from understudy.errors import DataError
-from understudy.models.structure.heads import hidden_states, vocabulary_head
+from understudy.models.structure.hidden_states import hidden_states
+from understudy.models.structure.vocabulary_head import vocabulary_head
 from understudy.models.vocabulary.embeddings import table_rows
 
 
 @dataclass(frozen=True)
 class Filling:
-    """A word for a gap: the piece of the vocabulary, how likely it is, and the text with it in the gap.
+    """A token for a gap, its probability, and the text with the token in the gap.
 
-    Where the gap is typed onto a word, a piece that goes on within one is joined to it, and a word is set apart.
+    Where the gap directly follows a word in the text, a piece that continues a word is joined to it, and a token that
+    begins a word stays as it is decoded.
     """
 
     token: str
@@ -29,10 +31,10 @@ class Filling:
 
 
 class Filler:
-    """A masked language model, ready to fill gaps; it is put into evaluation mode.
+    """A masked language model, ready to fill gaps. It is put into evaluation mode.
 
     Args:
-        max_length: tokens of a text, special ones included; what lies beyond is not read.
+        max_length: tokens read of a text, special tokens included; the rest is cut off.
     """
 
     def __init__(self, model: Any, tokenizer: PreTrainedTokenizerBase, *, max_length: int) -> None:
@@ -44,10 +46,10 @@ class Filler:
         self._alone = word_pieces(tokenizer, size=self._known).closes
 
     def check(self, texts: Sequence[str]) -> None:
-        """See that every text has a gap, and none beyond what the model reads.
+        """Check that every text has a gap, and none beyond what the model reads.
 
         Raises:
-            DataError: with a sentence for each text that has not.
+            DataError: with a sentence for each text that is wrong.
         """
         mask, faults = str(self.tokenizer.mask_token), []
         for text in texts:
@@ -64,10 +66,10 @@ class Filler:
             raise DataError(*faults)
 
     def fill(self, text: str, *, top: int = 5) -> list[list[Filling]]:
-        """The likeliest words for each gap of a text, in order; each gap is answered with the others left open.
+        """The likeliest words for each gap of a text, in order. Each gap is filled while the others are still masked.
 
         Returns:
-            One list a gap, the likeliest word first, `top` of them (or the whole vocabulary).
+            One list for each gap: `top` words (at most the whole vocabulary), the likeliest first.
 
         Raises:
             DataError: if the text has no gap, or one beyond what the model reads.

@@ -1,4 +1,4 @@
-"""A text and a language model in, the text continued out."""
+"""A text and a language model in; the continued text out."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from understudy.data.batches.streams import end_id
 from understudy.data.tokens.encoder import TextEncoder
+from understudy.data.tokens.end_of_text import end_of_text_id
 from understudy.data.tokens.pieces import special_ids
 from understudy.errors import ConfigError
 from understudy.models.awd_lstm.model import AWDLSTMForCausalLM
@@ -25,10 +25,10 @@ def sample(
     .. math:: p_i \\propto \\exp(s_i / T) \\text{ for the k largest } s_i, \\; 0 \\text{ for the others}
 
     Args:
-        scores: ``(vocabulary,)``, logits; minus infinity at tokens that cannot be.
-        temperature: T; 0 takes the likeliest.
-        top_k: k; 0 for all.
-        generator: what the draw comes from.
+        scores: ``(vocabulary,)``, logits; minus infinity for tokens that must not be drawn.
+        temperature: T. Below 1 sharpens the distribution; 0 is greedy.
+        top_k: k; 0 for the whole vocabulary.
+        generator: torch's own by default.
 
     Example:
         >>> sample(torch.tensor([0.0, 3.0, 1.0]), temperature=0)
@@ -37,15 +37,15 @@ def sample(
     if temperature == 0:
         return int(scores.argmax())
     values, tokens = scores.double().topk(min(top_k, len(scores))) if top_k else (scores.double(), None)
-    below = values - values.max()  # what is divided by next to nothing must not become infinity less infinity
+    below = values - values.max()  # a tiny temperature must not lead to infinity minus infinity
     chosen = int(torch.multinomial((below / temperature).softmax(-1), 1, generator=generator))
     return chosen if tokens is None else int(tokens[chosen])
 
 
 class Writer:
-    """A language model that continues texts: an AWD-LSTM or a causal one of transformers.
+    """Continues texts with an AWD-LSTM or with a causal language model of transformers.
 
-    It stops at the end of a text as it was trained to. A model that reads backward writes what comes before.
+    It stops at a token that ends a text. A model that reads backward writes what comes before the text.
     """
 
     def __init__(self, model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -53,7 +53,7 @@ class Writer:
         self.tokenizer = tokenizer
         self.backward = bool(getattr(model.config, "backward", False))
         self._encoder = TextEncoder(tokenizer, max_length=None)
-        ends = {end_id(tokenizer), *(tokenizer.sep_token_id, tokenizer.eos_token_id, tokenizer.bos_token_id)}
+        ends = {end_of_text_id(tokenizer), *(tokenizer.sep_token_id, tokenizer.eos_token_id, tokenizer.bos_token_id)}
         self._ends = {token for token in ends if token is not None}
         self._special = special_ids(tokenizer)
         self._never = sorted(self._special - self._ends)
@@ -62,16 +62,16 @@ class Writer:
     def write(
         self, text: str, *, max_tokens: int = 50, temperature: float = 1.0, top_k: int = 50, seed: int = 0
     ) -> str:
-        """A text and what follows it.
+        """A text with its continuation.
 
         Args:
-            text: as it is to begin; may be empty.
-            max_tokens: of what follows.
+            text: the beginning; may be empty.
+            max_tokens: the most tokens to write.
             temperature, top_k: as in :func:`sample`.
             seed: of the draws.
 
         Raises:
-            ConfigError: if that is more than the model can read.
+            ConfigError: if text and continuation together are more than the model can read.
         """
         ids = self.prompt(text)
         self._check_room(len(ids), max_tokens)
@@ -88,19 +88,19 @@ class Writer:
         return self._joined(text, ids, new)
 
     def prompt(self, text: str) -> list[int]:
-        """The tokens of a text that goes on: without the end that its tokenizer gives it; of no text, a beginning."""
+        """The tokens of a text to be continued, without the end that its tokenizer adds; for an empty text, a beginning."""
         ids = self._encoder.one(text)[0]
         if ids and ids[-1] in {self.tokenizer.sep_token_id, self.tokenizer.eos_token_id}:
             ids = ids[:-1]
         if not ids:
             begin = self.tokenizer.bos_token_id
-            return [end_id(self.tokenizer) if begin is None else int(begin)]
-        if self.backward:  # where the text begins is not said, or nothing could come before
-            return [token for token in reversed(ids) if token not in self._special] or [end_id(self.tokenizer)]
+            return [end_of_text_id(self.tokenizer) if begin is None else int(begin)]
+        if self.backward:  # no beginning of the text, or nothing could come before it
+            return [token for token in reversed(ids) if token not in self._special] or [end_of_text_id(self.tokenizer)]
         return ids
 
     def _scores(self, ids: list[int], new: list[int]) -> Iterator[Tensor]:
-        """The scores of each next token, after what has been put into `new` meanwhile."""
+        """The scores of each next token. The caller appends the chosen token to `new` before it asks for the next scores."""
         memory: Any = None
         read = ids
         while True:
@@ -127,7 +127,7 @@ class Writer:
         )
 
     def _joined(self, text: str, ids: list[int], new: list[int]) -> str:
-        """The text as it was given with what was written, where the two can be told apart once decoded."""
+        """The given text with the new tokens; the decoded whole where the text cannot be found in it."""
         before, after = (new[::-1], ids[::-1]) if self.backward else (ids, new)
         whole = self.tokenizer.decode([*before, *after], skip_special_tokens=True)
         known = self.tokenizer.decode(after if self.backward else before, skip_special_tokens=True)

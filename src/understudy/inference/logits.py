@@ -1,4 +1,4 @@
-"""A model and texts in, logits out, in batches of like length: what evaluation and predictors call."""
+"""A model and encoded texts in, logits out, computed in batches of similar length."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from understudy.data.batches.bucketed import length_batches
+from understudy.data.batches.by_length import length_batches
 from understudy.data.tokens.encode import Encoded, collate
 from understudy.models.awd_lstm.config import reads_whole
-from understudy.models.structure.first_token import scores
+from understudy.models.structure.first_token import classifier_logits
 from understudy.models.structure.layers import evaluating
 
 
@@ -28,14 +28,14 @@ def logits(
 ) -> np.ndarray:
     """A model's outputs for encoded rows.
 
-    Runs in evaluation mode, whatever mode the model is in, and leaves every module in the mode it found.
+    The model runs in evaluation mode; afterwards every module is in the mode that it had before.
 
     Args:
-        names: the inputs to feed, see :func:`understudy.data.tokens.encode.input_names`.
-        rows: which rows, in which order; all of them by default.
+        names: the inputs that the model gets, see :func:`understudy.data.tokens.encode.input_names`.
+        rows: the numbers of the rows, in the order of the result; all rows by default.
         max_tokens: padded tokens of a batch; by default :func:`token_budget`.
-        device: where the model is; by default where its first parameter lies.
-        on_batch: told the number of rows after each batch.
+        device: where the model is; by default where its first parameter is.
+        on_batch: called with the number of rows after each batch.
 
     Returns:
         float32 ``(rows, outputs)``, in the order of `rows`.
@@ -55,11 +55,11 @@ def logits(
 
 
 def token_budget(device: torch.device | str, model: Any = None) -> int:
-    """Padded tokens to compute at once: as many as fit a processor's caches, or as fill an accelerator.
+    """Padded tokens to compute at once: as many as fit the caches of a CPU, or as fill an accelerator.
 
-    A 6-layer encoder of width 384 takes a third less time a row on a CPU at 1,024 to 2,048 tokens than at 8,192. An
-    AWD-LSTM computes one token of every row at a time, and is four times as fast a row with 32 rows as with one, so it
-    gets the room for 32 documents of a thousand tokens.
+    On a CPU, a 6-layer encoder of width 384 takes a third less time per row at 1,024 to 2,048 tokens than at 8,192. An
+    AWD-LSTM computes one token of every row at a time and takes a quarter of the time per row with 32 rows, so it gets
+    room for 32 documents of a thousand tokens.
     """
     if torch.device(device).type == "cpu" and model is not None and reads_whole(getattr(model, "config", None)):
         return 32768
@@ -78,11 +78,11 @@ def batch_logits(
     device = device_of(model) if device is None else device
     inputs = {name: tensor.to(device) for name, tensor in collate(encoded, rows, names=names).items()}
     with torch.inference_mode():
-        return scores(model, inputs).float().cpu().numpy()
+        return classifier_logits(model, inputs).float().cpu().numpy()
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Where a model's first parameter lies; the CPU for one without parameters."""
+    """The device of a model's first parameter; the CPU for a model without parameters."""
     return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
 
 
@@ -92,11 +92,11 @@ def outputs_of(model: nn.Module) -> int:
 
 
 def parameter_summary(model: nn.Module) -> dict[str, int]:
-    """Counts of parameters and the bytes of the weights as saved; what modules share is counted once.
+    """Numbers of parameters, and the bytes of the weights as saved; shared weights count once.
 
     Returns:
-        ``parameters``, ``trainable_parameters``, ``embedding_parameters`` (all embedding tables, positions and
-        segments among them) and ``size_bytes``.
+        ``parameters``, ``trainable_parameters``, ``embedding_parameters`` (all embedding tables, with those of positions
+        and segments) and ``size_bytes``.
 
     Example:
         >>> model = nn.Sequential(nn.Embedding(10, 4), nn.Linear(4, 2))

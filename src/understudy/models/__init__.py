@@ -1,1 +1,1 @@
-"""Models: loading and saving any encoder, students of our own, and students cut from their teacher."""
+"""Models: loading and saving any encoder, our own students, and students cut from their teacher."""

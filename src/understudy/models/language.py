@@ -1,4 +1,4 @@
-"""Language models that say the next token: built from options, or loaded by name."""
+"""Language models that predict the next token, built from options or loaded by name; and the kinds of language models."""
 
 from __future__ import annotations
 
@@ -8,29 +8,31 @@ import torch
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from understudy.errors import ModelError
-from understudy.models.awd_lstm.model import AWDLSTMConfig, AWDLSTMForCausalLM
-from understudy.models.files.load import check_tokenizer, load_tokenizer, resolve
-from understudy.models.files.pretrained import load_pretrained, read_pretrained
-from understudy.models.masked import is_masked
+from understudy.models.awd_lstm.config import AWDLSTMConfig
+from understudy.models.awd_lstm.model import AWDLSTMForCausalLM
+from understudy.models.files.names import resolve
+from understudy.models.files.pretrained import first_names, load_pretrained, read_pretrained
+from understudy.models.files.tokenizers import check_tokenizer, load_tokenizer
+from understudy.models.masked import has_masked_head
 from understudy.models.structure.layers import evaluating, word_embeddings
 from understudy.models.vocabulary.embeddings import table_rows
 
 LanguageKind = Literal["recurrent", "causal", "masked"]
-"""What reads streams with a state, what reads blocks from left to right, and what fills in hidden words."""
+"""``recurrent`` reads streams and keeps a state, ``causal`` reads blocks from left to right, ``masked`` fills in masks."""
 
 
 class LanguageModel(NamedTuple):
-    """A language model and what feeds it."""
+    """A language model with its tokenizer."""
 
     model: Any
     tokenizer: PreTrainedTokenizerBase
 
 
 def language_kind(name: str) -> LanguageKind:
-    """How a model is trained on raw text, as its configuration says.
+    """How a model is trained on raw text, according to its configuration.
 
-    A checkpoint with a head that predicts the next token is causal; another encoder (a bare one or a classifier too)
-    is masked where transformers has a masked language model of it.
+    A checkpoint with a head that predicts the next token is causal. Any other encoder, with or without a head, is masked
+    if transformers has a masked language model of its architecture.
 
     Raises:
         ModelError: if there is no such model, or no language model of its architecture.
@@ -41,7 +43,7 @@ def language_kind(name: str) -> LanguageKind:
         return "recurrent"
     heads = tuple(config.architectures or ())
     predicts_next = any(head.endswith(("ForCausalLM", "LMHeadModel")) for head in heads)
-    if is_masked(config) and not predicts_next:
+    if has_masked_head(config) and not predicts_next:
         return "masked"
     if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING and not getattr(config, "is_encoder_decoder", False):
         return "causal"
@@ -61,7 +63,7 @@ def build_awd_lstm(
     bptt: int,
     backward: bool,
 ) -> AWDLSTMForCausalLM:
-    """An untrained AWD-LSTM over a vocabulary; its weights are drawn from torch's current seed.
+    """An untrained AWD-LSTM over the vocabulary of `tokenizer`, initialised from torch's current seed.
 
     Raises:
         ConfigError: if `drop_mult` makes a dropout of 1 or more.
@@ -84,22 +86,20 @@ def load_next_token_model(name: str) -> LanguageModel:
     """An AWD-LSTM language model, or a causal one of transformers, in float32 and in eval mode.
 
     Raises:
-        ModelError: if it cannot be loaded, lacks weights, sees the tokens that it is to predict, or its tokenizer does
-            not fit it.
+        ModelError: if the model cannot be loaded, lacks weights, sees the tokens that it should predict, or does not
+            fit its tokenizer.
     """
     path = resolve(name)
     _, config = read_pretrained(path)
     recurrent = isinstance(config, AWDLSTMConfig)
     model, lacking = load_pretrained(path, AWDLSTMForCausalLM if recurrent else AutoModelForCausalLM, config)
     if lacking:
-        named = sorted(lacking)
-        more = f" and {len(named) - 3} more" if len(named) > 3 else ""
         raise ModelError(
-            f"{path}: is no complete language model: it lacks {', '.join(named[:3])}{more}. Give the language model, not a classifier made of it."
+            f"{path}: is not a complete language model: it lacks {first_names(sorted(lacking))}. Give the language model, not a classifier made from it."
         )
     if not recurrent and _sees_ahead(model):
         raise ModelError(
-            f"{path}: this '{config.model_type}' model sees the tokens that it would have to predict. Name a causal model, such as GPT-2."
+            f"{path}: this '{config.model_type}' model sees the tokens that it should predict. Name a causal model, such as GPT-2."
         )
     tokenizer = load_tokenizer(path)
     check_tokenizer(model, tokenizer, name=path)
@@ -107,7 +107,7 @@ def load_next_token_model(name: str) -> LanguageModel:
 
 
 def _sees_ahead(model: Any) -> bool:
-    """Whether what a model says of a text's beginning changes with its end."""
+    """Whether the logits at the beginning of a text change with its end."""
     vocabulary = word_embeddings(model).num_embeddings
     one = torch.arange(4)[None] % vocabulary
     other = one.clone()

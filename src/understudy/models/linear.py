@@ -1,4 +1,4 @@
-"""Linear models on fixed features: logistic regression, one a label for several labels a row, ridge for regression."""
+"""Linear models on fixed features: logistic regression (for multi-label tasks one a label), and ridge for regression."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import numpy as np
 
 from understudy.data.tasks import Task
 from understudy.errors import DataError
-from understudy.functional.metrics import higher_is_better, score
+from understudy.functional.scoring import higher_is_better, score
 
 _GRID = (0.001, 0.01, 0.1, 1.0)
-"""Inverse penalties for standardised dense features; ridge takes one over each of them."""
+"""Inverse penalties for standardised dense features; the ridge penalty is one over each of them."""
 _ITERATIONS = 75
-"""Of the solver. 100 and 200 moved AG News by no more than 0.1 points."""
+"""The solver's maximum. 100 and 200 iterations changed AG News by at most 0.1 points."""
 _UNSEEN = -20.0
-"""The logit of a class that no training row has: out of the question, but finite."""
+"""The logit of a class that no training row has: practically excluded, but finite."""
 
 
 class Linear(NamedTuple):
-    """``features @ weight.T + bias``. Two classes share one column, the second one's log-odds."""
+    """``features @ weight.T + bias``. Two classes share one column, the log-odds of the second class."""
 
     weight: np.ndarray
     """``(columns, features)``."""
@@ -32,22 +32,22 @@ class Linear(NamedTuple):
 def fit_linear(
     features: np.ndarray, labels: np.ndarray, task: Task, *, validation: tuple[np.ndarray, np.ndarray] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Fit a head on dense features, such as a frozen encoder's vectors.
+    """Fit a head on dense features, such as the vectors of a frozen encoder.
 
-    Features are standardised for the fit; that is folded into what is returned, so that the logits are
-    ``features @ weight.T + bias``.
+    The features are standardised for the fit. The standardisation is folded into the result, so the logits are
+    ``features @ weight.T + bias`` of the features as given.
 
     Args:
         features: ``(rows, dim)``.
-        labels: as `task` describes them; rows without one are left out.
+        labels: as `task` describes them; rows without a label are left out.
         task: its first metric chooses the penalty.
-        validation: features and labels to choose the penalty on; without them it is 0.1.
+        validation: features and labels to choose the penalty on. Without them the inverse penalty is 0.1.
 
     Returns:
-        weight ``(outputs, dim)`` and bias ``(outputs,)``, float32. Of two classes, the first one's are 0.
+        weight ``(outputs, dim)`` and bias ``(outputs,)``, float32. With two classes, those of the first class are 0.
 
     Raises:
-        DataError: if no row carries a label.
+        DataError: if no row has a label.
 
     Example:
         >>> task = Task(text=(("text",),), label="label", kind="single_label", labels=("no", "yes"))
@@ -60,7 +60,7 @@ def fit_linear(
     spread[spread == 0] = 1.0
     if validation is not None:
         validation = ((validation[0] - mean) / spread, validation[1])
-    found = search((features - mean) / spread, labels, task, grid=_GRID, default=0.1, validation=validation)
+    found = best_fit((features - mean) / spread, labels, task, grid=_GRID, default=0.1, validation=validation)
     weight = found.weight / spread
     bias = found.bias - weight @ mean
     if task.outputs > len(bias):
@@ -68,7 +68,7 @@ def fit_linear(
     return weight.astype(np.float32), bias.astype(np.float32)
 
 
-def search(
+def best_fit(
     features: Any,
     labels: np.ndarray,
     task: Task,
@@ -77,56 +77,56 @@ def search(
     default: float,
     validation: tuple[Any, np.ndarray] | None = None,
 ) -> Linear:
-    """The fit whose inverse penalty does best on the validation rows.
+    """The fit with the inverse penalty that scores best on the validation rows.
 
     Args:
-        features: ``(rows, dim)``, float64, dense or sparse by rows.
-        labels: as `task` describes them; rows without one are left out.
-        task: its first metric chooses.
-        grid: inverse penalties in rising order; of equals the stronger penalty is taken.
-        default: the inverse penalty where there is no labelled validation row.
+        features: ``(rows, dim)``, float64, dense or sparse (CSR).
+        labels: as `task` describes them; rows without a label are left out.
+        task: its first metric is the score.
+        grid: inverse penalties in rising order. If scores are equal, the stronger penalty is taken.
+        default: the inverse penalty if there is no labelled validation row.
         validation: features and labels.
 
     Raises:
-        DataError: if no row carries a label.
+        DataError: if no row has a label.
 
     Example:
         >>> task = Task(text=(("text",),), label="score", kind="regression")
-        >>> found = search(np.array([[0.0], [1.0]]), np.array([0.0, 2.0]), task, grid=(), default=1e9)
+        >>> found = best_fit(np.array([[0.0], [1.0]]), np.array([0.0, 2.0]), task, grid=(), default=1e9)
         >>> round(float(found.weight[0, 0]), 3)
         2.0
     """
     known = _labelled(labels)
     if not known.any():
-        raise DataError(f"there is nothing to learn from: none of the {len(labels)} training rows carries a label.")
+        raise DataError(f"there is nothing to learn from: none of the {len(labels)} training rows has a label.")
     features, labels = features[known], labels[known]
-    models: dict[int, Any] = {}  # kept from one penalty to the next, which starts where the last one ended
+    models: dict[int, Any] = {}  # kept, so that each penalty starts from the fit of the one before
     if validation is None or not _labelled(validation[1]).any():
         return _fit(features, labels, task, default, models)
     sign = 1 if higher_is_better(task.metrics[0]) else -1
     best, best_score = None, -np.inf
     for strength in grid:
         found = _fit(features, labels, task, strength, models)
-        reached = sign * score(task.metrics[0], logits_of(found, validation[0], task), validation[1])
+        reached = sign * score(task.metrics[0], linear_logits(found, validation[0], task), validation[1])
         if best is None or reached > best_score:
             best, best_score = found, reached
     assert best is not None, "an empty grid chooses nothing"
     return best
 
 
-def logits_of(linear: Linear, features: Any, task: Task) -> np.ndarray:
-    """Outputs of a fit, ``(rows, outputs)``; of two classes, the first one's logit is 0.
+def linear_logits(linear: Linear, features: Any, task: Task) -> np.ndarray:
+    """Logits of a fit, ``(rows, outputs)``. With two classes, the logit of the first class is 0.
 
     Example:
         >>> task = Task(text=(("text",),), label="label", kind="single_label", labels=("no", "yes"))
-        >>> logits_of(Linear(np.array([[2.0]]), np.array([1.0])), np.array([[3.0]]), task)
+        >>> linear_logits(Linear(np.array([[2.0]]), np.array([1.0])), np.array([[3.0]]), task)
         array([[0., 7.]])
     """
     return spread_columns(features @ linear.weight.T + linear.bias, task)
 
 
 def spread_columns(columns: np.ndarray, task: Task) -> np.ndarray:
-    """One column for two classes becomes two logits, whose softmax is the logistic function of it.
+    """Logits from columns: one column for two classes becomes two logits, whose softmax is its logistic function.
 
     Example:
         >>> task = Task(text=(("text",),), label="label", kind="single_label", labels=("no", "yes"))
@@ -169,11 +169,11 @@ def _logistic(features: Any, classes: np.ndarray, strength: float, models: dict[
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
-    if classes.dtype == bool and classes.all() == classes.any():  # a label that all rows have, or none: Laplace's rule
+    if classes.dtype == bool and classes.all() == classes.any():  # all rows have this label, or none: Laplace's rule
         odds = np.log(len(classes) + 1.0)
         return Linear(np.zeros((1, features.shape[1])), np.array([odds if classes[0] else -odds]))
     model = models.setdefault(number, LogisticRegression(tol=1e-5, max_iter=_ITERATIONS, warm_start=True))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the cap is on purpose
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the maximum is intended
         model.set_params(C=strength).fit(features, classes)
     return Linear(model.coef_.copy(), model.intercept_.copy())

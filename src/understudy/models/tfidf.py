@@ -1,13 +1,15 @@
-"""The honest baseline: TF-IDF of words and word pairs, and a linear model on top.
+"""The baseline: TF-IDF of words and word pairs, and a linear model on top.
 
-Choices were made by measurement on AG News, MRPC, RTE, SICK and STS-B (validation data):
+The choices were made by measurement on AG News, MRPC, RTE, SICK and STS-B (validation data):
 
-- Words of one letter count, accents stay, counts are damped (1 + log). Terms that occur in a single text are kept only
-  while texts are few: with 1,000 AG News rows they are worth half a point, with 24,000 nothing, at four times the size.
-- Of a pair (u, v) the features are u·v elementwise, |u − v| and the cosine: accuracy 0.75 on MRPC and 0.82 on SICK,
-  where joined text gives 0.72 and 0.64, and (u, v, u·v) 0.72 and 0.61; correlation 0.73 on STS-B against 0.32 and 0.23.
+- Words of one letter count, accents are kept, counts are damped (1 + log). Terms that occur in a single text are kept
+  only if there are few texts: with 1,000 AG News rows they add half a point, with 24,000 nothing, at four times the size.
+- The features of a pair (u, v) are u·v elementwise, |u − v| and the cosine. They reach accuracy 0.75 on MRPC and 0.82 on
+  SICK; joined text reaches 0.72 and 0.64, and (u, v, u·v) 0.72 and 0.61. The correlation on STS-B is 0.73, against 0.32
+  and 0.23.
 
-A text without spaces between its words (Chinese, Thai) is one word here: this is no baseline for those.
+In languages without spaces between words (Chinese, Thai) a whole sentence is one word here, so this is no baseline for
+them.
 """
 
 from __future__ import annotations
@@ -28,29 +30,30 @@ import numpy as np
 from understudy.atomic import OUTPUT, new_folder
 from understudy.data.tasks import Task
 from understudy.errors import DataError, ModelError
-from understudy.models.linear import search, spread_columns
+from understudy.models.linear import best_fit, spread_columns
 
 _WORD = re.compile(r"\w+")
 _MANY_TEXTS = 2_000
-"""From here on, a term that occurs in a single text is dropped."""
+"""From this many texts on, terms that occur in a single text are dropped."""
 _GRID = (1.0, 5.0, 25.0)
 _PAIR_GRID = (0.2, 1.0, 5.0)
 
 
 @dataclass(frozen=True, eq=False)
 class Tfidf:
-    """TF-IDF features and a linear model, fitted.
+    """TF-IDF features and a fitted linear model.
 
-    Prediction needs no scikit-learn: for one text, its own overhead would be most of the time.
+    Prediction does not use scikit-learn, whose overhead would be most of the time of a single text.
     """
 
     task: Task
     vocabulary: dict[str, int]
-    """Term to its place."""
+    """The column of each term."""
     idf: np.ndarray
     """``(terms,)``, float32."""
     weight: np.ndarray
-    """``(features, columns)``, float32: a row a term; for pairs two a term (product, difference) and the cosine's."""
+    """``(features, columns)``, float32. One row a term; for pairs two rows a term (product, difference) and one for the
+    cosine."""
     bias: np.ndarray
     """``(columns,)``, float32; two classes share one column."""
 
@@ -63,16 +66,16 @@ class Tfidf:
         *,
         validation: tuple[Sequence[tuple[str, ...]], np.ndarray] | None = None,
     ) -> Tfidf:
-        """Learn the vocabulary of all `texts` and the weights from the rows that carry a label.
+        """Learn the vocabulary from all `texts`, and the weights from the rows that have a label.
 
         Args:
             texts: one or two strings a row.
             labels: as `task` describes them.
-            task: logistic regression, one a label for multi-label, ridge for regression.
-            validation: texts and labels that choose the penalty, by the task's first metric.
+            task: single-label tasks get a logistic regression, multi-label tasks one a label, regression gets ridge.
+            validation: texts and labels to choose the penalty on, by the task's first metric.
 
         Raises:
-            DataError: if the texts hold no word, or no row carries a label.
+            DataError: if the texts hold no word, or no row has a label.
 
         Example:
             >>> task = Task(text=(("text",),), label="label", kind="single_label", labels=("bad", "good"))
@@ -92,7 +95,7 @@ class Tfidf:
             raise DataError(
                 f"TF-IDF found no word to learn from in {len(sides[0])} training texts. They need letters or digits."
             ) from None
-        found = search(
+        found = best_fit(
             _features(vectorizer, sides),
             labels,
             task,
@@ -109,11 +112,12 @@ class Tfidf:
         )
 
     def logits(self, texts: Sequence[tuple[str, ...] | str]) -> np.ndarray:
-        """Outputs for each row, ``(rows, outputs)`` float32: their softmax (sigmoid for multi-label) is the model's
-        probability; for regression the number itself. Of two classes, the first one's logit is 0.
+        """Logits of each row, ``(rows, outputs)`` float32; for regression the predicted number.
+
+        Softmax (sigmoid for multi-label) makes them probabilities. With two classes, the logit of the first class is 0.
 
         Raises:
-            ValueError: if a row has not as many texts as the task.
+            ValueError: if a row does not have as many texts as the task.
         """
         columns = np.empty((len(texts), len(self.bias)), dtype=np.float32)
         for row, given in enumerate(texts):
@@ -138,7 +142,7 @@ class Tfidf:
         return np.array(list(features.values())) @ self.weight[list(features)] + self.bias
 
     def _vector(self, text: str) -> tuple[np.ndarray, np.ndarray]:
-        """Places of a text's terms and their values, (1 + log count) · idf, scaled to length one."""
+        """The columns of a text's terms, and their values (1 + log count) · idf, scaled to length one."""
         counts = Counter(map(self.vocabulary.get, _terms(text)))
         counts.pop(None, None)
         places = np.fromiter(counts.keys(), np.int64, len(counts))
@@ -146,7 +150,7 @@ class Tfidf:
         return places, values / (math.sqrt(values @ values) or 1.0)
 
     def summary(self) -> dict[str, int]:
-        """How large the model is: numbers held (idf included) and learnt by gradient, and bytes as saved.
+        """The size of the model: parameters (idf included), parameters that are fitted to labels, and bytes as saved.
 
         Example:
             >>> task = Task(text=(("text",),), label="label", kind="single_label", labels=("bad", "good"))
@@ -162,7 +166,7 @@ class Tfidf:
         }
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write config.json, vocabulary.json and model.safetensors: a folder that appears whole or not at all.
+        """Write config.json, vocabulary.json and model.safetensors. The folder appears whole or not at all.
 
         Raises:
             OutputError: if it cannot be written.
@@ -184,7 +188,7 @@ class Tfidf:
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Tfidf:
-        """Read what :meth:`save` wrote; the logits are the same, bit for bit.
+        """Read what :meth:`save` wrote. The logits are the same, bit for bit.
 
         Raises:
             ModelError: if a file is missing or broken, or the folder holds another kind of model.
@@ -196,7 +200,7 @@ class Tfidf:
         try:
             about = json.loads((source / "config.json").read_bytes()).get("understudy", {})
             if about.get("kind") != "tfidf":
-                raise ModelError(f"{source}: this is no TF-IDF model; config.json says kind {about.get('kind')!r}.")
+                raise ModelError(f"{source}: this is not a TF-IDF model; config.json says kind {about.get('kind')!r}.")
             terms = json.loads((source / "vocabulary.json").read_bytes())
             arrays = load((source / "model.safetensors").read_bytes())
             model = cls(
@@ -215,7 +219,7 @@ class Tfidf:
         rows = len(terms) * 2 + 1 if model.task.is_pair else len(terms)
         if model.weight.shape != (rows, len(model.bias)) or len(model.idf) != len(terms):
             raise ModelError(
-                f"{source}: vocabulary.json has {len(terms)} terms, to which weights of shape {model.weight.shape} do not belong. Save the model again."
+                f"{source}: vocabulary.json has {len(terms)} terms, but the weights have shape {model.weight.shape}, which does not fit. Save the model again."
             )
         return model
 
@@ -227,7 +231,7 @@ def _terms(text: str) -> list[str]:
 
 
 def _sides(texts: Iterable[tuple[str, ...]], task: Task) -> list[list[str]]:
-    """The first texts, and for pairs the second ones."""
+    """The first texts of all rows, and for pairs the second texts."""
     sides: list[list[str]] = [[] for _ in task.text]
     for row in texts:
         for side, text in zip(sides, row, strict=True):

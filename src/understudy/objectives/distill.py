@@ -1,4 +1,4 @@
-"""Learning from a teacher."""
+"""The loss of distillation for classifiers: the labels, and the distance to a teacher's logits."""
 
 from __future__ import annotations
 
@@ -6,26 +6,33 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from understudy.data.batches.bucketed import Batch
+from understudy.data.batches.contract import Batch
 from understudy.data.tasks import Kind
-from understudy.models.structure.first_token import scores
+from understudy.models.structure.first_token import classifier_logits
 from understudy.objectives.supervised import label_term
 from understudy.objectives.terms import Term
 
 Distance = Callable[[Tensor, Tensor], Tensor]
-"""Student's and teacher's logits, each ``(rows, outputs)``, to ``(rows,)``."""
+"""From the student's and the teacher's logits, each ``(rows, outputs)``, to ``(rows,)``."""
 
 
 class DistillClassifier(nn.Module):
-    r"""Labels where there are some, the teacher wherever it has spoken.
+    r"""The labels where there are some, the teacher where it answers.
 
     .. math:: \alpha \, \frac1{|L|} \sum_{i \in L} \ell(s_i, y_i) + (1 - \alpha) \, \frac1{|T|} \sum_{i \in T} d(s_i, t_i)
 
     Args:
         model: the student.
-        kind: what the labels are.
-        distance: unreduced, a number a row.
-        alpha: the labels' share, from 0 (the teacher alone) to 1.
+        kind: the kind of labels.
+        distance: unreduced, one number a row.
+        alpha: the labels' share, from 0 (only the teacher) to 1 (only the labels).
+
+    Raises:
+        ValueError: if `alpha` is not between 0 and 1.
+
+    Reference:
+        Hinton, Vinyals & Dean 2015, arXiv 1503.02531, section 2; Tang et al. 2019, arXiv 1903.12136 (the squared error
+        of logits).
     """
 
     terms = ("label_loss", "distillation")
@@ -40,8 +47,8 @@ class DistillClassifier(nn.Module):
         self.alpha = alpha
 
     def forward(self, batch: Batch) -> list[Term]:
-        """The labelled rows' loss and all taught rows' distance to the teacher."""
-        logits = scores(self.model, batch.inputs)
+        """The loss of the labelled rows, and the distance to the teacher of the rows that it answers."""
+        logits = classifier_logits(self.model, batch.inputs)
         assert batch.teacher_logits is not None, "this objective needs batches with the teacher's logits"
         taught = ~batch.teacher_logits.isnan().any(-1)
         distance = self.distance(logits[taught].float(), batch.teacher_logits[taught])

@@ -1,4 +1,4 @@
-"""Learning a language model from another one: its words, its states, its attention and its relations."""
+"""The losses of distillation for masked language models: words, hidden states, attention and relations."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from understudy.data.batches.bucketed import Batch
+from understudy.data.batches.contract import Batch
 from understudy.data.tasks import NO_LABEL
 from understudy.functional.drawn_words import chunked_cross_entropy_and_drawn_kl
 from understudy.functional.features import attention_mse, attention_scores, hidden_cosine, hidden_mse, relation_kl
@@ -19,21 +19,21 @@ from understudy.functional.vocabulary_loss import (
     chunked_distillation,
     positions_at_once,
 )
-from understudy.models.structure.heads import vocabulary_head
-from understudy.models.structure.insides import Insides, Looking
+from understudy.models.structure.insides import Insides, InsidesRecorder
+from understudy.models.structure.vocabulary_head import vocabulary_head
 from understudy.objectives.teachers.drawn import DrawnBatch
 from understudy.objectives.teachers.language import TaughtBatch
 from understudy.objectives.terms import Term
 
 TERMS = ("soft_targets", "masked_lm", "cosine", "hidden", "attention", "relation")
-"""What can be combined, in the order of the terms."""
+"""The losses that can be combined, in the order of the terms."""
 
 Pairs = Sequence[tuple[int, int]]
-"""The student's and the teacher's numbers of what is matched."""
+"""Numbers of matched layers (or depths): the student's and the teacher's."""
 
 
 def matched_depths(layers: int, teacher_layers: int) -> list[tuple[int, int]]:
-    """Depths of the student and of the teacher at the same share of the way: 0 the embeddings, the last ones together.
+    """Pairs of depths, the student's and the teacher's, at the same share of the whole; 0 is the embeddings.
 
     Reference:
         Jiao et al. 2020, "TinyBERT", arXiv 1909.10351, section 3.2 (the uniform mapping).
@@ -46,7 +46,7 @@ def matched_depths(layers: int, teacher_layers: int) -> list[tuple[int, int]]:
 
 
 class DistillMaskedLM(nn.Module):
-    r"""The weighted sum of up to six losses, each a mean over what it is about.
+    r"""The weighted sum of up to six losses, each a mean over positions.
 
     .. math::
         \lambda_{ce} \, T^2 \mathrm{KL}(t/T \,\|\, s/T) + \lambda_{mlm} \, \mathrm{CE}(s, w)
@@ -55,29 +55,30 @@ class DistillMaskedLM(nn.Module):
         + \lambda_{attention} \, \overline{\lVert A^S_m - A^T_{g(m)} \rVert^2}
         + \lambda_{relation} \sum_{q, k, v} \mathrm{KL}(R^T \,\|\, R^S)
 
-    Soft targets are averaged over the masked positions (or over all real tokens), the masked-LM loss over the masked
-    ones, all else over the real tokens, and over the matched layers and their heads. A weight of zero leaves the loss
-    out, and whatever only it would need. Where the widths differ, hidden states are compared through one learned
-    linear map from the student's to the teacher's, which is this objective's own and goes when training ends.
+    The soft-target loss is averaged over the masked positions (or over all real tokens), the masked-LM loss over the
+    masked positions, the others over the real tokens, the matched layers and their heads. A loss of weight zero is left
+    out, with everything that only it needs. Where the widths differ, hidden states are compared through one learned
+    linear map from the student's width to the teacher's. The map belongs to this objective and is dropped after
+    training.
 
     Args:
         model: the student, a masked language model.
-        teacher_head: the teacher's, from its last hidden states to words; called without gradients.
-        teacher_width: of its hidden states.
-        pad_id: the id that fills up rows.
-        weights: by name, from :data:`TERMS`; at least one above zero.
+        teacher_head: from the teacher's last hidden states to its logits; called without gradients.
+        teacher_width: width of the teacher's hidden states.
+        pad_id: the id of padding.
+        weights: of the losses, by name (:data:`TERMS`); at least one above zero.
         temperature: T, of the soft targets.
-        ce_positions: where soft targets are learnt: ``masked``, or ``all`` real tokens as DistilBERT has it.
+        ce_positions: the positions of the soft-target loss: ``masked``, or ``all`` real tokens as in DistilBERT.
         depths: pairs of depths whose hidden states are matched, see :func:`matched_depths`.
-        attention: pairs of layers, counted from 0, whose attention is matched, with one number of heads.
-        heads: attention heads of both, for `attention`.
+        attention: pairs of layers, counted from 0, whose attention is matched; both need the same number of heads.
+        heads: number of attention heads of both, for `attention`.
         relation: the pair of layers, counted from 0, whose relations are matched.
-        relation_heads: into how many heads their vectors are cut.
+        relation_heads: number of heads into which the vectors are cut for `relation`.
         chunk: see :func:`understudy.functional.vocabulary_loss.in_chunks` (default: by the size of the vocabulary).
 
     Raises:
-        ValueError: if no weight is above zero, or one is negative or of no loss.
-        ModelError: if the student's head, or what is to be matched, cannot be found.
+        ValueError: if no weight is above zero, one is negative, or one is for an unknown loss.
+        ModelError: if the student's head, or a part that is to be matched, cannot be found.
 
     Reference:
         Sanh et al. 2019, "DistilBERT", arXiv 1910.01108, section 2 (soft targets, masked LM, cosine); Jiao et al. 2020,
@@ -122,30 +123,30 @@ class DistillMaskedLM(nn.Module):
         self.relation = relation if "relation" in self.weights else None
         self.relation_heads = relation_heads
         layers = {ours for ours, _ in self.attention} | ({relation[0]} if self.relation else set())
-        self._look = Looking(model, hidden={ours for ours, _ in self.depths}, vectors=layers)
+        self._look = InsidesRecorder(model, hidden={ours for ours, _ in self.depths}, vectors=layers)
         width = model.config.hidden_size
         mapped = width != teacher_width and not {"cosine", "hidden"}.isdisjoint(self.weights)
         self.projection = nn.Linear(width, teacher_width, bias=False) if mapped else nn.Identity()
 
     @property
     def terms(self) -> list[str]:
-        """The names of the terms that it returns."""
+        """The names of the terms that :meth:`forward` returns."""
         return list(self.weights)
 
     def wanted(self) -> dict[str, set[int]]:
-        """What the teacher must show of its inside: the depths ``hidden``, and the layers ``vectors``."""
+        """What the teacher must keep of its forward pass: the depths ``hidden`` and the layers ``vectors``."""
         layers = {theirs for _, theirs in self.attention} | ({self.relation[1]} if self.relation else set())
         return {"hidden": {theirs for _, theirs in self.depths}, "vectors": layers}
 
     def forward(self, batch: Batch) -> list[Term]:
-        """The terms of a micro-batch which its teacher has read, or drawn words for (soft targets and masked words then)."""
+        """The terms of a micro-batch. Where the teacher only drew words for it, these are soft targets and masked-LM loss."""
         assert batch.labels is not None, "this objective needs batches that say which tokens were hidden"
         student = self._look(batch.inputs)
         if isinstance(batch, DrawnBatch):
             found = self._drawn_words(student.last, batch, batch.labels)
             return [Term(name, weight, *found[name]) for name, weight in self.weights.items()]
-        assert isinstance(batch, TaughtBatch), "and that a teacher goes along with"
-        assert batch.insides is not None, "and that the teacher has read"
+        assert isinstance(batch, TaughtBatch), "this objective needs batches with a teacher"
+        assert batch.insides is not None, "the teacher reads a batch when it is moved to its device"
         teacher = batch.insides
         real, visible = real_tokens(batch.inputs, self.pad_id)
         found = self._words(student.last, teacher.last, batch.labels, real)
@@ -164,7 +165,7 @@ class DistillMaskedLM(nn.Module):
         return [Term(name, weight, *found[name]) for name, weight in self.weights.items()]
 
     def _words(self, student: Tensor, teacher: Tensor, labels: Tensor, real: Tensor) -> dict[str, tuple[Tensor, str]]:
-        """Soft targets and masked words, from one pass of the heads over the positions where they are wanted."""
+        """The soft-target and the masked-LM loss, from one pass of the heads over the positions that they need."""
         soft, hard = "soft_targets" in self.weights, "masked_lm" in self.weights
         everywhere = self.everywhere and soft
         chosen = real if everywhere else labels != NO_LABEL
@@ -184,7 +185,7 @@ class DistillMaskedLM(nn.Module):
         return {}
 
     def _drawn_words(self, student: Tensor, batch: DrawnBatch, labels: Tensor) -> dict[str, tuple[Tensor, str]]:
-        """Soft targets and masked words, from what the teacher drew for the hidden tokens."""
+        """The soft-target and the masked-LM loss, from the words that the teacher drew for the hidden tokens."""
         assert batch.words is not None
         assert batch.entropy is not None
         chosen = labels != NO_LABEL
@@ -219,10 +220,10 @@ class DistillMaskedLM(nn.Module):
 
 
 def real_tokens(inputs: Mapping[str, Tensor], pad_id: int) -> tuple[Tensor, Tensor]:
-    """Which tokens are no padding, ``(rows, tokens)``, and what each may look at: a mask for
-    :mod:`understudy.functional.features`.
+    """Which tokens are not padding, ``(rows, tokens)``, and which tokens each of them may attend to.
 
-    In packed rows padding lies together at one end and looks at itself, as a text does; but no text is made of it.
+    The second is a mask for :mod:`understudy.functional.features`. In packed rows the padding lies together at one end
+    and attends to itself, as a text does; but a text never consists of padding only.
 
     Example:
         >>> ids = torch.tensor([[5, 6, 7, 0]])

@@ -1,28 +1,29 @@
-"""Learning to say the next token: over streams whose state is carried on, or over blocks that stand alone."""
+"""Causal language modelling: over streams whose recurrent state is carried on, or over independent blocks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from understudy.data.batches.bucketed import Batch
+from understudy.data.batches.contract import Batch
 from understudy.data.batches.streams import StreamBatch
 from understudy.data.tasks import NO_LABEL
 from understudy.errors import ModelError
-from understudy.functional.metrics import perplexity
-from understudy.functional.vocabulary_loss import chunked_cross_entropy, vocabulary_scores
-from understudy.models.awd_lstm.dropout import State
-from understudy.models.awd_lstm.model import AWDLSTMForCausalLM, detached
-from understudy.models.structure.heads import VocabularyHead, hidden_states, vocabulary_head
+from understudy.evaluation.words import word_scores
+from understudy.functional.vocabulary_loss import chunked_cross_entropy
+from understudy.models.awd_lstm.model import AWDLSTMForCausalLM
+from understudy.models.awd_lstm.recurrence import State, detached
+from understudy.models.structure.hidden_states import hidden_states
 from understudy.models.structure.layers import evaluating
+from understudy.models.structure.vocabulary_head import VocabularyHead, vocabulary_head
 from understudy.objectives.terms import Term
 
 _SCORES = {"cpu": 1 << 27}
-"""Scores over the vocabulary that are computed at once, by device; see :func:`tokens_at_once`."""
+"""How many scores over the vocabulary are computed at once, by device; see :func:`tokens_at_once`."""
 
 
 class RecurrentLM(nn.Module):
@@ -31,17 +32,17 @@ class RecurrentLM(nn.Module):
     .. math:: \frac{1}{n} \sum_{s,t} \Big( -\log p(w_{s,t+1}) + \frac{\alpha}{d} \lVert m \odot h_{s,t} \rVert_2^2 \Big)
               + \frac{\beta}{n'} \sum_{s,t} \frac{1}{d} \lVert h_{s,t} - h_{s,t+1} \rVert_2^2
 
-    with h the last layer's states (d wide), m their dropout mask, n targets and n' pairs of neighbouring targets in a
-    window.
+    where h are the last layer's states (width d), m is their dropout mask, n the number of targets and n' the number of
+    pairs of neighbouring targets in a window.
 
-    The recurrent state goes on from window to window without its gradient, one for each micro-batch's streams, and
-    begins anew with an epoch. It is part of the objective's ``state_dict``, so that a run that is killed in mid-stream
-    reads on as if nothing had been.
+    The recurrent state is carried from window to window without its gradient, one for each micro-batch's streams, and
+    is reset at the start of an epoch. It is part of the objective's ``state_dict``, so that a run that is killed inside
+    a stream continues there with the same bits.
 
     Args:
         model: an AWD-LSTM language model, called as ``model(input_ids, state)``.
-        alpha: the weight of activation regularisation.
-        beta: that of temporal activation regularisation.
+        alpha: weight of the activation regularisation.
+        beta: weight of the temporal activation regularisation.
 
     Reference:
         Merity, Keskar & Socher 2018, arXiv 1708.02182, section 4.7 (the squared norms are means over the width, as in
@@ -55,11 +56,11 @@ class RecurrentLM(nn.Module):
         self.model = model
         self.alpha, self.beta = alpha, beta
         self.carried: dict[int, State] = {}
-        """By the number of a micro-batch's first stream."""
+        """The recurrent states, by the number of a micro-batch's first stream."""
 
     def forward(self, batch: Batch) -> list[Term]:
-        """Terms of one window of some streams: ``cross_entropy`` and ``activation`` a token, ``temporal`` a transition."""
-        assert isinstance(batch, StreamBatch), "this objective needs streams that go on from batch to batch"
+        """The terms of one window of some streams: ``cross_entropy`` and ``activation`` per token, ``temporal`` per transition."""
+        assert isinstance(batch, StreamBatch), "this objective needs streams that continue from batch to batch"
         assert batch.labels is not None
         if batch.begins:
             self.carried.pop(batch.first, None)
@@ -75,11 +76,11 @@ class RecurrentLM(nn.Module):
         ]
 
     def get_extra_state(self) -> dict[str, list[Tensor]]:
-        """The recurrent state, as a part of ``state_dict``: under each first stream h and c of every layer in turn."""
+        """The recurrent state, as part of ``state_dict``: for each first stream, h and c of every layer in turn."""
         return {str(first): [part for pair in state for part in pair] for first, state in self.carried.items()}
 
     def set_extra_state(self, state: dict[str, list[Tensor]]) -> None:
-        """Take back what :meth:`get_extra_state` gave."""
+        """Restore what :meth:`get_extra_state` returned."""
         device = next(self.model.parameters()).device
         self.carried = {
             int(first): [(h.to(device), c.to(device)) for h, c in zip(parts[::2], parts[1::2])]
@@ -88,7 +89,7 @@ class RecurrentLM(nn.Module):
 
 
 class CausalLM(nn.Module):
-    r"""Cross-entropy of the next token, over blocks that each stand alone.
+    r"""Cross-entropy of the next token, over independent blocks.
 
     .. math:: -\frac{1}{n} \sum_{b,t} \log p(w_{b,t+1} \mid w_{b,1} \dots w_{b,t})
 
@@ -121,8 +122,10 @@ class CausalLM(nn.Module):
 
 
 def next_token_head(model: Any) -> VocabularyHead | None:
-    """A causal model's, from states to scores; None where those are more than a chain of modules makes of the states
-    (some models scale or cap them), so that a batch's scores can only be computed all at once."""
+    """A causal model's head, from states to scores; None where no chain of modules computes these scores.
+
+    Some models scale or cap their scores. Those of a batch can then only be computed all at once.
+    """
     try:
         return vocabulary_head(model)
     except ModelError:
@@ -130,7 +133,7 @@ def next_token_head(model: Any) -> VocabularyHead | None:
 
 
 def _read(model: Any, head: VocabularyHead | None, batch: Batch) -> Tensor:
-    """What a causal model makes of blocks: states for its head, or without one the scores."""
+    """A causal model's output for blocks: the states that its head reads, or the scores where there is no head."""
     if head is None:
         return model(**batch.inputs, use_cache=False).logits
     return hidden_states(model, {**batch.inputs, "use_cache": False})
@@ -141,10 +144,10 @@ def _scores_themselves(scores: Tensor) -> Tensor:
 
 
 def tokens_at_once(model: Any, device: torch.device | str) -> int:
-    """As many tokens as have half a gigabyte of scores on a processor, two on an accelerator: a chunk of them.
+    """The tokens of a chunk: as many as have half a gigabyte of scores on a CPU, two gigabytes on an accelerator.
 
-    Of a masked language model, where one token in seven has scores, chunks are smaller. Here that would mean to compute
-    every batch's twice.
+    The chunks of masked language models are smaller, because there only one token in seven has scores. Here small
+    chunks would compute the scores of every batch twice.
     """
     return max(1, _SCORES.get(torch.device(device).type, 1 << 29) // int(model.config.vocab_size))
 
@@ -155,22 +158,21 @@ def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def language_scores(model: Any, batches: Iterable[Batch], *, device: torch.device | str) -> dict[str, float]:
-    """How well a model foresees the next token.
+    """How well a model predicts the next token.
 
-    Over streams, the state goes on from batch to batch, in a memory of its own: training's is not touched.
+    Over streams, the state continues from batch to batch. It is a state of its own: that of training is not touched.
 
     Args:
         batches: such as :func:`understudy.data.batches.streams.scoring_batches` gives, or blocks.
 
     Returns:
-        ``loss`` (nats a token), ``perplexity`` (its exponential) and ``accuracy`` (the share of tokens that were found
-        likeliest).
+        ``loss`` (nats a token), ``perplexity`` and ``accuracy``, see
+        :func:`understudy.evaluation.words.word_scores`.
     """
-    loss = right = 0.0
-    count = 0
-    state: State | None = None
     head = None if isinstance(model, AWDLSTMForCausalLM) else next_token_head(model)
-    with evaluating(model), torch.inference_mode():
+
+    def read() -> Iterator[tuple[Tensor, Tensor]]:
+        state: State | None = None
         for batch in batches:
             batch = batch.to(device)
             assert batch.labels is not None
@@ -180,17 +182,7 @@ def language_scores(model: Any, batches: Iterable[Batch], *, device: torch.devic
                 state, found = output.state, output.logits
             else:
                 found = _read(model, head, batch)
-            losses, hits = vocabulary_scores(
-                found[wanted],
-                head or _scores_themselves,
-                batch.labels[wanted],
-                chunk=tokens_at_once(model, device),
-            )
-            loss += losses.cpu().double().sum().item()
-            right += hits.sum().item()
-            count += batch.counts["tokens"]
-    return {
-        "loss": loss / count,
-        "perplexity": perplexity(loss / count),
-        "accuracy": right / count,
-    }
+            yield found[wanted], batch.labels[wanted]
+
+    with evaluating(model):
+        return word_scores(read(), head or _scores_themselves, chunk=tokens_at_once(model, device))

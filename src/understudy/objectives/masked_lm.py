@@ -1,37 +1,37 @@
-"""Learning to fill in what is hidden: the vocabulary head runs on the masked positions alone."""
+"""Masked language modelling: the vocabulary head runs on the masked positions only."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from understudy.data.batches.bucketed import Batch
+from understudy.data.batches.contract import Batch
 from understudy.data.tasks import NO_LABEL
-from understudy.functional.metrics import LANGUAGE_MODEL_METRICS, perplexity
-from understudy.functional.vocabulary_loss import chunked_cross_entropy, positions_at_once, vocabulary_scores
-from understudy.models.structure.heads import hidden_states, vocabulary_head
+from understudy.evaluation.words import word_scores
+from understudy.functional.vocabulary_loss import chunked_cross_entropy, positions_at_once
+from understudy.models.structure.hidden_states import hidden_states
 from understudy.models.structure.layers import evaluating
+from understudy.models.structure.vocabulary_head import vocabulary_head
 from understudy.objectives.terms import Term
 
 
 class MaskedLM(nn.Module):
-    r"""Cross-entropy of the hidden words, over the masked positions.
+    r"""Cross-entropy of the original tokens, over the masked positions.
 
     .. math:: \frac{1}{|M|} \sum_{i \in M} -\log \mathrm{softmax}(\mathrm{head}(h_i))_{w_i}
 
-    Hidden states are computed of all tokens, scores over the vocabulary of the masked ones only: at 15 % the head
+    Hidden states are computed for all tokens, scores over the vocabulary for the masked ones only: at 15 % the head
     costs about a seventh. There is no next-sentence task.
 
     Args:
-        model: any masked language model whose head :func:`understudy.models.structure.heads.vocabulary_head` finds.
+        model: any masked language model whose head :func:`understudy.models.structure.vocabulary_head.vocabulary_head` finds.
         chunk: the most positions whose scores are computed at once (default: by the size of the vocabulary).
 
     Reference:
-        Devlin et al. 2019, arXiv 1810.04805, section 3.1; without its second task as in Liu et al. 2019, arXiv
+        Devlin et al. 2019, arXiv 1810.04805, section 3.1; without the next-sentence task as in Liu et al. 2019, arXiv
         1907.11692, section 4.2.
     """
 
@@ -55,29 +55,24 @@ class MaskedLM(nn.Module):
 def masked_scores(
     model: Any, batches: Iterable[Batch], *, device: torch.device | str, chunk: int | None = None
 ) -> dict[str, float]:
-    """How well a model fills in what is hidden: mean loss in nats a masked token, its exponential, and accuracy.
+    """How well a model fills in masked tokens.
 
     Args:
         batches: such as :func:`understudy.data.batches.masked.fixed_batches` gives.
+        chunk: as for :class:`MaskedLM`.
 
     Returns:
-        ``loss``, ``perplexity`` and ``accuracy`` (the share of masked tokens that the likeliest word is right for);
-        NaN throughout where nothing is masked.
+        ``loss`` (nats a masked token), ``perplexity`` and ``accuracy``, see
+        :func:`understudy.evaluation.words.word_scores`.
     """
     head = vocabulary_head(model)
-    chunk = chunk or positions_at_once(head.vocabulary)
-    loss = right = 0.0
-    count = 0
-    with evaluating(model), torch.inference_mode():
+
+    def read() -> Iterator[tuple[Tensor, Tensor]]:
         for batch in batches:
             batch = batch.to(device)
             assert batch.labels is not None, "scores need batches that say which tokens were hidden"
             chosen = batch.labels != NO_LABEL
-            hidden = hidden_states(model, batch.inputs)[chosen]
-            losses, hits = vocabulary_scores(hidden, head, batch.labels[chosen], chunk=chunk)
-            loss += losses.cpu().double().sum().item()
-            right += hits.sum().item()
-            count += len(hits)
-    if not count:
-        return dict.fromkeys(LANGUAGE_MODEL_METRICS, math.nan)
-    return {"loss": loss / count, "perplexity": perplexity(loss / count), "accuracy": right / count}
+            yield hidden_states(model, batch.inputs)[chosen], batch.labels[chosen]
+
+    with evaluating(model):
+        return word_scores(read(), head, chunk=chunk or positions_at_once(head.vocabulary))

@@ -1,18 +1,18 @@
-"""Learning from labels."""
+"""Supervised learning: the loss that fits the kind of labels."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from understudy.data.batches.bucketed import Batch
+from understudy.data.batches.contract import Batch
 from understudy.data.tasks import NO_LABEL, Kind
-from understudy.models.structure.first_token import scores
+from understudy.models.structure.first_token import classifier_logits
 from understudy.objectives.terms import Term
 
 
 def has_label(labels: Tensor) -> Tensor:
-    """Which rows carry a label: ``(rows,)`` of bool, for class indices, numbers and multi-label rows alike.
+    """Which rows have a label: ``(rows,)`` of bool, for class indices, numbers and multi-label rows.
 
     Example:
         >>> import torch
@@ -26,7 +26,7 @@ def has_label(labels: Tensor) -> Tensor:
 
 
 def label_loss(logits: Tensor, labels: Tensor, kind: Kind) -> Tensor:
-    r"""The loss that fits the kind of task, unreduced, in float32.
+    r"""The loss that fits the kind of task: unreduced, in float32.
 
     .. math::
         -\log \mathrm{softmax}(z)_y, \quad
@@ -38,7 +38,7 @@ def label_loss(logits: Tensor, labels: Tensor, kind: Kind) -> Tensor:
         kind: single_label, multi_label or regression.
 
     Returns:
-        ``(rows,)``; nats for the first two.
+        ``(rows,)``; in nats for the first two kinds, in squared units of the labels for regression.
     """
     logits = logits.float()
     if kind == "single_label":
@@ -49,7 +49,7 @@ def label_loss(logits: Tensor, labels: Tensor, kind: Kind) -> Tensor:
 
 
 class Supervised(nn.Module):
-    """The labels, and nothing else."""
+    """The labels and nothing else."""
 
     terms = ("label_loss",)
 
@@ -60,11 +60,11 @@ class Supervised(nn.Module):
 
     def forward(self, batch: Batch) -> list[Term]:
         """The loss of the labelled rows of a micro-batch."""
-        return [label_term(scores(self.model, batch.inputs), batch.labels, self.kind)]
+        return [label_term(classifier_logits(self.model, batch.inputs), batch.labels, self.kind)]
 
 
 def label_term(logits: Tensor, labels: Tensor | None, kind: Kind, *, weight: float = 1.0) -> Term:
-    """The labelled rows' loss as a term; without a labelled row it is zero, with a zero gradient."""
+    """The loss of the labelled rows as a term: zero, with a zero gradient, where no row has a label."""
     if labels is None:
         return Term("label_loss", weight, logits.float().sum() * 0.0, per="labelled")
     rows = has_label(labels)

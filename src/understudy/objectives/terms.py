@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
-from understudy.data.batches.bucketed import Batch
+from understudy.data.batches.contract import Batch
 
 
 class Term(NamedTuple):
@@ -17,27 +17,27 @@ class Term(NamedTuple):
     """A column of ``progress.csv``."""
     weight: float
     sum: Tensor
-    """Over the micro-batch, not a mean."""
+    """The sum over the micro-batch, not a mean."""
     per: str
-    """The count that the loop divides by, once it is known for the whole optimizer step."""
+    """The name of the count that the loop divides by; the loop adds it up over the whole optimizer step."""
 
 
 class Objective(Protocol):
     """What :func:`understudy.training.loop.fit` trains: an ``nn.Module`` with these members.
 
-    It owns the student and whatever else learns, such as a projection between two widths.
+    It owns the student and everything else that learns, such as a projection between two widths.
     """
 
     model: Any
-    """What is saved in the end."""
+    """The model that is saved at the end."""
 
     @property
     def terms(self) -> Sequence[str]:
-        """The names of the terms that every call returns, in order; known before any batch."""
+        """The names of the terms that every call returns, in order. They are known before any batch."""
         ...
 
     def __call__(self, batch: Batch) -> list[Term]:
-        """The terms of one micro-batch. Each is always there; without a row it is the sum of an empty selection."""
+        """The terms of one micro-batch, all of them; a term without a row is the sum of an empty selection."""
         ...
 
     def parameters(self) -> Any:
@@ -46,5 +46,5 @@ class Objective(Protocol):
 
 
 def term_names(*objectives: Objective | nn.Module) -> list[str]:
-    """The names of the terms of several objectives, each once, in order: the columns of ``progress.csv``."""
+    """The names of the terms of several objectives, each once and in order: the columns of ``progress.csv``."""
     return list(dict.fromkeys(name for objective in objectives for name in objective.terms))  # type: ignore[union-attr]

@@ -11,7 +11,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
 from accelerate.state import AcceleratorState
 from accelerate.utils import ProjectConfiguration
 
-from understudy.models.structure.compiled import can_compile
+from understudy.models.structure.compiler import can_compile
 from understudy.settings.training import TrainSettings
 
 _WAIT = timedelta(days=2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from understudy.evaluation.quality import Evaluation
+from understudy.evaluation.quality import Evaluation, as_entry
 from understudy.runs.session import Session
 
 
@@ -24,23 +24,7 @@ def put_on_record(
         facts: what else is known of it: parameters, bytes, latency, the type of model.
         order: names of models that come first, in this order.
     """
-    entry: dict[str, Any] = {
-        "name": name,
-        **facts,
-        "metrics": {split: dict(found.metrics) for split, found in scores.items()},
-    }
-    if intervals := {
-        split: {key: list(ends) for key, ends in found.intervals.items()}
-        for split, found in scores.items()
-        if found.intervals
-    }:
-        entry["intervals"] = intervals
-    for found in scores.values():
-        entry |= {
-            key: value
-            for key, value in (("confusion", found.confusion), ("calibration", found.calibration))
-            if value is not None
-        }
+    entry: dict[str, Any] = {"name": name, **facts, **as_entry(scores)}
     known = {model["name"]: model for model in session.run.record.models} | {name: entry}
     first = [known[key] for key in order if key in known]
     session.run.record.models = [*first, *(model for key, model in known.items() if key not in order)]

@@ -11,12 +11,13 @@ from rich.console import Console
 from rich.text import Text
 from torch import nn
 
-from understudy.data.batches.bucketed import BatchSource, BucketedBatches
+from understudy.data.batches.bucketed import BucketedBatches
+from understudy.data.batches.contract import BatchSource
 from understudy.data.splits import Splits
 from understudy.data.tokens.encode import Encoded
 from understudy.inference.logits import device_of
 from understudy.runs.devices import processes
-from understudy.runs.learning import learning_lines
+from understudy.runs.fitting.learning import learning_lines
 from understudy.settings.training import TrainSettings
 from understudy.training.unfreeze import LearningPlan
 

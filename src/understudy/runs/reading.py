@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from understudy.data.tokens.encode import Encoded
 from understudy.models.awd_lstm.config import reads_whole
-from understudy.models.files.load import max_length
+from understudy.models.files.lengths import max_length
 
 _UNKNOWN_SAID = 0.001
 """Share of unknown tokens from which on they are reported: they are easy to predict, and flatter a model."""

@@ -14,8 +14,8 @@ from understudy.data.tokens.encode import Encoded
 from understudy.errors import DataError
 from understudy.evaluation import cost
 from understudy.evaluation.quality import evaluate
+from understudy.inference.answering import Answering
 from understudy.inference.logits import logits
-from understudy.inference.predictor import Answering
 from understudy.models.tfidf import Tfidf
 from understudy.report.scores import TFIDF
 from understudy.runs.entries import put_on_record

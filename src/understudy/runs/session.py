@@ -14,8 +14,8 @@ from accelerate.utils import broadcast_object_list
 
 from understudy.data.texts import Texts
 from understudy.errors import Interrupted, OutputError
-from understudy.functional.metrics import higher_is_better
-from understudy.inference.predictor import Answering
+from understudy.functional.scoring import higher_is_better
+from understudy.inference.answering import Answering
 from understudy.record import Run, default_folder, flat, hardware, open_run, versions
 from understudy.runs.devices import accelerator_name, make_accelerator, processes
 from understudy.runs.work import Described

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Lt
 
-from understudy.data.tokens.vocabulary import parse_spec
+from understudy.data.tokens.specs import parse_spec
 from understudy.errors import gathered, nearest
 from understudy.settings.models import model_faults
 from understudy.settings.shown import Shown

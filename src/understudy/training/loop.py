@@ -10,7 +10,8 @@ from pathlib import Path
 from accelerate import Accelerator
 from torch import nn
 
-from understudy.data.batches.bucketed import Batch, BatchSource
+from understudy.data.batches.bucketed import Batch
+from understudy.data.batches.contract import BatchSource
 from understudy.errors import Interrupted
 from understudy.failpoints import failpoint
 from understudy.training.phase import Phase

@@ -1,4 +1,4 @@
-"""Transfer-set generation against the probabilities, classes and laws that the paper states."""
+"""Transfer-set generation against the probabilities, classes and laws of the paper."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_ngrams_come_as_often_and_as_long_as_the_paper_says() -> None:
     starts = [int(text.split()[0].split("q")[1]) / (30 - len(text.split())) for (text,) in every]
     assert abs(np.mean(starts) - 0.5) < 3 * np.sqrt(1 / 12 / len(starts))
 
-    # Unchanged copies are originals and left out: what remains is what was cut.
+    # Unchanged copies equal their originals and are left out: the rest are cut texts.
     some = list(augment(rows, copies=1, seed=1, mask_probability=0, swap_probability=0, ngram_probability=0.25))
     assert within_three_sigma(len(some), len(rows), 0.25)
 

@@ -1,4 +1,4 @@
-"""Word classes against planted ones, and the words they are made of."""
+"""Word classes against planted ones, and the words that they consist of."""
 
 from __future__ import annotations
 

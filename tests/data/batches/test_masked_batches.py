@@ -1,20 +1,17 @@
-"""Batches of masked texts: the plan's laws, the packing's, and that a text is masked alike in a row and in a block."""
+"""Batches of masked texts: the laws of the plan, and that a text is masked alike in a row and in a block."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from understudy.data.batches.bucketed import Batch
-from understudy.data.batches.masked import MaskedBlocks, MaskedLines, fixed_batches, pack
+from understudy.data.batches.contract import Batch
+from understudy.data.batches.masked import MaskedBlocks, MaskedLines, fixed_batches
 from understudy.data.batches.masking import Masking
 from understudy.data.tasks import NO_LABEL
 from understudy.data.tokens.encode import Encoded
 
-law = settings(deadline=None, derandomize=True, max_examples=50)
 MASKING = Masking(mask_id=4, maskable=np.arange(60) >= 5, probability=0.3, seed=0)
 NAMES = ("input_ids", "attention_mask")
 LONGEST = 24
@@ -39,13 +36,13 @@ def blocks(**changes: object) -> MaskedBlocks:
 
 
 def whole(batch: Batch) -> torch.Tensor:
-    """The ids as they were before masking; padding and the 10 % that stay included."""
+    """The ids before masking, padding included."""
     assert batch.labels is not None
     return torch.where(batch.labels == NO_LABEL, batch.inputs["input_ids"], batch.labels)
 
 
 def texts_of(batch: Batch) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Each text of a batch as what is shown and what was there, told apart by [CLS] and [SEP]."""
+    """Each text of a batch as its shown ids and its original ids, delimited by [CLS] and [SEP]."""
     found = []
     for shown, there in zip(batch.inputs["input_ids"].tolist(), whole(batch).tolist()):
         starts = [i for i, number in enumerate(there) if number == 2]
@@ -138,39 +135,6 @@ def test_segments_come_along() -> None:
     batch = epoch_of(source, 0)[0]
     assert batch.inputs["token_type_ids"].shape == batch.inputs["input_ids"].shape
     assert not batch.inputs["token_type_ids"].any()
-
-
-def test_blocks_waste_little() -> None:
-    lengths = np.clip(np.random.default_rng(0).lognormal(3.0, 0.7, 4000).astype(int) + 3, None, 128)
-    packed = pack(lengths, max_length=128, seed=0, epoch=0)
-    assert lengths.sum() / (len(packed) * 128) > 0.97
-    another = pack(lengths, max_length=128, seed=0, epoch=1)
-    assert {tuple(sorted(block)) for block in packed[:100]} != {tuple(sorted(block)) for block in another[:100]}
-
-
-def test_a_text_goes_where_it_leaves_the_least_room() -> None:
-    """Of blocks with room for 4 and for 3 tokens, a text of 3 takes the second, so that there is a place for the 4."""
-    packed = pack(np.array([6, 7, 3, 2, 2]), max_length=10, seed=0, epoch=0)
-    assert sorted(sorted(block.tolist()) for block in packed) == [[0, 3, 4], [1, 2]]
-
-
-@law
-@given(
-    lengths=st.lists(st.integers(1, 30), min_size=1, max_size=150).map(np.array),
-    seed=st.integers(0, 3),
-    epoch=st.integers(0, 3),
-)
-def test_every_text_is_in_exactly_one_block_and_fits(lengths: np.ndarray, seed: int, epoch: int) -> None:
-    packed = pack(lengths, max_length=30, seed=seed, epoch=epoch)
-    assert sorted(np.concatenate(packed).tolist()) == list(range(len(lengths)))
-    assert all(0 < lengths[block].sum() <= 30 for block in packed)
-    again = pack(lengths, max_length=30, seed=seed, epoch=epoch)
-    assert [block.tolist() for block in packed] == [block.tolist() for block in again]
-
-
-def test_a_text_longer_than_a_block_is_refused() -> None:
-    with pytest.raises(ValueError, match="blocks have 8 tokens, but a text has 9"):
-        pack(np.array([3, 9]), max_length=8, seed=0, epoch=0)
 
 
 def test_scores_are_always_of_the_same_masks() -> None:

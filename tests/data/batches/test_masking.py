@@ -1,4 +1,4 @@
-"""Masks: their statistics within three standard deviations, what is never masked, and that they are a pure function."""
+"""Masks: their statistics within three standard deviations, what is never masked, and that they are pure functions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def within_3_sigma(hits: int, trials: int, probability: float) -> bool:
 @pytest.mark.parametrize("seed", [0, 1, 2**40])
 @pytest.mark.parametrize("epoch", [0, 7])
 def test_shares(seed: int, epoch: int) -> None:
-    """15 % are chosen; of them 80 % become the mask, 10 % another word (but for 1 in 95), 10 % stay."""
+    """15 % are chosen: 80 % of them become the mask, 10 % another word (except 1 in 95), 10 % stay."""
     ids, rows, places = corpus()
     shown, chosen = masking_of(seed=seed)(ids, rows, places, epoch=epoch)
     ordinary = ids >= SPECIAL
@@ -58,7 +58,7 @@ def test_every_place_and_every_row_is_as_likely() -> None:
     ordinary = np.setdiff1d(np.arange(TOKENS), [0, 50, TOKENS - 1])
     for counts, trials in ((table[:, ordinary].sum(0), ROWS * epochs), (table.sum(1), len(ordinary) * epochs)):
         deviation = (counts - trials * 0.15) / math.sqrt(trials * 0.15 * 0.85)
-        assert abs(deviation).max() < 4.5  # the largest of some hundreds
+        assert abs(deviation).max() < 4.5  # the largest of a few hundred
         assert 0.8 < deviation.std() < 1.2
 
 
@@ -106,7 +106,7 @@ def test_a_row_is_masked_alike_wherever_it_turns_up() -> None:
     again, picked = masking_of()(ids[taken], rows[taken], places[taken], epoch=3)
     assert (again == shown[taken]).all()
     assert (picked == chosen[taken]).all()
-    assert (ids == corpus()[0]).all()  # the text itself is left as it was
+    assert (ids == corpus()[0]).all()  # the text itself is unchanged
 
 
 def test_each_epoch_and_each_seed_has_masks_of_its_own() -> None:
@@ -154,7 +154,7 @@ def test_whole_words_go_together_with_the_same_share() -> None:
         assert (together == together[:, :1]).all()
         assert within_3_sigma(int(together[:, 0].sum()), count, 0.0 if word == 4 else 0.15)
     assert not (table[:, 1] == table[:, 4]).all()
-    fates = shown[chosen] == MASK  # each piece of a word is replaced by itself
+    fates = shown[chosen] == MASK  # each piece of a word is replaced on its own
     assert abs(fates.mean() - 0.8) < 4 * math.sqrt(0.16 / len(fates))
     long_word = (shown.reshape(count, -1)[table[:, 1]][:, 1:4] == MASK).sum(1)
     assert {0, 1, 2, 3} >= set(long_word.tolist()) > {3}
@@ -163,9 +163,7 @@ def test_whole_words_go_together_with_the_same_share() -> None:
 def test_a_tokenizer_tells_what_is_special() -> None:
     tokenizer = word_piece()
     tokenizer.add_special_tokens({"additional_special_tokens": ["[NAME]"]})
-    tokenizer.backend_tokenizer.add_special_tokens(
-        [AddedToken("[PLACE]", special=True)]
-    )  # which transformers overlooks
+    tokenizer.backend_tokenizer.add_special_tokens([AddedToken("[PLACE]", special=True)])  # transformers overlooks it
     masking = Masking.of(tokenizer)
     special = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[NAME]", "[PLACE]"}
     assert {piece for piece, number in tokenizer.get_vocab().items() if not masking.maskable[number]} == special
@@ -174,7 +172,7 @@ def test_a_tokenizer_tells_what_is_special() -> None:
 
 def test_ids_that_are_no_pieces_are_never_drawn() -> None:
     class Holed:
-        """A vocabulary whose ids 2 and 3 stand for nothing."""
+        """A vocabulary without tokens for ids 2 and 3."""
 
         mask_token_id = 1
         all_special_ids = (1,)

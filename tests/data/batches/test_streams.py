@@ -1,4 +1,4 @@
-"""Laws of the streams: every token is predicted once, in its order, whatever cuts them."""
+"""Laws of streams and blocks: every token is predicted once, in order, however they are cut."""
 
 from __future__ import annotations
 
@@ -8,32 +8,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
 
 from understudy.data.batches.blocks import CausalBlocks, scoring_blocks
-from understudy.data.batches.streams import (
-    SHORTEST_WINDOW,
-    StreamBatch,
-    StreamBatches,
-    TokenOrder,
-    encode_streams,
-    epoch_order,
-    scoring_batches,
-    stream_starts,
-    window_plan,
-)
+from understudy.data.batches.streams import StreamBatch, StreamBatches, scoring_batches
+from understudy.data.batches.token_order import TokenOrder, epoch_order
+from understudy.data.batches.windows import SHORTEST_WINDOW, stream_starts, window_plan
 from understudy.data.tasks import NO_LABEL
-from understudy.data.texts import Texts
 from understudy.data.tokens.encode import Encoded
-from understudy.data.tokens.vocabulary import train_tokenizer
-from understudy.errors import ModelError
 
 law = settings(deadline=None, derandomize=True)
 
 
 def corpus(lengths: list[int]) -> Encoded:
-    """Texts whose tokens are all different, so that each can be told by its id."""
+    """Texts whose tokens are all different, so that each is known by its id."""
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     return Encoded(np.arange(offsets[-1], dtype=np.int32), offsets, None, 0, "right", "")
 
@@ -84,7 +71,7 @@ def test_every_token_is_a_target_once_and_follows_its_input(
             for i, row in enumerate(ids):
                 read.setdefault(batch.first + i, []).extend(row[real[i]].tolist())
     assert sorted(targets) == sorted(text[1:])
-    assert [token for stream in sorted(read) for token in read[stream]] == text[:-1]  # each goes on where it ended
+    assert [token for stream in sorted(read) for token in read[stream]] == text[:-1]  # each continues where it ended
 
 
 @law
@@ -123,7 +110,7 @@ def test_lengths_are_drawn_as_the_paper_has_it() -> None:
     windows = window_plan(2_000_000, bptt=70, seed=0, epoch=0)
     lengths = np.array([window.stop - window.start for window in windows[:-1]])
     short = lengths < 52.5
-    # of a binomial, a mean and a standard deviation: within 4 standard errors
+    # A share, a mean and a standard deviation, each within 4 standard errors.
     assert abs(short.mean() - 0.05) < 4 * np.sqrt(0.05 * 0.95 / len(lengths))
     assert abs(lengths[~short].mean() - 70) < 4 * 5 / np.sqrt((~short).sum())
     assert abs(lengths[short].mean() - 35) < 4 * 5 / np.sqrt(short.sum())
@@ -222,25 +209,3 @@ def test_a_batch_stays_what_it_is_on_another_device() -> None:
     moved = batch.to("cpu")
     assert isinstance(moved, StreamBatch)
     assert (moved.first, moved.begins, moved.rate) == (batch.first, True, batch.rate)
-
-
-def test_each_text_is_encoded_whole_with_its_end() -> None:
-    texts = Texts.of(["a b c", "b"])
-    ours = train_tokenizer(["a b c"], "words:20", marks_beginning=False)
-    encoded = encode_streams(texts, ours)
-    assert ours.convert_ids_to_tokens(encoded.ids.tolist()) == ["a", "b", "c", "[SEP]", "b", "[SEP]"]
-    both = train_tokenizer(["a b c"], "words:20")
-    assert both.convert_ids_to_tokens(encode_streams(texts, both).row(1).tolist()) == ["[CLS]", "b", "[SEP]"]
-
-
-def test_a_tokenizer_that_marks_nothing_gets_an_end_or_is_refused() -> None:
-    words = Tokenizer(models.WordLevel({"<unk>": 0, "a": 1, "b": 2, "<end>": 3}, unk_token="<unk>"))
-    words.pre_tokenizer = pre_tokenizers.Whitespace()
-    like_gpt2 = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>", eos_token="<end>")
-    texts = Texts.of(["a b " * 500, "b"])
-    encoded = encode_streams(texts, like_gpt2)
-    assert encoded.lengths.tolist() == [1001, 2]
-    assert encoded.row(1).tolist() == [2, 3]
-    assert encoded.ids[1000] == 3
-    with pytest.raises(ModelError, match="neither an end-of-sequence nor a separator token"):
-        encode_streams(texts, PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>"))

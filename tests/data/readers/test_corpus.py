@@ -1,4 +1,4 @@
-"""Raw text: what comes out of files of every kind, and what is said of those that are no use."""
+"""Raw text: what is read from files of every kind, and what is reported about unusable ones."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_a_large_corpus_keeps_its_texts_for_training(tmp_path: Path, monkeypatch
 def test_texts_that_stand_in_training_too_are_counted(tmp_path: Path) -> None:
     folder = write(tmp_path / "a", train="one\ntwo\n", valid="two\nthree\n", test="four\n")
     found = load_corpus(str(folder))
-    assert found.notes == ("validation: 1 text stands among the training texts, too; its scores may be too good.",)
+    assert found.notes == ("validation: 1 text is also among the training texts; its scores may be too good.",)
     assert lines(found.train) == ["one", "two"]
 
 
@@ -118,7 +118,7 @@ def test_faults_of_all_files_come_together(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("a single line\n", "holds a single text, so that no validation part can be cut off. Put one text"),
+        ("a single line\n", "holds a single text, so no validation part can be cut off. Put each text"),
         ("\n\na single line\n\n", "holds a single text"),
         ("", "empty"),
     ],
@@ -154,7 +154,7 @@ def test_one_enormous_line_is_cut_and_nothing_of_it_is_lost(gap: str, zipped: bo
     assert all(len(text.encode()) <= 1 << 16 for text in read)
     if gap:
         assert all(text.startswith(" wörd") for text in read[2:-1])
-    said = "1 line of more than 65,536 bytes cut into several texts, at white space where there is some."
+    said = "1 line of more than 65,536 bytes cut into several texts, at spaces where there are some."
     assert any(said in note for note in found.notes)
 
 

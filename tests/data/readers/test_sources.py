@@ -1,4 +1,4 @@
-"""Splits: where they are found, how labels are read, what is drawn, cut, dropped and said."""
+"""Splits: where they are found, how labels are read, and what is drawn, cut, dropped and reported."""
 
 from __future__ import annotations
 
@@ -14,11 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from understudy.data.readers.draws import cut, draw, quotas
-from understudy.data.readers.sources import Splits, load_splits
+from understudy.data.readers.sources import load_splits
+from understudy.data.splits import Splits
 from understudy.data.tasks import NO_LABEL
 from understudy.errors import DataError
 
@@ -104,7 +102,7 @@ def test_nothing_to_train_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     write(tmp_path / "reviews.csv", ["text", "label"], reviews(8))
     assert faults("revews.csv") == ("revews.csv: no such file. Did you mean 'reviews.csv'?",)
     assert "no such file" in faults(f"{tmp_path}/elsewhere")[0]
-    assert "not the name of a hub data set" in faults("what is this?")[0]
+    assert "nor the name of a hub data set" in faults("what is this?")[0]
     (tmp_path / "train.txt").write_text("a line\n", encoding="utf-8")
     assert "a txt file holds texts without labels" in faults("train.txt")[0]
     both = faults("none.csv", validation="nope.csv", unlabeled="nil.txt")
@@ -140,7 +138,7 @@ def test_hub(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(datasets, "load_dataset", offline)
     assert (
-        "'imdb': no file or folder here, and the hub gives no data set of that name (Couldn't reach the hub)"
+        "'imdb': no file or folder here, and the hub has no data set of that name (Couldn't reach the hub)"
         in faults("imdb")[0]
     )
 
@@ -327,7 +325,7 @@ def test_conflicting_duplicates_are_counted(tmp_path: Path) -> None:
     ]
     path = write(tmp_path / "a.csv", ["text", "label"], rows)
     splits = load_splits(path, validation=path)
-    assert any("2 texts stand there more than once with different labels" in note for note in splits.notes)
+    assert any("2 texts occur more than once with different labels" in note for note in splits.notes)
     assert any("lines 2 and 4" in note or "lines 7 and 8" in note for note in splits.notes)
     assert len(splits.train) == 8
 
@@ -346,9 +344,9 @@ def test_pool_is_cleaned_and_leaks_are_counted(tmp_path: Path) -> None:
     said = " ".join(splits.notes)
     assert "1 training row also in the test split" in said
     assert f"{train}, line 22" in said
-    assert "2 rows dropped: they stand in the test split" in said
-    assert "1 row dropped: training and validation rows have the same text" in said
-    assert "1 row dropped: they repeat another row of the pool" in said
+    assert "2 rows dropped: the text is in the test split" in said
+    assert "1 row dropped: the text is in the training or validation rows" in said
+    assert "1 row dropped: the text repeats another one in the pool" in said
     assert ("leak",) in {*splits.train.texts, *splits.validation.texts}
     only = write(tmp_path / "only.csv", ["text"], [("leak",)])
     assert load_splits(train=train, test=test, unlabeled=only).unlabeled is None
@@ -377,46 +375,6 @@ def test_limit_train_is_balanced_and_holds_the_cut(tmp_path: Path) -> None:
     assert "at least 2" in faults(path, limit_train=0)[0]
     few = write(tmp_path / "few.csv", ["text", "label"], [("a", "x"), ("b", "y")])
     assert "too few to cut a validation split off" in faults(few)[0]
-
-
-@settings(deadline=None, derandomize=True)
-@given(counts=st.lists(st.integers(1, 40), min_size=1, max_size=6), total=st.integers(1, 120), seed=st.integers(0, 9))
-def test_quotas_are_as_equal_as_counts_allow(counts: list[int], total: int, seed: int) -> None:
-    got = quotas(np.array(counts), total, np.random.default_rng(seed))
-    assert got.sum() == min(total, sum(counts))
-    # Nobody who could give more lies more than one below anybody else.
-    assert all(got[i] <= counts[i] for i in range(len(counts)))
-    assert all(got[i] >= got.max() - 1 for i in range(len(counts)) if got[i] < counts[i])
-    rows = np.arange(sum(counts)) * 3
-    classes = np.repeat(np.arange(len(counts)), counts)
-    drawn = draw(rows, classes, total, seed)
-    assert (np.diff(drawn) > 0).all()
-    assert np.isin(drawn, rows).all()
-    found = np.bincount(classes[drawn // 3], minlength=len(counts))
-    np.testing.assert_array_equal(np.sort(found), np.sort(got))
-
-
-@settings(deadline=None, derandomize=True)
-@given(
-    counts=st.lists(st.integers(1, 60), min_size=2, max_size=5),
-    bare=st.integers(0, 5),
-    share=st.floats(0.05, 0.5),
-    seed=st.integers(0, 9),
-)
-def test_the_cut_is_stratified(counts: list[int], bare: int, share: float, seed: int) -> None:
-    labels = np.concatenate([np.repeat(np.arange(len(counts)), counts), np.full(bare, NO_LABEL)]).astype(np.int64)
-    labels = np.random.default_rng(seed).permutation(labels)
-    stay, off = cut(labels, share, seed)
-    np.testing.assert_array_equal(np.sort(np.concatenate([stay, off])), np.arange(len(labels)))
-    assert (labels[off] != NO_LABEL).all()
-    total = min(max(1, round(sum(counts) * share)), sum(counts) - 1)
-    assert len(off) <= total
-    for i, count in enumerate(counts):
-        taken = (labels[off] == i).sum()
-        assert taken < count or taken == 0
-        assert taken <= np.ceil(count * total / sum(counts))
-        if count > 2:
-            assert taken >= min(np.floor(count * total / sum(counts)), count - 1)
 
 
 def test_importing_needs_no_torch() -> None:

@@ -1,4 +1,4 @@
-"""Formats: what is written by others' writers is read back as it was, or refused with its line."""
+"""Formats: what independent writers wrote is read back unchanged, or refused with its line."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from understudy.data.cache import cache_dir
 from understudy.data.readers import files, tables
 from understudy.data.readers.faults import Faults
-from understudy.data.readers.sources import cache_dir, read_texts
+from understudy.data.readers.sources import read_texts
 from understudy.errors import DataError, OutputError
 
 
@@ -51,7 +52,7 @@ def write(path: Path, names: list[str], rows: list[tuple[str, ...]]) -> Path:
     return path
 
 
-# Half characters and NUL cannot stand in a text; the csv module reads a bare carriage return in a quoted field.
+# A text cannot contain half characters or NUL; the csv module reads a bare carriage return in a quoted field.
 cells = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=10)
 tricky = st.sampled_from(['a "quoted" word', '"', "two\nlines", "a,b\tc", "", " spaces ", "Ɛdeɛn", "\u2028", "\r\n"])
 table_rows = st.lists(st.tuples(cells | tricky, cells | tricky), min_size=1, max_size=12)
@@ -64,7 +65,7 @@ endings = [f".{kind}{gz}" for kind in ("csv", "tsv", "jsonl", "parquet") for gz 
 def test_round_trip(tmp_path: Path, ending: str, rows: list[tuple[str, str]]) -> None:
     path = write(tmp_path / f"table{ending}", ["one", "two"], rows)
     assert list(read_texts(path, text=["one", "two"])) == rows
-    # The joined column, by the plain rule: parts that are not blank, one space between.
+    # The joined column by its rule: the parts that are not blank, with one space between them.
     joined = [" ".join(part for part in row if part.strip()) for row in rows]
     assert [row[0] for row in read_texts(path, text=["one+two"])] == joined
 
@@ -168,12 +169,12 @@ def test_rows_with_too_few_or_many_fields_are_all_counted(tmp_path: Path) -> Non
         ("a.csv", b"text,label\ra,0\rb,1\r", "line 1: a bare carriage return"),
         ("a.csv", b"text,text\na,b\n", "two columns are called 'text'"),
         ("a.jsonl", b'{"text": "a"}\n{"text": oops}\n', "line 2: broken JSON (Expecting value at position 10)"),
-        ("a.jsonl", b'{"text": "a"}\n["b"]\n', "line 2: a JSON list where an object is needed"),
+        ("a.jsonl", b'{"text": "a"}\n["b"]\n', "line 2: a JSON list, but an object is needed"),
         ("a.jsonl", b'{"text": "half \\ud800"}\n', "line 1: half a character"),
         ("a.parquet", b"PAR1 but not really", "not a Parquet file"),
         ("a.csv.gz", gzip.compress(b"text,label\n" + b"a,0\n" * 9999, mtime=0)[:-30], "damaged or cut short"),
         ("a.csv.gz", b"text,label\na,0\n", "damaged or cut short"),
-        ("a.doc", b"", "It must end in .csv, .tsv, .jsonl, .parquet or .txt"),
+        ("a.doc", b"", "must end in .csv, .tsv, .jsonl, .parquet or .txt"),
         ("a.csv", b"title,body text\na,b\n", "The columns are 'title', 'body text'"),
     ],
 )
@@ -198,7 +199,7 @@ def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
     assert "no such file. Did you mean 'pool.csv'?" in fault(lambda: read_texts(tmp_path / "pol.csv"))
     assert "There is no folder" in fault(lambda: read_texts(tmp_path / "no" / "pool.csv"))
     (tmp_path / "folder.csv").mkdir()
-    assert "a folder, where a file is needed" in fault(lambda: read_texts(tmp_path / "folder.csv"))
+    assert "a folder, but a file is needed" in fault(lambda: read_texts(tmp_path / "folder.csv"))
 
 
 def test_home_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,15 +240,6 @@ def test_an_unwritable_cache_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("UNDERSTUDY_CACHE", str(path / "below a file"))
     with pytest.raises(OutputError, match="UNDERSTUDY_CACHE"):
         read_texts(path)
-
-
-def test_cache_dir_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("UNDERSTUDY_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_dir() == tmp_path / "understudy"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert cache_dir() == tmp_path / "home" / ".cache" / "understudy"
 
 
 def test_pairs_and_arity(tmp_path: Path) -> None:

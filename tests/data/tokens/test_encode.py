@@ -16,7 +16,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from torch import nn
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from understudy.data.readers.tables import cache_dir
+from understudy.data.cache import cache_dir
 from understudy.data.texts import Texts
 from understudy.data.tokens import encoder as encoder_module
 from understudy.data.tokens.encode import collate, encode, encode_in_memory, input_names
@@ -70,7 +70,7 @@ def random_texts(count: int, arity: int, seed: int = 0) -> list[tuple[str, ...]]
 
 
 def reference(tokenizer: PreTrainedTokenizerBase, texts: list[tuple[str, ...]], max_length: int) -> dict:
-    """What transformers itself makes of the texts."""
+    """The encodings that transformers itself makes."""
     columns = [list(column) for column in zip(*texts)]
     return tokenizer(*columns, truncation=True, max_length=max_length, return_token_type_ids=True)
 
@@ -122,7 +122,7 @@ def test_truncation_and_padding_in_the_tokenizers_file_do_not_count() -> None:
     first, second = (encode(texts, tokenizer, max_length=40) for tokenizer in (clean, carrying))
     assert second.ids.tolist() == first.ids.tolist()
     assert second.fingerprint == first.fingerprint
-    assert carrying.backend_tokenizer.truncation["max_length"] == 3  # the tokenizer itself is left as it was
+    assert carrying.backend_tokenizer.truncation["max_length"] == 3  # the tokenizer itself is unchanged
 
 
 def test_an_encoding_is_made_once_and_mapped() -> None:
@@ -193,13 +193,13 @@ def test_what_killed_runs_left_goes_after_a_day() -> None:
 
 
 def test_a_full_disk_is_said_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    pieces = TextEncoder.pieces
+    parts = TextEncoder.parts
 
     def fills_up(self: TextEncoder, texts):
-        yield next(pieces(self, texts))
+        yield next(parts(self, texts))
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(TextEncoder, "pieces", fills_up)
+    monkeypatch.setattr(TextEncoder, "parts", fills_up)
     with pytest.raises(OutputError, match=r"encodings: the disk is full.*UNDERSTUDY_CACHE"):
         encode(random_texts(5, 1), make_tokenizer(), max_length=16)
     assert list((cache_dir() / "encodings").iterdir()) == []
@@ -228,7 +228,7 @@ def test_no_texts_at_all() -> None:
 
 def test_a_tokenizer_without_a_fast_one_underneath_is_called_itself() -> None:
     class Slow:
-        """What a tokenizer in Python looks like from outside."""
+        """A stand-in for a tokenizer written in Python."""
 
         def __init__(self, inner: PreTrainedTokenizerFast) -> None:
             self._inner = inner

@@ -1,4 +1,4 @@
-"""fast.ai's way of cutting texts, against fast.ai's rules written out."""
+"""fast.ai's way of splitting texts, against fast.ai's rules written out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from understudy.data.tokens.fastai_words import fastai_tokenizer, retrained
+from understudy.data.tokens.fastai_words import fastai_tokenizer, retrain_fastai
 from understudy.errors import DataError
 
 NEW = ["xxunk", "xxpad", "xxbos", "xxeos", "xxfld", "xxmaj", "xxup", "xxrep", "xxwrep"]
@@ -27,7 +27,7 @@ def backend_of(marks: tuple[str, ...]) -> Any:
 
 
 def cut(text: str, marks: list[str] = NEW) -> list[str]:
-    """The tokens of a text, whatever the vocabulary knows."""
+    """The tokens of a text, whatever the vocabulary."""
     backend = backend_of(tuple(marks))
     return [token for token, _ in backend.pre_tokenizer.pre_tokenize_str(backend.normalizer.normalize_str(text))]
 
@@ -117,7 +117,7 @@ def test_a_rule_is_in_force_where_its_mark_is_known() -> None:
 @settings(deadline=None, derandomize=True, max_examples=200)
 @given(st.text(alphabet="aAB éÉ/.'’!-\n&9%…☃𝒳", max_size=30))
 def test_no_text_breaks_it_and_nothing_but_space_is_lost(text: str) -> None:
-    """tokenizers has bugs about replacing nothing by something; characters are kept but for what the rules say."""
+    """`tokenizers` has bugs in replacing empty matches; no characters may be lost except by the rules."""
     marks = ["xxunk", "xxpad", "xxmaj", "xxup"]
     assert len(backend_of(tuple(marks)).encode(text).ids) == len(cut(text, marks))
     kept = "".join(token for token in cut(text, marks) if token not in ("xxmaj", "xxup"))
@@ -156,7 +156,7 @@ def test_pairs_are_marked_as_fields(vocabulary: list[str]) -> None:
 
 def test_other_words_keep_rules_marks_and_pairs(vocabulary: list[str]) -> None:
     like = fastai_tokenizer(vocabulary)
-    made = retrained(["The NASA sang !!!!", "The song was sung", "Sing the song"], len(NEW) + 7, like=like)
+    made = retrain_fastai(["The NASA sang !!!!", "The song was sung", "Sing the song"], len(NEW) + 7, like=like)
     words = made.convert_ids_to_tokens(range(len(made)))
     assert words[: len(NEW)] == NEW
     assert set(words[len(NEW) :]) > {"1", "2", "the", "song"}
@@ -164,7 +164,7 @@ def test_other_words_keep_rules_marks_and_pairs(vocabulary: list[str]) -> None:
     ids = made("The SONG!!!!", "the 12")["input_ids"]
     assert " ".join(made.convert_ids_to_tokens(ids)).startswith("xxbos xxfld 1 xxmaj the xxup song xxrep")
     assert " ".join(made.convert_ids_to_tokens(ids)).endswith("xxfld 2 the xxunk")
-    again = retrained(["The NASA sang !!!!", "The song was sung", "Sing the song"], len(NEW) + 7, like=made)
+    again = retrain_fastai(["The NASA sang !!!!", "The song was sung", "Sing the song"], len(NEW) + 7, like=made)
     assert again.get_vocab() == made.get_vocab()
 
 

@@ -13,7 +13,7 @@ TEXTS = ["the film filmed naïve", "un café, filming the café"] * 5
 
 
 def word_piece(vocabulary: list[str]) -> PreTrainedTokenizerFast:
-    """As BERT's."""
+    """A tokenizer like BERT's."""
     backend = Tokenizer(models.WordPiece({token: i for i, token in enumerate(vocabulary)}, unk_token="[UNK]"))
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     return PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="[UNK]", pad_token="[PAD]")
@@ -36,7 +36,7 @@ def test_four_families_say_the_same(byte_level: PreTrainedTokenizerFast) -> None
 
 
 def test_byte_level_letters_are_bytes(byte_level: PreTrainedTokenizerFast) -> None:
-    """Whatever a byte-level tokenizer makes of a text, its pieces' bytes are the text's."""
+    """The bytes of a byte-level tokenizer's pieces are the bytes of the text."""
     text = " naïve café ☃"
     known = pieces(byte_level)
     found = [known[i] for i in byte_level(text)["input_ids"]]

@@ -11,7 +11,7 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from understudy.data.tokens.vocabulary import parse_choice, parse_spec, retrain, train_tokenizer
+from understudy.data.tokens.vocabulary import retrain_tokenizer, train_tokenizer
 from understudy.errors import ConfigError, DataError
 
 TEXTS = ["The film was good, the play was not.", "Filming a good play", "the the the"]
@@ -85,26 +85,9 @@ def test_saved_and_loaded_by_transformers(spec: str, tmp_path: Path) -> None:
     assert dict(loaded("A good film", "zzz")) == dict(tokenizer("A good film", "zzz"))
 
 
-@pytest.mark.parametrize(
-    ("spec", "message"),
-    [
-        ("word:30000", r"neither words:N nor bpe:N, for example words:30000.*Did you mean 'words'"),
-        ("words", r"Did you mean 'words:8000'"),
-        ("words:", r"Did you mean 'words:8000'"),
-        ("bpe:-5", r"Did you mean 'bpe:8000'"),
-        ("unigram:8000", "neither words:N nor bpe:N"),
-        ("bpe:5", "asks for 5. For example: bpe:8000"),
-        ("", "neither"),
-    ],
-)
-def test_malformed_specs(spec: str, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        parse_spec(spec)
-
-
 @pytest.mark.parametrize("texts", [[], ["", "  \n"]])
 def test_nothing_to_learn_from(texts: list[str]) -> None:
-    with pytest.raises(DataError, match="not a single word"):
+    with pytest.raises(DataError, match="contain no word"):
         train_tokenizer(texts, "words:30")
 
 
@@ -112,23 +95,8 @@ def test_the_padding_has_the_id_that_is_asked_for() -> None:
     tokenizer = train_tokenizer(TEXTS, "bpe:60", pad_id=1)
     assert (tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.mask_token_id) == (1, 0, 4)
     assert [tokenizer.convert_ids_to_tokens(i) for i in (2, 3)] == ["[CLS]", "[SEP]"]
-    with pytest.raises(ValueError, match="is to be 5"):
+    with pytest.raises(ValueError, match="from 0 to 4, but is 5"):
         train_tokenizer(TEXTS, "bpe:60", pad_id=5)
-
-
-@pytest.mark.parametrize(
-    ("choice", "message"),
-    [
-        ("new", "Did you mean 'new:16000'"),
-        ("word:300", "Did you mean 'words'"),
-        ("new:-3", "must be keep, new:N"),
-        ("bpe:300", "for example new:16000, but is 'bpe:300'"),
-        ("new:5", "more than the 5 special tokens. For example: new:16000"),
-    ],
-)
-def test_malformed_choices(choice: str, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        parse_choice(choice)
 
 
 @pytest.mark.parametrize("lowercase", [False, True])
@@ -136,7 +104,7 @@ def test_malformed_choices(choice: str, message: str) -> None:
 def test_a_new_tokenizer_treats_case_as_the_old_one_does(spec: str, lowercase: bool) -> None:
     old = train_tokenizer(["The film"], "bpe:30", lowercase=lowercase, pad_id=1)
     old.model_max_length = 77
-    new = retrain(["Film Film film"] * 3, spec, like=old)
+    new = retrain_tokenizer(["Film Film film"] * 3, spec, like=old)
     mark = "▁" if spec.startswith("bpe") else ""
     assert (f"{mark}Film" in new.get_vocab()) != lowercase
     assert (new.pad_token_id, new.model_max_length) == (1, 77)
@@ -147,28 +115,30 @@ def test_words_are_split_by_the_rules_of_the_old_words() -> None:
     backend.pre_tokenizer = pre_tokenizers.CharDelimiterSplit("|")
     backend.post_processor = processors.TemplateProcessing(single="xxpad $A", special_tokens=[("xxpad", 1)])
     old = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="xxunk", pad_token="xxpad")
-    new = retrain(["the film|a play", "the film"], "words:30", like=old)
+    new = retrain_tokenizer(["the film|a play", "the film"], "words:30", like=old)
     assert new.get_vocab() == {"xxunk": 0, "xxpad": 1, "the film": 2, "a play": 3}
     assert new("the film")["input_ids"] == [1, 2]
     assert new.pad_token_id == 1
-    with pytest.raises(DataError, match="not a single word"):
-        retrain(["|"], "words:30", like=old)
+    with pytest.raises(DataError, match="contain no word"):
+        retrain_tokenizer(["|"], "words:30", like=old)
 
 
 def test_bytes_stay_bytes_and_words_need_not(byte_level: PreTrainedTokenizerFast) -> None:
     old = byte_level
-    first, second = (retrain(iter(many_texts()), "bpe:320", like=old) for _ in range(2))
+    first, second = (retrain_tokenizer(iter(many_texts()), "bpe:320", like=old) for _ in range(2))
     assert first.backend_tokenizer.to_str() == second.backend_tokenizer.to_str()
     assert len(first) == 320
     assert first.decode(first("☃ un café\n\n").input_ids) == "☃ un café\n\n"
     assert first.eos_token == "<|endoftext|>"
-    assert "zebra" in retrain(["zebra"], "words:30", like=old).get_vocab()
-    with pytest.raises(ConfigError, match="a vocabulary of 100 is too small: its 257 bytes"):
-        retrain(many_texts(), "bpe:100", like=old)
+    assert "zebra" in retrain_tokenizer(["zebra"], "words:30", like=old).get_vocab()
+    with pytest.raises(
+        ConfigError, match="a vocabulary of 100 is too small: its bytes and special tokens alone take 257"
+    ):
+        retrain_tokenizer(many_texts(), "bpe:100", like=old)
 
 
 def test_an_encoder_of_bytes_keeps_its_special_tokens_and_their_places() -> None:
-    """As RoBERTa's: the padding is token 1, from which its positions are counted."""
+    """A tokenizer like RoBERTa's: the padding is token 1, from which positions are counted."""
     special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
     backend = Tokenizer(models.BPE(unk_token="<unk>"))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -182,7 +152,7 @@ def test_an_encoder_of_bytes_keeps_its_special_tokens_and_their_places() -> None
     backend.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
     roles = dict(zip(("bos_token", "pad_token", "eos_token", "unk_token", "mask_token"), special))
     old = PreTrainedTokenizerFast(tokenizer_object=backend, cls_token="<s>", sep_token="</s>", **roles)
-    new = retrain(["zebra zebra"] * 9, "bpe:270", like=old)
+    new = retrain_tokenizer(["zebra zebra"] * 9, "bpe:270", like=old)
     assert [new.convert_ids_to_tokens(i) for i in range(5)] == special
     assert new.convert_ids_to_tokens(new("a zebra").input_ids) == ["<s>", "a", "Ġzebra", "</s>"]
     assert (new.pad_token_id, new.mask_token_id, new.cls_token_id) == (1, 4, 0)

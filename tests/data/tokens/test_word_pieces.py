@@ -1,4 +1,4 @@
-"""Words told from pieces, for each way in which tokenizers mark them."""
+"""Words found from pieces, for each way in which tokenizers mark them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TEXTS = ["the player plays unplayable plays", "replayed, (well-played) don't", "
 
 
 def trained(kind: str, texts: Iterable[str]) -> PreTrainedTokenizerBase:
-    """A tokenizer with so few merges that words fall into pieces."""
+    """A tokenizer with so few merges that words are split into pieces."""
     special = ["[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     if kind == "metaspace":
         return train_tokenizer(texts, "bpe:64", lowercase=False)

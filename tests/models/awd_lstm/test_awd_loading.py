@@ -1,4 +1,4 @@
-"""Language models as the start of classifiers, AWD-LSTM's and transformers'; layer groups of both."""
+"""Classifiers that start from language models, AWD-LSTM's and transformers', and their parameter groups."""
 
 from __future__ import annotations
 
@@ -22,20 +22,16 @@ from understudy.errors import ConfigError, ModelError
 from understudy.inference.predictor import Predictor
 from understudy.models.awd_lstm.config import AWDLSTMConfig, set_reading
 from understudy.models.awd_lstm.model import AWDLSTMForCausalLM, AWDLSTMForSequenceClassification
-from understudy.models.files.load import (
-    kind_of,
-    load_classifier,
-    load_encoder,
-    load_tokenizer,
-    load_trained,
-    max_length,
-    resolve,
-    save_model,
-    settle_padding,
-)
-from understudy.models.files.pretrained import register
+from understudy.models.files.classifiers import load_classifier, load_encoder
+from understudy.models.files.lengths import max_length
+from understudy.models.files.names import kind_of, resolve
+from understudy.models.files.pretrained import register_architectures
+from understudy.models.files.save import save_model
+from understudy.models.files.tokenizers import ensure_pad_token, load_tokenizer
+from understudy.models.files.trained import load_trained
 from understudy.models.shrink.cut import cut_layers
-from understudy.models.structure.layers import head_modules, layer_groups, undecayed
+from understudy.models.structure.layers import head_modules
+from understudy.models.structure.parameter_groups import layer_groups, undecayed
 
 IDS = torch.tensor([[2, 7, 9, 6, 3]])
 Words = PreTrainedTokenizerFast
@@ -76,9 +72,10 @@ def test_a_language_models_encoder_is_taken_under_a_fresh_head(pretrained: str, 
 def test_a_classifier_saves_and_loads(pretrained: str, task: Task, words: Words, tmp_path: Path) -> None:
     model = load_classifier(pretrained, task)
     set_reading(model, name="lm", gradient_tokens=77, drop_mult=0.25)
-    model.train()(torch.randint(5, 40, (6, 9)))  # moves the running statistics
+    model.train()(torch.randint(5, 40, (6, 9)))  # changes the running statistics
     save_model(tmp_path / "m", model, words, task=task, max_length=16384)
-    loaded, _, stored, length = load_trained(str(tmp_path / "m"))
+    trained = load_trained(str(tmp_path / "m"))
+    loaded, stored, length = trained.model, trained.task, trained.max_length
     assert torch.equal(loaded(IDS).logits, model.eval()(IDS).logits)
     assert (stored, length, kind_of(tmp_path / "m")) == (task, 16384, "awd_lstm")
     again = load_classifier(str(tmp_path / "m"), task)
@@ -121,7 +118,7 @@ def test_predictor_answers_alone_as_together(pretrained: str, task: Task) -> Non
 
 
 def test_registered_the_auto_classes_read_all_three(pretrained: str, task: Task, words: Words, tmp_path: Path) -> None:
-    register()
+    register_architectures()
     classifier = load_classifier(pretrained, task)
     save_model(tmp_path / "m", classifier, words, task=task, max_length=16384)
     torch.testing.assert_close(
@@ -158,7 +155,7 @@ def test_a_causal_language_model_of_transformers_becomes_a_classifier(task: Task
     model = load_classifier(str(tmp_path), task).eval()
     assert torch.equal(model.transformer.h[1].mlp.c_fc.weight, original.transformer.h[1].mlp.c_fc.weight)
     assert (model.config.pad_token_id, tokenizer.pad_token_id) == (None, None)
-    settle_padding(model, tokenizer)
+    ensure_pad_token(model, tokenizer)
     assert model.config.pad_token_id == tokenizer.pad_token_id == tokenizer.eos_token_id
     padded = torch.tensor([[7, 9, 6, 8], [7, 9, 6, tokenizer.pad_token_id]])
     logits = model(padded, attention_mask=torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]])).logits
@@ -229,7 +226,7 @@ class TestFaults:
         language_model(num_hidden_layers=1).save_pretrained(pretrained)
         path = Path(pretrained, "config.json")
         path.write_text(path.read_text().replace('"num_hidden_layers": 1', '"num_hidden_layers": 2'))
-        with pytest.raises(ModelError, match=r"lacks weights that are more than a head.*layers"):
+        with pytest.raises(ModelError, match=r"lacks weights outside the head.*layers"):
             load_classifier(pretrained, task)
 
     def test_its_layers_cannot_be_cut(self, pretrained: str, task: Task) -> None:

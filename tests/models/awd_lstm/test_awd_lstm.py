@@ -1,4 +1,4 @@
-"""AWD-LSTM against torch's own LSTM, a slow loop in NumPy and closed forms."""
+"""AWD-LSTM against torch's own LSTM, a slow loop in NumPy, and closed forms."""
 
 from __future__ import annotations
 
@@ -15,16 +15,12 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from understudy.errors import ConfigError
-from understudy.models.awd_lstm import model as awd_lstm
-from understudy.models.awd_lstm.dropout import dropout_mask, run_lstm
-from understudy.models.awd_lstm.head import SmallBatchNorm
-from understudy.models.awd_lstm.model import (
-    AWDLSTMConfig,
-    AWDLSTMForCausalLM,
-    AWDLSTMForSequenceClassification,
-    AWDLSTMModel,
-    detached,
-)
+from understudy.models.awd_lstm import encoder as awd_encoder
+from understudy.models.awd_lstm.config import AWDLSTMConfig
+from understudy.models.awd_lstm.dropout import dropout_mask
+from understudy.models.awd_lstm.encoder import AWDLSTMModel
+from understudy.models.awd_lstm.model import AWDLSTMForCausalLM, AWDLSTMForSequenceClassification
+from understudy.models.awd_lstm.recurrence import detached, run_lstm
 
 RATES = ("embedding_dropout", "input_dropout", "hidden_dropout", "weight_dropout", "output_dropout", "head_dropout")
 
@@ -35,7 +31,7 @@ def config(**settings: Any) -> AWDLSTMConfig:
 
 
 def only(**rates: float) -> dict[str, float]:
-    """These dropouts and no others."""
+    """These dropout rates; all others are zero."""
     return dict.fromkeys(RATES, 0.0) | rates
 
 
@@ -45,7 +41,7 @@ def language_model(**settings: Any) -> AWDLSTMForCausalLM:
 
 
 def classifier(**settings: Any) -> AWDLSTMForSequenceClassification:
-    """In eval mode, its head's statistics far from where they start."""
+    """A classifier in eval mode, with running statistics far from their initial values."""
     torch.manual_seed(0)
     model = AWDLSTMForSequenceClassification(config(**settings)).eval()
     with torch.no_grad():
@@ -60,7 +56,7 @@ def classifier(**settings: Any) -> AWDLSTMForSequenceClassification:
 
 
 def batch(lengths: list[int], *, seed: int = 1, left: int = 0, extra: int = 0) -> dict[str, Tensor]:
-    """Random rows, padded by random garbage: `left` tokens before, `extra` behind the longest row."""
+    """Random rows, padded with random tokens: `left` before the rows, `extra` after the longest row."""
     generator = torch.Generator().manual_seed(seed)
     shape = (len(lengths), left + max(lengths) + extra)
     ids = torch.randint(60, shape, generator=torch.Generator().manual_seed(seed + 100 * extra + 10_000 * left))
@@ -72,14 +68,14 @@ def batch(lengths: list[int], *, seed: int = 1, left: int = 0, extra: int = 0) -
 
 
 def inputs_of_layers(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
-    """What each layer is given from now on."""
+    """Record the inputs of each layer from now on."""
     seen: list[Tensor] = []
 
     def recording(lstm: nn.LSTM, inputs: Tensor, *rest: Any, **named: Any) -> Any:
         seen.append(inputs.detach())
         return run_lstm(lstm, inputs, *rest, **named)
 
-    monkeypatch.setattr(awd_lstm, "run_lstm", recording)
+    monkeypatch.setattr(awd_encoder, "run_lstm", recording)
     return seen
 
 
@@ -118,7 +114,7 @@ class TestLSTM:
         assert dropped.grad is not None
         assert lstm.weight_hh_l0.grad is None
 
-    def test_weights_are_dropped_anew_each_time_and_the_raw_ones_learn(self) -> None:
+    def test_weights_are_dropped_again_each_time_and_the_raw_ones_learn(self) -> None:
         model = language_model(**only(weight_dropout=0.5)).train()
         before = model.awd_lstm.layers[0].weight_hh_l0.detach().clone()
         first, second = model.awd_lstm.draw(2).weights[0], model.awd_lstm.draw(2).weights[0]
@@ -157,7 +153,7 @@ class TestLSTM:
 
 
 def loop(lstm: nn.LSTM, inputs: np.ndarray, hidden_weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The equations of an LSTM, one step after the other: all h, and the last c."""
+    """The equations of an LSTM, step by step. Returns all h and the last c."""
     weight, bias, other = (
         getattr(lstm, name).detach().numpy() for name in ("weight_ih_l0", "bias_ih_l0", "bias_hh_l0")
     )
@@ -280,8 +276,8 @@ class TestLanguageModel:
         assert model.lm_head.weight.shape == (60, 7)
 
     def test_perplexity_of_a_toy_by_hand(self) -> None:
-        """Input and output gates open, forget gate shut: h = tanh(tanh(x)), whatever came before. The two words are 1
-        and −1, so a word scores its own repetition h and the other −h, and repeats with probability σ(2h)."""
+        """With open input and output gates and a shut forget gate, h = tanh(tanh(x)) whatever came before. The two words
+        are 1 and −1, so a word gives itself the score h and the other word −h, and is repeated with probability σ(2h)."""
         model = AWDLSTMForCausalLM(AWDLSTMConfig(vocab_size=2, embedding_size=1, hidden_size=1, num_hidden_layers=1))
         lstm: Any = model.awd_lstm.layers[0]
         with torch.no_grad():
@@ -319,7 +315,7 @@ class TestLanguageModel:
 
 
 def pooled_slowly(model: AWDLSTMForSequenceClassification, row: Tensor) -> Tensor:
-    """One row without padding, whole: last state, maximum, mean."""
+    """Last state, maximum and mean of one row without padding, read in one piece."""
     states = model.awd_lstm.embeddings(row[None])
     for lstm in model.awd_lstm.layers:
         plain = nn.LSTM(lstm.input_size, lstm.hidden_size, batch_first=True).to(states.dtype)
@@ -357,7 +353,7 @@ class TestClassifier:
 
     @pytest.mark.parametrize("train", [False, True])
     def test_in_pieces_is_whole(self, train: bool) -> None:
-        """With dropout too: the masks are drawn once a document, not once a piece."""
+        """Also with dropout: the masks are drawn once a document, not once a piece."""
         model = classifier().train(train)
         inputs = batch([90, 61, 75])
         found = []
@@ -435,7 +431,7 @@ class TestClassifier:
         out.logits.float().logsumexp(-1).sum().backward()
         assert all(parameter.grad.isfinite().all() for parameter in lm.parameters())
 
-    # torch has deprecated its tracer, which alone records an LSTM as one operation
+    # torch's tracer is deprecated, but only it records an LSTM as one operation
     @pytest.mark.filterwarnings("ignore")
     def test_a_traced_graph_serves_all_sizes(self) -> None:
         model, inputs = classifier(bptt=4, gradient_tokens=5), batch([9, 6])
@@ -453,7 +449,7 @@ class TestClassifier:
 
 
 def kept_for_backward(model: nn.Module, tokens: int) -> int:
-    """Numbers that autograd keeps of two documents, of so many tokens and half as many."""
+    """How many numbers autograd keeps for two documents, one of `tokens` tokens and one of half as many."""
     sizes: list[int] = []
 
     def keep(tensor: Tensor) -> Tensor:
@@ -466,7 +462,7 @@ def kept_for_backward(model: nn.Module, tokens: int) -> int:
 
 
 class LogitsAlone(nn.Module):
-    """What an exporter wants: tensors in, a tensor out."""
+    """The interface that an exporter needs: tensors in, one tensor out."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -480,74 +476,3 @@ def gradients(model: nn.Module, loss: Tensor) -> list[Tensor]:
     model.zero_grad()
     loss.backward()
     return [parameter.grad.clone() for parameter in model.parameters()]
-
-
-class TestSmallBatchNorm:
-    def test_the_first_batch_and_evaluation_are_batch_norms(self) -> None:
-        torch.manual_seed(0)
-        ours, theirs = SmallBatchNorm(4), nn.BatchNorm1d(4, momentum=None)
-        rows = torch.randn(30, 4) * 3 + 1
-        torch.testing.assert_close(ours(rows), theirs(rows))
-        torch.testing.assert_close(ours.running_mean, theirs.running_mean)
-        theirs.running_var.copy_(ours.running_var)
-        other = torch.randn(5, 4)
-        torch.testing.assert_close(ours.eval()(other), theirs.eval()(other))
-
-    @pytest.mark.parametrize("count", [1, 2, 7, 40])
-    def test_it_is_batch_norm_with_four_rows_of_the_running_statistics(self, count: int) -> None:
-        torch.manual_seed(0)
-        ours, theirs = SmallBatchNorm(3).double(), nn.BatchNorm1d(3).double()
-        with torch.no_grad():
-            for norm in (ours, theirs):
-                norm.weight.copy_(torch.tensor([1.0, 2.0, -1.0]))
-                norm.bias.copy_(torch.tensor([0.0, 1.0, 3.0]))
-            ours.running_mean.copy_(torch.tensor([1.0, -2.0, 0.0]))
-            ours.running_var.copy_(torch.tensor([4.0, 0.25, 1.0]))
-            ours.rows_seen.fill_(50)
-        deviation = ours.running_var.sqrt()
-        four = torch.stack([ours.running_mean + sign * deviation for sign in (1, -1, 1, -1)])
-        rows = torch.randn(count, 3, dtype=torch.float64, requires_grad=True)
-        same = rows.detach().clone().requires_grad_()
-        found, expected = ours(rows), theirs(torch.cat([same, four]))[:count]
-        torch.testing.assert_close(found, expected)
-        found.pow(3).sum().backward()
-        expected.pow(3).sum().backward()
-        torch.testing.assert_close(rows.grad, same.grad)
-        torch.testing.assert_close(ours.weight.grad, theirs.weight.grad)
-
-    def test_no_row_is_far_out_however_far_a_batch_has_moved(self) -> None:
-        norm = SmallBatchNorm(1)
-        norm(torch.randn(100, 1) * 1e-4)
-        for count in (1, 2, 32):
-            moved = norm(torch.full((count, 1), 1e3) + torch.randn(count, 1))
-            assert moved.abs().max() <= (count + 4) ** 0.5
-
-    @pytest.mark.parametrize("cut", [[30], [1, 1, 28], [15, 15], [29, 1], [1] * 30])
-    def test_the_statistics_are_those_of_all_rows_however_they_are_cut(self, cut: list[int]) -> None:
-        rows = torch.randn(30, 4, generator=torch.Generator().manual_seed(0)) * 3 + 1
-        norm = SmallBatchNorm(4)
-        for part in rows.split(cut):
-            assert norm(part).isfinite().all()
-        assert norm.rows_seen == 30
-        torch.testing.assert_close(norm.running_mean, rows.mean(0))
-        torch.testing.assert_close(norm.running_var, rows.var(0, correction=0))
-
-    def test_two_forwards_may_come_before_the_backward(self) -> None:
-        norm = SmallBatchNorm(2)
-        first, second = (torch.randn(4, 2, requires_grad=True) for _ in range(2))
-        (norm(first).square().sum() + norm(second).square().sum()).backward()
-        assert first.grad.abs().sum() > 0
-
-    def test_old_rows_fade(self) -> None:
-        norm = SmallBatchNorm(1)
-        norm(torch.zeros(1000, 1))
-        for _ in range(100):
-            norm(torch.tensor([[4.0], [6.0]] * 16))
-        torch.testing.assert_close(norm.running_mean, torch.tensor([5.0]), rtol=0, atol=0.01)
-        torch.testing.assert_close(norm.running_var, torch.tensor([1.0]), rtol=0, atol=0.05)
-
-    def test_evaluation_leaves_the_statistics_alone(self) -> None:
-        norm = SmallBatchNorm(2).eval()
-        norm(torch.randn(3, 2))
-        assert norm.rows_seen == 0
-        assert torch.equal(norm.running_mean, torch.zeros(2))

@@ -1,4 +1,4 @@
-"""What names mean, and what is refused before anything is loaded."""
+"""What names stand for, and what is refused before anything is loaded."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_misspelt_run_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         resolve("out/teachr")
 
 
-def test_folders_that_are_no_models(tmp_path: Path) -> None:
+def test_folders_that_are_not_models(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(ModelError, match=r"holds no config\.json"):
@@ -116,9 +116,15 @@ def test_bundled_encoder_is_found_without_importing() -> None:
     assert (Path(bundled_encoder()) / "model.safetensors").is_file()
 
 
-def test_names_need_no_torch() -> None:
-    """Configurations are checked before anything heavy is imported."""
-    script = (
-        "import sys, understudy.models.files.names; sys.exit(any(m in sys.modules for m in ('torch', 'transformers')))"
-    )
+def test_names_need_no_torch(tmp_path: Path) -> None:
+    """Settings check ``--model`` before anything heavy is loaded."""
+    folder = model_folder(tmp_path / "m", '{"model_type": "bert"}')
+    script = f"""
+import sys
+from understudy.models.files.names import bundled_encoder, kind_of, read_model_config, resolve
+
+assert kind_of(resolve({str(folder)!r})) == "transformer"
+assert read_model_config({str(folder)!r}) == {{"model_type": "bert"}}
+sys.exit(any(name in sys.modules for name in ("torch", "transformers")))
+"""
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

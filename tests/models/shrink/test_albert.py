@@ -1,4 +1,4 @@
-"""Students of ALBERT's shape: the teacher itself where nothing is lost, the optimum where something is, the paper's counts."""
+"""Students in ALBERT's shape: equal to the teacher if nothing is lost, else optimal; and the paper's parameter counts."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from torch import nn
 from transformers import AlbertForMaskedLM, AlbertModel, AutoModelForMaskedLM
 
 from understudy.errors import ModelError
-from understudy.models.shrink.albert import albert, albert_config
-from understudy.models.shrink.narrow import principal_directions
+from understudy.models.shrink.albert import albert
+from understudy.models.shrink.albert_shape import albert_config
+from understudy.models.shrink.directions import principal_directions
 from understudy.models.structure.blocks import block_parts
 
 IDS = torch.tensor([[5, 9, 23, 41, 7, 30], [3, 4, 5, 6, 0, 0]])
@@ -47,7 +48,7 @@ TEACHERS = {
 
 
 def teacher(architecture: str, **more: Any) -> Any:
-    """A masked-LM teacher with no weight at its initial zero or one."""
+    """A masked-LM teacher whose weights are all random, none at its initial zero or one."""
     torch.manual_seed(1)
     model = TEACHERS[architecture](**more).eval()
     with torch.no_grad():
@@ -99,7 +100,7 @@ def test_fewer_layers_are_fewer_passes() -> None:
 
 @pytest.mark.parametrize("rank", [1, 3, 8, 16])
 def test_the_table_is_reproduced_to_the_optimal_error(rank: int) -> None:
-    """numpy's own singular values say how near a table of this rank can come."""
+    """numpy's singular values give the smallest possible error of a table of this rank."""
     model = teacher("bert")
     table = model.get_input_embeddings().weight.detach()
     optimum = np.sqrt((np.linalg.svd(table.double().numpy(), compute_uv=False)[rank:] ** 2).sum())
@@ -111,7 +112,7 @@ def test_the_table_is_reproduced_to_the_optimal_error(rank: int) -> None:
 
 
 def before_the_norm(model: nn.Module, text: torch.Tensor) -> np.ndarray:
-    """What the embeddings' norm receives of a text: ``(tokens, width)``."""
+    """The input of the embeddings' norm for a text: ``(tokens, width)``."""
     seen: list[torch.Tensor] = []
     norm = next(module for name, module in model.named_modules() if name.endswith("embeddings.LayerNorm"))
     with norm.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0])):  # type: ignore[arg-type]
@@ -121,7 +122,7 @@ def before_the_norm(model: nn.Module, text: torch.Tensor) -> np.ndarray:
 
 @pytest.mark.parametrize("architecture", ["bert", "roberta", "distilbert"])
 @pytest.mark.parametrize("rank", [3, 8])
-def test_of_what_texts_have_no_more_is_lost_than_must_be(
+def test_embeddings_of_texts_are_reproduced_to_the_optimal_error(
     architecture: str, rank: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("understudy.models.shrink.albert._UNSEEN", 0.0)
@@ -138,11 +139,11 @@ def test_of_what_texts_have_no_more_is_lost_than_must_be(
         return float(np.linalg.norm(sums - found))
 
     assert lost(albert(model, embedding=rank, texts=texts)) == pytest.approx(optimum, abs=1e-3)
-    assert lost(albert(model, embedding=rank)) > 1.02 * optimum  # the table's own directions are others
+    assert lost(albert(model, embedding=rank)) > 1.02 * optimum  # the table has other principal directions
 
 
-def test_words_that_the_texts_lack_have_the_other_directions() -> None:
-    """A text of one word takes one direction of four; the table is no worse off than with the three best."""
+def test_words_that_the_texts_lack_use_the_other_directions() -> None:
+    """A text of one word takes one of four directions. The table then loses at most what it loses with its best three."""
     model = teacher("bert")
     table = model.get_input_embeddings().weight.detach()
     student = albert(model, embedding=4, texts=[torch.tensor([7])])
@@ -154,7 +155,7 @@ def test_words_that_the_texts_lack_have_the_other_directions() -> None:
 
 
 def test_embeddings_of_low_rank_are_the_teachers() -> None:
-    """Where words, positions and segments lie in E directions, equal entries among them, nothing is lost at width E."""
+    """If words, positions and segments lie in E directions, including that of equal entries, nothing is lost at width E."""
     model = teacher("bert", hidden_act="linear")
     torch.manual_seed(2)
     span = torch.linalg.qr(torch.cat([torch.ones(16, 1), torch.randn(16, 3)], dim=1))[0]
@@ -169,7 +170,7 @@ def test_embeddings_of_low_rank_are_the_teachers() -> None:
 
 
 def test_the_head_of_low_rank_is_the_teachers() -> None:
-    """Likewise the transformation before the table, if there is no activation in it and its norm scales all alike."""
+    """The same holds for the layer before the table, if it has no activation and its norm has equal gains."""
     model = all_layers_alike(teacher("bert", hidden_act="linear"))
     span = torch.linalg.qr(torch.cat([torch.ones(16, 1), torch.randn(16, 3)], dim=1))[0]
     transform = model.cls.predictions.transform
@@ -184,7 +185,7 @@ def test_the_head_of_low_rank_is_the_teachers() -> None:
 
 
 def test_the_heads_norm_is_as_long_as_what_is_left_of_the_teachers() -> None:
-    """Of a transformation that has one half of its length in the directions that stay, a half is left."""
+    """If half of the length of a transformation lies in the kept directions, half is left."""
     model = teacher("bert")
     table, dense = model.get_input_embeddings().weight, model.cls.predictions.transform.dense
     with torch.no_grad():
@@ -193,12 +194,12 @@ def test_the_heads_norm_is_as_long_as_what_is_left_of_the_teachers() -> None:
         dense.weight.zero_()
         dense.weight[0, 0], dense.weight[9, 0] = 1.0, 3.0**0.5
         model.cls.predictions.transform.LayerNorm.weight.fill_(1.0)
-    # gains of a narrower norm grow by the root of 16 / 4: its vectors are as long as before, where nothing is lost
+    # the gains of a narrower norm grow by the root of 16 / 4, so that its vectors stay as long if nothing is lost
     gains = albert(model, embedding=4).predictions.LayerNorm.weight
     torch.testing.assert_close(gains, torch.full((4,), 0.5 * (16 / 4) ** 0.5))
 
 
-def test_what_is_no_size_is_carried_over() -> None:
+def test_other_settings_are_taken_over() -> None:
     more = {"hidden_dropout_prob": 0.23, "attention_probs_dropout_prob": 0.31, "layer_norm_eps": 1e-6}
     config = albert_config(teacher("bert", **more, hidden_act="relu"), embedding=4)
     assert {name: getattr(config, name) for name in more} == more
@@ -213,7 +214,7 @@ def test_transformers_alone_loads_it(tmp_path: Path) -> None:
     loaded = AutoModelForMaskedLM.from_pretrained(tmp_path)
     torch.testing.assert_close(loaded(IDS).logits, student(IDS).logits)
     assert loaded.config.num_hidden_layers == 5
-    assert loaded.config.max_position_embeddings == 40 - 1  # a text's first token stands behind the padding's row
+    assert loaded.config.max_position_embeddings == 40 - 1  # a text's first position comes after the row of the padding
 
 
 def test_a_bare_encoder_gives_a_bare_encoder() -> None:
@@ -253,7 +254,7 @@ def test_sizes_that_do_not_fit_are_named(options: dict[str, Any], said: str) -> 
 
 
 def test_other_teachers_are_refused(tiny_classifier: Any) -> None:
-    with pytest.raises(ModelError, match="a head that is not for masked words"):
+    with pytest.raises(ModelError, match="a head that does not predict masked words"):
         albert(tiny_classifier("bert"), embedding=8)
     for name in ("albert", "mpnet"):
         with pytest.raises(ModelError, match="built as BERT's"):
@@ -263,12 +264,12 @@ def test_other_teachers_are_refused(tiny_classifier: Any) -> None:
         albert(small, embedding=8)
 
 
-def test_a_full_width_start_turns_nothing() -> None:
+def test_at_full_width_nothing_is_rotated() -> None:
     table = torch.randn(20, 6)
     assert torch.equal(principal_directions(table, 6), torch.eye(6).double())
 
 
-# --- the paper's table 1, without a weight ---------------------------------------------------------------------------
+# --- the paper's table 1, from shapes alone --------------------------------------------------------------------------
 
 
 def parameters(model: nn.Module) -> int:
@@ -296,7 +297,7 @@ def test_the_counts_of_alberts_table_1() -> None:
 
 
 def test_a_bert_base_becomes_an_albert_base() -> None:
-    """110M to 12M by our own conversion; the narrow table alone saves four fifths of the embeddings."""
+    """Our conversion goes from 110M to 12M parameters. The narrow table alone saves four fifths of the embeddings."""
     with torch.device("meta"):
         big = transformers.BertModel(transformers.BertConfig())
         little = AlbertModel(albert_config(big, embedding=128))

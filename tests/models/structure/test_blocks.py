@@ -1,4 +1,4 @@
-"""The parts of a block, found under any of their names."""
+"""The parts of a block, whatever an architecture calls them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PROJECTED = BERT_LIKE | {"mpnet", "deberta-v2", "modernbert"}
 
 
 def test_the_parts_run_by_hand_are_the_block(classifier: Any, architecture: str) -> None:
-    """The independent reference: the model's own hidden states, before and after each block."""
+    """The independent reference is the model's own hidden states before and after each block."""
     if architecture not in BERT_LIKE:
         with pytest.raises(ModelError, match="not built as BERT's"):
             block_parts(classifier)
@@ -47,7 +47,7 @@ def test_projections_are_those_of_the_model(classifier: Any, architecture: str) 
         assert all(module.in_features == 16 for module in modules)
 
 
-def test_positions_that_turn_queries_and_keys_are_no_berts() -> None:
+def test_positions_that_rotate_queries_and_keys_are_refused() -> None:
     sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
     esm = transformers.EsmConfig(
         vocab_size=50, pad_token_id=1, mask_token_id=4, position_embedding_type="rotary", **sizes
@@ -65,7 +65,7 @@ def test_scores_are_products_where_positions_are_embedded(classifier: Any, archi
     assert scores_are_products(classifier) == (architecture in BERT_LIKE)
 
 
-def test_a_block_with_more_in_it_is_refused(tiny_classifier: Any) -> None:
+def test_a_block_with_another_part_is_refused(tiny_classifier: Any) -> None:
     model = tiny_classifier("bert")
     model.bert.encoder.layer[2].extra = torch.nn.Linear(2, 2)
     with pytest.raises(ModelError, match="not built as BERT's"):

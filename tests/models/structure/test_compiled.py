@@ -1,4 +1,4 @@
-"""Blocks compiled for training: the same numbers, and no trace of it afterwards."""
+"""Blocks compiled for training: the numbers are the same, and no trace is left afterwards."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from torch import Tensor
 
 from understudy.errors import ModelError
 from understudy.models.structure import compiled
-from understudy.models.structure.compiled import can_compile, compiled_blocks
-from understudy.models.structure.first_token import scores
+from understudy.models.structure.compiled import compiled_blocks
+from understudy.models.structure.compiler import can_compile
+from understudy.models.structure.first_token import classifier_logits
 from understudy.models.structure.layers import encoder_layers
 from understudy.models.students.static import StaticBag, StaticConfig
 from understudy.training.dropout import FastDropout
@@ -25,9 +26,9 @@ INPUTS = {
     "attention_mask": torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]),
 }
 WHOLE = {name: tensor[:1] for name, tensor in INPUTS.items()}
-"""Without padding, where transformers passes no mask on."""
+"""Without padding, so transformers passes no mask on."""
 pytestmark = [
-    # of torch itself while it traces and compiles
+    # from torch itself while it traces and compiles
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning"),
     pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning"),
 ]
@@ -36,7 +37,7 @@ LONGER = {name: tensor.repeat(2, 2) for name, tensor in INPUTS.items()}
 
 @pytest.fixture
 def captured(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Compiled for all that comes before the making of machine code, which takes most of the time."""
+    """The compiled graphs. Machine code, which takes most of the time, is not generated."""
     graphs: list[Any] = []
 
     def backend(graph: Any, inputs: Any) -> Callable[..., Any]:
@@ -51,7 +52,7 @@ def captured(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 def loss_and_gradients(model: Any, inputs: dict[str, Tensor]) -> list[Tensor]:
     model.zero_grad()
     with FastDropout():
-        loss = scores(model, inputs).square().sum()
+        loss = classifier_logits(model, inputs).square().sum()
     loss.backward()
     return [loss.detach(), *(p.grad.clone() for p in model.parameters() if p.grad is not None)]
 
@@ -73,7 +74,7 @@ def test_every_architecture_learns_the_same(
 
 def test_nothing_stays(tiny_classifier: Any, captured: list[Any]) -> None:
     model = tiny_classifier("bert")
-    scores(model, INPUTS)  # the last block has a forward of its own from here on
+    classifier_logits(model, INPUTS)  # from now on the last block has its own forward
     names, kept = list(model.state_dict()), [vars(block).get("forward") for block in encoder_layers(model)]
     with compiled_blocks(model):
         loss_and_gradients(model, INPUTS)
@@ -90,7 +91,7 @@ def test_nothing_stays(tiny_classifier: Any, captured: list[Any]) -> None:
 
 
 def test_dropout_is_torchs_own_inside(tiny_classifier: Any, captured: list[Any]) -> None:
-    """Compilers make one loop of dropout and what stands around it; sixteen random bits would stand in their way."""
+    """A compiler fuses dropout with the operations around it; dropout by sixteen random bits would prevent that."""
     model = tiny_classifier("bert").train()
     assert model.config.hidden_dropout_prob > 0
     with compiled_blocks(model):
@@ -114,25 +115,3 @@ def test_a_model_without_blocks_is_refused() -> None:
     model = StaticBag(StaticConfig(vocab_size=20, embedding_size=4, num_labels=2))
     with pytest.raises(ModelError, match="no stack of layers"), compiled_blocks(model):
         pass
-
-
-@pytest.mark.parametrize(
-    ("there", "named", "possible"),
-    [
-        (["g++"], None, True),
-        (["clang++"], None, False),
-        (["clang++"], "clang++", True),
-        (["g++"], "g++-9", False),
-        ([], None, False),
-    ],
-)
-def test_the_compiler_is_looked_for_that_torch_will_call(
-    there: list[str], named: str | None, possible: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("CXX", raising=False)
-    if named:
-        monkeypatch.setenv("CXX", named)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(compiled.sys, "platform", "linux")
-    monkeypatch.setattr(compiled.shutil, "which", lambda name: name if name in there else None)
-    assert can_compile() is possible

@@ -22,7 +22,7 @@ def student(*, pair: bool = False, seed: int = 0) -> BiLSTM:
 
 
 def batch(lengths: list[int], *, seed: int = 1, left: int = 0, extra: int = 0) -> dict[str, torch.Tensor]:
-    """Random rows, padded by random garbage: `left` tokens before, `extra` behind the longest row."""
+    """Random rows, padded with random tokens: `left` before the rows, `extra` after the longest row."""
     generator = torch.Generator().manual_seed(seed)
     shape = (len(lengths), left + max(lengths) + extra)
     garbage = torch.Generator().manual_seed(seed + 100 * extra + 10_000 * left)
@@ -130,13 +130,13 @@ def test_initial_forget_gates_are_open() -> None:
 
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # the tracer touches every attribute
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")  # torch's LSTM compares sizes
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch.jit, which the ONNX exporter still stands on
-def test_recorded_graph_serves_other_shapes() -> None:
-    """What an exporter records must not depend on the example: recorded on one full row, run on padded ones."""
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch.jit, which the ONNX exporter still uses
+def test_a_traced_graph_serves_other_shapes() -> None:
+    """The traced graph must not depend on the example: it is traced on one full row and run on padded rows."""
     model = student()
-    recorded = torch.jit.trace(Logits(model), (torch.tensor([[3, 4, 5]]), torch.ones(1, 3, dtype=torch.long)))
+    traced = torch.jit.trace(Logits(model), (torch.tensor([[3, 4, 5]]), torch.ones(1, 3, dtype=torch.long)))
     inputs = batch([5, 2, 7])
-    got = recorded(inputs["input_ids"], inputs["attention_mask"])
+    got = traced(inputs["input_ids"], inputs["attention_mask"])
     torch.testing.assert_close(got, model(inputs["input_ids"], inputs["attention_mask"]).logits)
 
 

@@ -1,4 +1,4 @@
-"""Tables and whole models carried to another vocabulary."""
+"""Tables and whole models moved to another vocabulary."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from transformers import PreTrainedTokenizerFast
 
 from understudy.data.tokens.vocabulary import train_tokenizer
 from understudy.errors import ModelError
-from understudy.models.awd_lstm.model import AWDLSTMConfig, AWDLSTMForCausalLM
-from understudy.models.vocabulary.transplant import origins, transplant
+from understudy.models.awd_lstm.config import AWDLSTMConfig
+from understudy.models.awd_lstm.model import AWDLSTMForCausalLM
+from understudy.models.vocabulary.origins import origins
+from understudy.models.vocabulary.transplant import transplant
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 PIECES = ["film", "play", "##s", "##ing", "act", "##or", "f", "##i", "##l", "##m", "ing", ".", ",", "the", "a", "b"]
@@ -24,7 +26,7 @@ TEXT = "the films, a play. acting actor the ab filmb"
 
 
 def word_piece(order: list[str]) -> PreTrainedTokenizerFast:
-    """A WordPiece tokenizer with its tokens at the places that `order` gives them."""
+    """A WordPiece tokenizer whose ids are the places in `order`."""
     vocabulary = {token: i for i, token in enumerate(order)}
     backend = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -36,7 +38,7 @@ def word_piece(order: list[str]) -> PreTrainedTokenizerFast:
 
 
 def permuted(seed: int, *, fixed: int = 0) -> PreTrainedTokenizerFast:
-    """The same tokens at other ids, but for the first `fixed` ones."""
+    """The same tokens at other ids, except the first `fixed` ones."""
     order = [*SPECIAL, *PIECES]
     rest = order[fixed:]
     random.Random(seed).shuffle(rest)
@@ -81,7 +83,7 @@ MODELS: dict[str, Callable[[], Any]] = {
 
 @pytest.fixture(params=sorted(MODELS))
 def model(request: pytest.FixtureRequest) -> Any:
-    """Each language model in turn, all of its parameters random, biases and what is usually zero included."""
+    """Each language model in turn. All parameters are random, including biases and others that are usually zero."""
     torch.manual_seed(0)
     made = MODELS[request.param]().eval()
     with torch.no_grad():
@@ -91,7 +93,7 @@ def model(request: pytest.FixtureRequest) -> Any:
 
 
 def logits(model: Any, tokenizer: PreTrainedTokenizerFast) -> torch.Tensor:
-    """Scores of the text's places for the tokens in the order of OLD's ids."""
+    """Logits of the text, with the tokens in the order of OLD's ids."""
     with torch.no_grad():
         scores = model(input_ids=torch.tensor([tokenizer(TEXT)["input_ids"]])).logits
     return scores[0][:, torch.tensor(tokenizer.convert_tokens_to_ids(OLD.convert_ids_to_tokens(range(21))))]
@@ -127,7 +129,7 @@ def test_the_model_is_of_the_new_size_and_knows_the_new_ids(model: Any) -> None:
 
 
 def slow(table: torch.Tensor, old: Any, new: Any, known: dict[str, list[str]]) -> torch.Tensor:
-    """Row by row, by a hand-written dictionary: token -> the old tokens whose mean it gets."""
+    """Row by row, from a dictionary written by hand: each token, and the old tokens whose mean it gets."""
     rows = []
     for number in range(len(new)):
         token = new.convert_ids_to_tokens(number)
@@ -137,7 +139,7 @@ def slow(table: torch.Tensor, old: Any, new: Any, known: dict[str, list[str]]) -
 
 
 def test_word_pieces_to_sentence_pieces_by_hand() -> None:
-    """Old ``##ing``, new ``ing``; old ``film``, new ``▁film``."""
+    """Old ``##ing`` is new ``ing``, and old ``film`` is new ``▁film``."""
     vocabulary = [
         *SPECIAL,
         "▁film",
@@ -169,7 +171,7 @@ def test_word_pieces_to_sentence_pieces_by_hand() -> None:
     composed = {"▁films": ["film", "##s"], "▁acting": ["act", "##ing"]}
     table = torch.randn(25, 6)
     rows = origins(OLD, new)
-    # of `ors` and `ilm` WordPiece knows nothing, since no word begins like that; `▁m` it knows within words only
+    # WordPiece does not know `ors` and `ilm`, because no word begins like that; it knows `▁m` only within words
     expected = slow(table, OLD, new, same | composed)
     torch.testing.assert_close(rows.carry(table), expected)
     torch.testing.assert_close(rows.carry(table.T, dim=1), expected.T)
@@ -182,7 +184,7 @@ def test_word_pieces_to_sentence_pieces_by_hand() -> None:
 
 
 def test_a_piece_within_a_word_is_not_taken_for_a_word() -> None:
-    """`ings` is cut into `ing`, `##s` by the old tokenizer, as a word; within a word it is `##ing`, `##s`."""
+    """The old tokenizer cuts the word `ings` into `ing`, `##s`. Within a word it is `##ing`, `##s`."""
     new = word_piece([*SPECIAL, "ings", "##ings"])
     table = torch.randn(21, 4)
     expected = slow(table, OLD, new, {n: [n] for n in SPECIAL} | {"ings": ["ing", "##s"], "##ings": ["##ing", "##s"]})
@@ -198,11 +200,11 @@ def test_bytes_to_sentence_pieces(byte_level: PreTrainedTokenizerFast) -> None:
     for token in set(new.get_vocab()) - set(SPECIAL):
         known[token] = old.tokenize(token.replace("▁", " "))
     torch.testing.assert_close(rows.carry(table), slow(table, old, new, known))
-    assert rows.averaged == 2  # GPT-2 has no token for padding nor for the mask
+    assert rows.averaged == 2  # GPT-2 has neither a padding token nor a mask token
 
 
-def test_words_are_known_or_not() -> None:
-    """ULMFiT's rule: a word of both vocabularies keeps its row, a new one gets the mean."""
+def test_word_level_vocabularies_follow_ulmfit() -> None:
+    """ULMFiT's rule: a word in both vocabularies keeps its row, and a new word gets the mean."""
     old = train_tokenizer(["the film was good"], "words:30")
     new = train_tokenizer(["the film was dreadful"], "words:30")
     rows = origins(old, new)

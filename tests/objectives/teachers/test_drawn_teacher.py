@@ -13,15 +13,16 @@ from scipy.stats import kstest
 from tests.objectives.test_distill_lm_terms import NAMES, VOCABULARY, bert, lines, objective, values
 from tests.objectives.test_distill_lm_terms import encoded as encoded  # the fixture
 
-from understudy.data.batches.bucketed import length_batches
+from understudy.data.batches.by_length import length_batches
 from understudy.data.batches.masked import hidden_tokens
 from understudy.data.batches.masking import Masking
 from understudy.data.tasks import NO_LABEL
 from understudy.data.tokens.encode import Encoded
 from understudy.errors import ModelError
 from understudy.functional.drawn_words import draw_words
-from understudy.objectives.teachers import drawn as drawn_teacher
-from understudy.objectives.teachers.drawn import Drawing, DrawnBatches, Draws
+from understudy.objectives.teachers import drawing as drawing_module
+from understudy.objectives.teachers.drawing import Drawing, Draws
+from understudy.objectives.teachers.drawn import DrawnBatches
 from understudy.objectives.teachers.language import LanguageTeacher
 
 WEIGHTS = {"soft_targets": 5.0, "masked_lm": 2.0}
@@ -124,7 +125,7 @@ def test_draws_begin_anywhere_whether_a_token_is_hidden_or_not(
         begun.append(offsets)
         return draw_words(logits, offsets, **options)
 
-    monkeypatch.setattr(drawn_teacher, "draw_words", kept)
+    monkeypatch.setattr(drawing_module, "draw_words", kept)
     for epoch in range(40):
         draw(encoded, tmp_path, epoch=epoch, max_tokens=200)
     offsets = torch.cat(begun).numpy()
@@ -185,5 +186,5 @@ def test_scores_that_are_no_numbers_are_refused(encoded: Encoded, tmp_path: Path
     made = drawing(encoded, lines(encoded), broken)
     with torch.no_grad():
         broken.cls.predictions.bias[7] = torch.nan
-    with pytest.raises(ModelError, match="no numbers"):
+    with pytest.raises(ModelError, match="not numbers"):
         made.draw(0, max_tokens=30, scratch=tmp_path)

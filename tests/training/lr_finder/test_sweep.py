@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from understudy.data.batches.bucketed import Batch
+from understudy.data.batches.contract import Batch
 from understudy.errors import ConfigError, Interrupted
 from understudy.objectives.terms import Term
 from understudy.training.lr_finder.suggestion import suggest

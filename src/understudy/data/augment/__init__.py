@@ -1,1 +1,1 @@
-"""Varied copies of texts."""
+"""Augmentation: varied copies of texts."""

@@ -1,4 +1,4 @@
-"""Transfer-set generation: more text for the teacher to label, made from the text there is.
+"""Transfer-set generation: more text for the teacher to label, made from the texts at hand.
 
 Reference:
     Tang et al. 2019, Distilling Task-Specific Knowledge from BERT into Simple Neural Networks, arXiv 1903.12136,
@@ -16,16 +16,17 @@ import numpy as np
 from understudy.data.augment.word_classes import WordClasses, word_spans
 
 VERSION = 1
-"""Raised when other rows come of the same arguments."""
+"""To be raised when the same arguments give other rows."""
+
 LONGEST_NGRAM = 5
-"""n of an n-gram sample is drawn from 1 to this."""
+"""The length of an n-gram sample is drawn from 1 to this."""
 
 _SIDES = ((True, False), (False, True), (True, True))
-"""What the copies of a pair change, in turn: the first text, the second, both."""
+"""Which texts of a pair its copies change, in turn: the first, the second, both."""
 
 
 class TextRows(Protocol):
-    """Rows of one or two texts that can be gone through more than once: a list of tuples, or ``Texts``."""
+    """Rows of one or two texts that can be read more than once: a list of tuples, or ``Texts``."""
 
     def __len__(self) -> int:
         """How many rows there are."""
@@ -47,29 +48,29 @@ def augment(
     mask_token: str = "[MASK]",
     classes: WordClasses | None = None,
 ) -> Iterator[tuple[str, ...]]:
-    """New rows made from `texts`: words masked, words swapped within their class, n-grams cut out.
+    """Make new rows from `texts`: words are masked, words are swapped within their class, and n-grams are cut out.
 
-    For each word X ~ U(0, 1) is drawn: below p_mask the word becomes the mask token; from there to p_mask + p_swap it
-    becomes a word of its class, drawn by frequency. Then, with p_ngram, n from 1 to 5 words in a row are kept (all of
-    them where the text is shorter) and the rest is dropped. Of a pair the copies change the first text, the second,
-    and both, in turn. A copy that equals an original or an earlier copy is left out, so fewer than ``copies`` rows a
-    text may come; rows with an empty text get none.
+    For each word, X ~ U(0, 1) is drawn. Below p_mask the word becomes the mask token. From p_mask to p_mask + p_swap it
+    becomes a word of its class, drawn by frequency. Then, with probability p_ngram, n from 1 to 5 consecutive words are
+    kept (all words, if there are fewer) and the rest is dropped. The copies of a pair change the first text, the second
+    and both, in turn. A copy that equals an original or an earlier copy is left out, so a row may get fewer than
+    `copies` new rows. A row with an empty text gets none.
 
-    Rows are made one by one as they are asked for; what grows is one hash of eight bytes a row. A copy depends on the
-    seed, the position of its text, its own number and the word classes alone: more copies only add to fewer.
+    Rows are made on demand; memory grows by one hash of eight bytes a row. A copy depends only on the seed, the
+    position of its row, its own number and the word classes. More copies therefore include the fewer ones.
 
     Args:
-        texts: rows of one or two texts, read twice (three times where the classes are to be found).
+        texts: rows of one or two texts, read twice (three times if the classes have to be found).
         copies: attempts a row; 20 in the paper.
-        seed: of the augmentation alone, so that runs with different training seeds share one labelled set.
+        seed: for the augmentation only, so that runs with different training seeds share one labelled set.
         mask_probability: p_mask.
         swap_probability: p_swap (p_pos in the paper).
-        ngram_probability: p_ngram, once a changed text.
-        mask_token: the tokenizer's own, as text.
-        classes: stand-in for parts of speech; found in `texts` by :meth:`WordClasses.fit` where none are given.
+        ngram_probability: p_ngram, applied once to each changed text.
+        mask_token: the text of the tokenizer's mask token.
+        classes: a substitute for parts of speech. None: found in `texts` by :meth:`WordClasses.fit`.
 
     Returns:
-        An iterator of rows with as many texts as the originals.
+        An iterator of rows with as many texts as the original rows.
 
     Raises:
         ValueError: if `copies` is not positive, a probability is outside 0 to 1, or p_mask + p_swap is above 1.
@@ -113,7 +114,7 @@ def _augment(
     mask_token: str,
     classes: WordClasses | None,
 ) -> Iterator[tuple[str, ...]]:
-    """The rows of :func:`augment`, its arguments checked."""
+    """The rows of :func:`augment`, whose arguments are checked."""
     seen = {_key(row) for row in texts}
     for index, row in enumerate(texts):
         spans = [word_spans(text) for text in row]
@@ -141,7 +142,7 @@ def _change(
     mask_token: str,
     classes: WordClasses | None,
 ) -> str:
-    """One text through masking, swapping and n-gram sampling; what stands between its words stays as it is."""
+    """One text after masking, swapping and n-gram sampling. The characters between its words are kept."""
     mask_below, swap_below, ngram_probability = limits
     fate, swap = rng.random((2, len(spans)))
     cut, length, position = rng.random(3)
@@ -164,6 +165,6 @@ def _change(
 
 
 def _key(row: Sequence[str]) -> int:
-    """A short hash of a row, white space aside; a collision (one in 10^5 for ten million rows) costs one copy."""
+    """A short hash of a row that ignores white space. A collision (1 in 10^5 for ten million rows) costs one copy."""
     joined = "\0".join(" ".join(text.split()) for text in row)
     return int.from_bytes(hashlib.blake2b(joined.encode("utf-8", "surrogatepass"), digest_size=8).digest())

@@ -1,48 +1,41 @@
-"""Classes of words that behave alike, found in the text itself: parts of speech without a tagger to download."""
+"""Classes of words that occur in like contexts, found in the texts: parts of speech without a tagger to download."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix
+from understudy.data.augment.clusters import cluster_numbers, neighbour_counts, word_vectors
 
 _MARKS = r"!-/:-@\[-^`{-~¡«»¿،؛؟।॥\u2010-\u205e\u3000-\u303f"
 _CHARACTER = r"\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 _LETTER = rf"[^\s{_MARKS}{_CHARACTER}]"
 _WORD = re.compile(
     rf"""
-      \[\w+\] | <\w+>                       # the tokenizer's own words: [MASK], <unk>
+      \[\w+\] | <\w+>                       # special tokens: [MASK], <unk>
     | \d+ (?: [.,:] \d+ )+                  # 3.5  1,000  10:30
     | ['’] (?: s | m | d | ll | re | ve | t ) \b
     | {_LETTER}+ (?: (?: - | ['’](?!s\b) ) {_LETTER}+ )*
-    | [{_CHARACTER}]                        # scripts that write no spaces
+    | [{_CHARACTER}]                        # scripts without spaces
     | \S
     """,
     re.VERBOSE,
 )
 
-_CONTEXTS = 500
-"""The most frequent words, whose presence to the left and to the right describes a word."""
-
-_DIMENSIONS = 50
 _FREQUENT = 10
-"""Occurrences from which on a word is described by its neighbours; rarer ones are classed by their endings."""
+"""A word with at least so many occurrences is classed by its neighbours, a rarer one by its ending."""
 
 _TYPES = 10
-"""Rare words that must share an ending before it makes a class."""
+"""How many rare words must share an ending to make it a class."""
 
 _LONGEST_ENDING = 3
-_CHUNK = 1_000_000
 
 
 def word_spans(text: str) -> list[tuple[int, int]]:
-    """Start and end of each word and punctuation mark; every character that is not white space lies in one.
+    """Start and end of each word and punctuation mark. Every character that is not white space belongs to one.
 
     Example:
         >>> [text[a:b] for text in ["The film's 3.5 stars, well-earned."] for a, b in word_spans(text)]
@@ -52,20 +45,20 @@ def word_spans(text: str) -> list[tuple[int, int]]:
 
 
 class WordClasses:
-    """Words by class, each with its frequency; swapped words are drawn from here.
+    """Words by class, each with its frequency. Swapped words are drawn from here.
 
-    Frequent words are classed by distribution: described by their left and right neighbours (positive pointwise mutual
-    information), reduced by a truncated singular value decomposition and clustered by k-means, each word weighing the
-    square root of its frequency, so that the words that make up most of a text are told apart most finely. Rare words
-    say too little of their neighbours: they are classed by case and ending, the longest that enough of them share.
-    Numbers, clitics ('s, 't) and punctuation marks have classes of their own.
+    Frequent words are classed by their left and right neighbours: positive pointwise mutual information, reduced by a
+    truncated singular value decomposition and clustered by k-means. Each word weighs the square root of its frequency,
+    so the words that make up most of a text are distinguished best. Rare words have too few neighbours; they are
+    classed by case and by the longest ending that enough of them share. Numbers, clitics ('s, 't) and punctuation marks
+    have classes of their own.
 
     Reference:
         Schütze 1995, Distributional part-of-speech tagging, arXiv cmp-lg/9503009.
     """
 
     def __init__(self, clusters: Sequence[Mapping[str, int]], others: Mapping[str, int]) -> None:
-        """Classes of words with their counts: the clusters as given, the other words by what they look like."""
+        """Make classes of words with their counts: the clusters as given, the other words by their form."""
         by_looks = _by_looks(others)
         self._looks = {key: len(clusters) + number for number, key in enumerate(by_looks)}
         self.members: list[dict[str, int]] = [
@@ -77,20 +70,20 @@ class WordClasses:
         self._cumulative = [np.cumsum(list(words.values())) / sum(words.values()) for words in self.members]
 
     def __len__(self) -> int:
-        """How many classes there are, clusters and others."""
+        """The number of classes, clusters and others."""
         return len(self.members)
 
     @classmethod
     def fit(
         cls, texts: Iterable[tuple[str, ...]], *, classes: int = 64, vocabulary: int = 10_000, seed: int = 0
     ) -> WordClasses:
-        """Find `classes` clusters and the classes of rare words in `texts`, which are read twice.
+        """Find clusters of frequent words and classes of rare words in `texts`.
 
         Args:
-            texts: rows of texts; something that can be gone through more than once.
-            classes: clusters of frequent words; fewer where there are fewer words.
-            vocabulary: the most frequent words, which alone are classed and can be drawn.
-            seed: of the decomposition and the clustering.
+            texts: rows of texts; read twice.
+            classes: the number of clusters of frequent words; fewer if there are fewer words.
+            vocabulary: only so many of the most frequent words are classed and can be drawn.
+            seed: for the decomposition and the clustering.
 
         Example:
             >>> lines = [(f"{d} {n} {v}",) for d in ("a", "the") for n in ("cat", "dog") for v in ("ran", "sat")] * 5
@@ -105,25 +98,29 @@ class WordClasses:
         described = [word for word, count in ranked.items() if count >= _FREQUENT and _kind(word) == "word"]
         clusters: list[dict[str, int]] = []
         if described:
-            vectors = _vectors(_neighbours(texts, list(ranked), described), seed=seed)
+            counted = neighbour_counts(_sentences(texts), list(ranked), described)
+            vectors = word_vectors(counted, seed=seed)
             weights = [ranked[word] ** 0.5 for word in described]
-            numbers = _cluster(vectors, weights, classes, seed=seed)
+            numbers = cluster_numbers(vectors, weights, classes, seed=seed)
             clusters = [{} for _ in range(max(numbers) + 1)]
             for word, number in zip(described, numbers):
                 clusters[number][word] = ranked.pop(word)
         return cls([words for words in clusters if words], ranked)
 
     def of(self, word: str) -> int | None:
-        """The class of `word`, by what it looks like where it is not known; None where nothing known looks like it."""
+        """The class of `word`. An unknown word is classed by its form; None if no class has that form."""
         known = self._class.get(word)
         if known is not None:
             return known
         return next((self._looks[key] for key in _looks(word) if key in self._looks), None)
 
     def draw(self, word: str, uniform: float) -> str:
-        """The word of the same class at `uniform` (0 to 1) of its cumulated frequencies; `word` where it has no class.
+        """Draw a word of the same class by frequency; `word` itself if it has no class.
 
-        Drawn by frequency, it may be the word itself, as in the paper.
+        As in the paper, the drawn word may be the word itself.
+
+        Args:
+            uniform: the draw, from 0 to 1: a position in the cumulative frequencies of the class.
         """
         number = self.of(word)
         if number is None:
@@ -133,7 +130,7 @@ class WordClasses:
 
 
 def _by_looks(words: Mapping[str, int]) -> dict[tuple[str, str], dict[str, int]]:
-    """Words by kind or case and by the longest ending that enough of them have."""
+    """Words by kind or case, and by the longest ending that enough of them share."""
     types = Counter(key for word in words for key in _looks(word))
     classes: dict[tuple[str, str], dict[str, int]] = {}
     for word, count in words.items():
@@ -143,7 +140,7 @@ def _by_looks(words: Mapping[str, int]) -> dict[tuple[str, str], dict[str, int]]
 
 
 def _kind(word: str) -> str:
-    """Whether `word` is a number, a clitic (which stands close to the word before it), a punctuation mark or a word."""
+    """Whether `word` is a number, a clitic (attached to the word before it), a punctuation mark or a word."""
     if any(char.isdigit() for char in word):
         return "number"
     if word[0] in "'’" and len(word) > 1:
@@ -152,7 +149,7 @@ def _kind(word: str) -> str:
 
 
 def _looks(word: str) -> Iterator[tuple[str, str]]:
-    """Kind and ending of a word, from the longest ending to none; of plain words the kind is their case."""
+    """Kind and ending of a word, from the longest ending to none. The kind of a plain word is its case."""
     kind = _kind(word)
     if kind == "word":
         kind = "upper" if word.isupper() and len(word) > 1 else "capital" if word[0].isupper() else "lower"
@@ -166,68 +163,3 @@ def _sentences(texts: Iterable[tuple[str, ...]]) -> Iterator[list[str]]:
     for row in texts:
         for text in row:
             yield _WORD.findall(text)
-
-
-def _neighbours(texts: Iterable[tuple[str, ...]], ranked: Sequence[str], described: Sequence[str]) -> csr_matrix:
-    """How often each described word has each context at its left and at its right: ``(described, 2 * contexts)``.
-
-    The contexts are the first of the `ranked` words, "some other word" and "the text begins or ends here".
-    """
-    from scipy.sparse import coo_matrix, csr_matrix
-
-    number = {word: position for position, word in enumerate(ranked)}
-    contexts = min(_CONTEXTS, len(ranked))
-    other, edge = len(ranked), len(ranked) + 1
-    total = csr_matrix((len(ranked), 2 * (contexts + 2)))
-
-    def add(ids: list[int]) -> None:
-        nonlocal total
-        sequence = np.array(ids, dtype=np.int64)
-        context = np.minimum(sequence, contexts)
-        context[sequence == edge] = contexts + 1
-        at_left = np.stack([sequence[1:], context[:-1]])
-        at_right = np.stack([sequence[:-1], context[1:] + contexts + 2])
-        rows, columns = np.concatenate([at_left, at_right], axis=1)
-        known = rows < len(ranked)
-        total = total + coo_matrix((np.ones(known.sum()), (rows[known], columns[known])), shape=total.shape).tocsr()
-
-    ids = [edge]
-    for sentence in _sentences(texts):
-        ids += [number.get(word, other) for word in sentence]
-        ids.append(edge)
-        if len(ids) > _CHUNK:
-            add(ids)
-            ids = [edge]
-    add(ids)
-    return total[[number[word] for word in described]]
-
-
-def _vectors(counts: csr_matrix, *, seed: int) -> np.ndarray:
-    """Neighbour counts as rows of unit length, ``(words, dimensions)``; a word without neighbours is a row of zeros."""
-    from sklearn.decomposition import TruncatedSVD
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
-    pairs = counts.tocoo()
-    by_word = np.asarray(counts.sum(axis=1)).ravel()
-    # Smoothing of the contexts as in Levy et al. 2015 (TACL 3, section 3.3): keeps rare contexts from dominating.
-    by_context = np.asarray(counts.sum(axis=0)).ravel() ** 0.75
-    information = np.log(pairs.data / by_word[pairs.row] / (by_context / by_context.sum())[pairs.col])
-    pairs.data = np.maximum(information, 0)
-    dimensions = min(_DIMENSIONS, min(pairs.shape) - 1)
-    if dimensions < 1:
-        return np.zeros((pairs.shape[0], 1))
-    # One thread: sums in another order could move a word to another class, and with it every text made from here.
-    with threadpool_limits(limits=1), np.errstate(invalid="ignore"):  # the explained share of a variance of zero
-        reduced = TruncatedSVD(dimensions, random_state=seed).fit_transform(pairs.tocsr())
-    return reduced / np.maximum(np.linalg.norm(reduced, axis=1, keepdims=True), 1e-12)
-
-
-def _cluster(vectors: np.ndarray, weights: Sequence[float], classes: int, *, seed: int) -> list[int]:
-    """The number of the cluster of each row."""
-    from sklearn.cluster import KMeans
-    from threadpoolctl import threadpool_limits
-
-    classes = min(classes, len(np.unique(vectors.round(6), axis=0)))
-    with threadpool_limits(limits=1):
-        fitted = KMeans(classes, random_state=seed, n_init=4, max_iter=50).fit(vectors, sample_weight=weights)
-    return fitted.labels_.tolist()

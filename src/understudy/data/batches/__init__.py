@@ -1,1 +1,1 @@
-"""Which rows make an optimizer step: bucketed by length, blocks, streams, masked."""
+"""Which rows make an optimizer step: bucketed by length, in blocks, as streams, masked or packed."""

@@ -1,4 +1,4 @@
-"""Raw text as blocks of tokens that stand alone: what a transformer that predicts the next token reads."""
+"""Texts as independent blocks of tokens: what a transformer that predicts the next token is trained on."""
 
 from __future__ import annotations
 
@@ -8,27 +8,29 @@ from functools import partial
 import numpy as np
 import torch
 
-from understudy.data.batches.bucketed import Batch, bucketed_plan
-from understudy.data.batches.streams import TokenOrder, epoch_order
+from understudy.data.batches.by_length import bucketed_plan
+from understudy.data.batches.contract import Batch
+from understudy.data.batches.token_order import TokenOrder, epoch_order
 from understudy.data.tasks import NO_LABEL
 from understudy.data.tokens.encode import Encoded
 
 
 class CausalBlocks:
-    """The texts of an epoch end to end, in an order drawn by seed and epoch, cut into blocks of one length.
+    """The texts of an epoch, joined in an order drawn by seed and epoch and cut into blocks of one length.
 
-    A block predicts the token after each of its own, the last of them being the first of the next block: each token of
-    the epoch but the very first is predicted exactly once. A block knows nothing of those before it, and may hold the
-    end of one text and the beginning of another, as in the pretraining of GPT-2. Batches are drawn among the blocks.
+    A block predicts the token after each of its own tokens. The last target is the first token of the next block, so
+    each token of the epoch except the first is predicted exactly once. A block sees nothing of the blocks before it. It
+    may hold the end of one text and the start of another, as in the pretraining of GPT-2. Batches are random blocks.
 
     Args:
-        encoded: the texts, each with its end-of-text token (see :func:`understudy.data.batches.streams.encode_streams`).
+        encoded: the texts, each with its end-of-text token, see
+            :func:`understudy.data.tokens.end_of_text.encode_streams`.
         length: tokens of a block.
         batch_size: blocks of an optimizer step, over all ranks.
-        max_tokens, seed, world_size, rank: as in :func:`understudy.data.batches.bucketed.bucketed_plan`.
+        max_tokens, seed, world_size, rank: as in :func:`understudy.data.batches.by_length.bucketed_plan`.
 
     Raises:
-        ValueError: if there are fewer blocks than ranks, or fewer blocks in a batch.
+        ValueError: if there are fewer blocks than ranks, or a batch has fewer blocks than there are ranks.
     """
 
     def __init__(
@@ -57,7 +59,7 @@ class CausalBlocks:
         self._steps = len(self._plan(epoch=0))
 
     def steps(self, epoch: int) -> int:
-        """Optimizer steps in an epoch: the same for every epoch."""
+        """Optimizer steps in an epoch; the same for every epoch."""
         return self._steps
 
     def windows(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]:
@@ -67,13 +69,13 @@ class CausalBlocks:
             yield [_block_batch(tokens, blocks * self.length, self.length) for blocks in step]
 
     def padding_ratio(self) -> float:
-        """Tokens computed over tokens real: nothing is padded but the last block."""
+        """Tokens computed, padding included, divided by real tokens. Only the last block is padded."""
         targets = len(self.encoded.ids) - 1
         return -(-targets // self.length) * self.length / targets
 
 
 def scoring_blocks(encoded: Encoded, *, length: int, max_tokens: int) -> Iterator[Batch]:
-    """The texts in their order as blocks for an evaluation: every token but the first is a target once.
+    """The texts in their own order as blocks, for an evaluation: every token except the first is a target once.
 
     Example:
         >>> encoded = Encoded(np.array([5, 6, 7, 3], np.int32), np.array([0, 4]), None, 0, "right", "")
@@ -89,8 +91,10 @@ def scoring_blocks(encoded: Encoded, *, length: int, max_tokens: int) -> Iterato
 
 
 def _block_batch(tokens: TokenOrder, starts: np.ndarray, length: int) -> Batch:
-    """Blocks that read from `starts`. What stands after the last token is no target, and a causal model never sees it
-    before it is over: it needs no mask."""
+    """Blocks that start at `starts`. Padding follows the last token, is no target and needs no mask.
+
+    A causal model sees it only after the last target.
+    """
     last = len(tokens) - 1
     places = starts[:, None] + np.arange(length + 1)
     ids = tokens.at(np.minimum(places, last))

@@ -1,4 +1,4 @@
-"""Which tokens of a text are hidden, and by what: a pure function of the text, the seed, the epoch and the row."""
+"""Which tokens of a text are hidden, and by what: a pure function of text, row number, seed and epoch."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from understudy.data.tokens.pieces import special_ids
 from understudy.data.tokens.word_pieces import WordPieces, word_pieces
 
 _MASKED, _RANDOM = 0.8, 0.9
-"""Of the chosen tokens 80 % become the mask, 10 % a random word, and 10 % stay."""
+"""80 % of the chosen tokens become the mask, 10 % a random word, and 10 % stay as they are."""
 
 _CHOICE, _FATE, _WORD, _OTHER = range(4)
-"""The draws that are made for a token: three for its mask, one for whoever else needs a number."""
+"""The draws for a token: three for masking it, one for :meth:`Masking.uniform`."""
 
 _STEP = 0x9E3779B97F4A7C15
 _BITS = 2**64 - 1
@@ -23,26 +23,26 @@ _BITS = 2**64 - 1
 
 @dataclass(frozen=True)
 class Masking:
-    """BERT's masking, drawn anew each epoch.
+    """BERT's masking, with new draws each epoch (dynamic masking).
 
-    Each token that is not special is chosen with the same probability, by itself or, with `words`, together with the
-    other pieces of its word. Of the chosen ones 80 % are replaced by the mask, 10 % by a random ordinary token, 10 %
-    stay as they are.
+    Each token that is not special is chosen with the same probability: by itself or, with `words`, together with the
+    other pieces of its word. 80 % of the chosen tokens are replaced by the mask, 10 % by a random ordinary token, and
+    10 % stay as they are.
 
-    The draws are a hash of seed, epoch, row and place, not the state of a generator: a row is masked alike in whatever
-    batch, order, block or process it turns up, and a run that goes on after a kill draws what it would have drawn.
+    A draw is a hash of seed, epoch, row and place, not the state of a generator. So the masks of a row do not depend on
+    its batch, order, block or process, and a run that is killed and resumed draws the same masks.
 
-    Every token has the same chance whatever the length of its text, so a short text is often left whole: one of three
-    words in 61 % of the epochs at 15 %. It then adds nothing to the loss. (Masking at least one token of each text
-    would show the words of short texts far more often than those of long ones.)
+    Every token has the same chance whatever the length of its text, so a short text often has no mask: at 15 %, a text
+    of three words has none in 61 % of the epochs. It then adds nothing to the loss. (If at least one token of each text
+    were masked, words of short texts would be learnt far more often than words of long ones.)
 
     Attributes:
         mask_id: the id of the mask token.
-        maskable: ``(ids,)`` of bool: neither special nor beyond the tokenizer's vocabulary.
-        probability: that a token is chosen.
-        seed: with the epoch, row and place it determines every draw.
-        words: how pieces make up words, to choose whole ones; None to choose piece by piece.
-        rounds: after so many epochs the same masks come again; None for never.
+        maskable: bool ``(ids,)``: false for special tokens and for ids that the tokenizer does not have.
+        probability: the probability that a token is chosen.
+        seed: determines every draw, together with epoch, row and place.
+        words: which pieces make up a word, to choose whole words. None: choose single pieces.
+        rounds: the masks repeat after so many epochs. None: never.
 
     Reference:
         Devlin et al. 2019, arXiv 1810.04805, section 3.1; Liu et al. 2019, arXiv 1907.11692, section 4.1 (dynamic
@@ -69,7 +69,7 @@ class Masking:
         """The masking for a tokenizer.
 
         Raises:
-            ValueError: if it has no mask token, or the probability is not above 0 and at most 1.
+            ValueError: if the tokenizer has no mask token, or the probability is not above 0 and at most 1.
         """
         if tokenizer.mask_token_id is None:
             raise ValueError("the tokenizer has no mask token")
@@ -89,13 +89,13 @@ class Masking:
         """Mask some tokens.
 
         Args:
-            ids: ``(tokens,)``, rows end to end, special tokens among them.
-            rows: ``(tokens,)``, the number that each token's row has in the data.
-            places: ``(tokens,)``, each token's place within its row, counted from 0.
-            epoch: other masks in each.
+            ids: ``(tokens,)``, the rows end to end, special tokens included.
+            rows: ``(tokens,)``, the number of each token's row in the data.
+            places: ``(tokens,)``, the place of each token within its row, counted from 0.
+            epoch: each epoch has its own masks.
 
         Returns:
-            The ids to show, int64 ``(tokens,)``, and which tokens were chosen, bool ``(tokens,)``.
+            The ids that the model reads, int64 ``(tokens,)``, and which tokens were chosen, bool ``(tokens,)``.
 
         Example:
             >>> masking = Masking(mask_id=0, maskable=np.array([False, True, True]), probability=1.0, seed=0)
@@ -115,7 +115,7 @@ class Masking:
         return shown, chosen
 
     def round(self, epoch: int) -> int:
-        """The first epoch that has the masks of this one.
+        """The first epoch with the same masks as this one.
 
         Example:
             >>> [Masking(0, np.array([True]), 0.15, seed=0, rounds=2).round(epoch) for epoch in range(4)]
@@ -124,18 +124,18 @@ class Masking:
         return epoch if self.rounds is None else epoch % self.rounds
 
     def uniform(self, rows: np.ndarray, places: np.ndarray, *, epoch: int) -> np.ndarray:
-        """A number in [0, 1) for each token, ``(tokens,)``, which has nothing to do with how it is masked."""
+        """A number in [0, 1) for each token, ``(tokens,)``, independent of how it is masked."""
         return _Draws(self.seed, self.round(epoch), rows)(places, _OTHER)
 
     @property
     def fingerprint(self) -> str:
-        """Of all that determines the masks of an epoch, but for the tokenizer's words."""
+        """A hash of everything that determines the masks of an epoch, except how pieces make up words."""
         told = f"{self.mask_id} {self.probability} {self.seed} {self.words is not None}".encode()
         return hashlib.sha256(told + self.maskable.tobytes()).hexdigest()
 
 
 class _Draws:
-    """Numbers in [0, 1) by row, place and draw; the same ones whenever they are asked for."""
+    """Numbers in [0, 1) by row, place and draw. The same arguments give the same numbers."""
 
     def __init__(self, seed: int, epoch: int, rows: np.ndarray) -> None:
         key = _mixed(np.array([seed & _BITS], np.uint64)) + np.uint64(epoch & _BITS)
@@ -154,7 +154,7 @@ def _uniform(keys: np.ndarray, places: np.ndarray, draw: int) -> np.ndarray:
 
 
 def _mixed(numbers: np.ndarray) -> np.ndarray:
-    """The finaliser of SplitMix64: every bit of the input moves every bit of the output.
+    """The finaliser of SplitMix64: every bit of the input affects every bit of the output.
 
     Reference:
         Steele, Lea & Flood 2014, "Fast Splittable Pseudorandom Number Generators", OOPSLA, figure 1.

@@ -1,1 +1,1 @@
-"""Files, folders and hub data sets as the user names them in; checked rows and texts out."""
+"""From the files, folders and hub data sets that the user names to checked rows and texts."""

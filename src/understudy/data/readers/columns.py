@@ -1,4 +1,4 @@
-"""Which columns hold the text and the label, and the texts of a table."""
+"""Which columns of a table hold the text and the label, and the texts that they make."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from understudy.data.readers.faults import Faults
-from understudy.data.readers.tables import SourceTable, cache_dir, map_file, write_file
+from understudy.data.cache import cache_dir, map_arrow, write_arrow
+from understudy.data.readers.faults import Faults, quoted
+from understudy.data.readers.tables import SourceTable
 from understudy.data.texts import Texts
 from understudy.errors import nearest
 
@@ -27,7 +28,7 @@ TEXTS = ("text", "sentence", "content", "review", "body", "document", "comment",
 LABELS = ("label", "labels", "class", "category", "target", "sentiment", "score")
 
 TextColumns = tuple[tuple[str, ...], ...]
-"""One entry a text; each names the columns that are joined into it."""
+"""One entry for each text of a row: the names of the columns that are joined into it."""
 
 
 def find_text(
@@ -40,17 +41,17 @@ def find_text(
     arity: int | None = None,
     remedy: str = "Name what to read with --text",
 ) -> TextColumns | None:
-    """The text columns that were asked for, or those with the usual names.
+    """The text columns that were asked for, or those with usual names.
 
     Args:
-        names: the columns there are.
-        wanted: one entry a text, ``title+description`` joins columns; empty to look for the usual names.
-        label: a column that is not taken for text.
-        arity: how many texts a row must have, where that is known.
-        remedy: what to do where no column has a usual name.
+        names: the columns of the table.
+        wanted: one entry for each text of a row; ``title+description`` joins columns. Empty: look for usual names.
+        label: a column that is never taken for text.
+        arity: how many texts a row must have, if that is known.
+        remedy: the way out in the message, if no column has a usual name.
 
     Returns:
-        The columns, or None if `faults` were found.
+        The columns, or None if `faults` were added.
 
     Example:
         >>> find_text(["label", "title", "description"], (), origin="a.csv", faults=Faults())
@@ -63,7 +64,7 @@ def find_text(
         missing = [name for entry in entries for name in entry if name not in names]
         for name in dict.fromkeys(missing):
             faults.add(
-                f"{origin}: no column '{name}'. The columns are {said(names)}.{nearest(name, names)} Name the text columns with --text."
+                f"{origin}: no column '{name}'. The columns are {quoted(names)}.{nearest(name, names)} Name the text columns with --text."
             )
         if len(entries) > 2 or (arity is not None and len(entries) != arity):
             faults.add(
@@ -83,7 +84,7 @@ def find_text(
                 return ((usual["title"], usual[name]),) if both else ((usual[name],),)
     kind = "pair of text columns" if arity == 2 else "text column"
     faults.add(
-        f"{origin}: no {kind} with a usual name. The columns are {said(names)}. {remedy} (the first line of a csv or tsv file must hold the column names)."
+        f"{origin}: no {kind} with a usual name. The columns are {quoted(names)}. {remedy} (the first line of a csv or tsv file must hold the column names)."
     )
     return None
 
@@ -97,46 +98,40 @@ def find_label(
     faults: Faults,
     remedy: str = "Name the right one with --label.",
 ) -> str | None:
-    """The label column that was asked for, or the one with a usual name; None, and the `remedy`, if `faults` were found."""
+    """The label column that was asked for, or one with a usual name; None if `faults` were added.
+
+    Args:
+        text: columns that are never taken for the label.
+        remedy: the way out in the message, if no column has a usual name.
+    """
     if wanted is not None:
         if wanted in names:
             return wanted
         faults.add(
-            f"{origin}: no column '{wanted}'. The columns are {said(names)}.{nearest(wanted, names)} Name the label column with --label."
+            f"{origin}: no column '{wanted}'. The columns are {quoted(names)}.{nearest(wanted, names)} Name the label column with --label."
         )
         return None
     usual = {name.lower(): name for name in reversed(names) if name not in text}
     for name in LABELS:
         if name in usual:
             return usual[name]
-    faults.add(f"{origin}: no label column with a usual name. The columns are {said(names)}. {remedy}")
+    faults.add(f"{origin}: no label column with a usual name. The columns are {quoted(names)}. {remedy}")
     return None
 
 
-def said(names: Sequence[str]) -> str:
-    """Names for a message, quoted and not too many.
-
-    Example:
-        >>> said(["text", "label"])
-        "'text', 'label'"
-    """
-    more = f" and {len(names) - 20} more" if len(names) > 20 else ""
-    return ", ".join(f"'{name}'" for name in names[:20]) + more
-
-
 def has_columns(table: SourceTable, text: TextColumns, label: str | None, faults: Faults) -> bool:
-    """Whether a further file has the columns that another one, the training file as a rule, is read by; what lacks is a fault."""
+    """Whether a table has the columns found in another one, usually the training file. A missing column is a fault."""
     wanted = [(name, "text") for entry in text for name in entry] + ([(label, "label")] if label else [])
     missing = [(name, role) for name, role in wanted if name not in table.names]
     for name, role in missing:
         faults.add(
-            f"{table.origin}: no {role} column '{name}', which the other rows are read by. The columns are {said(table.names)}.{nearest(name, table.names)} Rename the column, or name others with --{role}."
+            f"{table.origin}: no {role} column '{name}', as the other rows have. The columns are {quoted(table.names)}.{nearest(name, table.names)} Rename the column, or name others with --{role}."
         )
     return not missing
 
 
 def texts_of(table: SourceTable, text: TextColumns, faults: Faults) -> Texts | None:
-    """The texts of a table, mapped from the cache: columns of one text are joined by a space, empty ones left out."""
+    """The texts of a table, mapped from the cache. Columns of one text are joined with a space, without empty cells."""
     lists = [name for entry in text for name in entry if name in table.lists]
     for name in lists:
         faults.add(f"{table.origin}: column '{name}' holds lists, not text. Name another with --text.")
@@ -147,13 +142,13 @@ def texts_of(table: SourceTable, text: TextColumns, faults: Faults) -> Texts | N
         return Texts(table.cells.select(columns))
     chosen = hashlib.sha256(json.dumps([table.key, text]).encode()).hexdigest()
     file = cache_dir() / "sources" / f"{chosen}.arrow"
-    known = map_file(file) or write_file(file, _joined(table, text))
+    known = map_arrow(file) or write_arrow(file, _joined(table, text))
     assert known is not None  # a table has rows
     return Texts(known[0])
 
 
 def _joined(table: SourceTable, text: TextColumns) -> Iterator[pa.RecordBatch]:
-    """The columns of each text joined, batch by batch, so that memory does not grow with the file."""
+    """The joined columns of each text, batch by batch, so that memory does not grow with the file."""
     for batch in table.cells.to_batches():
         arrays = []
         for entry in text:
@@ -165,8 +160,8 @@ def _joined(table: SourceTable, text: TextColumns) -> Iterator[pa.RecordBatch]:
 
 
 def _join(left: pa.Array, right: pa.Array) -> pa.Array:
-    """Two columns row by row: a space between two texts, and nothing of a blank one."""
-    # With a scalar separator and null_handling="skip" Arrow drops the rows in which all is null: separators a row.
+    """Join two columns row by row: with a space between two texts, and without a blank one."""
+    # One separator for each row: with a scalar one and null_handling="skip", Arrow drops rows in which all is null.
     nothing = _repeated("", len(left))
     left, right = (pc.if_else(_blank(part), nothing, part) for part in (left, right))
     space = pc.if_else(pc.or_(_blank(left), _blank(right)), nothing, _repeated(" ", len(left)))
@@ -182,7 +177,7 @@ def _blank(column: pa.Array) -> pa.Array:
 
 
 def blank_rows(table: SourceTable, text: TextColumns) -> np.ndarray:
-    """Row numbers where a text is empty or white space."""
+    """The numbers of the rows in which a text is empty or white space."""
     found: list[np.ndarray] = []
     start = 0
     for batch in table.cells.to_batches():

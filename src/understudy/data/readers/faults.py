@@ -1,4 +1,4 @@
-"""Faults of the data, gathered so that all of them are reported at once."""
+"""Faults of the data, collected so that all of them are reported together; and how messages name things."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 from understudy.errors import DataError
 
 _SHOWN = 5
-"""Rows shown of one kind of fault in one file; the others are counted."""
+"""How many rows are shown for one kind of fault in one file; the others are counted."""
 
 
 def counted(number: int, noun: str) -> str:
-    """A number with its noun.
+    """A number with its noun, for a message.
 
     Example:
         >>> counted(1, "row"), counted(2681, "row")
@@ -22,8 +22,19 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
+def quoted(names: Sequence[str]) -> str:
+    """Names for a message, in quotes: the first 20, then how many more there are.
+
+    Example:
+        >>> quoted(["text", "label"])
+        "'text', 'label'"
+    """
+    more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+    return ", ".join(f"'{name}'" for name in names[:20]) + more
+
+
 class Faults:
-    """A growing list of messages; faults of many rows are shown by their first few and counted.
+    """A growing list of messages. Where many rows have one fault, the first few are shown and the rest are counted.
 
     Example:
         >>> faults = Faults()
@@ -34,7 +45,7 @@ class Faults:
 
     def __init__(self) -> None:
         self.count = 0
-        """Everything ever reported; whoever wants to know whether a step went well compares it."""
+        """How many faults were ever reported. Compare it before and after a step to see whether the step went well."""
         self._single: list[str] = []
         self._shown: dict[tuple[str, str], list[str]] = {}
         self._counts: dict[tuple[str, str], int] = {}
@@ -43,17 +54,17 @@ class Faults:
         return self.count > 0
 
     def add(self, message: str) -> None:
-        """A fault that stands for itself; said once, however often it is added."""
+        """Add a single fault. It is reported once, however often it is added."""
         self.count += 1
         if message not in self._single:
             self._single.append(message)
 
     def row(self, origin: str, what: str, message: str) -> None:
-        """One row of `origin` with the fault `what` (as in "3 more rows {what}")."""
+        """Add a fault of one row of `origin`; `what` completes the phrase "3 more rows {what}"."""
         self.rows(origin, what, [0], lambda _: message)
 
     def rows(self, origin: str, what: str, rows: Sequence[int] | np.ndarray, say: Callable[[int], str]) -> None:
-        """Many rows with the same fault; `say` words a row and is called for the few that are shown."""
+        """Add a fault that many rows share; `say` makes the message of a row and is called only for those shown."""
         if not len(rows):
             return
         self.count += len(rows)
@@ -62,7 +73,7 @@ class Faults:
         self._counts[origin, what] = self._counts.get((origin, what), 0) + len(rows)
 
     def messages(self) -> list[str]:
-        """Everything that was found, files first, then rows."""
+        """All messages: first the single ones, then those of rows."""
         found = list(self._single)
         for (origin, what), shown in self._shown.items():
             found += shown
@@ -72,6 +83,6 @@ class Faults:
         return found
 
     def check(self) -> None:
-        """Raise a :class:`~understudy.errors.DataError` with every fault, if there is one."""
+        """Raise a :class:`~understudy.errors.DataError` with every fault, if there are any."""
         if self:
             raise DataError(*self.messages())

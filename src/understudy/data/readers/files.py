@@ -1,4 +1,4 @@
-"""Files in, record batches out: which format, csv and tsv and txt line by line, the others from `structured`."""
+"""From a file to record batches: csv, tsv and txt are parsed here, jsonl and parquet in `structured`."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from understudy.data.readers.parsed import BATCH_BYTES, BATCH_ROWS, Lines, Opene
 from understudy.data.readers.structured import jsonl_batches, parquet_batches
 
 FORMATS = ("csv", "tsv", "jsonl", "parquet", "txt")
-FORMATS_SAID = ".csv, .tsv, .jsonl, .parquet or .txt, each also with .gz"
+FORMAT_ENDINGS = ".csv, .tsv, .jsonl, .parquet or .txt, each also with .gz"
+"""For messages."""
 
 
 def format_of(path: Path) -> tuple[str | None, bool]:
-    """The format that the name of a file says, and whether it is gzipped.
+    """The format according to the name of a file (None if unknown), and whether the file is gzipped.
 
     Example:
         >>> format_of(Path("train.csv.gz")), format_of(Path("notes.doc"))
@@ -34,13 +35,23 @@ def format_of(path: Path) -> tuple[str | None, bool]:
     return (kind if kind in FORMATS else None), zipped
 
 
+def is_txt(name: str) -> bool:
+    """Whether a file is a txt file by its name: one text a line and no columns.
+
+    Example:
+        >>> is_txt("pool.txt.gz"), is_txt("pool.csv")
+        (True, False)
+    """
+    return format_of(Path(name))[0] == "txt"
+
+
 def parse_file(
     path: Path, kind: str, zipped: bool, origin: str, faults: Faults, *, longest: int | None = None
 ) -> Parsed:
-    """Prepare to read a file; nothing is opened before the first batch is asked for.
+    """Prepare to read a file; it is opened when the first batch is asked for.
 
     Args:
-        longest: bytes from which on a line of a txt file is cut into several rows.
+        longest: a line of a txt file with at least so many bytes is cut into several rows. None: lines stay whole.
     """
     parsed = Parsed(origin, faults, unit="row" if kind == "parquet" else "line")
     readers: dict[str, Callable[[Parsed, Opener], Iterator[pa.RecordBatch]]]
@@ -51,7 +62,7 @@ def parse_file(
 
 
 def _open(path: Path, zipped: bool) -> BinaryIO:
-    # The buffer around the unzipped stream is what makes iterating over its lines fast.
+    # The buffer around the unzipped stream makes iterating over its lines fast.
     return io.BufferedReader(gzip.GzipFile(path), 1 << 17) if zipped else path.open("rb")
 
 
@@ -68,9 +79,10 @@ def _tsv(parsed: Parsed, opener: Opener) -> Iterator[pa.RecordBatch]:
 
 
 def _is_quoted(stream: BinaryIO) -> bool:
-    """Whether a tsv file quotes fields by the rules of csv, or writes quote marks as they are (as GLUE's files do).
+    """Whether a tsv file quotes fields by the rules of csv. GLUE's files do not: their quote marks are plain text.
 
-    It does not if every line has the fields of the header and some field begins with a mark that nothing closes.
+    Quote marks are plain text if every line has as many fields as the header and some field opens a quote without closing
+    it.
     """
     width = None
     stray = False
@@ -88,12 +100,12 @@ def _is_quoted(stream: BinaryIO) -> bool:
 _CSV_FAULTS = {
     "unexpected end of data": "a quoted field begins here and never ends. Close the quote, and double the quote marks inside a quoted field",
     "expected after": "a quote mark inside a quoted field is not doubled. Write it twice",
-    "new-line character": "a bare carriage return stands outside quotes. Remove it, or quote the field; if the lines end so, save the file with line feeds",
+    "new-line character": "a bare carriage return outside quotes. Remove it, or quote the field; if all lines end with one, save the file with line feeds",
 }
 
 
 def _delimited(parsed: Parsed, stream: BinaryIO, delimiter: str, quoting: Any) -> Iterator[pa.RecordBatch]:
-    csv.field_size_limit(2**31 - 1)  # a text may be long; the default stops at 128 kB
+    csv.field_size_limit(2**31 - 1)  # a text may be longer than the default limit of 128 kB
     origin, faults = parsed.origin, parsed.faults
     lines = Lines(stream, parsed)
     reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
@@ -127,7 +139,7 @@ def _delimited(parsed: Parsed, stream: BinaryIO, delimiter: str, quoting: Any) -
                 origin,
                 f"with too {few} fields",
                 f"{origin}, line {place}: too {few} fields, {len(row)} where the header has {width} ({', '.join(parsed.names)}). "
-                + ("Add what is missing." if few == "few" else "Quote a field that holds the separator."),
+                + ("Add what is missing." if few == "few" else "Quote the field that contains the separator."),
             )
         else:
             rows.append(row)
@@ -147,7 +159,7 @@ def _txt(parsed: Parsed, opener: Opener, *, longest: int | None) -> Iterator[pa.
         lines = Lines(stream, parsed, longest=longest)
         for line in lines:
             parsed.names = ("text",)
-            found = line.removesuffix("\n").removesuffix("\r").split("\r")  # a bare one ends a line, too
+            found = line.removesuffix("\n").removesuffix("\r").split("\r")  # a bare carriage return also ends a line
             rows += found
             places += [lines.number] * len(found)
             if len(rows) >= BATCH_ROWS or lines.bytes - done > BATCH_BYTES:

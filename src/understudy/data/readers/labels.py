@@ -1,4 +1,4 @@
-"""Labels: what kind they are, their names, and a column of them as numbers."""
+"""Labels: their kind, their names, and a label column as numbers."""
 
 from __future__ import annotations
 
@@ -10,21 +10,25 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow.compute as pc
 
-from understudy.data.readers.faults import Faults
+from understudy.data.readers.faults import Faults, quoted
 from understudy.data.readers.tables import SourceTable
 from understudy.data.tasks import NO_LABEL, Kind
 from understudy.errors import nearest
 
 _WHOLE = re.compile(r"(-?(?:0|[1-9]\d*))(?:\.0*)?")
+_UNKNOWN = -1
+"""The class index of a value that cannot be read; :data:`NO_LABEL` is a row without a value."""
+
 _NUMBERS_SHARE = 0.9
-"""A column is of numbers if so many of its values are: the rest is then a fault to be shown, not a class."""
+"""A column counts as numbers if at least this share of its values are; the other values are faults, not classes."""
 
 
 @dataclass(frozen=True)
 class Labels:
-    """How the label column of a task is read; learnt from the training rows, used on every split.
+    """How the label column of a task is read: learnt from the training rows, used on every split.
 
-    `names` are the classes, none for regression. `whole` says that they are integers: ``1.0`` is then ``1``.
+    `names` are the classes, empty for regression. `whole` means that all of them are integers, so ``1.0`` reads as
+    ``1``.
     """
 
     column: str
@@ -34,8 +38,8 @@ class Labels:
 
     @classmethod
     def learn(cls, table: SourceTable, column: str, kind: Kind | None, faults: Faults) -> Labels | None:
-        """Find kind and names in the training rows; None if `faults` were found."""
-        values, _ = distinct(table, column)
+        """Find the kind and the names in the training rows; None if `faults` were added."""
+        values, _ = distinct_values(table, column)
         origin = table.origin
         if not values:
             faults.add(
@@ -45,14 +49,14 @@ class Labels:
         lists = column in table.lists
         if lists and kind not in (None, "multi_label"):
             faults.add(
-                f"{origin}: column '{column}' holds lists, which {kind} labels are not. Leave --kind out, or name another column with --label."
+                f"{origin}: column '{column}' holds lists, but {kind} labels are not lists. Leave --kind out, or name another column with --label."
             )
             return None
         kind = kind or infer_kind(values, column, lists=lists)
         if kind == "regression":
             return cls(column, kind, (), False)
         if kind == "multi_label":
-            parts = {part for value in values for part in several(value) or ()}
+            parts = {part for value in values for part in labels_in_cell(value) or ()}
         else:
             parts = set(values)
         whole = all(_WHOLE.fullmatch(part) or _is_nan(part) for part in parts)
@@ -70,12 +74,12 @@ class Labels:
             )
             return None
         if not names:
-            faults.add(f"{origin}: no label stands in any list of column '{column}'. Name another column with --label.")
+            faults.add(f"{origin}: every list in column '{column}' is empty. Name another column with --label.")
             return None
         return cls(column, kind, names, whole)
 
     def name(self, value: str) -> str | None:
-        """The class name of a value; None where it says that there is no label.
+        """The class name of a value; None if the value means that there is no label.
 
         Example:
             >>> Labels("label", "single_label", (), True).name("1.0")
@@ -89,18 +93,21 @@ class Labels:
         return str(int(match[1]))
 
     def read(self, table: SourceTable, faults: Faults) -> np.ndarray:
-        """The column as numbers: class indices, ``(rows, classes)`` of 0 and 1, or targets.
+        """The label column as numbers.
 
-        Values that cannot be read are faults. Rows without a label are NO_LABEL or NaN.
+        Values that cannot be read are faults. A row without a label is NO_LABEL or NaN.
+
+        Returns:
+            Class indices, int64 ``(rows,)``; targets, float32 ``(rows,)``; or 0 and 1, float32 ``(rows, classes)``.
         """
-        values, codes = distinct(table, self.column)
+        values, codes = distinct_values(table, self.column)
         if self.kind == "single_label":
             places = {name: i for i, name in enumerate(self.names)}
             numbers = np.array([self._class(value, places) for value in [*values, None]], dtype=np.int64)
             self._report(table, values, codes, numbers == _UNKNOWN, faults)
             return numbers[codes]
         if self.kind == "regression":
-            with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is reported
+            with np.errstate(over="ignore"):  # a number too large for float32 becomes infinite and is reported
                 targets = np.array([_number(value) for value in values] + [np.nan]).astype(np.float32)
             self._report(table, values, codes, ~np.isfinite(targets[:-1]), faults)
             return targets[codes]
@@ -108,8 +115,8 @@ class Labels:
         bad = np.zeros(len(values), dtype=bool)
         places = {name: i for i, name in enumerate(self.names)}
         for i, value in enumerate(values):
-            parts = [self.name(part) for part in several(value) or ()]
-            bad[i] = several(value) is None or any(part not in places for part in parts)
+            parts = [self.name(part) for part in labels_in_cell(value) or ()]
+            bad[i] = labels_in_cell(value) is None or any(part not in places for part in parts)
             if not bad[i]:
                 rows[i] = 0
                 rows[i, [places[part] for part in parts if part is not None]] = 1
@@ -135,26 +142,20 @@ class Labels:
         shown = value if len(value) <= 60 else value[:57] + "..."
         if self.kind == "regression":
             return f"'{shown}' in column '{self.column}' is not a finite number, which a regression target must be. Correct or remove the row, or give --kind single_label if these are classes."
-        known = ", ".join(f"'{name}'" for name in self.names[:20]) + (
-            f" and {len(self.names) - 20} more" if len(self.names) > 20 else ""
-        )
         unknown = value
         if self.kind == "multi_label":
-            parts = several(value)
+            parts = labels_in_cell(value)
             if parts is None:
                 return f"'{shown}' in column '{self.column}' is not a list of labels. Write a JSON list of names."
             unknown = next(part for part in parts if self.name(part) not in self.names)
         guess = nearest(unknown, self.names)
-        return f"label '{unknown[:60]}' is not one of {known}, the labels of the training rows.{guess or ' Correct it, or add training rows with this label.'}"
+        return f"label '{unknown[:60]}' is not one of {quoted(self.names)}, the labels of the training rows.{guess or ' Correct it, or add training rows with this label.'}"
 
 
-_UNKNOWN = -1
+def distinct_values(table: SourceTable, column: str) -> tuple[list[str], np.ndarray]:
+    """The distinct values of a column, without white space around them, and each row's index into them.
 
-
-def distinct(table: SourceTable, column: str) -> tuple[list[str], np.ndarray]:
-    """The different values of a column, white space around them dropped, and for each row its value's index.
-
-    Rows without a value have index -1.
+    The index of a row without a value is -1.
     """
     encoded = pc.dictionary_encode(pc.utf8_trim_whitespace(table.cells.column(column)).combine_chunks())
     values = encoded.dictionary.to_pylist()
@@ -167,15 +168,15 @@ def distinct(table: SourceTable, column: str) -> tuple[list[str], np.ndarray]:
 
 
 def missing_labels(table: SourceTable, labels: Labels) -> np.ndarray:
-    """Numbers of the rows whose label cell is empty (or, among integer classes, not-a-number)."""
-    values, codes = distinct(table, labels.column)
+    """The numbers of the rows whose label cell is empty (or not-a-number, if the classes are integers)."""
+    values, codes = distinct_values(table, labels.column)
     if labels.kind == "single_label":
         codes = np.where(np.isin(codes, [i for i, value in enumerate(values) if labels.name(value) is None]), -1, codes)
     return np.flatnonzero(codes < 0)
 
 
 def infer_kind(values: list[str], column: str, *, lists: bool) -> Kind:
-    """Integers or names are classes, fractions or a column ``score`` are regression, lists are multi-label.
+    """The kind of a label column: lists are multi-label, fractions or a column ``score`` regression, the rest classes.
 
     Example:
         >>> infer_kind(["0", "1"], "label", lists=False), infer_kind(["0.5", "1"], "label", lists=False)
@@ -192,11 +193,11 @@ def infer_kind(values: list[str], column: str, *, lists: bool) -> Kind:
     return "regression" if fractions and len(numbers) >= _NUMBERS_SHARE * len(values) else "single_label"
 
 
-def several(value: str) -> list[str] | None:
+def labels_in_cell(value: str) -> list[str] | None:
     """The labels in one cell: a JSON list, or names with ``|`` or ``;`` between them; None if it is neither.
 
     Example:
-        >>> several('["a", 3]'), several("a|b"), several("[]"), several("[oops")
+        >>> labels_in_cell('["a", 3]'), labels_in_cell("a|b"), labels_in_cell("[]"), labels_in_cell("[oops")
         (['a', '3'], ['a', 'b'], [], None)
     """
     if not value.startswith("["):
@@ -211,7 +212,7 @@ def several(value: str) -> list[str] | None:
 
 
 def _number(value: str) -> float:
-    """The value as a number; NaN where it is none. (Python reads '1_000' as one; data files mean something else.)"""
+    """The value as a number, or NaN. Python reads '1_000' as a number, but in a data file it is a name."""
     try:
         return math.nan if "_" in value else float(value)
     except ValueError:

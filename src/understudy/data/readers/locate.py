@@ -1,4 +1,4 @@
-"""Where the splits are: a file, a folder of splits, a hub data set, or files named one by one."""
+"""Where the splits are: in a file, a folder of splits or a hub data set, or in files named one by one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.data.readers.faults import Faults
-from understudy.data.readers.files import FORMATS_SAID, format_of
+from understudy.data.readers.files import FORMAT_ENDINGS, format_of
 from understudy.errors import nearest
 
 _SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "dev": "validation", "test": "test"}
@@ -25,10 +25,10 @@ class Source:
 
 
 def locate(data: str | None, named: dict[str, str | None], faults: Faults) -> dict[str, Source]:
-    """Sources by split. What is `named` one by one takes the place of what `data` holds.
+    """The sources of the splits. A file in `named` replaces that split of `data`.
 
     Returns:
-        The splits that were found, ``train`` among them unless there are faults.
+        The splits that were found. ``train`` is among them unless there are faults.
     """
     found = locate_data(data, faults) if data is not None else {}
     for split, name in named.items():
@@ -48,7 +48,7 @@ def locate(data: str | None, named: dict[str, str | None], faults: Faults) -> di
 
 
 def locate_file(name: str, faults: Faults) -> Source | None:
-    """An existing file; None and a fault if there is none."""
+    """An existing file; None, and a fault, if it does not exist."""
     path = Path(name).expanduser()
     if path.exists():
         return Source(name, path)
@@ -74,7 +74,7 @@ def locate_data(data: str, faults: Faults) -> dict[str, Source]:
         return {}
     if not _HUB_ID.fullmatch(data):
         faults.add(
-            f"'{data}' is no file or folder here, and not the name of a hub data set (such as 'imdb' or 'owner/name'). Check the path."
+            f"'{data}' is neither a file or folder here nor the name of a hub data set (such as 'imdb' or 'owner/name'). Check the path."
         )
         return {}
     return _hub(data, faults)
@@ -92,7 +92,7 @@ def _folder(data: str, folder: Path, faults: Faults) -> dict[str, Source]:
     if not found:
         there = ", ".join(entry.name + "/" * entry.is_dir() for entry in entries[:10]) or "nothing"
         faults.add(
-            f"{data}: a folder without a split. Looked for train, validation (or valid, dev) and test, each ending in {FORMATS_SAID}; there is {there}. Rename the files, or name them with --train, --validation and --test."
+            f"{data}: a folder without a split. Looked for train, validation (or valid, dev) and test, each ending in {FORMAT_ENDINGS}, but found {there}. Rename the files, or name them with --train, --validation and --test."
         )
     for split, names in found.items():
         if len(names) > 1:
@@ -107,11 +107,11 @@ def _hub(name: str, faults: Faults) -> dict[str, Source]:
 
     try:
         splits = datasets.load_dataset(name)
-    except Exception as error:  # it raises whatever its network, its parsers and its cache raise
+    except Exception as error:  # `datasets` passes on whatever its network, its parsers and its cache raise
         first = next(iter(str(error).splitlines()), "") or type(error).__name__
         guess = nearest(name, [entry.name for entry in Path().iterdir()])
         faults.add(
-            f"'{name}': no file or folder here, and the hub gives no data set of that name ({first.rstrip('.')}). Check the name and the network.{guess}"
+            f"'{name}': no file or folder here, and the hub has no data set of that name ({first.rstrip('.')}). Check the name and the network.{guess}"
         )
         return {}
     found: dict[str, Source] = {}

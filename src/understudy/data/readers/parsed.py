@@ -1,4 +1,4 @@
-"""What every format is parsed into: Arrow record batches of strings, with the line of every row and of every fault."""
+"""What every format is parsed into: Arrow record batches of strings, with the line number of every row and fault."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ import pyarrow.compute as pc
 from understudy.data.readers.faults import Faults
 
 BATCH_ROWS, BATCH_BYTES = 16_384, 8 << 20
-"""A record batch is closed at so many rows, or so many bytes of input."""
+"""A record batch ends after so many rows, or so many bytes of input."""
 BOM = b"\xef\xbb\xbf"
 
 Opener = Callable[[], BinaryIO]
-"""Opens the (unzipped) bytes of a file from the start; some formats are read twice."""
+"""Opens a file as a stream of (unzipped) bytes; called twice for formats that are read twice."""
 
 
 class Unreadable(Exception):
-    """The file as a whole cannot be read; the message is complete."""
+    """The whole file cannot be read. The message is ready for the user."""
 
 
 class Parsed:
-    """Record batches of one source: its columns as ``large_string``, and last the line numbers.
+    """Record batches of one source: its columns as ``large_string``, then a column of line numbers.
 
-    What is only known after the last batch (columns with lists, blank lines) is told by :meth:`about`.
+    Some things are known only after the last batch, such as columns with lists and blank lines: see :meth:`about`.
     """
 
     def __init__(self, origin: str, faults: Faults, *, unit: str = "line") -> None:
@@ -38,7 +38,7 @@ class Parsed:
         self.lists: set[str] = set()
         self.blank = 0
         self.long = 0
-        """Lines that were cut because they are longer than was asked for."""
+        """The number of lines that were cut because they are too long."""
         self.batches: Callable[[], Iterator[pa.RecordBatch]] = lambda: iter(())
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
@@ -46,15 +46,15 @@ class Parsed:
             yield from self.batches()
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise Unreadable(
-                f"{self.origin}: the gzip file is damaged or cut short ({error}). Copy or compress it again."
+                f"{self.origin}: the gzip file is damaged or cut short ({error}). Copy it or compress it again."
             ) from error
 
     def about(self) -> dict[str, Any]:
-        """What belongs to the table beside its rows, for JSON."""
+        """What belongs to the table besides its rows, for JSON."""
         return {"lists": sorted(self.lists), "unit": self.unit, "blank": self.blank, "long": self.long}
 
     def set_names(self, names: list[str], line: int) -> bool:
-        """Take the column names; False, with a fault, if one stands twice."""
+        """Set the column names; False, with a fault, if two are equal."""
         named = [name.strip() or f"unnamed {i}" for i, name in enumerate(names, 1)]
         for name in sorted({name for name in named if named.count(name) > 1}):
             self.faults.add(f"{self.origin}, {self.unit} {line}: two columns are called '{name}'. Rename one of them.")
@@ -62,7 +62,7 @@ class Parsed:
         return len(set(named)) == len(named)
 
     def batch(self, columns: list[pa.Array], lines: list[int] | range) -> pa.RecordBatch:
-        """Close a batch, after looking for NUL bytes, which no text holds."""
+        """Make a record batch. A NUL byte in a cell is a fault: no text contains one."""
         for name, column in zip(self.names, columns):
             bad = pc.match_substring(column, "\0").fill_null(False)
             if pc.any(bad).as_py():
@@ -80,17 +80,17 @@ class Parsed:
 
 
 class Lines:
-    """The lines of a stream as strings, with their line ends; counts bytes and reports what is not UTF-8.
+    """The lines of a stream as strings, with their line ends. Bytes are counted, and what is not UTF-8 is a fault.
 
     Args:
-        longest: bytes of a line from which on it is given in pieces of at most so many, cut before white space where
-            there is some, so that memory does not grow with the line. None: lines as they are.
+        longest: a line with at least so many bytes comes in pieces of at most so many, so that memory does not grow
+            with the line. It is cut before a space if there is one. None: lines stay whole.
     """
 
     def __init__(self, stream: BinaryIO, parsed: Parsed, *, longest: int | None = None) -> None:
         self.bytes = 0
         self.number = 0
-        """Of the line that was given last, from 1."""
+        """The number of the last line, counted from 1."""
         self._stream = stream
         self._parsed = parsed
         self._longest = longest
@@ -107,7 +107,7 @@ class Lines:
                 number += 1
                 continue
             at = raw.rfind(b" ")
-            if at <= 0:  # nowhere to cut but between two characters
+            if at <= 0:  # no space: cut between two characters
                 at = len(raw) - 1
                 while at > 1 and raw[at] & 0xC0 == 0x80:
                     at -= 1

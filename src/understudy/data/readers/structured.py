@@ -1,4 +1,4 @@
-"""Formats with types (jsonl, parquet, hub data sets), turned into columns of strings."""
+"""Formats whose values have types (jsonl, parquet, hub data sets), turned into columns of strings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from understudy.data.readers.parsed import BATCH_BYTES, BATCH_ROWS, BOM, Lines, 
 
 
 def jsonl_batches(parsed: Parsed, opener: Opener) -> Iterator[pa.RecordBatch]:
-    # Twice over the file: any line may bring a new key, and a table's columns are fixed from its first row on.
+    """The objects of a jsonl file as record batches.
+
+    The file is read twice, because any line may bring a new key and the columns must be known for the first batch.
+    """
     names: dict[str, None] = {}
     before = parsed.faults.count
     with opener() as stream:
@@ -25,7 +28,7 @@ def jsonl_batches(parsed: Parsed, opener: Opener) -> Iterator[pa.RecordBatch]:
             if row is None:
                 parsed.faults.row(
                     parsed.origin,
-                    "that are no JSON object",
+                    "that are not JSON objects",
                     f"{parsed.origin}, line {number}: {_json_fault(opener, number)}.",
                 )
             else:
@@ -56,7 +59,7 @@ def jsonl_batches(parsed: Parsed, opener: Opener) -> Iterator[pa.RecordBatch]:
 
 
 def _objects(parsed: Parsed, stream: BinaryIO) -> Iterator[tuple[int, dict[str, Any] | None, int]]:
-    """Line number, object (None where there is none), bytes read so far."""
+    """For every line that is not blank: its number, its object (None if it holds none), and the bytes read so far."""
     lines = Lines(stream, parsed)
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -79,11 +82,11 @@ def _json_fault(opener: Opener, number: int) -> str:
         return f'broken JSON ({error.msg} at position {error.colno}). Each line must hold one object, such as {{"text": "...", "label": "..."}}'
     except (ValueError, RecursionError) as error:
         return f"broken JSON ({error})"
-    return f'a JSON {type(found).__name__} where an object is needed, such as {{"text": "...", "label": "..."}}'
+    return f'a JSON {type(found).__name__}, but an object is needed, such as {{"text": "...", "label": "..."}}'
 
 
 def _strings(parsed: Parsed, name: str, values: list[Any], places: list[int] | range) -> pa.Array:
-    """Any values as strings, None as null; lists are remembered."""
+    """Values of any type as strings, None as null. A column with a list is noted in ``parsed.lists``."""
     cells = [value if isinstance(value, str) or value is None else _cell(parsed, name, value) for value in values]
     try:
         return pa.array(cells, pa.large_string())
@@ -105,17 +108,22 @@ def _strings(parsed: Parsed, name: str, values: list[Any], places: list[int] | r
 def _cell(parsed: Parsed, name: str, value: Any) -> str:
     if isinstance(value, list):
         parsed.lists.add(name)
-    # Floats as Python writes them, so that not-a-number reads 'nan' in every format.
+    # Floats are written as Python writes them, so not-a-number is 'nan' in every format.
     return repr(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def parquet_batches(parsed: Parsed, opener: Opener) -> Iterator[pa.RecordBatch]:
+    """The rows of a parquet file as record batches.
+
+    Raises:
+        Unreadable: if it is not a parquet file.
+    """
     import pyarrow.parquet as pq
 
     with opener() as stream, tempfile.TemporaryFile() as whole:
         source: Any = stream
         if isinstance(stream, io.BufferedReader) and isinstance(stream.raw, gzip.GzipFile):
-            while block := stream.read(1 << 20):  # Parquet is read from its end, which a gzip stream has not
+            while block := stream.read(1 << 20):  # Parquet is read from its end, and a gzip stream cannot seek there
                 whole.write(block)
             whole.seek(0)
             source = whole
@@ -126,7 +134,7 @@ def parquet_batches(parsed: Parsed, opener: Opener) -> Iterator[pa.RecordBatch]:
             if isinstance(error, gzip.BadGzipFile):
                 raise
             raise Unreadable(
-                f"{parsed.origin}: not a Parquet file, or a damaged one ({str(error).splitlines()[0]}). Write it again."
+                f"{parsed.origin}: not a Parquet file, or a damaged one ({str(error).splitlines()[0]}). Write the file again."
             ) from error
 
 
@@ -147,7 +155,7 @@ def dataset_batches(dataset: Any, origin: str, faults: Faults) -> Parsed:
 def _arrow_batches(
     parsed: Parsed, schema: pa.Schema, batches: Iterator[pa.RecordBatch], classes: dict[str, list[str]]
 ) -> Iterator[pa.RecordBatch]:
-    """Typed columns as strings. Columns of bytes (images, sound) hold no text and are left out."""
+    """Typed columns as strings. Columns of bytes (images, sound) contain no text and are left out."""
     kept = [
         i
         for i, field in enumerate(schema)
@@ -167,12 +175,12 @@ def _arrow_batches(
 
 
 def _typed(parsed: Parsed, name: str, column: pa.Array, classes: list[str] | None, places: range) -> pa.Array:
-    """One typed column as strings, by Arrow where it can."""
+    """One typed column as strings, converted by Arrow where it can."""
     kind = column.type
     if pa.types.is_dictionary(kind):
         column, kind = column.dictionary_decode(), kind.value_type
     if classes is not None and pa.types.is_integer(kind):
-        known = pc.and_(pc.greater_equal(column, 0), pc.less(column, len(classes)))  # -1 says: not told
+        known = pc.and_(pc.greater_equal(column, 0), pc.less(column, len(classes)))  # -1 means: no label
         numbers = pc.if_else(known, column, pa.scalar(None, kind))
         return pa.array(classes, pa.large_string()).take(numbers)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):

@@ -1,1 +1,1 @@
-"""Texts to token ids: tokenizers, vocabularies, and what is encoded once and kept."""
+"""From texts to token ids: tokenizers, vocabularies, and encodings that are made once and kept."""

@@ -1,4 +1,4 @@
-"""Texts to token ids, once: flat arrays under a fingerprint, memory-mapped, and padded batches cut from them."""
+"""From texts to token ids, once: flat arrays that are kept under a fingerprint, and padded batches made of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from understudy.atomic import CACHE, new_folder
-from understudy.data.readers.tables import cache_dir
+from understudy.data.cache import cache_dir
 from understudy.data.texts import Texts
 from understudy.data.tokens.encoder import Text, TextEncoder
 
@@ -25,8 +25,8 @@ from understudy.data.tokens.encoder import Text, TextEncoder
 class Encoded:
     """The token ids of many texts, end to end in one array.
 
-    ``ids`` is int32 ``(tokens,)``, ``offsets`` int64 ``(rows + 1,)``, ``segments`` uint8 ``(tokens,)`` or None where
-    they are zero throughout.
+    ``ids`` is int32 ``(tokens,)``; row i has the ids from ``offsets[i]`` to ``offsets[i + 1]``, int64 ``(rows + 1,)``.
+    ``segments`` is uint8 ``(tokens,)``, or None if all are zero.
     """
 
     ids: np.ndarray
@@ -42,7 +42,7 @@ class Encoded:
 
     @property
     def lengths(self) -> np.ndarray:
-        """Tokens of each row, special ones included: int64 ``(rows,)``."""
+        """Tokens of each row, special tokens included: int64 ``(rows,)``."""
         return np.diff(self.offsets)
 
     def row(self, index: int) -> np.ndarray:
@@ -59,16 +59,16 @@ def encode(
     end_id: int | None = None,
     cache: bool = True,
 ) -> Encoded:
-    """Tokenise texts into flat arrays, or open what an earlier run made of the same ones.
+    """Tokenise texts into flat arrays, or open the arrays that an earlier run made of the same texts.
 
     Args:
         texts: all single texts or all pairs.
-        max_length: tokens a row at most, special ones included; of a pair the longer text is cut first. None for texts
-            as long as they are.
-        split: go on with a single text that is longer in further rows, instead of cutting it.
-        end_id: a token to put after every single text, for tokenizers that mark no end themselves.
-        cache: keep the arrays in the cache folder, memory-mapped, so that memory does not grow with the rows and the
-            next run finds them. An entry that is not whole is made again.
+        max_length: the most tokens of a row, special tokens included. The longer text of a pair is truncated first.
+            None: no limit.
+        split: continue a longer single text in further rows instead of truncating it.
+        end_id: a token to add after every single text, for tokenizers that add none.
+        cache: keep the arrays in the cache folder, memory-mapped: memory does not grow with the rows, and the next run
+            finds them. An incomplete entry is made again.
 
     Raises:
         ConfigError: if `max_length` leaves no room beside the special tokens.
@@ -93,12 +93,12 @@ def encode(
 
 
 def encode_in_memory(encoder: TextEncoder, texts: Iterable[Text]) -> Encoded:
-    """Texts as arrays in memory, without a fingerprint; all single texts or all pairs."""
-    pieces = list(encoder.parts(texts))
-    lengths = np.concatenate([np.empty(0, np.int64), *(piece.lengths for piece in pieces)])
-    segments = [piece.segments for piece in pieces if piece.segments is not None]
+    """Encode texts, all single or all pairs, into arrays in memory. The fingerprint is empty."""
+    parts = list(encoder.parts(texts))
+    lengths = np.concatenate([np.empty(0, np.int64), *(part.lengths for part in parts)])
+    segments = [part.segments for part in parts if part.segments is not None]
     return Encoded(
-        ids=np.concatenate([np.empty(0, np.int32), *(piece.ids for piece in pieces)]),
+        ids=np.concatenate([np.empty(0, np.int32), *(part.ids for part in parts)]),
         offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         segments=np.concatenate(segments) if segments else None,
         pad_id=encoder.pad_id,
@@ -112,7 +112,11 @@ def collate(encoded: Encoded, rows: np.ndarray, *, names: Sequence[str]) -> dict
     """Rows as one padded batch: the model's keyword arguments, int64 ``(rows, longest)`` each.
 
     Args:
+        rows: the numbers of the rows, in the order of the batch.
         names: which of ``input_ids``, ``attention_mask`` and ``token_type_ids`` the model takes.
+
+    Raises:
+        ValueError: if there is another name.
 
     Example:
         >>> ids, offsets = np.array([5, 6, 7, 8], np.int32), np.array([0, 3, 4])
@@ -140,16 +144,21 @@ def collate(encoded: Encoded, rows: np.ndarray, *, names: Sequence[str]) -> dict
         elif name == "token_type_ids":
             batch[name] = padded(0 if encoded.segments is None else encoded.segments[source], encoded.pad_segment)
         else:
-            raise ValueError(f"inputs are input_ids, attention_mask and token_type_ids, but {name!r} is asked for")
+            raise ValueError(f"inputs are input_ids, attention_mask and token_type_ids, but {name!r} was asked for")
     return batch
+
+
+def padded_ids(encoded: Encoded) -> Tensor:
+    """All rows as one padded batch of token ids: int64 ``(rows, longest)``."""
+    return collate(encoded, np.arange(len(encoded)), names=["input_ids"])["input_ids"]
 
 
 def tokens_of(encoded: Encoded, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Where the tokens of some rows are, one row after the other.
 
     Returns:
-        ``(tokens,)`` indices into the flat arrays, ``(tokens,)`` places within the row counted from 0, and ``(rows,)``
-        lengths.
+        Indices into the flat arrays, ``(tokens,)``; places within the row, counted from 0, ``(tokens,)``; and the
+        lengths of the rows, ``(rows,)``.
 
     Example:
         >>> ids, offsets = np.array([5, 6, 7, 8], np.int32), np.array([0, 3, 4])
@@ -164,10 +173,10 @@ def tokens_of(encoded: Encoded, rows: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def input_names(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
-    """What to feed a model: segments only where it can tell them apart.
+    """The names of a model's inputs: segments only if the model can tell them apart.
 
-    That is a student of ours for pairs, or another model that takes them and whose tokenizer really sets them (a
-    tokenizer whose type ids are always zero says nothing, and a model without a second type would fail on ours).
+    It can if it is one of our students for pairs. Any other model can if it takes segments and its tokenizer sets them.
+    (Type ids that are always zero carry no information, and a model without a second type would fail on ours.)
     """
     names = ("input_ids", "attention_mask")
     config = getattr(model, "config", None)
@@ -183,7 +192,7 @@ def input_names(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> tuple[s
 
 
 def _write(folder: Path, encoder: TextEncoder, texts: Iterable[Text]) -> None:
-    """Fill a cache entry piece by piece; its meta.json, which vouches for the sizes, comes last."""
+    """Write a cache entry part by part. Its meta.json, which holds the sizes, comes last."""
     rows = tokens = segment_tokens = 0
     with (
         open(folder / "ids.bin", "wb") as ids,
@@ -191,21 +200,21 @@ def _write(folder: Path, encoder: TextEncoder, texts: Iterable[Text]) -> None:
         open(folder / "segments.bin", "wb") as segments,
     ):
         offsets.write(np.zeros(1, np.int64).tobytes())
-        for piece in encoder.parts(texts):
-            ids.write(piece.ids.tobytes())
-            offsets.write((tokens + np.cumsum(piece.lengths)).astype(np.int64).tobytes())
-            rows += len(piece.lengths)
-            tokens += len(piece.ids)
-            if piece.segments is not None:
-                segments.write(piece.segments.tobytes())
-                segment_tokens += len(piece.segments)
+        for part in encoder.parts(texts):
+            ids.write(part.ids.tobytes())
+            offsets.write((tokens + np.cumsum(part.lengths)).astype(np.int64).tobytes())
+            rows += len(part.lengths)
+            tokens += len(part.ids)
+            if part.segments is not None:
+                segments.write(part.segments.tobytes())
+                segment_tokens += len(part.segments)
     meta = {"rows": rows, "tokens": tokens, "segments": segment_tokens > 0}
     meta |= {"pad_id": encoder.pad_id, "pad_segment": encoder.pad_segment, "padding_side": encoder.padding_side}
     (folder / "meta.json").write_text(json.dumps(meta))
 
 
 def _open(folder: Path, fingerprint: str) -> Encoded | None:
-    """A cache entry, or None if it is missing or not what its meta.json promises."""
+    """A cache entry, or None if it is missing or does not match its meta.json."""
     try:
         meta = json.loads((folder / "meta.json").read_text())
         ids = _mapped(folder / "ids.bin", np.int32, meta["tokens"])
@@ -219,7 +228,7 @@ def _open(folder: Path, fingerprint: str) -> Encoded | None:
 
 
 def _mapped(path: Path, dtype: type, size: int) -> np.ndarray:
-    """A file as an array, as a plain ndarray over the mapping (indexing the subclass is slower)."""
+    """A memory-mapped file as a plain ndarray (indexing a memmap is slower)."""
     if path.stat().st_size != size * np.dtype(dtype).itemsize:
         raise ValueError(f"{path}: {path.stat().st_size} bytes are not {size} numbers of type {np.dtype(dtype)}")
     return np.asarray(np.memmap(path, dtype, mode="r", shape=(size,))) if size else np.empty(0, dtype)

@@ -1,4 +1,4 @@
-"""A tokenizer made ready for encoding: fast, without state of its own, and with a fingerprint."""
+"""A tokenizer prepared for encoding: fast, without stored truncation or padding, and with a fingerprint."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from understudy.errors import ConfigError
 
 _TEXTS_AT_ONCE, _CHARACTERS_AT_ONCE = 2000, 4_000_000
 _FORMAT = "1"
-"""Part of every fingerprint: a change of what is made of a text makes new cache entries instead of misread old ones."""
+"""Part of every fingerprint. To be raised when a text is encoded differently, so that old cache entries are not read."""
 
 Text = str | tuple[str, ...]
 
 
 class EncodedPart(NamedTuple):
-    """The encodings of some texts, end to end."""
+    """The encodings of some texts, end to end: ids ``(tokens,)``, lengths ``(rows,)``, segments ``(tokens,)`` or None."""
 
     ids: np.ndarray
     lengths: np.ndarray
@@ -31,13 +31,13 @@ class EncodedPart(NamedTuple):
 
 
 class TextEncoder:
-    """A tokenizer made ready for encoding: special tokens on, truncated to `max_length`, never padded.
+    """A tokenizer prepared for encoding: it adds special tokens, truncates to `max_length` and never pads.
 
-    With `split`, what does not fit `max_length` is not cut off: the text goes on in further pieces, each with special
-    tokens of its own, so that a text may give several rows. Without a `max_length` a text is encoded as long as it is.
+    With `split`, a text that exceeds `max_length` is not truncated: it continues in further rows, each with its own
+    special tokens. Without a `max_length` a text is encoded in full.
 
-    It works on a copy of the fast tokenizer underneath, without the truncation and padding that the tokenizer's own
-    file may carry; a tokenizer that has no fast one underneath is called as it is.
+    It works on a copy of the tokenizer's fast backend, without the truncation and padding that the tokenizer's own file
+    may contain. A tokenizer without a fast backend is called as it is.
 
     Raises:
         ConfigError: if `max_length` leaves no room for a token beside the special ones.
@@ -54,7 +54,7 @@ class TextEncoder:
         self.max_length = max_length
         self.split = split
         self.end_id = end_id
-        """What is put after every single text, for tokenizers that mark no end themselves."""
+        """A token that is added after every single text, for tokenizers that add none."""
         self.pad_id = 0 if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
         self.pad_segment = int(tokenizer.pad_token_type_id)
         self.padding_side = tokenizer.padding_side
@@ -67,7 +67,7 @@ class TextEncoder:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of all that decides which ids a text gets: the tokenizer's content and the maximal length."""
+        """A hash of everything that determines the ids of a text, such as the tokenizer and the maximal length."""
         sides = [self.padding_side, self._tokenizer.truncation_side, self._tokenizer.split_special_tokens]
         settings = json.dumps(
             [_FORMAT, self.max_length, self.pad_id, self.pad_segment, *sides, *["split"] * self.split]
@@ -77,7 +77,7 @@ class TextEncoder:
         return hashlib.sha256(f"{settings}\n{self._content}".encode()).hexdigest()
 
     def one(self, text: Text) -> tuple[list[int], list[int] | None]:
-        """The ids of a single text or pair and its segments, None where they are all zero. The fast path.
+        """The ids and the segments of a single text or pair, on a fast path. Segments are None if all are zero.
 
         Example:
             >>> from tokenizers import Tokenizer, models, pre_tokenizers
@@ -89,8 +89,8 @@ class TextEncoder:
             ([1, 0, 2], None)
         """
         if self._backend is None:
-            piece = self._slow_part([text])
-            return piece.ids.tolist(), None if piece.segments is None else piece.segments.tolist()
+            part = self._slow_part([text])
+            return part.ids.tolist(), None if part.segments is None else part.segments.tolist()
         kind = self._segment_kind(text)
         encoding = self._backend.encode_batch_fast([_bare(text)])[0]
         if kind == "none":
@@ -100,8 +100,8 @@ class TextEncoder:
     def parts(self, texts: Iterable[Text]) -> Iterator[EncodedPart]:
         """Encode a few thousand texts at a time, fewer if they are long. The texts must be all single or all pairs."""
         for chunk in _chunks(texts):
-            piece = self._fast_part(chunk) if self._backend else self._slow_part(chunk)
-            yield piece if self.end_id is None else _ended(piece, self.end_id)
+            part = self._fast_part(chunk) if self._backend else self._slow_part(chunk)
+            yield part if self.end_id is None else _with_end(part, self.end_id)
 
     def _fast_part(self, texts: list[Text]) -> EncodedPart:
         assert self._backend is not None
@@ -146,7 +146,7 @@ class TextEncoder:
         return EncodedPart(np.concatenate([np.array(row, np.int32) for row in rows]), lengths, None)
 
     def _segment_kind(self, text: Text) -> Literal["types", "sequences", "none"]:
-        """Where segments come from: the tokenizer's type ids, or for a pair without them the place in the pair."""
+        """Where segments come from: the tokenizer's type ids or, for a pair without any, which text a token is in."""
         arity = 1 if isinstance(text, str) else len(text)
         if arity not in self._segment_kinds:
             assert self._backend is not None
@@ -165,7 +165,7 @@ class TextEncoder:
 
 
 def _chunks(texts: Iterable[Text]) -> Iterator[list[Text]]:
-    """Texts in lists of :data:`_TEXTS_AT_ONCE`, or fewer where these reach :data:`_CHARACTERS_AT_ONCE`."""
+    """Texts in lists of :data:`_TEXTS_AT_ONCE`, or fewer if they reach :data:`_CHARACTERS_AT_ONCE`."""
     chunk: list[Text] = []
     characters = 0
     for text in texts:
@@ -178,32 +178,32 @@ def _chunks(texts: Iterable[Text]) -> Iterator[list[Text]]:
         yield chunk
 
 
-def _ended(piece: EncodedPart, end_id: int) -> EncodedPart:
+def _with_end(part: EncodedPart, end_id: int) -> EncodedPart:
     """Single texts with one more token after each."""
-    ids = np.insert(piece.ids, np.cumsum(piece.lengths), np.int32(end_id))
-    return EncodedPart(ids, piece.lengths + 1, None)
+    ids = np.insert(part.ids, np.cumsum(part.lengths), np.int32(end_id))
+    return EncodedPart(ids, part.lengths + 1, None)
 
 
 def _bare(text: Text) -> Text:
-    """A single text as a string, which is how tokenizers take it."""
+    """A single text as a string, as tokenizers expect it."""
     return text[0] if isinstance(text, tuple) and len(text) == 1 else text
 
 
 def _sequence_ids(encoding: Any) -> list[int]:
-    """0 up to the first token of the second text, 1 from there on."""
+    """0 before the first token of the second text, 1 from that token on."""
     sequence = encoding.sequence_ids
     first = sequence.index(1) if 1 in sequence else len(sequence)
     return [0] * first + [1] * (len(sequence) - first)
 
 
 def _clean_copy(tokenizer: PreTrainedTokenizerBase) -> Tokenizer | None:
-    """The fast tokenizer underneath, copied and without stored truncation and padding; None if that cannot be had."""
+    """A copy of the tokenizer's fast backend without stored truncation and padding; None if there is no such copy."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if not isinstance(backend, Tokenizer):
         return None
     try:
         copy = Tokenizer.from_str(backend.to_str())
-    except Exception:  # tokenizers raises this very class for parts written in Python, which cannot be copied
+    except Exception:  # `tokenizers` raises exactly this class for parts written in Python, which cannot be copied
         return None
     copy.no_truncation()
     copy.no_padding()
@@ -211,7 +211,7 @@ def _clean_copy(tokenizer: PreTrainedTokenizerBase) -> Tokenizer | None:
 
 
 def _describe(tokenizer: PreTrainedTokenizerBase) -> str:
-    """The content of a tokenizer without a fast one: its class, settings and vocabulary."""
+    """The content of a tokenizer without a fast backend: its class, settings and vocabulary."""
     return json.dumps(
         [type(tokenizer).__qualname__, tokenizer.init_kwargs, tokenizer.get_vocab()], sort_keys=True, default=str
     )

@@ -1,8 +1,8 @@
-"""fast.ai's words: a tokenizer that cuts texts as fast.ai did, as far as normalisers and regular expressions go.
+"""fast.ai's words: a tokenizer that splits texts as fast.ai does, as far as regular expressions can.
 
-fast.ai rewrites a text by rules, cuts it with spaCy, then lowers case and marks with words of its own what was lost:
-``xxmaj the nasa`` for "The nasa", ``xxup nasa`` for "NASA", ``xxrep 4 !`` for "!!!!". A rule is in force where its
-mark is in the vocabulary, under its name of fast.ai 1 and 2 (``xxup``) or of 0.7 (``t_up``), which had fewer.
+fast.ai rewrites a text by rules, splits it with spaCy and lowers case. Marks keep what this loses: ``xxmaj the nasa``
+for "The nasa", ``xxup nasa`` for "NASA", ``xxrep 4 !`` for "!!!!". A rule applies if its mark is in the vocabulary,
+under the name of fast.ai 1 and 2 (``xxup``) or of fast.ai 0.7 (``t_up``), which had fewer marks.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from understudy.data.tokens.fastai_rules import fastai_rules
 from understudy.errors import DataError
 
 NOT_REPRODUCED = (
@@ -20,7 +21,7 @@ NOT_REPRODUCED = (
     "HTML entities beyond the commonest",
     "a character or word that is repeated more than 20 times counts as 20",
 )
-"""Where texts may be cut in another way than fast.ai cut them."""
+"""Where texts may be split differently than by fast.ai."""
 
 _NAMES = {
     "unk": ("xxunk", "_unk_", "<unk>"),
@@ -34,106 +35,20 @@ _NAMES = {
     "repeated words": ("xxwrep", "tk_wrep"),
 }
 _APART = pre_tokenizers.Split(Regex(r"\n+|[^\s]+"), "removed", invert=True)
-"""Takes what the normaliser has set apart: by single spaces, and by the ends of lines, which are tokens themselves."""
-_FILLER = "xxfake"
-"""fast.ai fills a vocabulary up to a multiple of eight with it."""
-
-_MOST = 20
-"""Repetitions that are told apart."""
-
-_SIGN = "\ue000"
-"""A character for private use, which no text has."""
-
-_HTML = (
-    ("#39;", "'"),
-    ("amp;", "&"),
-    ("#146;", "'"),
-    ("nbsp;", " "),
-    ("#36;", "$"),
-    ("\\n", "\n"),
-    ("quot;", "'"),
-    ("<br />", "\n"),
-    ('\\"', '"'),
-    (" @.@ ", "."),
-    (" @-@ ", "-"),
-    (" @,@ ", ","),
-    ("\\", " \\ "),
-    ("&lt;", "<"),
-    ("&gt;", ">"),
-)
-"""What fast.ai's ``fix_html`` replaces, in its order (so of ``&amp;`` stays ``&&``, as there), then the commonest entities."""
-
-_ABBREVIATIONS = [
-    "Mr",
-    "Mrs",
-    "Ms",
-    "Messrs",
-    "Dr",
-    "Prof",
-    "Gen",
-    "Gov",
-    "Adm",
-    "Rep",
-    "Sen",
-    "Rev",
-    "St",
-    "Jr",
-    "Sr",
-    "Inc",
-    "Ltd",
-    "Co",
-    "Corp",
-    "Bros",
-    "vs",
-    "Mt",
-    "Ph.D",
-    "Jan",
-    "Feb",
-    "Mar",
-    "Apr",
-    "Jun",
-    "Jul",
-    "Aug",
-    "Sep",
-    "Sept",
-    "Oct",
-    "Nov",
-    "Dec",
-    "a.m",
-    "p.m",
-    "e.g",
-    "i.e",
-]
-_UNITS = "km²|km³|km|m²|m³|cm²|cm³|cm|mm|nm|yd|ft|kg|mg|lb|oz|hPa|kPa|mph|MB|GB|KB|TB|mb|gb|kb|tb|m|g|t|K|M|G|T|%"
-_WORD = (
-    r"\n+",
-    r"xx[a-z]+\b",
-    rf"(?<![\w.])(?:{'|'.join(name.replace('.', '[.]') for name in _ABBREVIATIONS)})[.](?!\w)",
-    r"(?:\p{Lu}[.])+(?!\w)",  # U.S. and the J. of a name
-    r"\.{2,}|…",
-    rf"\d+(?:[.,:]\d+)*(?=(?:{_UNITS})(?!\w))",
-    r"\d+(?:[.,:]\d+)*(?:st|nd|rd|th|s)?(?!\w)",
-    r"\w+?(?=(?i:n['’]t)(?!\w))",
-    r"(?i:n['’]t)(?!\w)",
-    r"(?i:['’](?:s|m|d|re|ve|ll))(?!\w)",
-    r"[\w.]*?\p{Ll}(?=[.]\p{Lu})",  # a full stop without its space
-    r"\w+(?:(?:[.&@]|(?<=\d)-(?=\p{L})|(?<=\p{L})-(?=\d))\w+)*",
-    r"[^\w\s]",
-)
-"""What one token is, the first that fits: spaCy's English rules in short."""
+"""Splits what the normaliser separated: at single spaces, and at line ends, which are tokens themselves."""
 
 
 def fastai_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
     """A word-level tokenizer over a fast.ai vocabulary, with fast.ai's special tokens in their roles.
 
     A text becomes ``xxbos`` and its words, a pair ``xxbos xxfld 1 a xxfld 2 b``, as far as these tokens exist. A word
-    that stands twice has its last place, as in fast.ai.
+    that occurs twice in the vocabulary has its last id, as in fast.ai.
 
     Args:
         words: fast.ai's ``itos``: the word of each id.
 
     Raises:
-        DataError: if there is no token for unknown words or none for padding.
+        DataError: if there is no token for unknown words, or none for padding.
 
     Example:
         >>> marks = ["xxunk", "xxpad", "xxbos", "xxmaj", "xxup", "xxrep"]
@@ -149,7 +64,7 @@ def fastai_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
             f"the vocabulary has no token for {' and none for '.join(missing)}. Give the vocabulary of a fast.ai language model (itos)."
         )
     backend = Tokenizer(models.WordLevel(_distinct(words, numbers), unk_token=marks["unk"]))
-    backend.normalizer = normalizers.Sequence(_rules(marks))
+    backend.normalizer = normalizers.Sequence(fastai_rules(marks))
     backend.pre_tokenizer = _APART
     begin = [marks["bos"]] if marks["bos"] else []
     fields = [[marks["field"], number] if marks["field"] and number in numbers else [] for number in ("1", "2")]
@@ -167,18 +82,18 @@ def fastai_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
 
 
 def is_fastai(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether a tokenizer is one of :func:`fastai_tokenizer`, or was saved as one: it cuts words by fast.ai's rules."""
+    """Whether a tokenizer was made by :func:`fastai_tokenizer`, also if it was saved and loaded since."""
     backend: Any = getattr(tokenizer, "backend_tokenizer", None)
     return backend is not None and f"{backend.pre_tokenizer}" == f"{_APART}"
 
 
-def retrained(texts: Iterable[str], size: int, *, like: PreTrainedTokenizerBase) -> PreTrainedTokenizerFast:
-    """The rules and the marks of a fast.ai tokenizer, with the commonest words of other texts.
+def retrain_fastai(texts: Iterable[str], size: int, *, like: PreTrainedTokenizerBase) -> PreTrainedTokenizerFast:
+    """A tokenizer with the rules and the marks of a fast.ai tokenizer and the commonest words of other texts.
 
     Args:
         texts: read once.
-        size: of the vocabulary, marks included.
-        like: a tokenizer of :func:`fastai_tokenizer`.
+        size: the size of the vocabulary, marks included.
+        like: a tokenizer made by :func:`fastai_tokenizer`.
     """
     rules: Any = getattr(like, "backend_tokenizer", None)
     known = like.get_vocab()
@@ -194,47 +109,5 @@ def retrained(texts: Iterable[str], size: int, *, like: PreTrainedTokenizerBase)
 
 
 def _distinct(words: Sequence[str], numbers: dict[str, int]) -> dict[str, int]:
-    """Every id under a word of its own: those whose word has another id get one that no text contains."""
+    """The vocabulary with a distinct word for every id: a word that has a later id too is replaced by one no text has."""
     return {word if numbers[word] == i else f"{word} {i}": i for i, word in enumerate(words)}
-
-
-def _rules(marks: dict[str, str | None]) -> list[Any]:
-    """fast.ai's rules as normalisers, in its order; at the end every token stands between spaces."""
-    old = marks["capitals"] == "t_up"
-    rules: list[Any] = [normalizers.Prepend(" ")]  # tokenizers fails where nothing, at a text's very start, is replaced
-    rules += [normalizers.Replace(before, after) for before, after in _HTML]
-    rules.append(normalizers.Replace("<unk>", f" {marks['unk']} "))
-    if marks["repeated"]:
-        rules.append(normalizers.Replace(Regex(r"(\S)\1{3,}\K"), " "))  # what follows a run is another word
-        rules += _repeats(r"(\S)", marks["repeated"])
-    if marks["repeated words"]:
-        rules += _repeats(r"(\b\w++\W++)", marks["repeated words"])
-    if old and marks["capitals"]:
-        rules.append(normalizers.Replace(Regex(r"\b(?=\w*\p{Lu})(?=[^\W\p{Ll}]{3,}\b)"), f" {marks['capitals']} "))
-    rules.append(normalizers.Replace(Regex(r"(?<=[/#])|(?=[/#])"), " "))
-    # The atomic group keeps a token from being cut shorter than it is.
-    rules.append(normalizers.Replace(Regex(rf"(?>{'|'.join(_WORD)})\K"), " "))
-    if not old and marks["capitals"]:
-        rules.append(
-            normalizers.Replace(Regex(r"(?<!\S)(?=\S*\p{Lu})(?=[^\s\p{Ll}]{2,}(?!\S))"), f"{marks['capitals']} ")
-        )
-    if marks["capital"]:
-        rules.append(
-            normalizers.Replace(Regex(r"(?<!\S)(?=\p{Lu}[^\s\p{Lu}]+(?!\S))(?=\S*\p{Ll})"), f"{marks['capital']} ")
-        )
-    return [*rules, normalizers.Lowercase(), normalizers.Strip()]
-
-
-def _repeats(unit: str, mark: str) -> list[Any]:
-    """Four of the same or more as the mark, their number and one of them.
-
-    Args:
-        unit: what is repeated, as a group.
-    """
-    rules = [normalizers.Replace(Regex(rf"{unit}\1{{{_MOST - 1}}}\K\1+"), "")]
-    # Before the last of a run stands a sign, without which the rules for each number need not look at a text twice.
-    rules.append(normalizers.Replace(Regex(rf"{unit}\1{{2,}}\K(?=\1(?!\1))"), _SIGN))
-    return rules + [
-        normalizers.Replace(Regex(rf"{unit}\1{{{count - 2}}}{_SIGN}"), f" {mark} {count} ")
-        for count in range(_MOST, 3, -1)
-    ]

@@ -1,8 +1,8 @@
-"""The pieces of a vocabulary without the marks of their tokenizer, so that different tokenizers' can be compared.
+"""The pieces of a vocabulary without the marks of their tokenizer, so that pieces of different tokenizers compare.
 
-WordPiece writes ``##ing`` where a piece goes on within a word, SentencePiece ``▁film`` and byte-level BPE ``Ġfilm``
-where one begins, and the latter spells bytes by stand-ins besides. Here a piece is its bytes and whether it begins a
-word: ``film``, ``▁film`` and ``Ġfilm`` are one.
+WordPiece writes ``##ing`` for a piece that continues a word. SentencePiece writes ``▁film`` and byte-level BPE ``Ġfilm``
+for a piece that begins one; byte-level BPE also writes a character in place of each byte. Here a piece is its bytes and
+whether it begins a word: ``film``, ``▁film`` and ``Ġfilm`` are the same piece.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 ROLES = ("pad", "unk", "cls", "sep", "mask", "bos", "eos")
 _STAND_INS = {"cls": "bos", "bos": "cls", "sep": "eos", "eos": "sep"}
-"""What opens or ends a text has one name in encoders and another in generators."""
+"""The token that starts or ends a text has one role in encoders and another in generators."""
 
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 
@@ -33,7 +33,7 @@ class Piece(NamedTuple):
 def pieces(tokenizer: PreTrainedTokenizerBase) -> dict[int, Piece]:
     """The id and the unmarked piece of every token that is not special.
 
-    Where a tokenizer marks only the ends of words (``film</w>``), every piece is taken to begin one.
+    If a tokenizer marks only the ends of words (``film</w>``), every piece counts as the beginning of a word.
 
     Example:
         >>> from understudy.data.tokens.vocabulary import train_tokenizer
@@ -47,9 +47,9 @@ def pieces(tokenizer: PreTrainedTokenizerBase) -> dict[int, Piece]:
 
 
 def special_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
-    """The ids of all tokens that are no words: those with a role, and those that were added as special without one.
+    """The ids of all special tokens: those with a role, and those that were added as special without one.
 
-    Of the latter transformers counts only those that it was told the names of.
+    transformers' ``all_special_ids`` lacks those of the second kind that its settings do not name.
     """
     try:
         added = tokenizer.added_tokens_decoder
@@ -59,35 +59,34 @@ def special_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
 
 
 def role_ids(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
-    """The ids of the special tokens that a tokenizer has, by role: ``pad``, ``unk``, ``cls``, ``sep`` …"""
+    """The ids of the special tokens that a tokenizer has, by their role: ``pad``, ``unk``, ``cls``, ``sep`` …"""
     ids = {role: getattr(tokenizer, f"{role}_token_id", None) for role in ROLES}
     return {role: int(number) for role, number in ids.items() if number is not None}
 
 
 def role_id(tokenizer: PreTrainedTokenizerBase, role: str) -> int | None:
-    """The id of the token with a role, or of the one that stands in for it; None for neither.
+    """The id of the token with a role, or of the token that replaces it; None if the tokenizer has neither.
 
-    Where a tokenizer does not tell the ends of a text from those of a sentence, ``cls`` and ``bos`` stand in for each
-    other, and so do ``sep`` and ``eos``.
+    ``cls`` and ``bos`` replace each other, and so do ``sep`` and ``eos``: a tokenizer may have only one of each pair.
     """
     own = role_ids(tokenizer)
     return own.get(role, own.get(_STAND_INS.get(role, "")))
 
 
 class _Marks(NamedTuple):
-    """How a tokenizer marks its pieces. With nothing before them, every token is a word."""
+    """How a tokenizer marks its pieces. Without any mark, every token is a word."""
 
     begins: str = ""
     """Before a piece that begins a word."""
     goes_on: str = ""
-    """Before a piece that goes on within one."""
+    """Before a piece that continues a word."""
     ends: str = ""
-    """Behind a piece that ends a word."""
+    """After a piece that ends a word."""
     spelled: Mapping[str, int] = {}
-    """The byte that each character stands for."""
+    """The byte that each character represents."""
 
     def off(self, token: str) -> Piece:
-        """The piece under the marks; a token that is nothing but the mark of going on is a word."""
+        """The piece without its marks. A token that is only the mark of continuation is a word."""
         if match := _BYTE.fullmatch(token):
             return Piece(bytes([int(match[1], 16)]), False)
         begins = token.startswith(self.begins)
@@ -112,7 +111,7 @@ def _marks(tokenizer: PreTrainedTokenizerBase) -> _Marks:
             return _Marks(goes_on=prefix)
         if suffix := getattr(model, "end_of_word_suffix", None):
             return _Marks(ends=suffix)
-    # Nothing else says so: SentencePiece's mark may be put by a normaliser, or by a tokenizer written in Python.
+    # Only the tokens show it: a normaliser, or a tokenizer written in Python, may add SentencePiece's mark.
     counts = {
         mark: sum(token.startswith(mark) and token != mark for token in tokenizer.get_vocab()) for mark in ("▁", "##")
     }

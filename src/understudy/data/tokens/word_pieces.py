@@ -1,4 +1,4 @@
-"""Which pieces of a tokenizer's vocabulary make up a word together, told from the pieces themselves."""
+"""Which pieces of a tokenizer's vocabulary make up a word together, found from the pieces themselves."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from understudy.data.tokens.pieces import pieces
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
 )
-"""Scripts that write no spaces between words: Thai, Lao, Tibetan, Burmese, Khmer, Japanese, Chinese."""
+"""Scripts without spaces between words: Thai, Lao, Tibetan, Burmese, Khmer, Japanese, Chinese."""
 
 
 @dataclass(frozen=True)
 class WordPieces:
-    """What each piece says about where words begin and end; ``(ids,)`` of bool each.
+    """Where words begin and end according to each piece; bool ``(ids,)`` both.
 
-    ``opens``: a word begins with it. ``closes``: the word ends with it, so that the next piece begins another.
+    ``opens``: a word begins with this piece. ``closes``: a word ends with it, so the next piece begins another word.
     """
 
     opens: np.ndarray
     closes: np.ndarray
 
     def first_places(self, ids: np.ndarray, places: np.ndarray) -> np.ndarray:
-        """The place of the first piece of the word that each token belongs to.
+        """For each token, the place of the first piece of its word.
 
         Args:
-            ids: ``(tokens,)``, rows end to end.
-            places: ``(tokens,)``, each token's place within its row, counted from 0.
+            ids: ``(tokens,)``, the rows end to end.
+            places: ``(tokens,)``, the place of each token within its row, counted from 0.
 
         Returns:
-            ``(tokens,)``; equal for the tokens of one word of one row.
+            ``(tokens,)``; equal for all tokens of one word in one row.
 
         Example:
             >>> pieces = WordPieces(opens=np.array([True, False]), closes=np.array([False, False]))
@@ -49,13 +49,13 @@ class WordPieces:
 
 
 def word_pieces(tokenizer: PreTrainedTokenizerBase, *, size: int) -> WordPieces:
-    """How a tokenizer's pieces make up words.
+    """How the pieces of a tokenizer make up words, by their marks (see :mod:`understudy.data.tokens.pieces`).
 
-    By the marks that :func:`understudy.data.tokens.pieces.pieces` reads. Special tokens, punctuation and pieces of scripts
-    that write no spaces stand alone; so does every piece of a tokenizer that marks only the ends of words.
+    Special tokens, punctuation and pieces of scripts without spaces are words of their own. So is every piece of a
+    tokenizer that marks only the ends of words.
 
     Args:
-        size: the number of ids there are, at least as many as the tokenizer has.
+        size: the number of ids, at least the largest id of the tokenizer plus one.
     """
     opens, closes = np.ones(size, bool), np.ones(size, bool)
     for number, piece in pieces(tokenizer).items():
@@ -66,8 +66,10 @@ def word_pieces(tokenizer: PreTrainedTokenizerBase, *, size: int) -> WordPieces:
 
 
 def _is_punctuation(text: str) -> bool:
-    """Whether there is something, and all of it is space or what BERT takes for punctuation: symbols of ASCII are, as in
-    ``$20``, others are not, as in ``€20``, which it takes for one word."""
+    """Whether a text is not empty and all of it is white space or punctuation as BERT sees it.
+
+    For BERT, ASCII symbols are punctuation (``$20`` is two words) and other symbols are not (``€20`` is one word).
+    """
     return bool(text) and all(
         unicodedata.category(character)[0] in ("PSZ" if character.isascii() else "PZ") for character in text
     )

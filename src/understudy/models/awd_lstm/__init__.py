@@ -1,1 +1,1 @@
-"""The AWD-LSTM language model and classifier, and fast.ai's weights for it."""
+"""The AWD-LSTM language model and classifier, and the import of fast.ai's weights."""

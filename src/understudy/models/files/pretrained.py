@@ -1,11 +1,14 @@
-"""The only place that asks transformers for weights. It never runs remote code, and says in a sentence what went wrong."""
+"""Configurations and weights through transformers. No other module loads them.
+
+Remote code is never run. What goes wrong is said in one sentence.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import transformers
@@ -21,8 +24,9 @@ from transformers import (
 
 from understudy.errors import ModelError, UnderstudyError
 from understudy.models.awd_lstm.config import AWDLSTMConfig
-from understudy.models.awd_lstm.model import AWDLSTMForCausalLM, AWDLSTMForSequenceClassification, AWDLSTMModel
-from understudy.models.files.save import quiet
+from understudy.models.awd_lstm.encoder import AWDLSTMModel
+from understudy.models.awd_lstm.model import AWDLSTMForCausalLM, AWDLSTMForSequenceClassification
+from understudy.models.files.quiet import quiet
 from understudy.models.students.bilstm import BiLSTM
 from understudy.models.students.pooled import PooledClassifier
 from understudy.models.students.static import StaticBag
@@ -33,8 +37,24 @@ _OWN: dict[str, Any] = {
 }
 
 
-def register() -> None:
-    """Make our architectures known to transformers' Auto classes, for code that loads them through those."""
+class Checkpoint(NamedTuple):
+    """A checkpoint before its weights are read."""
+
+    loader: Any
+    """The class whose ``from_pretrained`` loads it."""
+    config: Any
+
+
+class LoadedModel(NamedTuple):
+    """A model with the weights of a checkpoint."""
+
+    model: Any
+    lacking: set[str]
+    """Names of weights that the checkpoint lacks or has in another shape. They are newly initialised."""
+
+
+def register_architectures() -> None:
+    """Register our architectures with the Auto classes of transformers, so that these can load them."""
     for model_type, model in _OWN.items():
         AutoConfig.register(model_type, model.config_class, exist_ok=True)
         AutoModelForSequenceClassification.register(model.config_class, model, exist_ok=True)
@@ -42,35 +62,39 @@ def register() -> None:
     AutoModelForCausalLM.register(AWDLSTMConfig, AWDLSTMForCausalLM, exist_ok=True)
 
 
-def read_pretrained(path: str) -> tuple[Any, Any]:
+def read_pretrained(path: str) -> Checkpoint:
     """The class that loads a checkpoint, and its configuration.
 
     Raises:
-        ModelError: if it cannot be read, or is no network.
+        ModelError: if the configuration cannot be read, or is not that of a network.
     """
     with explained(path), quiet():
         settings, _ = PreTrainedConfig.get_config_dict(path)
         own = settings.get("understudy")
         if isinstance(own, dict) and own.get("kind") == "tfidf":
             raise ModelError(
-                f"{path}: is a TF-IDF model, which is not a network. Give a run of an encoder or a student."
+                f"{path}: is a TF-IDF model, which is not a network. Give a run of an encoder or of a student."
             )
         model = _OWN.get(settings.get("model_type", ""))
         if model is not None:
-            return model, model.config_class.from_dict(settings)
-        return AutoModelForSequenceClassification, AutoConfig.from_pretrained(path, trust_remote_code=False)
+            return Checkpoint(model, model.config_class.from_dict(settings))
+        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+        return Checkpoint(AutoModelForSequenceClassification, config)
 
 
-def load_pretrained(
-    path: str, kind: Any, config: Any, *, ignore_mismatched_sizes: bool = False
-) -> tuple[Any, set[str]]:
-    """The model, in float32, and the names of weights that the checkpoint lacks or has in another shape.
+def load_pretrained(path: str, loader: Any, config: Any, *, ignore_mismatched_sizes: bool = False) -> LoadedModel:
+    """The weights of a checkpoint in a model, in float32.
+
+    Args:
+        loader: the class whose ``from_pretrained`` is called.
+        config: the configuration of the model.
+        ignore_mismatched_sizes: initialise weights of another shape newly instead of refusing them.
 
     Raises:
         ModelError: if it cannot be loaded.
     """
     with explained(path), quiet():
-        model, info = kind.from_pretrained(
+        model, info = loader.from_pretrained(
             path,
             config=config,
             dtype=torch.float32,
@@ -80,24 +104,25 @@ def load_pretrained(
             use_safetensors=True,
         )
         for tensor in (*model.parameters(), *model.buffers()):
-            # Views into the mapped file lie at odd addresses, where some kernels round otherwise and run slower.
+            # Views into the mapped file are not aligned in memory: some kernels round differently there and run slower.
             tensor.data = tensor.data.clone()
-    return model, set(info["missing_keys"]) | {key[0] for key in info["mismatched_keys"]}
+    return LoadedModel(model, set(info["missing_keys"]) | {key[0] for key in info["mismatched_keys"]})
 
 
-def more(names: list[str]) -> str:
-    """What follows the first three names.
+def first_names(names: list[str]) -> str:
+    """The first three names, and how many more there are.
 
     Example:
-        >>> more(["a", "b", "c", "d", "e"])
-        ' and 2 more'
+        >>> first_names(["a", "b", "c", "d", "e"]), first_names(["a", "b"])
+        ('a, b, c and 2 more', 'a, b')
     """
-    return f" and {len(names) - 3} more" if len(names) > 3 else ""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{', '.join(names[:3])}{more}"
 
 
 @contextmanager
 def explained(path: str) -> Iterator[None]:
-    """Turn what loading raises into one sentence of ours."""
+    """Turn whatever loading raises into a ModelError of one sentence."""
     try:
         yield
     except UnderstudyError:
@@ -119,5 +144,5 @@ def explained(path: str) -> Iterator[None]:
         if Path(path).exists():
             raise ModelError(f"{path}: transformers {transformers.__version__} cannot load it: {reason}.") from error
         raise ModelError(
-            f"{path}: is no folder here, and could not be had from the hub either: {reason}. Check the name and the network, or give a model folder."
+            f"{path}: is not a folder here, and it could not be loaded from the hub: {reason}. Check the name and the network, or give a model folder."
         ) from error

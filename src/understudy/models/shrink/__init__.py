@@ -1,1 +1,1 @@
-"""Smaller models cut from larger ones: fewer layers, narrower, in ALBERT's shape."""
+"""Smaller models made from larger ones: with fewer layers, narrower, or in ALBERT's shape."""

@@ -1,6 +1,7 @@
-"""A student cut from its teacher: the same architecture with some of its layers, weights copied.
+"""A student cut from its teacher: the same architecture, some of its layers, their weights copied.
 
-A smaller hidden size is in :mod:`understudy.models.shrink.narrow`, ALBERT's shape in :mod:`understudy.models.shrink.albert`.
+For a smaller hidden size see :mod:`understudy.models.shrink.narrow`, for ALBERT's shape
+:mod:`understudy.models.shrink.albert`.
 """
 
 from __future__ import annotations
@@ -18,17 +19,17 @@ from understudy.models.structure.layers import base_model, encoder_layers
 Choice = Literal["evenly", "alternate", "first", "last"]
 
 _OF_EACH_LAYER = ("layer", "attention_layer", "attention_window")
-"""How the names of settings begin that have an entry for each layer."""
+"""Settings whose names begin like this have one entry a layer."""
 
 
 def choose_layers(total: int, count: int, how: Choice = "evenly") -> list[int]:
-    """`count` of a teacher's `total` layers, counted from 0.
+    """The numbers of `count` of a teacher's `total` layers, counted from 0.
 
-    ``evenly`` as :func:`evenly`; ``alternate`` every second, third … from the first on; ``first`` and ``last`` that many
-    at one end.
+    ``evenly`` is :func:`evenly`; ``alternate`` takes every second, third … layer, starting with the first; ``first`` and
+    ``last`` take the layers at one end.
 
     Raises:
-        ModelError: if `count` is not between 1 and `total`; or if every second layer would make fewer than `count`.
+        ModelError: if `count` is not between 1 and `total`, or if there are fewer than `count` alternate layers.
 
     Example:
         >>> [choose_layers(6, 3, how) for how in ("evenly", "alternate", "first", "last")]
@@ -49,10 +50,10 @@ def choose_layers(total: int, count: int, how: Choice = "evenly") -> list[int]:
 
 
 def evenly(total: int, count: int) -> list[int]:
-    """`count` of `total` layers at even distances, the first and the last among them; one alone is the first.
+    """The numbers of `count` of `total` layers at even distances, including the first and the last; one alone is the first.
 
-    The first layer reads the embeddings as it was trained to, and the last one writes what the head reads. Of 12
-    layers, 6 are those that DistilBERT started from.
+    The first layer was trained to read the embeddings, and the last one to write what the head reads. For 6 of 12
+    layers these are the layers that DistilBERT started from.
 
     Raises:
         ModelError: if `count` is not between 1 and `total`.
@@ -72,7 +73,7 @@ def evenly(total: int, count: int) -> list[int]:
 
 
 def layer_count(model: nn.Module) -> int:
-    """How many layers a text passes (ALBERT's repetitions counted).
+    """How many layers a text passes; each repetition of ALBERT's shared layer counts.
 
     Raises:
         ModelError: if the model has no stack of layers.
@@ -84,10 +85,10 @@ def layer_count(model: nn.Module) -> int:
 def cut_layers(model: nn.Module, keep: Sequence[int]) -> Any:
     """A new model of the same architecture with the layers `keep` (counted from 0), all weights copied.
 
-    Embeddings, pooler and head are copied too. Where ALBERT's layers share their weights, it repeats them fewer times.
+    Embeddings, pooler and head are copied too. An ALBERT whose layers share their weights repeats them fewer times.
 
     Raises:
-        ModelError: if `keep` is not a rising list of the model's layers, or the architecture cannot be cut so.
+        ModelError: if `keep` is not a rising list of layer numbers, or if this architecture cannot be cut like that.
     """
     total = layer_count(model)
     keep = list(keep)
@@ -101,29 +102,31 @@ def cut_layers(model: nn.Module, keep: Sequence[int]) -> Any:
     groups = getattr(base_model(model).config, "num_hidden_groups", total)  # ALBERT's
     if groups not in (1, total) and len(keep) < total:
         raise ModelError(
-            f"this model's {total} layers share their weights in {groups} groups: only where all share one, or none share, can some go. Keep all layers, or take another teacher."
+            f"this model's {total} layers share their weights in {groups} groups. Layers can be left out only if all share their weights, or none do. Keep all layers, or take another teacher."
         )
     _cut_config(_encoder_config(config), keep, total)
     weights = model.state_dict() if groups < total else _renumbered(model.state_dict(), prefix, keep)
-    with torch.random.fork_rng(devices=[]):  # the fresh weights are overwritten: they must not move the seed
+    with torch.random.fork_rng(
+        devices=[]
+    ):  # the initial weights are overwritten, so drawing them must not change the seed
         cut = type(model)(config)
     cut.to(next(model.parameters()).dtype)
     own = cut.state_dict()
     misfits = sorted(set(weights) ^ set(own))
     if misfits:
         raise ModelError(
-            f"{type(model).__name__} with the layers {' '.join(map(str, keep))} has no place for, or lacks, {', '.join(misfits[:3])}: its first layer is built unlike the others. Keep layer 0 too."
+            f"{type(model).__name__} with the layers {' '.join(map(str, keep))} has no place for, or lacks, {', '.join(misfits[:3])}: its first layer is built differently from the others. Keep layer 0 too."
         )
     if misshapen := sorted(name for name in own if own[name].shape != weights[name].shape):
         raise ModelError(
-            f"{type(model).__name__} with the layers {' '.join(map(str, keep))} does not fit together: its layers have different widths ({misshapen[0]}). Keep them all, or take another teacher."
+            f"{type(model).__name__} with the layers {' '.join(map(str, keep))} does not fit together: its layers have different widths ({misshapen[0]}). Keep all layers, or take another teacher."
         )
     cut.load_state_dict(weights)
     return cut.to(next(model.parameters()).device).train(model.training)
 
 
-def afresh(model: Any) -> Any:
-    """A new model of the same shape, its weights random from torch's current seed."""
+def random_copy(model: Any) -> Any:
+    """A new model of the same shape with random weights, from torch's current seed."""
     fresh = type(model)(copy.deepcopy(model.config))
     return fresh.to(next(model.parameters())).train(model.training)
 
@@ -134,7 +137,7 @@ def _stack_prefix(model: nn.Module) -> str:
 
 
 def _encoder_config(config: Any) -> Any:
-    """The configuration that counts the layers: a pooled classifier's lies one level down."""
+    """The configuration that holds the number of layers. In a pooled classifier it is one level down."""
     inner = getattr(config, "encoder_config", None)
     return config if inner is None else inner
 
@@ -144,13 +147,13 @@ def _cut_config(config: Any, keep: list[int], total: int) -> None:
         config.num_hidden_groups = len(keep)
     config.num_hidden_layers = len(keep)
     for name, value in vars(config).items():
-        # One entry a layer, such as ModernBERT's layer_types; label lists may be as long by chance.
+        # One entry a layer, such as ModernBERT's layer_types. The name is checked too: a list of labels may be as long.
         if isinstance(value, list | tuple) and len(value) == total and name.startswith(_OF_EACH_LAYER):
             setattr(config, name, [value[i] for i in keep])
 
 
 def _renumbered(weights: dict[str, Any], prefix: str, keep: list[int]) -> dict[str, Any]:
-    """The weights without the layers that go, the others renumbered."""
+    """The weights without those of the omitted layers; the other layers are renumbered."""
     renumbered = {}
     for name, tensor in weights.items():
         if name.startswith(prefix):

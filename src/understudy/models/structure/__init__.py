@@ -1,1 +1,1 @@
-"""The layers of any supported architecture under one set of names."""
+"""The parts of any supported architecture under one set of names."""

@@ -1,4 +1,4 @@
-"""The parts of a BERT block under one set of names, whatever the architecture calls them."""
+"""The parts of a transformer block under one set of names, whatever the architecture calls them."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from understudy.models.structure.layers import base_model, encoder_layers
 
 
 class BlockParts(NamedTuple):
-    """A block that normalises after each of its two halves; the modules are the block's own."""
+    """The parts of a block with a norm after attention and a norm after the feed-forward part. They are the block's own
+    modules, not copies."""
 
     query: nn.Linear
     key: nn.Linear
     value: nn.Linear
     output: nn.Linear
-    """Joins the heads."""
+    """Mixes the outputs of the attention heads."""
     attention_norm: nn.LayerNorm
     inner: nn.Linear
-    """Hidden to intermediate."""
+    """From the hidden to the intermediate size."""
     outer: nn.Linear
-    """Intermediate to hidden."""
+    """From the intermediate to the hidden size."""
     norm: nn.LayerNorm
 
 
@@ -61,11 +62,11 @@ _PROJECTIONS = (
 
 
 def block_parts(model: Any) -> list[BlockParts]:
-    """The parts of each block, input to output; an ALBERT has as many as it has groups.
+    """The parts of each block, input to output. An ALBERT has one block for each group of layers.
 
     Raises:
-        ModelError: if the blocks are not BERT's: other parts, more parts, norms in other places, or positions that
-            turn queries and keys.
+        ModelError: if the blocks are not built as BERT's are: other parts, more parts, norms in other places, or
+            positions that rotate queries and keys.
     """
     found, embedded = [], positions_are_embedded(model)
     for block in encoder_layers(model):
@@ -81,17 +82,17 @@ def block_parts(model: Any) -> list[BlockParts]:
 
 
 def projections(model: Any) -> list[tuple[nn.Linear, ...]]:
-    """For each block the modules that make queries, keys and values: three of them, or one that makes all three.
+    """For each block the modules that compute queries, keys and values: three modules, or one that computes all three.
 
     Raises:
-        ModelError: if they cannot be found.
+        ModelError: if the modules cannot be found.
     """
     found: list[tuple[Any, ...]] = []
     for block in encoder_layers(model):
         names = next((names for names in _PROJECTIONS if _has(block, names)), None)
         if names is None:
             raise ModelError(
-                f"{type(base_model(model)).__name__}: where its blocks make queries, keys and values is not known here, so they cannot be matched. Leave --relation_weight and --attention_weight at 0, or give a BERT, RoBERTa, XLM-R, ELECTRA, DistilBERT, ALBERT, MPNet, DeBERTa-v2 or ModernBERT."
+                f"{type(base_model(model)).__name__}: it is unknown which modules of its blocks compute queries, keys and values, so these cannot be matched. Leave --relation_weight and --attention_weight at 0, or give a BERT, RoBERTa, XLM-R, ELECTRA, DistilBERT, ALBERT, MPNet, DeBERTa-v2 or ModernBERT."
             )
         found.append(tuple(block.get_submodule(name) for name in names))
     return found
@@ -101,22 +102,22 @@ def vector_width(model: Any) -> int:
     """The width of a block's queries, all heads together.
 
     Raises:
-        ModelError: if they cannot be found.
+        ModelError: if the modules that compute them cannot be found.
     """
     made = projections(model)[0]
     return sum(module.out_features for module in made) // 3
 
 
 def scores_are_products(model: Any) -> bool:
-    """Whether a head's scores are the products of its queries and keys, and nothing else: no rotation of positions, no
-    table of distances."""
+    """Whether the scores of an attention head are the products of its queries and keys and nothing else, such as a
+    rotation by position or a table of distances."""
     plain = all(any(_has(block, layout[:2]) for layout in _LAYOUTS) for block in encoder_layers(model))
     return plain and positions_are_embedded(model)
 
 
 def positions_are_embedded(model: Any) -> bool:
-    """Whether an encoder learns of positions by a table beside its words', as BERT does. RoFormer and ESM name their
-    parts as BERT does, and turn queries and keys by their positions."""
+    """Whether an encoder adds a position embedding to each word, as BERT does. RoFormer and ESM name their parts as BERT
+    does, but rotate queries and keys by position instead."""
     return any(name.endswith("position_embeddings.weight") for name, _ in base_model(model).named_parameters())
 
 

@@ -1,8 +1,8 @@
-"""The scores of a classifier that reads the first token alone, without the last block's work on all the others.
+"""The logits of a classifier whose head reads only the first token, without the last block's work on the other tokens.
 
-BERT's head looks at ``[CLS]``. Of the last block it needs the keys and values of all tokens, but the query, the joined
-heads and the two wide layers of the first one only: at 6 layers a seventh of all matrix products, at 2 layers two fifths,
-forward and backward.
+BERT's head reads ``[CLS]``. The last block must compute the keys and values of all tokens, but the query, the output of
+the attention and the feed-forward part only for the first token. That saves a seventh of all matrix products at 6
+layers, and two fifths at 2 layers, forward and backward.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ _READERS = {
     f"{family}ForSequenceClassification"
     for family in ("Bert", "Roberta", "XLMRoberta", "Camembert", "Electra", "DistilBert")
 }
-"""Classifiers of transformers whose head reads the first token alone."""
+"""Classifiers of transformers whose head reads only the first token."""
 
 _reading: ContextVar[nn.Module | None] = ContextVar("reading", default=None)
-"""The block of which the first token alone is read, in this thread and now."""
+"""The block of which only the first token is read at the moment, in this thread."""
 
 
-def scores(model: Any, inputs: Mapping[str, Tensor]) -> Tensor:
-    """``model(**inputs).logits`` for any classifier; the last block of BERT, RoBERTa, XLM-R, ELECTRA or DistilBERT
-    computes no more than is read.
+def classifier_logits(model: Any, inputs: Mapping[str, Tensor]) -> Tensor:
+    """``model(**inputs).logits`` for any classifier. In BERT, CamemBERT, RoBERTa, XLM-R, ELECTRA and DistilBERT the last
+    block computes only what the head reads.
 
-    The result is the same but for rounding; dropout draws fewer numbers. Called in any other way the model returns all
-    of its states, as ever.
+    The result differs only by rounding; dropout draws fewer numbers. Called in any other way, the model still returns
+    all of its states.
 
     Args:
         model: a classifier of transformers, or one of ours.
-        inputs: what it is fed, by name.
+        inputs: the model's keyword arguments.
 
     Returns:
         ``(rows, outputs)``.
@@ -43,7 +43,9 @@ def scores(model: Any, inputs: Mapping[str, Tensor]) -> Tensor:
     if block is None:
         return model(**inputs).logits
     if "forward" not in vars(block):
-        block.forward = partial(_forward, block)  # of a module's function: models can be copied and pickled
+        block.forward = partial(
+            _forward, block
+        )  # a partial of a module-level function, so that models can still be copied and pickled
     token = _reading.set(block)
     try:
         return model(**inputs).logits
@@ -52,7 +54,7 @@ def scores(model: Any, inputs: Mapping[str, Tensor]) -> Tensor:
 
 
 def _last_block(model: Any) -> nn.Module | None:
-    """The block below a head that reads the first token alone; None where that is not known to be so."""
+    """The last block below a head that reads only the first token; None if the head is not known to do that."""
     if type(model).__name__ not in _READERS:
         return None
     config = model.config
@@ -60,7 +62,7 @@ def _last_block(model: Any) -> nn.Module | None:
         return None
     base = model.base_model
     block = (base.transformer if hasattr(base, "transformer") else base.encoder).layer[-1]
-    # what is computed again in the backward pass would be the whole block
+    # with gradient checkpointing the backward pass would recompute the whole block
     return None if getattr(config, "is_decoder", False) or block.gradient_checkpointing else block
 
 
@@ -89,7 +91,7 @@ def _distilbert(block: Any, states: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def _attended(inner: Any, projections: tuple[nn.Linear, ...], states: Tensor, mask: Tensor | None) -> Tensor:
-    """What the first token reads: ``(rows, 1, width)``, its heads side by side."""
+    """The attention output of the first token, ``(rows, 1, width)``, its heads side by side."""
     width = inner.attention_head_size
     query, key, value = (
         project(read).unflatten(-1, (-1, width)).transpose(1, 2)

@@ -1,4 +1,4 @@
-"""What passes through an encoder: hidden states, and the queries, keys and values of chosen layers."""
+"""What passes through an encoder: hidden states, queries, keys and values of chosen layers."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from typing import Any
 from torch import Tensor, nn
 
 from understudy.models.structure.blocks import projections
-from understudy.models.structure.heads import hidden_states
+from understudy.models.structure.hidden_states import hidden_states
 from understudy.models.structure.layers import encoder_layers
 
 
 @dataclass
 class Insides:
-    """One forward pass. Every tensor is ``(rows, tokens, width)``."""
+    """What was recorded in one forward pass. Every tensor is ``(rows, tokens, width)``."""
 
     last: Tensor
     """The last hidden states, which the head reads."""
     hidden: dict[int, Tensor] = field(default_factory=dict)
-    """By depth: 0 is what the first block reads, n what the n-th block writes."""
+    """Hidden states by depth: 0 is the input of the first block, n the output of the n-th block."""
     vectors: dict[int, tuple[Tensor, Tensor, Tensor]] = field(default_factory=dict)
-    """By layer, counted from 0: queries, keys and values, the heads end to end."""
+    """Queries, keys and values by layer, counted from 0; the heads are concatenated."""
 
 
-class Looking:
-    """A forward pass that keeps what is asked for, and nothing else.
+class InsidesRecorder:
+    """Runs a forward pass and records the hidden states and vectors that are asked for.
 
-    Blocks are told apart by the order in which they are called, so that the repetitions of ALBERT's shared block are
-    layers like others. It is no module: an objective that keeps one does not save its model twice.
+    Layers are counted by the calls of blocks, so each repetition of ALBERT's shared block counts as a layer. A recorder
+    is not a module, so an objective that keeps one does not save its model twice.
 
     Args:
         model: any encoder or masked language model of transformers.
-        hidden: depths, see :class:`Insides`.
-        vectors: layers, see :class:`Insides`.
+        hidden: depths of the hidden states, see :class:`Insides`.
+        vectors: layers of the queries, keys and values, see :class:`Insides`.
 
     Raises:
-        ModelError: if the blocks, or where they make queries, keys and values, cannot be found.
+        ModelError: if the blocks, or the modules that compute queries, keys and values, cannot be found.
     """
 
     def __init__(self, model: Any, *, hidden: Iterable[int] = (), vectors: Iterable[int] = ()) -> None:
@@ -47,7 +47,7 @@ class Looking:
         self._projections = projections(model) if self._vectors else []
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> Insides:
-        """The model's keyword arguments as in :func:`understudy.models.structure.heads.hidden_states`, to what was asked for."""
+        """Run the model on these keyword arguments, as :func:`understudy.models.structure.hidden_states.hidden_states` does."""
         hidden: dict[int, Tensor] = {}
         parts: list[dict[int, Tensor]] = [{} for _ in self._projections[:1] for _ in self._projections[0]]
         hooks: list[tuple[Callable[..., None], list[Any]]] = [(self._keep_states(hidden), self._blocks)]

@@ -1,4 +1,4 @@
-"""The layers of any supported model, input to output: what cutting, freezing and layer-wise rates stand on."""
+"""The parts of any supported model: embeddings, encoder, blocks, head."""
 
 from __future__ import annotations
 
@@ -23,22 +23,26 @@ def word_embeddings(model: Any) -> nn.Embedding:
     except (AttributeError, NotImplementedError):
         table = None
     if not isinstance(table, nn.Embedding):
-        raise ModelError(
-            f"{type(model).__name__}: this architecture has no table of token embeddings that can be found."
-        )
+        raise ModelError(f"{type(model).__name__}: no table of token embeddings was found in this architecture.")
     return table
 
 
+def output_table(model: Any) -> nn.Parameter | None:
+    """The table with which a language model scores its vocabulary; None without one."""
+    output = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    return getattr(output, "weight", None)
+
+
 def base_model(model: Any) -> Any:
-    """The encoder inside a classifier, without its head; a bare encoder is its own."""
+    """The encoder inside a model with a head. An encoder without a head is returned itself."""
     inner = getattr(model, getattr(model, "base_model_prefix", "") or "", model)
     return inner if inner is model or not isinstance(inner, nn.Module) else base_model(inner)
 
 
 def head_modules(model: Any) -> list[nn.Module]:
-    """The modules outside the encoder, which a new task starts afresh. A student keeps its hidden layer.
+    """The modules outside the encoder, which a new task initialises again. A student keeps its hidden layer.
 
-    Empty for a bare encoder.
+    Empty for an encoder without a head.
     """
     if isinstance(model, Student):
         return [model.classifier]
@@ -47,12 +51,12 @@ def head_modules(model: Any) -> list[nn.Module]:
 
 
 def encoder_layers(model: Any) -> nn.ModuleList:
-    """The stack of blocks of a transformer: the one list of modules with an entry a layer.
+    """The stack of blocks of a transformer: the one list of modules with one entry a layer.
 
-    ALBERT repeats a group of shared layers; the list of its groups is returned.
+    ALBERT repeats groups of shared layers; for it the list of the groups is returned.
 
     Raises:
-        ModelError: if there is no such list or more than one.
+        ModelError: if there is no such list, or more than one.
     """
     if isinstance(model, Student):
         raise ModelError(f"a '{model.config.model_type.removeprefix('understudy_')}' student has no stack of layers.")
@@ -60,7 +64,7 @@ def encoder_layers(model: Any) -> nn.ModuleList:
     config = base.config
     if getattr(config, "is_encoder_decoder", False):
         raise ModelError(
-            f"{type(model).__name__}: is an encoder with a decoder, whose layers are no single stack. Use an encoder alone, such as BERT, RoBERTa, DistilBERT or ModernBERT."
+            f"{type(model).__name__}: is an encoder with a decoder, so its layers are not one stack. Use an encoder alone, such as BERT, RoBERTa, DistilBERT or ModernBERT."
         )
     total = getattr(config, "num_hidden_groups", None) or getattr(config, "num_hidden_layers", None)
     stacks = [module for module in base.modules() if isinstance(module, nn.ModuleList) and len(module) == total]
@@ -69,66 +73,14 @@ def encoder_layers(model: Any) -> nn.ModuleList:
     ]
     if len(outermost) != 1:
         raise ModelError(
-            f"{type(model).__name__}: its layers cannot be told apart: found {len(outermost)} lists of {total} modules where there should be one. Use another architecture, such as BERT, RoBERTa, DistilBERT or ModernBERT."
+            f"{type(model).__name__}: its layers cannot be found: there should be one list of {total} modules, but there are {len(outermost)}. Use another architecture, such as BERT, RoBERTa, DistilBERT or ModernBERT."
         )
     return outermost[0]
 
 
-def layer_groups(model: Any) -> list[tuple[str, list[nn.Parameter]]]:
-    """Named groups of parameters, input to output; every parameter is in exactly one, no group is empty.
-
-    ``embeddings`` (with what all blocks share, such as tables of relative positions), ``layer 0`` … (one group for
-    all of ALBERT's repetitions, which share their weights), ``pooler`` (with a final norm), ``head``. A table of
-    embeddings that a language model also predicts with is in ``head``, and so is a pooler that the checkpoint lacked
-    (the model's ``new_in_encoder``): frozen, it would be a random projection.
-    """
-    if isinstance(model, Student):
-        modules: list[tuple[str, list[nn.Module]]] = [
-            ("embeddings", [model.embeddings]),
-            ("layer 0", model.body()),
-            ("head", model.head()),
-        ]
-        named = [(name, [p for part in parts for p in part.parameters()]) for name, parts in modules]
-        return [(name, parameters) for name, parameters in named if parameters]
-    base = base_model(model)
-    stack = encoder_layers(model)
-    stack_name = next(name for name, module in base.named_modules() if module is stack)
-    owner = base.get_submodule(stack_name.rpartition(".")[0])
-    blocks = [list(block.parameters()) for block in stack]
-    in_blocks = {id(parameter) for block in blocks for parameter in block}
-    below: list[nn.Parameter] = []
-    above: list[nn.Parameter] = []
-    afresh: list[nn.Parameter] = []
-    inside = {id(parameter) for parameter in owner.parameters()} if owner is not base else set()
-    final = _final_norms(owner)
-    new: frozenset[str] = getattr(model, "new_in_encoder", frozenset())
-    passed = False
-    for name, parameter in base.named_parameters():
-        if id(parameter) in in_blocks:
-            passed = True
-        elif name in new:
-            afresh.append(parameter)
-        elif id(parameter) not in final and (not passed or id(parameter) in inside):
-            below.append(parameter)
-        else:
-            above.append(parameter)
-    in_base = {id(parameter) for parameter in base.parameters()}
-    head = afresh + [parameter for parameter in model.parameters() if id(parameter) not in in_base]
-    output = output_table(model)
-    head = [parameter for parameter in below if parameter is output] + head
-    below = [parameter for parameter in below if parameter is not output]
-    groups = [
-        ("embeddings", below),
-        *((f"layer {i}", block) for i, block in enumerate(blocks)),
-        ("pooler", above),
-        ("head", head),
-    ]
-    return [(name, parameters) for name, parameters in groups if parameters]
-
-
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; afterwards each module is back in the mode it had (some may have been frozen in eval)."""
+    """Inside, the model is in evaluation mode. Afterwards each module has its own mode back (some may have been in eval)."""
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
@@ -136,42 +88,6 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
-
-
-def undecayed(module: nn.Module) -> set[int]:
-    """The ids of the parameters that no weight decay should touch: biases, and all of a norm.
-
-    A bias is what is named so, wherever it stands (tables of biases on attention included); a norm is a module whose
-    class is named so. This is the rule of transformers' Trainer.
-    """
-    return {
-        id(parameter)
-        for prefix, part in module.named_modules()
-        for name, parameter in part.named_parameters(prefix, recurse=False)
-        if "bias" in name.lower() or "norm" in type(part).__name__.lower()
-    }
-
-
-def output_table(model: Any) -> nn.Parameter | None:
-    """What a language model scores its vocabulary with."""
-    output = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
-    return getattr(output, "weight", None)
-
-
-def _final_norms(owner: nn.Module) -> set[int]:
-    """The ids of the parameters that normalise the output of the blocks which `owner` holds, wherever it names them.
-
-    DeBERTa's norms beside its blocks do not: they belong to its relative positions and to the convolution after the
-    first block.
-    """
-    if hasattr(owner, "rel_embeddings"):
-        return set()
-    norms = [
-        child
-        for name, child in owner.named_children()
-        if "norm" in type(child).__name__.lower() and "embed" not in name.lower()
-    ]
-    return {id(parameter) for norm in norms for parameter in norm.parameters()}
 
 
 def _contains(outer: nn.Module, inner: nn.Module) -> bool:

@@ -1,1 +1,1 @@
-"""Small models to be taught: BiLSTM, bag of embeddings, pooled encoder."""
+"""Small models to be taught: the BiLSTM, the bag of embeddings, the pooled encoder."""

@@ -11,7 +11,7 @@ from transformers import initialization as init
 from understudy.models.students.student import Student, StudentConfig
 
 _FLOOR = -1.0
-"""The states of an LSTM lie in (−1, 1): a floor for the maximum that is finite in every number format."""
+"""Below all states of an LSTM, which lie in (−1, 1), and finite in every number format: the floor of the maximum."""
 
 
 class BiLSTMConfig(StudentConfig):
@@ -26,9 +26,9 @@ class BiLSTMConfig(StudentConfig):
 class BiLSTM(Student):
     """One bidirectional LSTM, max-pooled over the real tokens.
 
-    Padding changes nothing, and no sequence is packed: the backward direction reads each row reversed within its own
-    length, so that padding comes last for both directions, where it cannot reach the states before it. The maximum over
-    time does not mind the order, so nothing is reversed back. Packed sequences would be slower to train (each step is
+    Padding changes nothing, although no sequence is packed. The backward direction reads each row reversed within its
+    own length, so padding comes last in both directions and cannot reach the states before it. The maximum over time
+    does not depend on the order, so nothing is reversed back. Packed sequences would be slower to train (each step is
     a kernel of its own) and do not export to ONNX.
 
     Example:
@@ -39,7 +39,7 @@ class BiLSTM(Student):
         True
 
     Reference:
-        Tang et al. 2019, arXiv 1903.12136, section 3.1 (there with the last states instead of the maximum).
+        Tang et al. 2019, arXiv 1903.12136, section 3.1 (which uses the last states instead of the maximum).
     """
 
     config_class = BiLSTMConfig
@@ -55,18 +55,18 @@ class BiLSTM(Student):
         return [self.forward_lstm, self.backward_lstm]
 
     def pool(self, input_ids: Tensor, attention_mask: Tensor | None, segments: Tensor | None) -> list[Tensor]:
-        """The maximum over the real tokens of each text of the states of both directions."""
+        """The states of both directions, max-pooled over the real tokens of each text: ``(rows, 2 * lstm_size)`` a text."""
         if attention_mask is None:
             return self._pool_unpadded(input_ids.t(), None if segments is None else segments.t())
         rows, tokens = input_ids.shape
         length = attention_mask.sum(1, keepdim=True)
-        start = attention_mask.argmax(1, keepdim=True)  # of the first real token: padding may stand on the left
+        start = attention_mask.argmax(1, keepdim=True)  # the first real token: padding may be on the left
         position = torch.arange(tokens, device=input_ids.device)[None, :]
         order = (start + position).clamp(max=tokens - 1)
         mirror = (length - 1 - position).clamp(min=0).t()
         real = (position < length).t()[..., None]
 
-        # Time comes first from here on: nn.LSTM would otherwise transpose there and back.
+        # Time comes first from here on, because nn.LSTM would otherwise transpose its input and output.
         embedded = self.drop(self.embeddings(input_ids.gather(1, order).t()))
         cells = mirror * rows + torch.arange(rows, device=input_ids.device)
         mirrored = embedded.flatten(0, 1).index_select(0, cells.flatten()).view_as(embedded)
@@ -83,7 +83,7 @@ class BiLSTM(Student):
         ]
 
     def _pool_unpadded(self, ids: Tensor, segments: Tensor | None) -> list[Tensor]:
-        """The same without padding, ``ids`` being ``(tokens, rows)``: a text alone, where each operation counts."""
+        """The same without padding, for ``ids`` of ``(tokens, rows)``. It is for single texts, where each operation counts."""
         embedded = self.drop(self.embeddings(ids))
         onward, backward = self.forward_lstm(embedded)[0], self.backward_lstm(embedded.flip(0))[0]
         if segments is None:
@@ -106,11 +106,11 @@ class BiLSTM(Student):
             else:
                 init.zeros_(parameter)
                 if name.startswith("bias_ih") and not loaded:
-                    parameter[size : 2 * size] = 1.0  # the forget gate opens: Jozefowicz et al. 2015
+                    parameter[size : 2 * size] = 1.0  # opens the forget gate: Jozefowicz et al. 2015
 
 
 def _maximum(onward: Tensor, mask: Tensor, backward: Tensor, backward_mask: Tensor) -> Tensor:
-    """The largest states of both directions within their masks: ``(rows, 2 * lstm_size)``."""
+    """The maximum of the states of both directions within their masks: ``(rows, 2 * lstm_size)``."""
     return torch.cat(
         [onward.masked_fill(~mask, _FLOOR).amax(0), backward.masked_fill(~backward_mask, _FLOOR).amax(0)], dim=-1
     )

@@ -1,4 +1,4 @@
-"""A linear layer on the mean of an encoder's last states: what `finetune --features frozen` trains and saves."""
+"""A linear layer on the mean of an encoder's last hidden states. ``finetune --features frozen`` trains and saves it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 
 def mean_pooled(states: Tensor, mask: Tensor) -> Tensor:
-    """The mean over the real tokens.
+    """The mean over the real tokens. The weights are divided before the sum, so float16 does not overflow.
 
     Args:
         states: ``(rows, tokens, width)``.
@@ -31,7 +31,7 @@ def mean_pooled(states: Tensor, mask: Tensor) -> Tensor:
 
 
 class PooledConfig(PreTrainedConfig):
-    """The encoder's own configuration, whole, under ``encoder``."""
+    """A configuration that holds the whole configuration of the encoder, under ``encoder``."""
 
     model_type = "understudy_pooled"
 
@@ -39,7 +39,7 @@ class PooledConfig(PreTrainedConfig):
 
     @property
     def encoder_config(self) -> Any:
-        """The encoder's configuration as an object; a change to it counts."""
+        """The encoder's configuration as an object. Changes to it are kept and saved."""
         known = self.__dict__.get("_encoder_config")
         if known is None:
             settings = dict(self.encoder or {})
@@ -48,7 +48,7 @@ class PooledConfig(PreTrainedConfig):
         return known
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
+        """The configuration as plain values, for JSON."""
         settings = super().to_dict()
         settings.pop("_encoder_config", None)
         if self.encoder is not None:
@@ -57,7 +57,7 @@ class PooledConfig(PreTrainedConfig):
 
 
 class PooledClassifier(PreTrainedModel):
-    """An encoder of transformers, the mean of its last states over the real tokens, one linear layer."""
+    """An encoder of transformers, the mean of its last hidden states over the real tokens, and one linear layer."""
 
     config_class = PooledConfig
     base_model_prefix = "encoder"
@@ -66,23 +66,23 @@ class PooledClassifier(PreTrainedModel):
         super().__init__(config)
         self.encoder = AutoModel.from_config(config.encoder_config)
         if "add_pooling_layer" in inspect.signature(type(self.encoder).__init__).parameters:
-            self.encoder.pooler = None  # nothing would read it, and it would be a layer that learns nothing
+            self.encoder.pooler = None  # nothing reads it, so it would be a layer that learns nothing
         self._takes_segments = "token_type_ids" in inspect.signature(self.encoder.forward).parameters
         self.classifier = nn.Linear(config.encoder_config.hidden_size, config.num_labels)
         self.post_init()
 
     @classmethod
     def assemble(cls, encoder: Any, weight: Tensor, bias: Tensor) -> PooledClassifier:
-        """From an encoder and a linear layer fitted on its pooled vectors.
+        """Build the classifier from an encoder and a linear layer that was fitted on its pooled vectors.
 
         Args:
-            encoder: an encoder of transformers, without a head; its weights are copied.
+            encoder: an encoder of transformers, without a head. Its weights are copied.
             weight: ``(outputs, width)``.
             bias: ``(outputs,)``.
         """
         with torch.random.fork_rng(devices=[]):
             model = cls(PooledConfig(encoder=copy.deepcopy(encoder.config).to_dict(), num_labels=len(weight)))
-        # A pooler may be on one side only; nothing reads it.
+        # Only one of the two may have a pooler; nothing reads it.
         misfits = model.encoder.load_state_dict(encoder.state_dict(), strict=False)
         assert all("pooler" in key for key in (*misfits.missing_keys, *misfits.unexpected_keys)), misfits
         with torch.no_grad():

@@ -1,10 +1,11 @@
-"""The static student: token embeddings, averaged, and a small head. The fastest there is."""
+"""The static student: the mean of token embeddings, and a small head. It is the fastest student."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from understudy.models.students.pooled import mean_pooled
 from understudy.models.students.student import Student, StudentConfig
 
 
@@ -15,9 +16,9 @@ class StaticConfig(StudentConfig):
 
 
 class StaticBag(Student):
-    """A bag of token embeddings: their mean over the real tokens goes through a small head.
+    """A bag of token embeddings: a small head reads their mean over the real tokens.
 
-    It knows no word order. A token's weight in the mean is learnt as the length of its vector.
+    Word order is ignored. The weight of a token in the mean is learnt as the length of its vector.
 
     Example:
         >>> model = StaticBag(StaticConfig(vocab_size=9, embedding_size=4, hidden_size=5)).eval()
@@ -32,15 +33,9 @@ class StaticBag(Student):
         self.post_init()
 
     def pool(self, input_ids: Tensor, attention_mask: Tensor | None, segments: Tensor | None) -> list[Tensor]:
-        """The mean over the real tokens of each text; zero for a text without any."""
+        """The mean over the real tokens of each text, ``(rows, embedding_size)`` a text; zero for a text without tokens."""
         embedded = self.drop(self.embeddings(input_ids))
         if segments is None:
-            return [embedded.mean(1) if attention_mask is None else _mean(embedded, attention_mask)]
+            return [embedded.mean(1) if attention_mask is None else mean_pooled(embedded, attention_mask)]
         real = torch.ones_like(input_ids) if attention_mask is None else attention_mask
-        return [_mean(embedded, real * (segments == text)) for text in (0, 1)]
-
-
-def _mean(embedded: Tensor, mask: Tensor) -> Tensor:
-    """The mean of ``(rows, tokens, width)`` where the mask is 1; the weights are divided first, so fp16 holds."""
-    weights = mask / mask.sum(1, keepdim=True).clamp(min=1)
-    return torch.bmm(weights[:, None].to(embedded.dtype), embedded)[:, 0]
+        return [mean_pooled(embedded, real * (segments == text)) for text in (0, 1)]

@@ -1,4 +1,4 @@
-"""What the small students share: an embedding table at the bottom, a pooled vector a text, a small head on top."""
+"""The base of the small students: an embedding table, one pooled vector a text, a small head."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 
 class StudentConfig(PreTrainedConfig):
-    """Sizes that every student has."""
+    """Settings that every student has."""
 
     vocab_size: int = 30522
     embedding_size: int = 300
     hidden_size: int = 200
-    """Width of the layer between the pooled vector and the output; 0 leaves it out."""
+    """Width of the layer between the pooled vector and the output; 0 leaves the layer out."""
     dropout: float = 0.2
     pair: bool = False
-    """Whether a row has two texts, told apart by ``token_type_ids``."""
+    """Whether a row has two texts; ``token_type_ids`` tells them apart."""
     pad_token_id: int | None = 0
     understudy_student: bool = True
-    """Tells the batching that the model takes segments exactly where ``pair`` is set."""
+    """Tells the batching that the model takes ``token_type_ids`` only if ``pair`` is set."""
 
 
 class Student(PreTrainedModel):
-    """Base of the students: :meth:`pool` is all that differs.
+    """Base of the students. They differ in :meth:`pool` (and :meth:`body`) only.
 
-    A pair becomes one vector as ``[u, v, |u − v|, u · v]``, where u and v are the pooled vectors of its segments.
+    A pair becomes one vector ``[u, v, |u − v|, u · v]``, where u and v are the pooled vectors of its segments.
     """
 
     config_class = StudentConfig
@@ -60,7 +60,7 @@ class Student(PreTrainedModel):
         return [self.classifier] if self.hidden is None else [self.hidden, self.classifier]
 
     def pool(self, input_ids: Tensor, attention_mask: Tensor | None, segments: Tensor | None) -> list[Tensor]:
-        """One vector ``(rows, pooled_size)`` for each text of a row."""
+        """Pooled vectors ``(rows, pooled_size)``, one for each text of a row."""
         raise NotImplementedError
 
     def forward(
@@ -70,8 +70,8 @@ class Student(PreTrainedModel):
 
         Args:
             input_ids: ``(rows, tokens)``.
-            attention_mask: 1 at real tokens, which must be contiguous in each row; None where nothing is padding.
-            token_type_ids: 0 in the first text and 1 in the second; a model of pairs needs it, others ignore it.
+            attention_mask: 1 at real tokens, which must be contiguous in each row; None if nothing is padding.
+            token_type_ids: 0 in the first text and 1 in the second. A model of pairs needs them, others ignore them.
 
         Returns:
             ``logits``: ``(rows, outputs)``.
@@ -81,10 +81,10 @@ class Student(PreTrainedModel):
     def scores(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
     ) -> Tensor:
-        """The logits alone, as :meth:`forward` has them: wrapping them costs a text alone a tenth of its time."""
-        alone = not recorded() and len(input_ids) == 1
+        """The logits of :meth:`forward` without its output object, which takes a tenth of the time of a single text."""
+        alone = not is_traced() and len(input_ids) == 1
         if alone and attention_mask is not None and bool(attention_mask.all()):
-            attention_mask = None  # a text alone: the operations that padding needs would be a fifth of its time
+            attention_mask = None  # for a single text the operations for padding would be a fifth of the time
         if self.config.pair:
             if token_type_ids is None:
                 raise ValueError("a model of pairs needs token_type_ids, which tell its two texts apart")
@@ -97,12 +97,12 @@ class Student(PreTrainedModel):
         return self.classifier(self.drop(pooled))
 
     def drop(self, values: Tensor) -> Tensor:
-        """Dropout in training. Otherwise nothing, not even the call, which a text alone would notice."""
+        """Dropout in training. In evaluation not even the call, whose cost a single text would notice."""
         return self.dropout(values) if self.training else values
 
     @torch.no_grad()
     def _init_weights(self, module: Any) -> None:
-        # The guarded functions of transformers leave alone what came from a checkpoint.
+        # These functions of transformers skip weights that a checkpoint filled.
         if isinstance(module, nn.Embedding):
             init.normal_(module.weight, std=0.1)
         elif isinstance(module, nn.Linear):
@@ -110,6 +110,6 @@ class Student(PreTrainedModel):
             init.zeros_(module.bias)
 
 
-def recorded() -> bool:
-    """Whether an exporter is recording the graph, which must then not depend on the values in it."""
+def is_traced() -> bool:
+    """Whether an exporter or compiler is tracing the graph. The graph must then not depend on values of tensors."""
     return torch.jit.is_tracing() or torch.compiler.is_compiling()

@@ -1,32 +1,34 @@
-"""The cached teacher: each distinct text goes through the network once, whatever the number of epochs and runs."""
+"""The teacher cache: each distinct text goes through a model once, whatever the number of epochs and runs."""
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from understudy.data.batches.bucketed import length_batches
-from understudy.data.readers.tables import cache_dir
+from understudy.data.batches.by_length import length_batches
+from understudy.data.cache import cache_dir
 from understudy.data.texts import Texts
-from understudy.data.tokens.encode import Encoded, encode
+from understudy.data.tokens.encode import encode
 from understudy.errors import ModelError
 from understudy.failpoints import failpoint
-from understudy.inference.logits import batch_logits, device_of, outputs_of, token_budget
+from understudy.inference.answering import Answering
+from understudy.inference.logits import batch_logits, device_of, token_budget
 from understudy.inference.predictor import Predictor
-from understudy.models.files import load
 from understudy.models.structure.layers import evaluating
 from understudy.objectives.teachers.label_store import Job, LabelStore, sortable
 
 _FLUSH_SHARE, _FLUSH_AT_LEAST_S, _FLUSH_AT_MOST_S = 0.05, 1.0, 60.0
-"""Labels are saved when the unsaved ones took this share of the time so far, within these limits: what a kill can cost,
-with a number of files that grows with the logarithm of the time."""
+"""Labels are saved when the unsaved ones took this share of the time so far, within these limits. The limits bound what
+a kill can cost; the share lets the number of files grow only with the logarithm of the time."""
+
+_BLOCK = 512
+"""Texts given at once to a model that makes batches of its own."""
 
 
 class CachedTeacher:
@@ -35,8 +37,8 @@ class CachedTeacher:
     Attributes:
         outputs: the width of an answer.
         complete: whether every text has its answer; False after an early stop.
-        distinct_texts: how many different texts there are.
-        forward_texts: how many of them went through the network in this process; 0 when all were known.
+        distinct_texts: the number of different texts.
+        forward_texts: how many of them went through the model in this process; 0 when all were known.
     """
 
     def __init__(
@@ -49,64 +51,106 @@ class CachedTeacher:
         self._logits, self._index, self._columns = logits, index, columns
 
     def __call__(self, rows: np.ndarray) -> Tensor:
-        """Logits of rows, read from disk: float32 ``(rows, outputs)``; NaN where labelling was stopped before."""
+        """Logits of rows, read from disk: float32 ``(rows, outputs)``; NaN where an early stop left no answer."""
         out = self._logits[self._index[rows]]
         return torch.from_numpy(out if self._columns is None else out[:, self._columns])
 
     @classmethod
     def label(
         cls,
-        predictor: Predictor,
+        model: Answering,
         texts: Texts,
         *,
-        fingerprint: str | None = None,
         columns: np.ndarray | None = None,
         max_tokens: int | None = None,
         on_texts: Callable[[int, int], None] = lambda done, total: None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> CachedTeacher:
-        """Have a model label texts, as far as it has not done so before, in this run or in another.
+        """Have a model label texts, except those that it has labelled before, in this run or in another.
 
-        Labelling that was killed goes on where it was, on the same batches, and gives the same bits. Texts that other
-        runs have had labelled by the same weights, tokenizer and maximal length are taken from them.
+        Labelling that was killed continues on the same batches and gives the same bits. Answers are shared by all
+        models with the same :meth:`~understudy.inference.answering.Answering.fingerprint`. A network labels padded
+        batches of texts of similar length; any other model labels blocks of texts.
 
         Args:
-            predictor: the teacher, on its device.
+            model: the teacher, on its device.
             texts: the rows that will be asked for; equal texts are labelled once.
-            fingerprint: of the teacher, computed if not given.
-            columns: the model's outputs in the task's order, see :func:`understudy.objectives.teachers.contract.match_labels`.
-            max_tokens: padded tokens of a batch; by default :func:`understudy.inference.logits.token_budget`.
-            on_texts: told how many distinct texts have their labels, and how many there are, at first and after each
-                batch.
+            columns: the model's outputs in the task's order, see
+                :func:`understudy.objectives.teachers.labels.match_labels`.
+            max_tokens: padded tokens of a network's batch; by default
+                :func:`understudy.inference.logits.token_budget`.
+            on_texts: called with the number of distinct texts that have their labels and the number of all, at first
+                and after each batch.
             should_stop: asked before each batch; once it says yes, what is done is saved and the rest stays NaN.
 
         Raises:
             ModelError: if the model's outputs are not finite.
             OutputError: if the cache cannot be written.
         """
-        known = fingerprint or load.model_fingerprint(predictor.model)
-        identity = json.dumps([known, predictor.encoder.fingerprint, predictor.names])
-        name = hashlib.sha256(identity.encode()).hexdigest()[:32]
-        store = LabelStore(cache_dir() / "teacher_logits" / name, outputs=outputs_of(predictor.model))
+        store = LabelStore(cache_dir() / "teacher_logits" / model.fingerprint()[:32], outputs=model.outputs)
         keys, first, index = np.unique(sortable(texts.keys()), return_index=True, return_inverse=True)
         logits = store.find(keys)
         if logits is not None:
             on_texts(len(keys), len(keys))
             return cls(logits, index.reshape(-1), columns=columns, forward_texts=0, complete=True)
-        encoded = encode(texts, predictor.tokenizer, max_length=predictor.max_length)
-        labelling = _Labelling(predictor, encoded, keys, first, store, on_texts, should_stop)
-        complete = labelling.run(max_tokens or token_budget(device_of(predictor.model), predictor.model))
+        source = _Network(model, texts, max_tokens) if isinstance(model, Predictor) else _Blocks(model, texts)
+        labelling = _Labelling(source, keys, first, store, on_texts, should_stop)
+        complete = labelling.run()
         logits = store.assemble(keys) if complete else store.gather(keys)
         return cls(logits, index.reshape(-1), columns=columns, forward_texts=labelling.forward_texts, complete=complete)
 
 
+class _Source(Protocol):
+    """Where the answers for the rows of some texts come from."""
+
+    def batches(self, rows: np.ndarray) -> list[np.ndarray]:
+        """How rows are cut into batches: positions in `rows`, each in one batch."""
+        ...
+
+    def logits(self, rows: np.ndarray) -> np.ndarray:
+        """The answers for a batch: float32 ``(rows, outputs)``."""
+        ...
+
+
+class _Network:
+    """Padded batches of similar length, cut from texts that are tokenised once."""
+
+    def __init__(self, predictor: Predictor, texts: Texts, max_tokens: int | None) -> None:
+        self._model, self._names = predictor.model, predictor.names
+        self._encoded = encode(texts, predictor.tokenizer, max_length=predictor.max_length)
+        self._max_tokens = max_tokens or token_budget(device_of(predictor.model), predictor.model)
+
+    def batches(self, rows: np.ndarray) -> list[np.ndarray]:
+        """Batches of similar length, under the token budget."""
+        return length_batches(self._encoded.lengths[rows], max_tokens=self._max_tokens)
+
+    def logits(self, rows: np.ndarray) -> np.ndarray:
+        """One padded batch through the network."""
+        with evaluating(self._model):
+            return batch_logits(self._model, self._encoded, rows, names=self._names)
+
+
+class _Blocks:
+    """Blocks of raw texts, for a model that does the rest itself."""
+
+    def __init__(self, model: Answering, texts: Texts) -> None:
+        self._model, self._texts = model, texts
+
+    def batches(self, rows: np.ndarray) -> list[np.ndarray]:
+        """Blocks of :data:`_BLOCK` texts, in the order of the rows."""
+        return np.split(np.arange(len(rows)), range(_BLOCK, len(rows), _BLOCK))
+
+    def logits(self, rows: np.ndarray) -> np.ndarray:
+        """The model's answers for a block."""
+        return np.asarray(self._model.logits(self._texts.take(rows)), np.float32)
+
+
 class _Labelling:
-    """The way from what a store holds to what a set of texts needs."""
+    """Brings a store from what it holds to what a set of texts needs."""
 
     def __init__(
         self,
-        predictor: Predictor,
-        encoded: Encoded,
+        source: _Source,
         keys: np.ndarray,
         first: np.ndarray,
         store: LabelStore,
@@ -114,20 +158,19 @@ class _Labelling:
         should_stop: Callable[[], bool],
     ) -> None:
         self.forward_texts = 0
-        self._predictor, self._encoded, self._store = predictor, encoded, store
+        self._source, self._store = source, store
         self._keys, self._first = keys, first
         self._on_texts, self._should_stop = on_texts, should_stop
 
-    def run(self, max_tokens: int) -> bool:
-        """Finish the jobs once begun for this very set, then begin one for what is unknown; whether all is done."""
+    def run(self) -> bool:
+        """Finish the jobs that were begun for this very set, then start one for what is unknown; whether all is done."""
         for number in itertools.count():
             job = self._store.job(self._keys, number)
             if job is None:
                 new = self._store.unknown(self._keys)
                 if not len(new):
                     break
-                batches = length_batches(self._encoded.lengths[self._first[new]], max_tokens=max_tokens)
-                job = self._store.start(self._keys, number, new, batches)
+                job = self._store.start(self._keys, number, new, self._source.batches(self._first[new]))
             if not self._work(job):
                 return False
         self._on_texts(len(self._keys), len(self._keys))
@@ -140,26 +183,25 @@ class _Labelling:
         pending: dict[int, np.ndarray] = {}
         began = saved = time.monotonic()
         try:
-            with evaluating(self._predictor.model):
-                for number in missing:
-                    self._on_texts(done, len(self._keys))
-                    if self._should_stop():
-                        break
-                    pending[number] = self._forward(job.keys[job.batches[number]])
-                    done += len(pending[number])
-                    failpoint("label.batch")
-                    now = time.monotonic()
-                    if _flush_due(now - saved, now - began):
-                        job.add(pending)
-                        pending, saved = {}, now
+            for number in missing:
+                self._on_texts(done, len(self._keys))
+                if self._should_stop():
+                    break
+                pending[number] = self._answers(job.keys[job.batches[number]])
+                done += len(pending[number])
+                failpoint("label.batch")
+                now = time.monotonic()
+                if _flush_due(now - saved, now - began):
+                    job.add(pending)
+                    pending, saved = {}, now
         finally:
             if pending:
                 job.add(pending)
         return done == len(self._keys)
 
-    def _forward(self, keys: np.ndarray) -> np.ndarray:
+    def _answers(self, keys: np.ndarray) -> np.ndarray:
         rows = self._first[np.searchsorted(self._keys, keys)]
-        logits = batch_logits(self._predictor.model, self._encoded, rows, names=self._predictor.names)
+        logits = self._source.logits(rows)
         self.forward_texts += len(rows)
         if not np.isfinite(logits).all():
             raise ModelError(

@@ -1,13 +1,13 @@
-"""A teacher's logits on disk, by text: what has gone through it once is never sent through it again.
+"""The files of the teacher cache: a model's logits by text, so that no text goes through it twice.
 
-A store belongs to one teacher (weights, tokenizer, maximal length). In it lie
+A store belongs to one teacher (weights, tokenizer, maximal length). It holds
 
-- ``jobs/<request>-<n>/plan.npz``: the texts that a set of texts lacked when its labelling began, cut into batches. The
-  plan fixes the cut, so that an interrupted job goes on with the very same batches and ends with the same bits;
-- ``jobs/<request>-<n>/<batch>-<hash>.npz``: shards, the keys and logits of batches that are done, only ever added;
-- ``sets/<request>.npy``: the logits of a whole set of texts, put together from the shards of all jobs.
+- ``jobs/<request>-<n>/plan.npz``: the texts of a set that had no answer when the job began, cut into batches. The plan
+  fixes the batches, so that an interrupted job continues on the same ones and ends with the same bits;
+- ``jobs/<request>-<n>/<batch>-<hash>.npz``: shards, the keys and logits of finished batches. They are only ever added;
+- ``sets/<request>.npy``: the logits of a whole set of texts, assembled from the shards of all jobs.
 
-Files appear under their names complete or not at all, so that two runs may label at once; at worst both do the work.
+Files get their names when they are complete, so that two runs may label at once; at worst both do the same work.
 """
 
 from __future__ import annotations
@@ -25,25 +25,26 @@ from understudy.atomic import CACHE, new_file, new_folder
 from understudy.failpoints import failpoint
 
 KEY = np.dtype("S16")
+"""The hash of a text, as NumPy sorts and searches it quickly."""
 _FILL_ROWS = 65536
 
 
 def sortable(keys: np.ndarray) -> np.ndarray:
-    """Hashes of 16 bytes a row, of whatever type, as a type that NumPy sorts and searches quickly."""
+    """Hashes of 16 bytes a row, of any type, as :data:`KEY`."""
     return np.ascontiguousarray(keys).view(KEY).reshape(-1)
 
 
 @dataclass(frozen=True)
 class Job:
-    """Texts to be labelled, cut into batches for good."""
+    """Texts to be labelled, cut into batches that never change."""
 
     folder: Path
     keys: np.ndarray
     batches: list[np.ndarray]
-    """Each the positions of its texts in `keys`."""
+    """The positions in `keys` of each batch's texts."""
 
     def missing(self) -> list[int]:
-        """The numbers of the batches that no shard holds."""
+        """The numbers of the batches that are in no shard."""
         done: set[int] = set()
         for shard in _shards(self.folder):
             done.update(shard["batches"].tolist())
@@ -68,7 +69,7 @@ class LabelStore:
         self.outputs = outputs
 
     def find(self, keys: np.ndarray) -> np.ndarray | None:
-        """The logits of a whole set, memory-mapped, if they have been put together before.
+        """The logits of a whole set, memory-mapped, if they have been assembled before; else None.
 
         Args:
             keys: distinct and sorted, as for every method here.
@@ -83,7 +84,7 @@ class LabelStore:
         return np.asarray(found) if found.shape == (len(keys), self.outputs) and found.dtype == np.float32 else None
 
     def unknown(self, keys: np.ndarray) -> np.ndarray:
-        """The positions of the keys that no shard answers for."""
+        """The positions of the keys that are in no shard."""
         known = np.zeros(len(keys), bool)
         for shard in self._all_shards():
             at, found = places_of(keys, shard["keys"])
@@ -91,7 +92,7 @@ class LabelStore:
         return np.flatnonzero(~known)
 
     def job(self, keys: np.ndarray, number: int) -> Job | None:
-        """The `number`-th job begun for a set, if there is one."""
+        """The `number`-th job of a set, counted from 0, if there is one."""
         folder = self._job_folder(keys, number)
         try:
             with open(folder / "plan.npz", "rb") as file, np.load(file, allow_pickle=False) as plan:
@@ -104,7 +105,7 @@ class LabelStore:
             return None
 
     def start(self, keys: np.ndarray, number: int, new: np.ndarray, batches: Sequence[np.ndarray]) -> Job:
-        """Lay down the plan of a job. If another run has just laid down one, that one is taken.
+        """Write the plan of a job and return the job. If another run has just written one, that one is used.
 
         Args:
             new: positions in `keys` of the texts to label.
@@ -119,13 +120,13 @@ class LabelStore:
         return job
 
     def assemble(self, keys: np.ndarray) -> np.ndarray:
-        """Put the logits of a set together and keep them: float32 ``(keys, outputs)``, memory-mapped."""
+        """Assemble the logits of a set and keep them: float32 ``(keys, outputs)``, memory-mapped."""
         with new_file(self._set_path(keys), remedy=CACHE) as file:
             shape = (len(keys), self.outputs)
             np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
             start = file.tell()
             for rows in range(0, len(keys), _FILL_ROWS):
-                # really written, not only mapped: a disk that is full must say so here and not kill the process later
+                # written, not only mapped: a full disk must raise an error here, and not kill the process later
                 file.write(np.full((min(_FILL_ROWS, len(keys) - rows), self.outputs), np.nan, "<f4").tobytes())
             file.flush()
             mapped = np.memmap(file, "<f4", mode="r+", offset=start, shape=shape)
@@ -163,13 +164,13 @@ def _request(keys: np.ndarray) -> str:
 
 
 def places_of(keys: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where each wanted key would stand in the sorted `keys`, and whether it does stand there."""
+    """Where each wanted key belongs in the sorted `keys`, and whether it is there."""
     at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
     return at, keys[at] == wanted
 
 
 def _shards(folder: Path) -> Iterator[dict[str, np.ndarray]]:
-    """What is in a job's shards; one that is damaged (its checksum does not fit) is removed and labelled again."""
+    """The contents of a job's shards; a damaged one (its checksum is wrong) is removed, and its texts are labelled again."""
     for path in sorted(folder.glob("[0-9]*.npz")):
         try:
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as shard:

@@ -9,11 +9,11 @@ from typing import Any, Protocol
 from rich.console import Console
 from torch import nn
 
-from understudy.data.batches.bucketed import BatchSource
+from understudy.data.batches.contract import BatchSource
 from understudy.recipes.train.finetune import Finetune
 from understudy.recipes.train.pretrain.recipe import Pretrain
-from understudy.runs.fitting import begin
-from understudy.runs.rate_sweep import find_rate, on_record, sweep_warnings
+from understudy.runs.fitting.phase import begin
+from understudy.runs.fitting.rate_sweep import find_rate, on_record, sweep_warnings
 from understudy.runs.session import Session
 from understudy.settings.choose.lr_find import FindForFinetuneSettings, FindForPretrainSettings
 from understudy.settings.configuration import given

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from understudy.errors import ConfigError, UnderstudyError
-from understudy.models.structure.skeleton import BYTES, components, skeleton
+from understudy.models.structure.shapes import BYTES_PER_PARAMETER, components, meta_model
 from understudy.report.tables.parameters import parameters_table
 from understudy.settings.choose.params import ParamsSettings
 from understudy.settings.configuration import check
@@ -28,13 +28,13 @@ class Params(ParamsSettings):
         faults: list[str] = []
         for name in self.models:
             try:
-                parts = components(skeleton(name))
+                parts = components(meta_model(name))
             except UnderstudyError as error:
                 faults += error.faults
                 continue
             total = sum(part.parameters for part in parts)
             entry = {"name": name, "parameters": total, "components": [part._asdict() for part in parts]}
-            entry["bytes"] = {kind: size * total for kind, size in BYTES.items()}
+            entry["bytes"] = {kind: size * total for kind, size in BYTES_PER_PARAMETER.items()}
             entries.append(entry)
         if faults:
             raise ConfigError(*dict.fromkeys(faults))

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from understudy.data.tokens.fastai_words import NOT_REPRODUCED, fastai_tokenizer
 from understudy.errors import ModelError, gathered
-from understudy.models.awd_lstm.fastai import awd_lstm_from_fastai, read_vocabulary, read_weights
-from understudy.models.files.load import max_length
+from understudy.models.awd_lstm.fastai import awd_lstm_from_fastai
+from understudy.models.awd_lstm.fastai_files import read_vocabulary, read_weights
+from understudy.models.files.lengths import max_length
 from understudy.models.files.save import save_model
 from understudy.settings.configuration import check
 from understudy.settings.ship.import_fastai import ImportFastaiSettings

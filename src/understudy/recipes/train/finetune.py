@@ -12,26 +12,21 @@ from understudy.data.batches.bucketed import BucketedBatches
 from understudy.data.splits import Rows, Splits
 from understudy.data.tokens.encode import encode, input_names
 from understudy.errors import ConfigError
+from understudy.inference.answering import Answering
 from understudy.inference.logits import logits, token_budget
-from understudy.inference.predictor import Answering, LinearPredictor, Predictor
+from understudy.inference.predictor import LinearPredictor, Predictor
 from understudy.models.awd_lstm.config import reads_whole, set_reading
-from understudy.models.files.load import (
-    check_tokenizer,
-    load_classifier,
-    load_encoder,
-    load_mean_classifier,
-    load_tokenizer,
-    settle_padding,
-)
+from understudy.models.files.classifiers import load_classifier, load_encoder, load_mean_classifier
 from understudy.models.files.save import save_model
+from understudy.models.files.tokenizers import check_tokenizer, ensure_pad_token, load_tokenizer
 from understudy.models.linear import fit_linear
 from understudy.models.students.pooled import PooledClassifier
 from understudy.objectives.supervised import Supervised
 from understudy.objectives.terms import term_names
 from understudy.runs.devices import processes
-from understudy.runs.fitting import train_phase
+from understudy.runs.fitting.learning import learning_plan
+from understudy.runs.fitting.phase import train_phase
 from understudy.runs.inputs import read_rows
-from understudy.runs.learning import learning_plan
 from understudy.runs.plans import rows_plan
 from understudy.runs.reading import how_to_read_more, said_of_cuts, text_length
 from understudy.runs.scoring import describe_answering, describe_tfidf, fit_tfidf, validation_scores
@@ -104,7 +99,7 @@ class Transformer(Classification):
         load = load_mean_classifier if settings.pooling == "mean" else load_classifier
         self.model: Any = load(settings.model, splits.task)
         check_tokenizer(self.model, self.tokenizer, name=settings.model)
-        settle_padding(self.model, self.tokenizer)
+        ensure_pad_token(self.model, self.tokenizer)
         set_reading(self.model, name=settings.model, gradient_tokens=settings.max_length, drop_mult=settings.drop_mult)
         self.length = text_length(self.model, self.tokenizer, settings.max_length)
         self.names = input_names(self.model, self.tokenizer)

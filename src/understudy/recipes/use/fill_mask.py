@@ -10,8 +10,8 @@ from rich.console import Console
 
 from understudy.errors import ModelError
 from understudy.inference.fill_mask import Filler
-from understudy.models.files.load import max_length
-from understudy.models.masked import load_masked
+from understudy.models.files.lengths import max_length
+from understudy.models.masked import load_masked_model
 from understudy.report.tables.fillings import fillings_table
 from understudy.settings.configuration import check
 from understudy.settings.use.fill_mask import FillMaskSettings
@@ -27,7 +27,7 @@ class FillMask(FillMaskSettings):
             UnderstudyError: if the model cannot fill gaps, or a text has none.
         """
         check(self)
-        found = load_masked(self.model)
+        found = load_masked_model(self.model)
         if found.note is not None:
             raise ModelError(
                 f"{self.model}: has no trained masked-LM head, so it cannot fill gaps. Train it first (understudy pretrain --model {self.model}), or name a masked language model."

@@ -18,7 +18,7 @@ from understudy.data.readers.faults import Faults
 from understudy.data.readers.parsed import Lines, Parsed
 from understudy.data.readers.sources import read_texts
 from understudy.errors import DataError
-from understudy.inference.predictor import Prediction
+from understudy.inference.answers import Prediction
 from understudy.loading import load
 from understudy.settings.configuration import check
 from understudy.settings.use.predict import PredictSettings

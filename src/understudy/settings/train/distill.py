@@ -44,7 +44,7 @@ class DistillSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
 
     command: ClassVar[str] = "distill"
     teacher: Annotated[list[str], Shown("TEACHER", group="Teacher", required=True)] = field(default_factory=list)
-    """The teacher: a run, a model folder, a hub id, or a file of its outputs. Several are averaged."""
+    """The teacher: a run (TF-IDF too), a model folder, a hub id, or a file of its outputs. Several are averaged."""
     teacher_weights: Annotated[list[float], Shown("X", group="Teacher", rare=True)] = field(default_factory=list)
     """Weights of the teachers in the average (equal)."""
     student: Annotated[str, Shown("STUDENT", group="Student")] = "bilstm"

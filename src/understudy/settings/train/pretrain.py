@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 
 from annotated_types import Ge, Gt
 
-from understudy.data.tokens.vocabulary import parse_choice, parse_spec
+from understudy.data.tokens.specs import parse_choice, parse_spec
 from understudy.errors import gathered
 from understudy.settings.data import CorpusSettings, MaskingSettings
 from understudy.settings.models import model_faults

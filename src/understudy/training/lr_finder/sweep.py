@@ -11,7 +11,8 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from understudy.data.batches.bucketed import Batch, BatchSource
+from understudy.data.batches.bucketed import Batch
+from understudy.data.batches.contract import BatchSource
 from understudy.errors import ConfigError, Interrupted
 from understudy.training.lr_finder.curve import Curve, memory, smooth
 from understudy.training.lr_finder.preserved import preserved

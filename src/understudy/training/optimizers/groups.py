@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from understudy.errors import ConfigError
-from understudy.models.structure.layers import layer_groups, undecayed
+from understudy.models.structure.parameter_groups import layer_groups, undecayed
 from understudy.models.students.student import Student
 from understudy.training.optimizers.lazy_adamw import LazyAdamW, adamw
 

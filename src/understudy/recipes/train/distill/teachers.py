@@ -9,11 +9,12 @@ import numpy as np
 
 from understudy.data.tasks import Task
 from understudy.data.texts import Texts
-from understudy.errors import ModelError, gathered
+from understudy.errors import gathered
 from understudy.inference.predictor import Ensemble, Predictor
-from understudy.models.files.load import load_trained
-from understudy.models.files.load import max_length as text_limit
-from understudy.objectives.teachers.contract import AveragedTeacher, CachedTeacher, FileTeacher, Teacher, match_labels
+from understudy.objectives.teachers.cached import CachedTeacher
+from understudy.objectives.teachers.file import FileTeacher
+from understudy.objectives.teachers.load import LoadedTeacher, load_teacher
+from understudy.objectives.teachers.teacher import AveragedTeacher, Teacher
 from understudy.runs.session import Session
 from understudy.settings.train.distill import is_outputs_file
 
@@ -40,8 +41,8 @@ class Teachers:
     ) -> None:
         self.names, self.task = names, task
         self._weights = dict(zip(names, weights or [1.0] * len(names), strict=True))
-        self.models: dict[str, tuple[Predictor, np.ndarray]] = {}
-        """Predictor and its outputs in the task's order, by name."""
+        self.models: dict[str, LoadedTeacher] = {}
+        """By name: whatever answers for texts, and its outputs in the task's order."""
         self.files: dict[str, FileTeacher] = {}
         self._labelled_here: dict[str, int] = {}
         for name in self.model_names:
@@ -55,13 +56,16 @@ class Teachers:
 
     @property
     def source(self) -> str | None:
-        """The model that a student may take its tokenizer, embeddings or layers from: the first one."""
-        return next(iter(self.model_names), None)
+        """The model that a student may take its tokenizer, embeddings or layers from: the first one that is a network.
+
+        A model that could not be loaded counts as a network.
+        """
+        return next((name for name in self.model_names if self._has_layers(name)), None)
 
     @property
     def mask_token(self) -> str:
         """The mask token of the first teacher that has one."""
-        tokenizers = [predictor.tokenizer for predictor, _ in self.models.values()]
+        tokenizers = [model.tokenizer for model, _ in self.models.values() if isinstance(model, Predictor)]
         return next((tokenizer.mask_token for tokenizer in tokenizers if tokenizer.mask_token), "[MASK]")
 
     def read_files(self, texts: Texts, faults: list[str]) -> None:
@@ -91,7 +95,10 @@ class Teachers:
 
     def as_one(self) -> Ensemble:
         """The models among the teachers as one, for what they cost."""
-        return Ensemble([predictor for predictor, _ in self.models.values()])
+        return Ensemble([model for model, _ in self.models.values()])
+
+    def _has_layers(self, name: str) -> bool:
+        return name not in self.models or isinstance(self.models[name].model, Predictor)
 
     def _average(self, teachers: Sequence[Teacher], names: Sequence[str]) -> Teacher:
         if len(teachers) == 1:
@@ -99,8 +106,8 @@ class Teachers:
         return AveragedTeacher(teachers, [self._weights[name] for name in names])
 
     def _cached(self, session: Session, name: str, texts: Texts) -> CachedTeacher:
-        predictor, columns = self.models[name]
-        predictor.model.to(session.device)
+        model, columns = self.models[name]
+        model.to(session.device)
         budget, record = session.stop.remaining(), session.run.record
         session.display.start(f"{name} labels", len(texts))
         answered: dict[str, int] = {}
@@ -118,7 +125,7 @@ class Teachers:
                 budget is not None and session.stop.out_of_time(budget / 2)
             )
 
-        label = partial(CachedTeacher.label, predictor, texts, columns=columns, on_texts=on_texts, should_stop=stops)
+        label = partial(CachedTeacher.label, model, texts, columns=columns, on_texts=on_texts, should_stop=stops)
         if session.accelerator.is_main_process:
             teacher = label()
             self._labelled_here[name] = answered.get(name, 0) - record.answered_before.get(name, 0)
@@ -133,19 +140,3 @@ class Teachers:
                 f"{name}: half of the time budget went into labelling; the student learns from the texts labelled by then."
             )
         return teacher
-
-
-def load_teacher(name: str, task: Task, *, max_length: int | None) -> tuple[Predictor, np.ndarray]:
-    """A teacher and its outputs in the task's order."""
-    model, tokenizer, known, length = load_trained(name)
-    if known.kind != task.kind:
-        raise ModelError(
-            f"{name}: was trained for {known.kind} labels, but the data's are {task.kind}. Fine-tune a teacher on this data, or give --kind."
-        )
-    if known.is_pair != task.is_pair and hasattr(model.config, "understudy"):  # other models do not say
-        theirs, ours = ("pairs of texts" if one.is_pair else "single texts" for one in (known, task))
-        raise ModelError(
-            f"{name}: was trained on {theirs}, but the data's rows are {ours}. Name other columns with --text, or a teacher that was trained on this data."
-        )
-    most = text_limit(model.config, tokenizer, max_length or length)
-    return Predictor(model, tokenizer, task, most), match_labels(known.labels or (known.label,), task, name=name)

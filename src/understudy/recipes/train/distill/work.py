@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from understudy.data.batches.bucketed import BucketedBatches, Paced
+from understudy.data.batches.bucketed import BucketedBatches, PacedBatches
 from understudy.data.splits import Splits
 from understudy.data.tokens.encode import Encoded, encode, input_names
 from understudy.errors import ConfigError, gathered
@@ -18,7 +18,7 @@ from understudy.inference.predictor import Predictor
 from understudy.models.files.save import save_model
 from understudy.objectives.distill import DistillClassifier
 from understudy.objectives.supervised import Supervised
-from understudy.objectives.teachers.contract import Teacher
+from understudy.objectives.teachers.teacher import Teacher
 from understudy.objectives.terms import term_names
 from understudy.recipes.train.distill.distances import distance, distance_faults
 from understudy.recipes.train.distill.teachers import Teachers
@@ -26,8 +26,8 @@ from understudy.recipes.train.distill.texts import all_labels, all_texts
 from understudy.recipes.train.students.classifier import build_student
 from understudy.report.scores import ALONE, STUDENT, TEACHER
 from understudy.runs.devices import processes
-from understudy.runs.fitting import train_phase
-from understudy.runs.learning import learning_plan
+from understudy.runs.fitting.learning import learning_plan
+from understudy.runs.fitting.phase import train_phase
 from understudy.runs.plans import rows_plan
 from understudy.runs.reading import how_to_read_more, said_of_cuts, text_length
 from understudy.runs.scoring import describe, describe_answering, describe_tfidf, validation_scores
@@ -158,7 +158,7 @@ class Distillation:
         result = train_phase(
             session,
             Supervised(self.start, self.task.kind),
-            Paced(self._labelled_batches(), steps),
+            PacedBatches(self._labelled_batches(), steps),
             phase=ALONE,
             validation=self._validation(session),
             learning_rate=self.student.learning_rate,

@@ -8,7 +8,7 @@ from functools import partial
 from accelerate.utils import broadcast_object_list
 
 from understudy.errors import ConfigError
-from understudy.objectives.teachers.drawn import Drawing, Draws
+from understudy.objectives.teachers.drawing import Drawing, Draws
 from understudy.objectives.teachers.language import LanguageTeacher
 from understudy.recipes.train.pretrain.masked_texts import NAMES, MaskedTexts
 from understudy.report.numbers import human_bytes

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from understudy.data.batches.bucketed import BatchSource
+from understudy.data.batches.contract import BatchSource
 from understudy.data.readers.corpus import Corpus
 from understudy.data.tasks import Task
 from understudy.data.tokens.encode import encode_in_memory
@@ -22,7 +22,7 @@ from understudy.functional.metrics import DISTANCE, LANGUAGE_MODEL_METRICS
 from understudy.inference.logits import parameter_summary
 from understudy.inference.predictor import Predictor
 from understudy.models.files.save import save_model
-from understudy.models.masked import load_masked
+from understudy.models.masked import load_masked_model
 from understudy.models.shrink.cut import layer_count
 from understudy.models.structure.layers import base_model, evaluating
 from understudy.models.students.pooled import PooledClassifier
@@ -38,8 +38,8 @@ from understudy.recipes.train.students.language import build_language_student
 from understudy.report.numbers import human_bytes
 from understudy.report.scores import ALONE, BEFORE_TRAINING, STUDENT, TEACHER
 from understudy.runs.entries import has_entry, put_on_record
-from understudy.runs.fitting import train_phase
-from understudy.runs.learning import compiled, learning_plan
+from understudy.runs.fitting.learning import compiled, learning_plan
+from understudy.runs.fitting.phase import train_phase
 from understudy.runs.plans import texts_plan
 from understudy.runs.reading import text_length, unknown_notes
 from understudy.runs.session import Session
@@ -68,7 +68,7 @@ class LanguageDistillation:
         faults = metric_faults(settings.metric, self.metrics)
         torch.manual_seed(settings.seed)
         with gathered(faults):
-            found = load_masked(settings.teacher)
+            found = load_masked_model(settings.teacher)
             if found.note is not None and settings.ce_weight:
                 faults.append(
                     f"{settings.teacher}: has no trained masked-LM head, so it has no words to teach. Train it first (understudy pretrain --model {settings.teacher}), or set --ce_weight 0 and learn from its states."

@@ -7,14 +7,16 @@ from typing import Any
 import torch
 
 from understudy.data.batches.blocks import CausalBlocks, scoring_blocks
-from understudy.data.batches.streams import SCORING_STREAMS, StreamBatches, encode_streams, scoring_batches
+from understudy.data.batches.streams import SCORING_STREAMS, StreamBatches, scoring_batches
 from understudy.data.readers.corpus import Corpus
 from understudy.data.texts import Texts
+from understudy.data.tokens.end_of_text import encode_streams
 from understudy.data.tokens.vocabulary import train_tokenizer
 from understudy.errors import ConfigError
 from understudy.inference.logits import token_budget
 from understudy.models.awd_lstm.config import set_reading
-from understudy.models.files.load import load_tokenizer, max_length
+from understudy.models.files.lengths import max_length
+from understudy.models.files.tokenizers import load_tokenizer
 from understudy.models.language import LanguageModel, build_awd_lstm, load_next_token_model
 from understudy.objectives.language_model import CausalLM, RecurrentLM, language_scores, tokens_at_once
 from understudy.recipes.train.pretrain.new_vocabulary import carry

@@ -9,7 +9,7 @@ import torch
 from understudy.data.readers.corpus import Corpus
 from understudy.errors import ConfigError
 from understudy.models.awd_lstm.config import set_reading
-from understudy.models.masked import load_masked
+from understudy.models.masked import load_masked_model
 from understudy.objectives.masked_lm import MaskedLM
 from understudy.recipes.train.pretrain.masked_texts import MaskedTexts
 from understudy.recipes.train.pretrain.new_vocabulary import carry
@@ -31,7 +31,7 @@ class HiddenWords(LanguageWork):
             )
         super().__init__(settings, corpus)
         torch.manual_seed(settings.seed)  # a head that nothing has trained is random
-        found = load_masked(settings.model)
+        found = load_masked_model(settings.model)
         self.model, self.tokenizer, notes = carry(
             found.model, found.tokenizer, corpus.train, vocabulary=settings.vocabulary, cased=settings.cased
         )

@@ -8,14 +8,14 @@ from typing import Any, Protocol
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from understudy.data.batches.bucketed import Batch
+from understudy.data.batches.contract import Batch
 from understudy.data.batches.masked import MaskedBlocks, MaskedLines, fixed_batches
 from understudy.data.batches.masking import Masking
 from understudy.data.texts import Texts
 from understudy.data.tokens.encode import Encoded, encode
 from understudy.errors import ConfigError, DataError
 from understudy.inference.logits import token_budget
-from understudy.models.structure.heads import packs
+from understudy.models.structure.hidden_states import can_pack
 from understudy.objectives.masked_lm import masked_scores
 from understudy.runs.devices import processes
 from understudy.runs.reading import said_of_cuts, text_length
@@ -120,7 +120,7 @@ class MaskedTexts:
         }
         pack = settings.blocks == "pack"
         for model in models if pack else ():
-            if not packs(model, max_length=self.length):
+            if not can_pack(model, max_length=self.length):
                 pack = False
                 self.notes.append(
                     f"--blocks pack: a '{model.config.model_type}' model cannot keep the texts of a block apart, so each text has a row of its own."

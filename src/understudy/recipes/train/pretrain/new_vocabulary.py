@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 from transformers import PreTrainedTokenizerBase
 
 from understudy.data.texts import Texts
-from understudy.data.tokens.vocabulary import parse_choice, retrain
+from understudy.data.tokens.specs import parse_choice
+from understudy.data.tokens.vocabulary import retrain_tokenizer
 from understudy.models.vocabulary.transplant import transplant
 
 
@@ -36,7 +37,7 @@ def carry(
     spec = parse_choice(vocabulary)
     if spec is None:
         return Carried(model, tokenizer, [])
-    made = retrain((text for (text,) in texts), spec, like=tokenizer, cased=cased)
+    made = retrain_tokenizer((text for (text,) in texts), spec, like=tokenizer, cased=cased)
     carried, rows = transplant(model, tokenizer, made)
     asked = int(spec.partition(":")[2])
     fewer = f" (the texts have no more; {asked:,} were asked for)" if len(made) < asked else ""

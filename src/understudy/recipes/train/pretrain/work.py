@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from understudy.data.batches.bucketed import BatchSource
+from understudy.data.batches.contract import BatchSource
 from understudy.data.readers.corpus import Corpus
 from understudy.data.tokens.encode import Encoded
 from understudy.evaluation.quality import Evaluation
@@ -19,8 +19,8 @@ from understudy.models.files.save import save_model
 from understudy.objectives.terms import term_names
 from understudy.report.scores import BEFORE_TRAINING
 from understudy.runs.entries import has_entry, put_on_record
-from understudy.runs.fitting import train_phase
-from understudy.runs.learning import learning_plan
+from understudy.runs.fitting.learning import learning_plan
+from understudy.runs.fitting.phase import train_phase
 from understudy.runs.plans import texts_plan
 from understudy.runs.session import Session
 from understudy.runs.work import Subject

@@ -17,9 +17,10 @@ from understudy.data.tokens.pieces import special_ids
 from understudy.data.tokens.vocabulary import train_tokenizer
 from understudy.errors import ModelError
 from understudy.models.awd_lstm.config import reads_whole
-from understudy.models.files.load import check_tokenizer, load_classifier, load_encoder, load_tokenizer
+from understudy.models.files.classifiers import load_classifier, load_encoder
+from understudy.models.files.tokenizers import check_tokenizer, load_tokenizer
 from understudy.models.structure.layers import word_embeddings
-from understudy.models.vocabulary.embeddings import from_teacher, from_vectors_file, table_rows
+from understudy.models.vocabulary.embeddings import table_from_teacher, table_from_vectors, table_rows
 from understudy.recipes.train.students.cut import cut_student
 from understudy.settings.students import LayersOptions, TableOptions, is_table
 
@@ -54,7 +55,7 @@ def build_student(
 
     Args:
         spec: bilstm, static, layers[:N], or a model folder or hub id.
-        teacher: the teacher's model folder or hub id; None if the teacher is a file.
+        teacher: the teacher's model folder or hub id; None if no teacher is a network.
         texts: a new vocabulary is trained on them.
         tokenizer: ``teacher``, ``words:N`` or ``bpe:N``, for bilstm and static.
         embeddings: ``teacher``, ``random`` or a word-vector file, for bilstm and static.
@@ -72,7 +73,7 @@ def build_student(
         layers = next(group for group in options if isinstance(group, LayersOptions))
         if teacher is None:
             raise ModelError(
-                f"student {spec} is cut from its teacher, but this teacher is a file of outputs. Choose bilstm, static or a model folder."
+                f"student {spec} is cut from its teacher, but no teacher is a network. Choose bilstm, static or a model folder."
             )
         model = cut_student(load_classifier(teacher, task), spec, layers)
         fresh = layers.start == "random"
@@ -113,7 +114,7 @@ def _tokenizer(choice: str, teacher: str | None, texts: Texts) -> PreTrainedToke
         return train_tokenizer(_each_text(texts), choice)
     if teacher is None:
         raise ModelError(
-            "tokenizer 'teacher' needs a teacher that is a model, but this one is a file of outputs. Give --tokenizer words:30000."
+            "tokenizer 'teacher' needs a teacher that is a network, but none is. Give --tokenizer words:30000."
         )
     return load_tokenizer(teacher)
 
@@ -132,10 +133,10 @@ def _table(
     if embeddings in ("teacher", "auto"):
         if teacher is None:
             raise ModelError(
-                "embeddings 'teacher' needs a teacher that is a model, but this one is a file of outputs. Give --embeddings random or a word-vector file."
+                "embeddings 'teacher' needs a teacher that is a network, but none is. Give --embeddings random or a word-vector file."
             )
         table = word_embeddings(load_encoder(teacher)).weight.detach()
-        return from_teacher(table, load_tokenizer(teacher), tokenizer, width), None
-    table, covered = from_vectors_file(embeddings, tokenizer, width)
+        return table_from_teacher(table, load_tokenizer(teacher), tokenizer, width), None
+    table, covered = table_from_vectors(embeddings, tokenizer, width)
     known = len(tokenizer) - len(special_ids(tokenizer))
     return table, f"{embeddings}: vectors for {covered:,} of {known:,} tokens; the others start at random."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from understudy.models.shrink.cut import afresh, choose_layers, cut_layers, layer_count
+from understudy.models.shrink.cut import choose_layers, cut_layers, layer_count, random_copy
 from understudy.models.shrink.narrow import narrow
 from understudy.settings.students import LayersOptions
 
@@ -15,4 +15,4 @@ def cut_student(whole: Any, spec: str, layers: LayersOptions) -> Any:
     student = cut_layers(whole, keep)
     if layers.hidden is not None:
         return narrow(student, layers.hidden, start="units" if layers.start == "teacher" else layers.start)
-    return afresh(student) if layers.start == "random" else student
+    return random_copy(student) if layers.start == "random" else student

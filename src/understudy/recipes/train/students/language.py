@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from understudy.errors import ModelError, gathered
-from understudy.models.masked import load_masked
+from understudy.models.masked import load_masked_model
 from understudy.models.shrink.albert import albert as in_albert_shape
 from understudy.models.shrink.albert import albert_config
 from understudy.models.shrink.narrow import narrow
@@ -62,7 +62,7 @@ def build_language_student(
         fresh = (layers.start if cut else albert.start) == "random"
         random_head = fresh or not teacher_has_head
         return LanguageStudent(model, learning_rate=5e-4, fresh=fresh, random_head=random_head)
-    found = load_masked(spec)
+    found = load_masked_model(spec)
     _check_vocabulary(found.tokenizer, tokenizer, found.model, teacher, name=spec)
     random_head = found.note is not None
     return LanguageStudent(found.model, learning_rate=1e-4, note=found.note, random_head=random_head)

@@ -1,0 +1,65 @@
+"""Whatever answers for texts: the interface of every model that labels text. No torch here either."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from understudy.data.tasks import Task
+from understudy.inference.answers import Prediction, check_texts, predictions
+
+if TYPE_CHECKING:
+    from understudy.data.tokens.encoder import Text
+
+
+class Answering:
+    """A model that gives logits for raw text; from them it says labels and probabilities.
+
+    A new kind of model implements :meth:`logits`, :meth:`summary` and :meth:`fingerprint`, sets ``task``, and can then
+    predict, be a member of an ensemble, be measured, and teach.
+    """
+
+    task: Task
+
+    @property
+    def outputs(self) -> int:
+        """The width of the logits."""
+        return self.task.outputs
+
+    def logits(self, texts: Sequence[Text]) -> np.ndarray:
+        """Outputs for texts, in their order: float32 ``(texts, outputs)``."""
+        raise NotImplementedError
+
+    def summary(self) -> dict[str, int]:
+        """Parameters and bytes, see :func:`understudy.inference.logits.parameter_summary`."""
+        raise NotImplementedError
+
+    def fingerprint(self) -> str:
+        """SHA-256, in hex, of everything that the logits depend on: the same answers are cached under the same one."""
+        raise NotImplementedError
+
+    def to(self, device: Any) -> None:
+        """Move the model to a device; without effect for one that only computes on the CPU."""
+
+    def predict(self, texts: Sequence[Text]) -> list[Prediction]:
+        """Labels and probabilities for texts, in their order.
+
+        Raises:
+            ValueError: if `texts` is a bare string, or one of them is not what the task has.
+        """
+        return predictions(self.logits(texts), self.task)
+
+    def predict_one(self, text: Text) -> Prediction:
+        """The label and the probabilities of one text."""
+        return predictions(self.logits([text]), self.task)[0]
+
+    def stream(self, texts: Iterable[Text], *, batch: int = 1024) -> Iterator[Prediction]:
+        """Predictions one by one, in order, for any number of texts; `batch` of them are in memory at a time."""
+        if isinstance(texts, str):  # otherwise it would be a stream of letters
+            check_texts(texts, self.task)
+        rows = iter(texts)
+        while chunk := list(itertools.islice(rows, batch)):
+            yield from self.predict(chunk)

@@ -1,0 +1,101 @@
+"""Where training starts: classifiers and encoders from checkpoints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import AutoModel, AutoModelForSequenceClassification
+
+from understudy.data.tasks import Task
+from understudy.errors import ModelError
+from understudy.models.awd_lstm.model import AWDLSTMForCausalLM
+from understudy.models.files.names import resolve
+from understudy.models.files.pretrained import first_names, load_pretrained, read_pretrained
+from understudy.models.files.stored_task import set_task, stored_task
+from understudy.models.files.trained import load_trained
+from understudy.models.structure.layers import head_modules
+from understudy.models.students.pooled import PooledClassifier
+
+
+def load_classifier(name: str, task: Task) -> Any:
+    """A model for `task`, in float32: any encoder of transformers, one of our students, or an AWD-LSTM.
+
+    The head of the checkpoint is kept if it was trained for the same labels in the same order. Otherwise the head is
+    newly initialised, from torch's current seed. From a language model only the encoder is taken; the dropouts of an
+    AWD-LSTM are then set to the proportions of a classifier.
+
+    Raises:
+        ModelError: if the model cannot be loaded, or lacks more than a head.
+    """
+    path = resolve(name)
+    loader, config = read_pretrained(path)
+    if getattr(config, "understudy_student", False) and config.pair != task.is_pair:
+        raise ModelError(
+            f"{path}: was built for {'pairs of texts' if config.pair else 'single texts'}, but a row of the task has {len(task.text)}. Name another model."
+        )
+    stored = stored_task(config)
+    same = stored is not None and (stored.kind, stored.labels) == (task.kind, task.labels)
+    set_task(config, task)
+    if AWDLSTMForCausalLM.__name__ in (config.architectures or ()):
+        config.for_classification()
+    model, lacking = load_pretrained(path, loader, config, ignore_mismatched_sizes=True)
+    head = {id(tensor) for module in head_modules(model) for tensor in (*module.parameters(), *module.buffers())}
+    names = {key for key, tensor in (*model.named_parameters(), *model.named_buffers()) if id(tensor) in head}
+    broken = sorted(key for key in lacking if key not in names and "pooler" not in key)
+    if broken:
+        raise ModelError(
+            f"{path}: lacks weights outside the head, or has them in another shape: {first_names(broken)}. Give a complete checkpoint of this architecture."
+        )
+    if not same:
+        _initialise_head(model)
+    prefix = f"{model.base_model_prefix}."
+    model.new_in_encoder = frozenset(key.removeprefix(prefix) for key in lacking - names)
+    return model
+
+
+def load_encoder(name: str) -> Any:
+    """The encoder of a checkpoint without a head, in float32 and in eval mode, to turn texts into vectors.
+
+    Raises:
+        ModelError: if the encoder cannot be loaded or lacks weights.
+    """
+    path = resolve(name)
+    loader, config = read_pretrained(path)
+    if loader is PooledClassifier:
+        return load_trained(path).model.encoder
+    if loader is not AutoModelForSequenceClassification:
+        raise ModelError(
+            f"{path}: holds one of our own networks ({config.model_type.removeprefix('understudy_')}), which contains no encoder of transformers. Name an encoder of transformers."
+        )
+    model, lacking = load_pretrained(path, AutoModel, config)
+    broken = sorted(key for key in lacking if "pooler" not in key)
+    if broken:
+        raise ModelError(f"{path}: lacks {first_names(broken)}. Give a complete checkpoint of this architecture.")
+    return model.eval()
+
+
+def load_mean_classifier(name: str, task: Task) -> PooledClassifier:
+    """The encoder of a checkpoint, and a new linear layer on the mean of its last hidden states.
+
+    The linear layer is initialised from torch's current seed.
+
+    Raises:
+        ModelError: if the encoder cannot be loaded.
+    """
+    encoder = load_encoder(name)
+    weight = torch.empty(task.outputs, encoder.config.hidden_size).normal_(std=0.02)
+    model = PooledClassifier.assemble(encoder, weight, torch.zeros(task.outputs))
+    set_task(model.config, task)
+    return model
+
+
+def _initialise_head(model: Any) -> None:
+    """Initialise the head again, from torch's current seed."""
+    for part in head_modules(model):
+        for module in part.modules():
+            tensors: Any = (*module.parameters(recurse=False), *module.buffers(recurse=False))
+            for tensor in tensors:
+                tensor._is_hf_initialized = False  # otherwise transformers skips what a checkpoint filled
+            with torch.no_grad():
+                model._init_weights(module)

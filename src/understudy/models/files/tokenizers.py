@@ -1,0 +1,75 @@
+"""Tokenizers by name, and whether a tokenizer belongs to a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from understudy.errors import ModelError
+from understudy.models.files.names import resolve
+from understudy.models.files.pretrained import explained
+from understudy.models.files.quiet import quiet
+from understudy.models.structure.layers import word_embeddings
+
+_FILLED_UP = 1024
+"""An embedding table may have at least this many rows without a token."""
+
+
+_TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
+
+
+def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a run folder, a model folder or a hub id, with the truncation and padding stored in its file
+    switched off.
+
+    Raises:
+        ModelError: if there is no tokenizer or it cannot be read.
+    """
+    path = resolve(name)
+    if Path(path).is_dir() and not any(any(Path(path).glob(pattern)) for pattern in _TOKENIZER_FILES):
+        raise ModelError(
+            f"{path}: holds no tokenizer (tokenizer.json or vocab.txt). Copy the tokenizer's files into it."
+        )
+    with explained(path), quiet():
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        backend.no_truncation()
+        backend.no_padding()
+    return tokenizer
+
+
+def check_tokenizer(model: Any, tokenizer: PreTrainedTokenizerBase, *, name: str) -> None:
+    """Check that every token has a row in the embedding table, and that the table was not made for another tokenizer.
+
+    Many tables are padded to a round number of rows. If more than 1,024 rows have no token, and these outnumber the
+    tokens, the tokenizer must belong to another model.
+
+    Raises:
+        ModelError: if the tokenizer is larger than the table, or that much smaller.
+    """
+    rows = word_embeddings(model).num_embeddings
+    tokens = tokenizer.get_vocab().values()
+    highest = max(tokens, default=-1)
+    if rows - len(tokens) > max(len(tokens), _FILLED_UP):
+        raise ModelError(
+            f"{name}: its tokenizer has {len(tokens):,} tokens, but its embedding table has {rows:,} rows: they do not belong together. Use the tokenizer that the model was trained with; if this is that tokenizer, cut the table first (resize_token_embeddings)."
+        )
+    if highest >= rows:
+        raise ModelError(
+            f"{name}: its tokenizer goes up to id {highest}, but its embedding table has {rows} rows: they do not belong together. Use the tokenizer that the model was trained with."
+        )
+
+
+def ensure_pad_token(model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Give a causal model without a padding token, such as GPT-2, one: its end-of-text token.
+
+    As a classifier such a model reads the last token of a row that is not padding. Without a padding token it refuses
+    batches.
+    """
+    if tokenizer.pad_token_id is None and tokenizer.eos_token_id is not None:
+        tokenizer.pad_token = tokenizer.eos_token
+    if getattr(model.config, "pad_token_id", None) is None:
+        model.config.pad_token_id = tokenizer.pad_token_id

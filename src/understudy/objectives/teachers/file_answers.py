@@ -1,0 +1,192 @@
+"""Answers in a table: which columns hold them, and what each row says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from understudy.data.readers.columns import TextColumns, find_label, find_text, quoted
+from understudy.data.readers.faults import Faults
+from understudy.data.readers.labels import Labels
+from understudy.data.readers.tables import SourceTable
+from understudy.data.tasks import NO_LABEL, Task
+
+_PREFIXES = ("probability_", "p_", "")
+"""What may stand before a class's name in the name of its column."""
+_SUM_TOLERANCE = 0.02
+"""How far the probabilities of a row may be from summing to 1, as rounded ones are."""
+
+
+def unfolded(table: SourceTable, task: Task) -> SourceTable:
+    """A table with a column for each class where the rows have their probabilities in one mapping.
+
+    ``understudy predict`` writes such mappings to JSON lines. Other tables are returned unchanged.
+    """
+    if "probabilities" not in table.names or not task.labels:
+        return table
+    try:
+        mappings = [json.loads(cell) if cell else {} for cell in table.cells["probabilities"].to_pylist()]
+    except ValueError:
+        return table
+    if not all(isinstance(mapping, dict) for mapping in mappings):
+        return table
+    cells = table.cells
+    columns = {f"probability_{label}": label for label in task.labels if f"probability_{label}" not in table.names}
+    for name, label in columns.items():
+        values = [str(mapping.get(label, "")) for mapping in mappings]
+        cells = cells.append_column(name, pa.array(values, cells["probabilities"].type))
+    return replace(table, names=(*table.names, *columns), cells=cells)
+
+
+def text_columns(table: SourceTable, task: Task, wanted: Sequence[str], faults: Faults) -> TextColumns | None:
+    """The text columns: those that were named, else the task's own, else the usual ones. None where there are none."""
+    if not wanted and all(name in table.names for entry in task.text for name in entry):
+        return task.text
+    return find_text(
+        table.names,
+        wanted,
+        origin=table.origin,
+        faults=faults,
+        label=task.label,
+        arity=len(task.text),
+        remedy=rename_text(task),
+    )
+
+
+def rename_text(task: Task) -> str:
+    """The way out where the texts are in another column. --text cannot help: it names the columns of the data."""
+    return (
+        f"Rename the text column to {quoted([name for entry in task.text for name in entry])}, as in the training rows"
+    )
+
+
+def read_answers(
+    table: SourceTable, task: Task, label: str | None, text: TextColumns | None, faults: Faults
+) -> np.ndarray | None:
+    """The answer of each row of a file, checked.
+
+    Args:
+        label: the label column; it is read even where there are probabilities.
+        text: the text columns, which hold no answers.
+        faults: where every fault is put.
+
+    Returns:
+        float64 ``(rows, outputs)``: probabilities, or numbers for regression; NaN for a row without an answer. None
+        where a fault prevents reading.
+    """
+    if label is None and task.labels:
+        columns = _probability_columns(table, task, text or (), faults)
+        if columns:
+            return _probabilities(table, columns, task, faults)
+    if faults:
+        return None
+    if label is None and task.label in table.names:
+        label = task.label
+    rename = f"Rename the column of answers to '{task.label}', as in the training rows"
+    if task.labels:
+        rename += (
+            f", or give a column of probabilities for each class ({quoted(['p_' + name for name in task.labels])})"
+        )
+    column = find_label(
+        table.names,
+        label,
+        text=[name for entry in text or () for name in entry],
+        origin=table.origin,
+        faults=faults,
+        remedy=f"{rename}.",
+    )
+    if column is None:
+        return None
+    whole = all(name.lstrip("-").isdigit() for name in task.labels)
+    values = Labels(column, task.kind, task.labels, whole and task.kind != "regression").read(table, faults)
+    if task.kind == "single_label":
+        shares = np.where((values == NO_LABEL)[:, None], np.nan, np.zeros((1, task.outputs)))
+        told = np.flatnonzero(values >= 0)
+        shares[told, values[told]] = 1
+        return shares
+    return values.reshape(len(values), task.outputs).astype(np.float64)
+
+
+def _probability_columns(table: SourceTable, task: Task, text: TextColumns, faults: Faults) -> list[str]:
+    """The columns of the classes, in the task's order; empty if there are none. It is a fault if some are missing."""
+    taken = {name for entry in text for name in entry}
+    for prefix in _PREFIXES:
+        wanted = [prefix + name for name in task.labels]
+        there = [name for name in wanted if name in table.names and name not in taken]
+        if len(there) == len(wanted):
+            return wanted
+        if there and prefix:
+            lacking = [name for name in wanted if name not in there]
+            faults.add(
+                f"{table.origin}: probabilities need a column for every class, but {quoted(lacking)} {'is' if len(lacking) == 1 else 'are'} missing. The columns are {quoted(table.names)}."
+            )
+            return []
+    return []
+
+
+def _probabilities(table: SourceTable, columns: Sequence[str], task: Task, faults: Faults) -> np.ndarray:
+    """Columns of probabilities, checked; each row of a single-label task is divided by its sum."""
+    values = np.stack([_numbers(table, name, faults) for name in columns], axis=1)
+    empty = np.isnan(values)
+    partly = np.flatnonzero(empty.any(1) & ~empty.all(1))
+    faults.rows(
+        table.origin,
+        "with some probabilities missing",
+        partly,
+        lambda row: (
+            f"{table.where(row)}: no probability in column '{columns[int(empty[row].argmax())]}', though others are given. Fill in all of a row, or none."
+        ),
+    )
+    outside = ~empty & ~((values >= 0) & (values <= 1 + _SUM_TOLERANCE))
+
+    def say_outside(row: int) -> str:
+        column = int(outside[row].argmax())
+        return f"{table.where(row)}: {values[row, column]:g} in column '{columns[column]}' is not a probability, which lies between 0 and 1."
+
+    faults.rows(table.origin, "with values that are not probabilities", np.flatnonzero(outside.any(1)), say_outside)
+    if task.kind == "multi_label":
+        return np.minimum(values, 1)
+    sums = values.sum(1)
+    wrong = np.flatnonzero((np.abs(sums - 1) > _SUM_TOLERANCE) & ~outside.any(1))
+    faults.rows(
+        table.origin,
+        "whose probabilities do not sum to 1",
+        wrong,
+        lambda row: (
+            f"{table.where(row)}: the probabilities sum to {sums[row]:.4g}, but must sum to 1. Divide them by their sum, or correct the row."
+        ),
+    )
+    return values if faults else values / sums[:, None]
+
+
+def _numbers(table: SourceTable, name: str, faults: Faults) -> np.ndarray:
+    """A column of numbers: float64, NaN where a cell is empty."""
+    column = pc.utf8_trim_whitespace(table.cells.column(name))
+    column = pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.large_string()), column)
+    try:
+        return column.cast(pa.float64()).to_numpy()
+    except pa.ArrowInvalid:
+        cells = column.to_pylist()
+        bad = [row for row, cell in enumerate(cells) if cell is not None and not _is_number(cell)]
+        faults.rows(
+            table.origin,
+            "whose probabilities are not numbers",
+            bad,
+            lambda row: (
+                f"{table.where(row)}: '{cells[row]:.60}' in column '{name}' is not a number, which a probability must be."
+            ),
+        )
+        return np.full(len(cells), np.nan)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        pa.array([cell], pa.large_string()).cast(pa.float64())
+    except pa.ArrowInvalid:
+        return False
+    return True

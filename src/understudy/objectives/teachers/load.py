@@ -1,0 +1,84 @@
+"""Teachers by name: a folder or a hub id in, a model that fits the task out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from understudy.data.tasks import Task
+from understudy.errors import ModelError
+from understudy.inference.answering import Answering
+from understudy.inference.predictor import LinearPredictor, Predictor
+from understudy.models.files.lengths import max_length
+from understudy.models.files.names import kind_of, resolve
+from understudy.models.files.trained import load_trained
+from understudy.models.tfidf import Tfidf
+from understudy.objectives.teachers.labels import match_labels
+
+
+class LoadedTeacher(NamedTuple):
+    """A model that answers for the task's texts."""
+
+    model: Answering
+    columns: np.ndarray
+    """int64 ``(outputs,)``: the model's outputs in the order of the task's labels."""
+
+
+def load_teacher(name: str, task: Task, *, max_length: int | None = None) -> LoadedTeacher:
+    """A trained model as a teacher for `task`: a network, or TF-IDF with its linear model.
+
+    Args:
+        name: a run folder, a model folder or a hub id.
+        task: what the student is to learn.
+        max_length: tokens that a network reads of a text; by default as many as it was trained with.
+
+    Raises:
+        ModelError: if there is no trained model, or it was trained for another kind of task, for another number of
+            texts, or for other labels.
+        ConfigError: if `max_length` is more than the network can read.
+    """
+    path = Path(resolve(name))
+    if path.is_dir() and kind_of(path) == "tfidf":
+        return _tfidf(name, path, task)
+    return _network(name, task, max_length)
+
+
+def _tfidf(name: str, path: Path, task: Task) -> LoadedTeacher:
+    tfidf = Tfidf.load(path)
+    _check_kind(name, tfidf.task, task)
+    _check_arity(name, tfidf.task, task)
+    return LoadedTeacher(LinearPredictor(tfidf), _columns(name, tfidf.task, task, ours=True))
+
+
+def _network(name: str, task: Task, asked: int | None) -> LoadedTeacher:
+    trained = load_trained(name)
+    ours = hasattr(trained.model.config, "understudy")
+    _check_kind(name, trained.task, task)
+    if ours:  # other checkpoints do not say whether they were trained on pairs
+        _check_arity(name, trained.task, task)
+    length = max_length(trained.model.config, trained.tokenizer, asked or trained.max_length)
+    predictor = Predictor(trained.model, trained.tokenizer, task, length)
+    return LoadedTeacher(predictor, _columns(name, trained.task, task, ours=ours))
+
+
+def _check_kind(name: str, known: Task, task: Task) -> None:
+    if known.kind != task.kind:
+        raise ModelError(
+            f"{name}: was trained for {known.kind} labels, but the data's are {task.kind}. Fine-tune a teacher on this data, or give --kind."
+        )
+
+
+def _check_arity(name: str, known: Task, task: Task) -> None:
+    if known.is_pair != task.is_pair:
+        theirs, ours = ("pairs of texts" if one.is_pair else "single texts" for one in (known, task))
+        raise ModelError(
+            f"{name}: was trained on {theirs}, but the data's rows are {ours}. Name other columns with --text, or a teacher that was trained on this data."
+        )
+
+
+def _columns(name: str, known: Task, task: Task, *, ours: bool) -> np.ndarray:
+    """The teacher's outputs in the task's order. Our own folders have the labels in the stored task."""
+    place = "'labels' of the task in its config.json" if ours else "'id2label' of its config.json"
+    return match_labels(known.labels or (known.label,), task, name=name, written_in=place)
