@@ -1,4 +1,4 @@
-"""The loop's contract, on toy objectives whose gradients can be worked out without it."""
+"""The loop's contract, on toy objectives whose gradients can be computed without it."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def test_stopped_by_a_signal_and_resumed_it_ends_with_the_same_bits(tmp_path: Pa
     with pytest.raises(Interrupted):
         train(tmp_path / "cut", begun, Dies(x, y, [4, 12]), stop=stop, **options)
     resumed = toy(0.3, torch.float32)
-    torch.manual_seed(99)  # a new process would not have the old generator either
+    torch.manual_seed(99)  # a new process has another state of the generator
     result = train(tmp_path / "cut", resumed, source, resume=True, **options)
     assert torch.equal(resumed.linear.weight, whole.linear.weight)
     assert torch.equal(resumed.linear.bias, whole.linear.bias)
@@ -212,7 +212,7 @@ def test_a_finished_phase_stands_where_training_would_have_left_it(tmp_path: Pat
 
 
 class Scaled(Supervised):
-    """An objective with a parameter of its own, which goes with the model's."""
+    """An objective with a parameter of its own."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)

@@ -87,7 +87,7 @@ def train(
 
 
 def stopped(folder: Path, at: int, **options: Any) -> None:
-    """Train up to a signal before step `at`, which is still taken."""
+    """Train up to a signal before step `at`; that step is still taken."""
     stop, model = Stop(), bert()
     torch.manual_seed(5)
     with pytest.raises(Interrupted):
@@ -120,7 +120,7 @@ def test_with_a_frozen_body_a_resumed_run_has_the_same_bits(tmp_path: Path, at: 
     expected = train(tmp_path / "whole", whole)
     stopped(tmp_path / "cut", at)
     resumed = bert()
-    torch.manual_seed(99)  # a new process would not have the old generator either
+    torch.manual_seed(99)  # a new process has another state of the generator
     result = train(tmp_path / "cut", resumed, resume=True, first=at + 1)
     assert (result.steps, result.best_step, result.metrics) == (6, 6, {"accuracy": 0.6})
     assert (expected.steps, expected.best_step, expected.metrics) == (6, 6, {"accuracy": 0.6})
@@ -181,7 +181,7 @@ def test_other_frozen_weights_are_refused_and_other_learning_ones_replaced(tmp_p
 
 
 class Killed(BaseException):
-    """Nobody catches it."""
+    """Not caught anywhere."""
 
 
 @pytest.mark.usefixtures("quick")

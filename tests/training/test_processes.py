@@ -1,4 +1,4 @@
-"""Several processes: the gradient is that of the whole batch, however it is cut and whoever computes it."""
+"""Several processes: the gradient is that of the whole batch, however it is cut and whichever process computes it."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_two_processes_end_with_the_weights_of_one(tmp_path: Path, processes: in
         )
     torch.manual_seed(0)
     untouched = torch.nn.Embedding(20, 6, dtype=torch.float64).weight
-    assert not torch.allclose(one["table.weight"], untouched)  # something was learnt
+    assert not torch.allclose(one["table.weight"], untouched)  # something was learned
 
 
 def test_a_whole_command_runs_as_one_run_of_two_processes(reviews: Path, tiny_bert: Path, tmp_path: Path) -> None:
@@ -173,11 +173,11 @@ def train(resume):
         torch.nn.init.normal_(parameter, std=0.5)
     batches = Halting(encoded, streams=5, bptt=10, seed=0, max_tokens=20, world_size=world, rank=rank)
     batches.stop = Stop() if world > 1 and not resume else None
-    columns = "phase epoch step seconds loss cross_entropy activation temporal learning_rate rows_per_second".split()
+    columns = "phase epoch step seconds loss cross_entropy activation temporal learning_rate rows_per_second validation_score".split()
     log = ProgressLog(folder / f"progress-{world}.csv", columns, writes=accelerator.is_main_process)
     make = lambda: torch.optim.SGD([{"params": list(model.parameters()), "lr": 0.3, "initial_lr": 0.3}])
     fit(RecurrentLM(model), batches, [Stage("all", 2, make)], folder=folder / f"checkpoints-{world}", log=log,
-        accelerator=accelerator, resume=resume, stop=batches.stop)
+        accelerator=accelerator, resume=resume, stop=batches.stop, evaluate=lambda model: {"score": 0.5}, metric="score")
     return model
 
 if world > 1:
@@ -185,6 +185,7 @@ if world > 1:
         train(False)
     except Interrupted:
         own = torch.load(next((folder / "checkpoints-2").glob(f"train-rank{rank}-*.pt")), weights_only=True)
+        assert len(list((folder / "checkpoints-2").glob("train-best-*.pt"))) == 1  # of the first epoch
         assert sorted(own["carried"]["_extra_state"]) == (["0", "2"] if rank == 0 else ["0", "1"]), own["carried"].keys()
     else:
         raise SystemExit("it was not interrupted")
@@ -198,7 +199,7 @@ if world > 1:
 
 
 def test_each_process_goes_on_with_its_own_streams(tmp_path: Path) -> None:
-    """Two processes, stopped in mid-stream and resumed, end where one ends that was never stopped."""
+    """Two processes that are stopped in mid-stream and resumed end with the weights of one process that was not stopped."""
     script = tmp_path / "train.py"
     script.write_text(STREAMS, encoding="utf-8")
     for world in (1, 2):

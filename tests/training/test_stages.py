@@ -1,4 +1,4 @@
-"""Stages of the loop: what goes on over their boundaries, what begins anew, and that a kill changes neither."""
+"""Stages of the loop: what continues from one to the next, what restarts, and that a kill changes neither."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def train(folder: Path, model: Deep, source: Any, stages: list[Stage], **options
 
 
 def scripted(scores: list[float]) -> Callable[[nn.Module], dict[str, float]]:
-    """An evaluation that says what it is told to."""
+    """An evaluation that returns these scores, one after the other."""
     told = iter(scores)
     return lambda model: {"accuracy": next(told)}
 
@@ -108,7 +108,7 @@ def planned(model: Deep) -> list[Stage]:
 
 
 class Options:
-    """How the resumed training goes: it is scored by a table, in the order of the evaluations."""
+    """Options of the training that is resumed; the scores are fixed, in the order of the evaluations."""
 
     def __init__(self, patience: int | None) -> None:
         self.calls = 0
@@ -133,7 +133,7 @@ class Options:
 def undisturbed(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[int | None, Path, Deep, FitResult]:
-    """A run to which nothing happens; with patience its second stage ends at step 6, in the middle of an epoch."""
+    """A run that is not stopped; with patience its second stage ends at step 6, in the middle of an epoch."""
     model, folder = deep(), tmp_path_factory.mktemp("whole")
     torch.manual_seed(5)
     result = train(
@@ -149,7 +149,7 @@ def undisturbed(
 def test_stopped_anywhere_and_resumed_it_ends_with_the_same_bits(
     tmp_path: Path, dies_at: int, undisturbed: tuple[int | None, Path, Deep, FitResult]
 ) -> None:
-    """At step 4 the first stage ends."""
+    """The first stage ends at step 4."""
     patience, folder, whole, expected = undisturbed
     source, options = Rows(*rows(64, dtype=torch.float32), [4, 12]), Options(patience)
     taken = itertools.count(1)
@@ -166,7 +166,7 @@ def test_stopped_anywhere_and_resumed_it_ends_with_the_same_bits(
     with pytest.raises(Interrupted):
         train(tmp_path, begun, Dies(source.x, source.y, [4, 12]), planned(begun), stop=stop, **options())
     resumed = deep()
-    torch.manual_seed(99)  # a new process would not have the old generator either
+    torch.manual_seed(99)  # a new process has another state of the generator
     result = train(tmp_path, resumed, source, planned(resumed), resume=True, **options())
     assert_same(resumed, whole)
     kept = ("steps", "epochs", "rows", "best_step", "metrics", "stopped_by", "stages")
@@ -184,7 +184,7 @@ def test_a_parameter_that_stays_keeps_its_moments_and_a_new_one_begins_without(t
     for toy in (model, by_hand):
         toy.dropout.p = 0.0
     train(tmp_path, model, Rows(x, y, [16]), [stage(model, "head"), stage(model, "low", "head")])
-    # AdamW is separate for each parameter: one that goes on for the head, a new one for what joins it
+    # AdamW treats each parameter alone: the head's optimizer continues, the lower layer gets a new one
     head, low = (
         torch.optim.AdamW(by_hand.head.parameters(), lr=0.1),
         torch.optim.AdamW(by_hand.low.parameters(), lr=0.05),
@@ -234,7 +234,7 @@ def test_another_kind_of_optimizer_begins_anew(tmp_path: Path) -> None:
             super().step(closure)
 
     train(tmp_path, model, Rows(x, y, [16]), [stage(model, "head"), stage(model, "head", kind=Recording)])
-    assert seen[0] == set()  # nothing of AdamW's
+    assert seen[0] == set()  # no state of AdamW
 
 
 def test_the_schedule_begins_anew_and_every_groups_rate_is_written(
@@ -383,7 +383,7 @@ def test_a_stage_may_begin_with_the_best_weights(tmp_path: Path) -> None:
 
 
 def test_a_budget_is_shared_by_the_steps_to_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A step takes a second: the first stage may have 4 of the 16 steps, so it may have 3 of the 12 seconds."""
+    """A step takes a second. The first stage has 4 of the 16 steps, so it gets 3 of the 12 seconds."""
     x, y = rows(64, dtype=torch.float32)
     clock = [0.0]
     monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: clock[0]))
@@ -398,7 +398,7 @@ def test_a_budget_is_shared_by_the_steps_to_come(tmp_path: Path, monkeypatch: py
     seconds = 1.0
     stages = [stage(model, "head", epochs=1), stage(model, "low", "head", epochs=3)]
     result = train(tmp_path / "short", model, Slow(x, y, [16]), stages, budget_s=11.9)
-    assert [part["steps"] for part in result.stages] == [3, 9]  # 2.975 s of 11.9, and what is left
+    assert [part["steps"] for part in result.stages] == [3, 9]  # 2.975 s of 11.9 s, then the rest
     assert result.stopped_by == "time budget"
     assert result.epochs == 1 + 2  # a stage begins a new epoch
 

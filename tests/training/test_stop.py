@@ -12,7 +12,7 @@ from understudy.training.stop import Stop
 
 
 def test_the_first_signal_is_a_wish_and_the_second_is_obeyed() -> None:
-    found = signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background are born deaf to it
+    found = signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs start with SIGINT ignored
     try:
         with Stop() as stop:
             assert stop.signal_number is None

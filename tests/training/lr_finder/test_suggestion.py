@@ -25,12 +25,12 @@ def test_the_average_is_a_weighted_mean_of_all_before() -> None:
 
 
 def valley(bottom: float, slope: float, *, steps: int = 100) -> Curve:
-    """A step down whose middle is at `slope`, and a wall; its lowest point is at `bottom`."""
+    """A curve that falls fastest at `slope`, is lowest at `bottom` and then rises steeply."""
     rates = np.geomspace(1e-7, 10, steps)
     u = np.log10(rates)
     fall = -np.tanh(2 * (u - math.log10(slope)))
     wall = np.exp(6 * (u - math.log10(bottom)))
-    wall *= 2 / np.cosh(2 * math.log10(bottom / slope)) ** 2 / 6  # level at the bottom
+    wall *= 2 / np.cosh(2 * math.log10(bottom / slope)) ** 2 / 6  # slope 0 at `bottom`
     return Curve(rates, fall + wall, fall + wall, steps, True)
 
 

@@ -1,4 +1,4 @@
-"""The sweep against training by hand, its readings against closed forms, and that nothing of it remains."""
+"""The sweep against training by hand and against closed forms, and that it leaves no trace."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Bowl(nn.Module):
 
 
 class One:
-    """The same single row for ever, three steps an epoch."""
+    """Always the same single row, three steps an epoch."""
 
     def steps(self, epoch: int) -> int:
         return 3
@@ -76,7 +76,7 @@ def test_a_new_start_for_the_rates_of_all_groups_leaves_the_suggestion_alone() -
 
 
 class Regression(nn.Module):
-    """Least squares with everything that has a memory or draws: dropout, norms, a recurrent state, buffers."""
+    """Least squares with everything that has state or draws numbers: dropout, norms, a recurrent state, buffers."""
 
     def __init__(self, dropout: float = 0.3, noise: float = 1e-3) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class Regression(nn.Module):
 
 
 class Pairs:
-    """Two micro-batches of unlike sizes a step."""
+    """Two micro-batches of different sizes a step."""
 
     def steps(self, epoch: int) -> int:
         return 4
@@ -147,7 +147,7 @@ def same(a: Any, b: Any) -> bool:
 
 
 def used(objective: nn.Module) -> LazyAdamW:
-    """An optimizer that has taken steps, and gradients that wait for the next."""
+    """An optimizer that has taken steps; the gradients of the last one are still there."""
     parameters = list(objective.parameters())
     parameters[0].requires_grad_(False)
     groups = [{"params": parameters[1:3], "name": "low"}, {"params": parameters[3:], "name": "high"}]
@@ -205,7 +205,7 @@ def test_tables_with_sparse_gradients_are_put_back_too() -> None:
     optimizer = LazyAdamW([{"params": list(objective.parameters()), "lr": 0.1, "initial_lr": 0.1}], fused=True)
     before = everything(objective, optimizer)
     curve = sweep(objective, Pairs(), optimizer, steps=40)
-    assert curve.losses.max() > 1.2 * curve.losses.min()  # it did learn
+    assert curve.losses.max() > 1.2 * curve.losses.min()  # it did train
     assert same(before, everything(objective, optimizer))
 
 

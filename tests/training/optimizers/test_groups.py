@@ -14,7 +14,7 @@ from understudy.training.optimizers.groups import Group, build_optimizer, layer_
 
 
 class Whole(nn.Module):
-    """An objective around a model, as the loop takes it, with a part of its own that learns."""
+    """An objective with a model and a layer of its own."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()

@@ -44,7 +44,7 @@ def test_rows_used_in_every_step_move_as_under_adamw_with_decay() -> None:
 
 @pytest.mark.parametrize("limit", [0.5, 1e6])
 def test_a_table_that_is_not_lazy_steps_as_under_adamw(limit: float) -> None:
-    """Rows that are away decay and move on by their moments, as they do with dense gradients."""
+    """Rows that a batch does not use still decay and move by their moments, as with dense gradients."""
     words = [[1, 2, 2], [2, 5], [1, 9, 9, 9], [3], [3]]
     ours, reference = tables(True), tables(False)
     group = {"params": list(ours.parameters()), "lr": 0.1, "weight_decay": 0.1, "lazy": False}

@@ -1,4 +1,4 @@
-"""Averaging against a slow loop and torch's own, its trigger against the paper's algorithm, and that it survives."""
+"""Averaging against a slow loop and torch's own, its trigger against the paper's algorithm, and how it is resumed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def weights(seed: int = 0) -> list[nn.Parameter]:
 
 
 def walk(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], steps: int, seed: int) -> list[torch.Tensor]:
-    """Steps along random gradients; the first parameter after each."""
+    """Take steps along random gradients; returns the first parameter after each step."""
     generator, path = torch.Generator().manual_seed(seed), []
     for _ in range(steps):
         for parameter in parameters:
@@ -40,7 +40,7 @@ def walk(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], steps
 
 
 def begin(optimizer: NTASGD) -> None:
-    """Let the trigger go off."""
+    """Give scores that make averaging begin."""
     for score in range(optimizer.interval + 1, -1, -1):
         optimizer.evaluated(float(score))
     assert optimizer.iterates == 1
@@ -60,7 +60,7 @@ def test_the_mean_is_that_of_all_weights_since_the_trigger() -> None:
 def test_steps_and_means_are_those_of_torchs_asgd() -> None:
     ours, theirs = weights(), weights()
     mine = NTASGD(ours, lr=0.3, weight_decay=0.01)
-    # without its decay of the rate (lambd 0) torch's is SGD; its mean begins with the weights after step t0 + 2
+    # with lambd 0 its rate is constant and its steps are SGD; its mean begins with the weights after step t0 + 2
     reference = torch.optim.ASGD(theirs, lr=0.3, lambd=0.0, weight_decay=0.01, t0=2)
     walk(mine, ours, 4, seed=3)
     begin(mine)
@@ -85,13 +85,13 @@ def test_before_the_trigger_it_is_plain_sgd() -> None:
 @pytest.mark.parametrize(
     ("losses", "n", "at"),
     [
-        # worse than 3.0, the best of all but the last two before it; the rises to 3.5 and 3.2 are forgiven
+        # 3.1 is worse than 3.0, the best of all but the last two before it; 3.5 and 3.2 are not compared with 3.0
         ([5.0, 4.0, 3.0, 3.5, 3.2, 3.1], 2, 5),
         ([5.0, 4.0, 3.0, 3.5, 3.2, 2.9, 2.95, 2.8], 2, None),
-        ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0], 5, 6),  # never before n + 1 losses are known
-        ([3.0, 3.0, 3.0, 3.0], 1, None),  # as good is not worse
+        ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0], 5, 6),  # not before n + 1 losses are known
+        ([3.0, 3.0, 3.0, 3.0], 1, None),  # equal is not worse
         ([3.0, 2.0, 2.5, 1.0], 1, None),
-        ([3.0, 2.0, 3.5, 1.0], 1, 2),  # irreversible
+        ([3.0, 2.0, 3.5, 1.0], 1, 2),  # averaging does not end
     ],
 )
 def test_the_trigger_on_losses_by_hand(losses: list[float], n: int, at: int | None) -> None:
@@ -186,7 +186,7 @@ class Toy(nn.Module):
 
 
 class Rows:
-    """Sixteen steps of four rows; before step `stops_at` a signal comes."""
+    """Sixteen steps of four rows; a signal comes before step `stops_at`."""
 
     def __init__(self, stop: Stop | None = None, stops_at: int = -1) -> None:
         self.stop, self.stops_at = stop, stops_at
@@ -206,7 +206,7 @@ class Rows:
 
 
 SCORES = dict(zip(range(2, 18, 2), [0.1, 0.5, 0.4, 0.3, 0.45, 0.6, 0.9, 0.2]))
-"""By step. With an interval of one the score of step 8 is the first that is worse than one before its predecessor."""
+"""Scores by step. With an interval of one, averaging begins at step 8: 0.3 is worse than 0.5, two evaluations before."""
 
 
 def train(folder: Path, model: Toy, batches: Rows, seen: list[torch.Tensor], **options: object) -> FitResult:
@@ -230,7 +230,7 @@ def train(folder: Path, model: Toy, batches: Rows, seen: list[torch.Tensor], **o
         seen.append(given.linear.weight.detach().clone())  # type: ignore[union-attr, operator]
         step = 2 * len(seen)
         assert made[0].iterates == max(0, step - 8 + 1 if step > 8 else 0)
-        if not options.get("resume"):  # which has not seen it all
+        if not options.get("resume"):  # a resumed run has not seen all steps
             assert len(walked) == step
             torch.testing.assert_close(seen[-1], torch.stack(walked[-max(1, made[0].iterates) :]).mean(0))
         return {"accuracy": SCORES[step]}
