@@ -18,7 +18,7 @@ CONFIG: dict[str, Any] = {"data": "a.csv", "epochs": 3, "bilstm": {"hidden": 9},
 
 
 def begin(folder: Path, config: dict[str, Any] = CONFIG, **options: Any) -> Run:
-    return open_run("distill", config, output=str(folder), **options)
+    return open_run("distill", config, given=options.pop("given", {}), output=str(folder), **options)
 
 
 def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_other_settings_cannot_be_resumed_and_all_are_named(tmp_path: Path) -> N
         "was begun with epochs = 3, but is resumed with 4. Give the same, another --output, or --overwrite to begin again.",
     ]
     with pytest.raises(OutputError, match="holds a run of 'distill', not of 'finetune'"):
-        open_run("finetune", CONFIG, output=str(tmp_path / "run"), resume=True)
+        open_run("finetune", CONFIG, given={}, output=str(tmp_path / "run"), resume=True)
 
 
 def test_resume_without_a_run_begins_one(tmp_path: Path) -> None:
@@ -136,10 +136,13 @@ def test_faults_of_an_output_touch_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     options: dict[str, Any] = {"overwrite": True, "resume": False}
-    assert "is a file" in output_faults("distill", CONFIG, output=str(tmp_path / "file" / "x" / "y"), **options)[0]
-    assert "a file is there" in output_faults("distill", CONFIG, output=str(tmp_path / "link"), **options)[0]
-    assert output_faults("distill", CONFIG, output=str(tmp_path / "x" / "y"), **options) == []
-    assert output_faults("distill", CONFIG, output=None, **options) == []
+    assert (
+        "is a file"
+        in output_faults("distill", CONFIG, given={}, output=str(tmp_path / "file" / "x" / "y"), **options)[0]
+    )
+    assert "a file is there" in output_faults("distill", CONFIG, given={}, output=str(tmp_path / "link"), **options)[0]
+    assert output_faults("distill", CONFIG, given={}, output=str(tmp_path / "x" / "y"), **options) == []
+    assert output_faults("distill", CONFIG, given={}, output=None, **options) == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link"]
 
 

@@ -18,7 +18,7 @@ import transformers
 from torch import nn
 
 from understudy import cli
-from understudy.commands import BY_NAME, settings_class
+from understudy.commands import BY_NAME, COMMANDS, settings_class
 from understudy.errors import UnderstudyError
 from understudy.parsing import parse
 from understudy.record import RunRecord
@@ -88,7 +88,7 @@ def ours(text: str) -> list[str]:
 
 TEXT = PAGE.read_text(encoding="utf-8")
 FENCES = fences(TEXT)
-RECIPES = [name for group in cli.COMMANDS.values() for name, row in group.items() if row[1]]
+RECIPES = [row.name for row in COMMANDS if row.settings]
 
 
 def smaller(words: list[str]) -> list[str]:

@@ -21,7 +21,7 @@ from unittest import mock
 
 import yaml
 from cases import RUNS
-from toys import build, build_faulty
+from golden_toys import build, build_faulty
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when huggingface_hub is imported
 

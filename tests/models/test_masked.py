@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,7 @@ def test_a_tokenizer_that_does_not_fit_is_refused(
 ) -> None:
     folder = saved(tiny_masked("bert"), words, tmp_path / "model")
     larger = tmp_path / "larger"
+    words = copy.deepcopy(words)  # the fixture is shared
     words.add_tokens([f"word{i}" for i in range(60)])
     words.save_pretrained(larger)
     for path in larger.iterdir():

@@ -288,7 +288,7 @@ def test_the_plan_says_what_is_drawn(
     assert main(command(corpus, teacher, tmp_path / "run", "--student", "layers:2", *DRAWN, "--dry_run")) == 0
     said = capsys.readouterr().err
     assert "8 words for each masked token, 2 times; about" in said
-    assert "a teacher at work in every epoch" in said
+    assert "a teacher that reads in every epoch" in said
 
 
 @pytest.mark.parametrize(("flags", "times"), [([], 3), (["--mask_rounds", "2"], 2)])
@@ -516,7 +516,7 @@ def test_another_vocabulary_is_refused(
     other = with_words(teacher, tmp_path / "other", film=vocabulary["book"], book=vocabulary["film"])
     assert main(command(corpus, teacher, tmp_path / "run", "--student", other)) == 2
     error = capsys.readouterr().err
-    assert "its vocabulary is not the teacher's: of its 27 tokens 25 have the same id" in error
+    assert "its vocabulary is not the teacher's: of its 27 tokens, 25 have the same id" in error
     assert "such as layers:3" in error
     larger = with_words(teacher, tmp_path / "larger")
     model = AutoModelForMaskedLM.from_pretrained(larger)

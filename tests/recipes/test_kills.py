@@ -24,7 +24,7 @@ from understudy.models.files.save import save_model
 from understudy.models.files.tokenizers import load_tokenizer
 from understudy.recipes.train.distill import teachers, work
 from understudy.record import RunRecord
-from understudy.report.card import write as card
+from understudy.runs import concluding
 from understudy.training import phase_files, trainer
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -221,7 +221,7 @@ class Killed(BaseException):
         (work.Distillation, "train_alone", 1, 46),
         (trainer.Trainer, "step", 60, 36),  # the 14th of the student without teacher, with a checkpoint after the 10th
         (cost, "measure", 3, 0),
-        (card, "write_card", 1, 0),
+        (concluding, "write_card", 1, 0),
     ],
 )
 def test_deaths_between_the_phases(

@@ -137,7 +137,7 @@ def test_an_albert_has_its_options(teacher: Any) -> None:
     ],
 )
 def test_faults(spec: str, layers: dict[str, Any], albert: dict[str, Any], said: str | None) -> None:
-    faults = language_student_faults(spec, layers=LayersOptions(**layers), albert=AlbertOptions(**albert))
+    faults = language_student_faults(spec, [LayersOptions(**layers), AlbertOptions(**albert)])
     if said is None:
         assert faults == []
     else:

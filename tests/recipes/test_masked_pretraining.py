@@ -124,9 +124,7 @@ def test_models_are_scored_on_the_same_masks_whatever_the_run(corpus: Path, tiny
     first = pretrain(corpus, tiny_bert, tmp_path / "first", *common)
     again = ["--seed", "5", "--whole_words", "--mask_probability", "0.4", "--blocks", "pack", *common]
     second = pretrain(corpus, tmp_path / "first", tmp_path / "second", *again)
-    said = (
-        "validation: 1 of 25 texts have 20 tokens or more; what is beyond is not read (--max_length moves the limit)."
-    )
+    said = "validation: 1 of 25 texts have 20 tokens or more; the rest is not read (--max_length moves the limit)."
     assert said in second.notes
     scores = [record.models[0]["metrics"]["test"] for record in (first, second)]
     assert scores[0] != scores[1]
@@ -216,7 +214,7 @@ def test_what_it_cannot_do_is_said(
         *["--output", str(tmp_path / "run")],
         capsys=capsys,
     )
-    assert "none can be hidden. Give text in a language that the model reads" in said
+    assert "none can be masked. Give text in a language that the model reads" in said
     said = refused(
         *["--train", str(tmp_path / "foreign.txt"), "--validation", str(corpus / "valid.txt")],
         *["--model", str(tiny_bert), "--output", str(tmp_path / "run")],

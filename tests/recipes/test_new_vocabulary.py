@@ -50,7 +50,7 @@ def pretrain(data: Path, model: Path, output: Path, *flags: str) -> RunRecord:
 def counts(record: RunRecord) -> dict[str, int]:
     """The numbers of the note on the vocabulary."""
     (note,) = [note for note in record.notes if note.startswith("vocabulary: ")]
-    pattern = r"vocabulary: (?P<size>\d+) tokens .*?, (?P<before>\d+) before\. (?P<kept>\d+) are known .*, (?P<composed>\d+) got .*, (?P<averaged>\d+) the mean"
+    pattern = r"vocabulary: (?P<size>\d+) tokens .*?, (?P<before>\d+) before\. (?P<kept>\d+) are in both .*, (?P<composed>\d+) start at .*, (?P<averaged>\d+) at the mean"
     match = re.search(pattern, note)
     assert match is not None, note
     return {name: int(value) for name, value in match.groupdict().items()}

@@ -190,7 +190,6 @@ def test_validate_lists_the_faults_of_metric_teachers_and_student_together(
     said = capsys.readouterr().err
     for fault in (
         "metric must be one of",
-        "is a TF-IDF model",
         "is not a trained classifier",
         "answers for none of the 120 texts",
         "embedings",

@@ -203,7 +203,7 @@ def test_killed_in_mid_stream_it_ends_with_the_same_bits(
     assert died.returncode == -signal.SIGKILL, died.stderr
     content = torch.load(checkpoint, weights_only=True)
     assert (content["state"]["step"], content["state"]["epoch"]) == (5, 0)
-    ((first, parts),) = content["model"]["_extra_state"].items()
+    ((first, parts),) = content["extra"]["_extra_state"].items()
     assert first == "0"
     assert [tuple(part.shape) for part in parts] == [(1, 4, 16), (1, 4, 16), (1, 4, 12), (1, 4, 12)]
     assert all(part.abs().max() > 0 for part in parts)
@@ -224,7 +224,7 @@ def test_micro_batches_of_streams_have_states_of_their_own(
     run = command({**values, "output": tmp_path / "run"})
     dies(monkeypatch, run, 8)
     content = torch.load(tmp_path / "run" / "checkpoints" / "train.pt", weights_only=True)
-    assert set(content["model"]["_extra_state"]) == {"0", "2"}
+    assert set(content["extra"]["_extra_state"]) == {"0", "2"}
     assert main([*run, "--resume"]) == 0
     same(tmp_path / "run", tmp_path / "whole")
 
@@ -398,7 +398,7 @@ def test_unknown_tokens_are_said_unless_they_end_texts_too() -> None:
     rare = np.array([*[5] * 19, tokenizer.unk_token_id], np.int32)
     parts = {"train": encoded, "validation": replace(encoded, ids=rare, offsets=np.array([0, 20]))}
     train, validation = unknown_notes(parts, tokenizer)
-    assert train.startswith("train: 25.0 % of the tokens are unknown. They are easy to guess")
+    assert train.startswith("train: 25.0 % of the tokens are unknown. They are easy to predict")
     assert "--vocabulary new:16000" in train
     assert unknown_notes(parts, tokenizer, remedy="read others")[0].endswith("so that scores say little: read others.")
     assert validation == "validation: 5.0 % of the tokens are unknown."

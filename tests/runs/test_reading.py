@@ -30,7 +30,7 @@ def test_texts_that_are_cut_are_counted(long: Path, tiny_bert: Path, tmp_path: P
     asked = ["--data", str(long), "--model", str(tiny_bert), "--max_length", "16", *SMALL, *more]
     assert main(["finetune", *asked, "--output", str(tmp_path / "run")]) == 0
     notes = RunRecord.load(tmp_path / "run" / "record.json").notes
-    beyond = "texts have 16 tokens or more; what is beyond is not read (--max_length moves the limit)."
+    beyond = "texts have 16 tokens or more; the rest is not read (--max_length moves the limit)."
     assert f"train: 2 of 14 {beyond}" in notes
     assert f"validation: 1 of 9 {beyond}" in notes
 
@@ -69,5 +69,5 @@ def test_a_document_beyond_what_an_lstm_reads_is_no_secret(
     run = tmp_path / "run"
     assert main(["finetune", "--data", str(long), "--model", str(lm), *SMALL, "--output", str(run)]) == 0
     notes = RunRecord.load(run / "record.json").notes
-    said = "train: 2 of 14 texts have 30 tokens or more; what is beyond is not read (cut such documents into several rows)."
+    said = "train: 2 of 14 texts have 30 tokens or more; the rest is not read (cut such documents into several rows)."
     assert said in notes

@@ -88,7 +88,7 @@ def test_a_signal_is_heeded_between_the_answers_of_an_evaluation() -> None:
 
     model = Slow()
     with Stop() as stop:
-        session = Session(None, None, stop, None, None, None, (), None)  # type: ignore[arg-type]
+        session = Session(None, None, stop, None, None, None, ())  # type: ignore[arg-type]
         with pytest.raises(Interrupted):
             session.answers(model, Texts.of([str(i) for i in range(2000)]))
     assert 0 < model.answered < 2000

@@ -7,6 +7,7 @@ from typing import Any
 from understudy.data.readers.corpus import Corpus
 from understudy.data.splits import Splits
 from understudy.errors import ConfigError, gathered
+from understudy.recipes.train.pipeline import Pipeline, read_steps
 from understudy.runs.skeleton import TrainingRecipe
 from understudy.settings.configuration import check
 
@@ -24,6 +25,12 @@ def validate(command: str, recipe: Any) -> list[str]:
     notes: list[str] = []
     with gathered(faults):
         check(recipe)
+    if isinstance(recipe, Pipeline) and not faults:
+        with gathered(faults):
+            steps = read_steps(recipe.file)
+            notes = [
+                f"steps: {', '.join(step.command for step in steps)}. Their data and models are checked when they start."
+            ]
     if isinstance(recipe, TrainingRecipe) and not recipe.data_faults():  # type: ignore[attr-defined]
         with gathered(faults):
             data = recipe.read()
