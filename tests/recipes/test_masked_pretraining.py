@@ -220,7 +220,7 @@ def test_what_it_cannot_do_is_said(
         *["--model", str(tiny_bert), "--output", str(tmp_path / "run")],
         capsys=capsys,
     )
-    assert "train: not a token of it is known" in said
+    assert "train: the model's tokenizer knows no token of it" in said
 
     shutil.copytree(tiny_bert, tmp_path / "maskless")
     tokenizer = AutoTokenizer.from_pretrained(tiny_bert)

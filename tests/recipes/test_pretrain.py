@@ -400,7 +400,7 @@ def test_unknown_tokens_are_said_unless_they_end_texts_too() -> None:
     train, validation = unknown_notes(parts, tokenizer)
     assert train.startswith("train: 25.0 % of the tokens are unknown. They are easy to predict")
     assert "--vocabulary new:16000" in train
-    assert unknown_notes(parts, tokenizer, remedy="read others")[0].endswith("so that scores say little: read others.")
+    assert unknown_notes(parts, tokenizer, remedy="read others")[0].endswith("so scores say little: read others.")
     assert validation == "validation: 5.0 % of the tokens are unknown."
     tokenizer.eos_token = tokenizer.unk_token  # as GPT-2 has it
     assert unknown_notes(parts, tokenizer) == []
