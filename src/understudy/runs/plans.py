@@ -70,13 +70,14 @@ def cost_lines(plan: LearningPlan, batches: BatchSource, *, tokens: int) -> dict
     everything = list(plan.objective.parameters())
     with plan.at_its_widest() as learning:
         time_s = _seconds_per_token(plan.objective, batches) * tokens * plan.epochs
+    # what does not learn has no gradient, no moments and no copy among the best weights or in a checkpoint
     weights, moving = (sum(p.numel() * p.element_size() for p in some) for some in (everything, learning))
     learns, total = (sum(p.numel() for p in some) for some in (learning, everything))
     slower = " on the processor, less on the accelerator" * (processes().device.type != "cpu")
     return {
         "training": f"{'at most' if len(plan.parts) > 1 else 'about'} {duration(time_s)}{slower} for "
         + (f"{learns:,} parameters" if learns == total else f"{learns:,} of {total:,} parameters"),
-        "memory": f"about {(2 * weights + 3 * moving) / 1e6:,.0f} MB for weights, the best ones, gradients and moments; as much disk for a checkpoint",
+        "memory": f"about {(weights + 4 * moving) / 1e6:,.0f} MB for weights, gradients, moments and the best weights; {4 * moving / 1e6:,.0f} MB of disk for a checkpoint",
     }
 
 
