@@ -50,7 +50,7 @@ class Match:
         from understudy.data.readers.sources import load_splits
         from understudy.data.tokens.encode import input_names
         from understudy.recipes.train.students.classifier import build_student
-        from understudy.settings.students import BiLSTMOptions, LayersOptions, StaticOptions
+        from understudy.settings.student_options import BiLSTMOptions, LayersOptions, StaticOptions
 
         taught_by = teacher(setting)
         splits = load_splits(same_rows(setting))
@@ -87,7 +87,7 @@ class Match:
         """Labels once, then batches of like lengths; encoding and an empty cache included."""
         from understudy.data.batches.bucketed import BucketedBatches
         from understudy.data.tokens.encode import encode
-        from understudy.functional.logits import logit_mse
+        from understudy.functional.logit_distances import logit_mse
         from understudy.inference.logits import token_budget
         from understudy.objectives.distill import DistillClassifier
         from understudy.objectives.teachers.cached import CachedTeacher

@@ -79,7 +79,7 @@ def folder_of(setting: Setting, arm: str) -> Path:
 def distill(setting: Setting, arm: str, *, start: str = "teacher", tokens: int = TOKENS, **options: Any) -> Any:
     """The record of an arm, distilled on as many tokens with these settings beside the common ones."""
     from understudy.recipes.train.distill_lm.recipe import DistillLM
-    from understudy.settings.students import LayersOptions
+    from understudy.settings.student_options import LayersOptions
 
     return run(
         DistillLM(

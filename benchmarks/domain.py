@@ -44,7 +44,7 @@ def start(setting: Setting, model: str) -> str:
     if model == "bert":
         return TEACHER
     from understudy.recipes.train.distill_lm.recipe import DistillLM
-    from understudy.settings.students import AlbertOptions
+    from understudy.settings.student_options import AlbertOptions
 
     folder = setting.runs / "domain" / model
     run(

@@ -52,7 +52,7 @@ def drawn(work: Any, count: int) -> dict[str, Any]:
     import time
 
     from understudy.objectives.teachers.drawing import Drawing
-    from understudy.recipes.train.pretrain.masked_texts import NAMES
+    from understudy.recipes.train.masked_texts import NAMES
 
     texts, masking = work.texts.parts["train"], work.texts.batches.masking
     drawing = Drawing(
@@ -80,7 +80,7 @@ def gradient_errors(work: Any, counts: tuple[int, ...], draws: int) -> list[dict
 
     from understudy.data.tasks import NO_LABEL
     from understudy.functional.drawn_words import draw_words, drawn_kl
-    from understudy.functional.logits import forward_kl
+    from understudy.functional.logit_distances import forward_kl
 
     model, temperature = work.model.eval(), work.recipe.temperature
     batch = work.texts.batches.batch(np.arange(GRADIENT_TEXTS), 0)

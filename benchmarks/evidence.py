@@ -227,11 +227,11 @@ def train(
     """
     from functools import partial
 
-    from understudy.functional.schedules import linear
     from understudy.training.loop import fit
     from understudy.training.optimizers.groups import build_optimizer
     from understudy.training.optimizers.lazy_adamw import sparse_gradients
     from understudy.training.progress.log import ProgressLog, progress_columns
+    from understudy.training.schedules import linear
     from understudy.training.stages import Stage
 
     sparse_gradients(objective.model, True)

@@ -55,7 +55,7 @@ def weights(data: str, pieces: int, folder: Path) -> tuple[dict[str, torch.Tenso
     from understudy.data.readers.sources import load_splits
     from understudy.data.tasks import NO_LABEL
     from understudy.data.tokens.encode import encode, input_names
-    from understudy.functional.logits import logit_mse
+    from understudy.functional.logit_distances import logit_mse
     from understudy.models.files.classifiers import load_classifier
     from understudy.models.files.names import bundled_encoder
     from understudy.models.files.tokenizers import load_tokenizer

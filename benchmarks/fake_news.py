@@ -86,9 +86,9 @@ def data(setting: Setting, variant: str, seed: int) -> str:
     """Articles drawn with the seed, the same ones with and without their dateline."""
     import numpy as np
 
-    from understudy.data.draws import draw_rows
     from understudy.data.readers.sources import load_splits
     from understudy.data.splits import Rows
+    from understudy.data.subsets import draw_rows
     from understudy.data.texts import Texts
 
     folder = setting.runs / "fake_news" / "data" / f"{variant}-{seed}"

@@ -53,7 +53,7 @@ def as_cut(setting: Setting) -> None:
     from understudy.models.files.save import save_model
     from understudy.models.masked import load_masked_model
     from understudy.recipes.train.students.cut import cut_student
-    from understudy.settings.students import LayersOptions
+    from understudy.settings.student_options import LayersOptions
 
     folder = folder_of(setting, AS_CUT)
     if not folder.exists():

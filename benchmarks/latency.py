@@ -25,7 +25,7 @@ def predictors(setting: Setting) -> dict[str, Any]:
     from understudy.inference.predictor import Predictor
     from understudy.models.files.names import bundled_encoder
     from understudy.recipes.train.students.classifier import build_student
-    from understudy.settings.students import BiLSTMOptions, LayersOptions, StaticOptions
+    from understudy.settings.student_options import BiLSTMOptions, LayersOptions, StaticOptions
 
     taught_by = teacher(setting)
     star = understudy.load(taught_by)

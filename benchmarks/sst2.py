@@ -44,7 +44,7 @@ def teacher(setting: Setting) -> str:
 def distill(folder: Path, *, augment: int, epochs: int, seed: int, **options: Any) -> Any:
     """The bilstm; without an augmentation also without the teacher."""
     from understudy.recipes.train.distill.recipe import Distill
-    from understudy.settings.students import BiLSTMOptions
+    from understudy.settings.student_options import BiLSTMOptions
 
     return run(
         Distill(

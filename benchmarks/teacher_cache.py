@@ -29,7 +29,7 @@ class Lesson:
         from understudy.data.readers.sources import load_splits
         from understudy.data.tokens.encode import input_names
         from understudy.recipes.train.students.classifier import build_student
-        from understudy.settings.students import BiLSTMOptions, LayersOptions, StaticOptions
+        from understudy.settings.student_options import BiLSTMOptions, LayersOptions, StaticOptions
 
         taught_by = teacher(setting)
         self.rows = setting.pick(ROWS, 64)
@@ -68,7 +68,7 @@ class Lesson:
         )
 
     def _fit(self, taught_by: Any, epochs: int) -> Any:
-        from understudy.functional.logits import logit_mse
+        from understudy.functional.logit_distances import logit_mse
         from understudy.objectives.distill import DistillClassifier
 
         objective = DistillClassifier(copy.deepcopy(self.student.model), "single_label", logit_mse, alpha=0.0)

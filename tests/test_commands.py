@@ -14,7 +14,7 @@ from understudy.commands import COMMANDS, Command, recipe_class, settings_class
 from understudy.errors import ConfigError
 from understudy.help import help_text
 from understudy.report.shown_settings import HIDDEN, shown_settings
-from understudy.settings.shown import GROUPS, flags
+from understudy.settings.flags import GROUPS, flags
 
 ROOT = Path(__file__).parents[1]
 WITH_SETTINGS = [row for row in COMMANDS if row.settings]

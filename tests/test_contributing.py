@@ -22,7 +22,7 @@ from understudy.models.files.classifiers import load_classifier
 from understudy.models.files.tokenizers import load_tokenizer
 from understudy.recipes.train.students import classifier
 from understudy.record import RunRecord
-from understudy.settings import students
+from understudy.settings import student_options as students
 
 TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
 TASK = Task(text=(("text",),), label="label", kind="single_label", labels=("bad", "good"))

@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any, Literal
 
 from understudy.commands import Command
-from understudy.settings.shown import GROUPS, Flag, flags
+from understudy.settings.flags import GROUPS, Flag, flags
 
 _COLUMN = 28
 """Where the text of a flag starts."""

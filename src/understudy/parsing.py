@@ -11,8 +11,8 @@ from understudy.commands import COMMANDS, recipe_class, settings_class
 from understudy.errors import ConfigError, nearest
 from understudy.record import to_yaml
 from understudy.settings.configuration import as_dict, build, read_config
-from understudy.settings.elsewhere import elsewhere
-from understudy.settings.shown import flags
+from understudy.settings.flags import flags
+from understudy.settings.foreign_names import elsewhere
 
 _OWN_FLAGS = {"--config", "--print_config", "--help", "--help_all"}
 

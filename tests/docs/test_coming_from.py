@@ -22,7 +22,7 @@ from understudy.commands import BY_NAME, COMMANDS, settings_class
 from understudy.errors import UnderstudyError
 from understudy.parsing import parse
 from understudy.record import RunRecord
-from understudy.settings.shown import flags
+from understudy.settings.flags import flags
 
 PAGE = Path(__file__).parents[2] / "docs" / "coming-from.md"
 OURS = "here"

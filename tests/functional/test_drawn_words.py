@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from understudy.functional import chunks
 from understudy.functional.drawn_words import chunked_cross_entropy_and_drawn_kl, draw_words, drawn_kl
-from understudy.functional.logits import forward_kl
+from understudy.functional.logit_distances import forward_kl
 
 POSITIONS, WORDS, COUNT, TEMPERATURE = 5, 30, 7, 2.0
 

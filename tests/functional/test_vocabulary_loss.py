@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from understudy.functional import chunks
-from understudy.functional.logits import reverse_kl
+from understudy.functional.logit_distances import reverse_kl
 from understudy.functional.vocabulary_loss import (
     IGNORED,
     chunked_cross_entropy,

@@ -17,7 +17,7 @@ from understudy.data.batches.masked import MaskedBlocks, MaskedLines
 from understudy.data.batches.masking import Masking
 from understudy.data.tasks import NO_LABEL
 from understudy.data.tokens.encode import Encoded
-from understudy.functional.features import relation_kl
+from understudy.functional.state_distances import relation_kl
 from understudy.models.shrink.albert import albert
 from understudy.models.shrink.cut import cut_layers
 from understudy.objectives.distill_lm import TERMS, DistillMaskedLM, matched_depths, real_tokens

@@ -25,7 +25,8 @@ from understudy.models.files.tokenizers import load_tokenizer
 from understudy.recipes.train.distill import teachers, work
 from understudy.record import RunRecord
 from understudy.runs import concluding
-from understudy.training import phase_files, trainer
+from understudy.training import checkpoint_files as phase_files
+from understudy.training import trainer
 
 pytestmark = pytest.mark.usefixtures("quick")
 

@@ -12,7 +12,7 @@ from understudy.models.shrink.cut import layer_count
 from understudy.models.structure.blocks import block_parts
 from understudy.recipes.train.students.cut import cut_student
 from understudy.recipes.train.students.language import build_language_student
-from understudy.settings.students import AlbertOptions, LayersOptions, language_student_faults
+from understudy.settings.student_options import AlbertOptions, LayersOptions, language_student_faults
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ from understudy.objectives import language_model
 from understudy.objectives.language_model import language_scores
 from understudy.recipes.train.pretrain.recipe import Pretrain
 from understudy.record import RunRecord
-from understudy.runs.reading import unknown_notes
+from understudy.runs.text_limits import unknown_notes
 from understudy.settings.configuration import build
 from understudy.training import trainer
 

@@ -18,12 +18,12 @@ from toys import Rows, accuracy, read, rows
 
 from understudy.data.batches.contract import Batch
 from understudy.errors import ConfigError, Interrupted
-from understudy.functional.schedules import linear
 from understudy.objectives.supervised import Supervised
 from understudy.objectives.terms import Term
 from understudy.training import loop
 from understudy.training.loop import fit
 from understudy.training.progress.log import ProgressLog
+from understudy.training.schedules import linear
 from understudy.training.stages import Stage
 from understudy.training.stop import Stop
 

@@ -26,7 +26,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from understudy.data.batches.by_length import bucketed_plan
 from understudy.data.batches.contract import Batch
 from understudy.objectives.distill import DistillClassifier
-from understudy.functional.logits import logit_mse
+from understudy.functional.logit_distances import logit_mse
 from understudy.training.progress.log import ProgressLog
 from understudy.training.stages import Stage
 from understudy.training.loop import fit

@@ -19,11 +19,11 @@ from toys import Rows, read, rows
 
 from understudy.data.batches.contract import Batch
 from understudy.errors import ConfigError, Interrupted
-from understudy.functional.schedules import linear, one_cycle, one_cycle_momentum
 from understudy.objectives.supervised import Supervised
 from understudy.training import loop
 from understudy.training.loop import fit
 from understudy.training.progress.log import ProgressLog, progress_columns
+from understudy.training.schedules import linear, one_cycle, one_cycle_momentum
 from understudy.training.stages import FitResult, Stage
 from understudy.training.stop import Stop
 

@@ -47,7 +47,7 @@ def draw_words(logits: Tensor, offsets: Tensor, *, count: int, temperature: floa
 
 
 def drawn_kl(logits: Tensor, words: Tensor, entropy: Tensor, *, temperature: float = 1.0) -> Tensor:
-    r"""An unbiased estimate of :func:`understudy.functional.logits.forward_kl`, from words that the teacher drew.
+    r"""An unbiased estimate of :func:`understudy.functional.logit_distances.forward_kl`, from words that the teacher drew.
 
     .. math:: T^2 \Big( -\frac{1}{n} \sum_j \log \mathrm{softmax}(s/T)_{w_j} - H(p) \Big)
 

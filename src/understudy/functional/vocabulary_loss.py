@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from understudy.functional.chunks import by_rows, in_chunks
-from understudy.functional.logits import forward_kl
+from understudy.functional.logit_distances import forward_kl
 
 Head = Callable[[Tensor], Tensor]
 """Hidden states ``(positions, width)`` to logits ``(positions, vocabulary)``."""
@@ -87,7 +87,7 @@ def chunked_distillation(
         student_hidden, teacher_hidden: ``(positions, width)`` each; the teacher's are treated as a constant.
         student_head, teacher_head: hidden states to logits over one shared vocabulary.
         temperature: T > 0.
-        distance: any of :mod:`understudy.functional.logits` that takes a temperature.
+        distance: any of :mod:`understudy.functional.logit_distances` that takes a temperature.
         chunk: see :func:`understudy.functional.chunks.in_chunks`.
 
     Returns:

@@ -11,7 +11,13 @@ from torch import Tensor, nn
 from understudy.data.batches.contract import Batch
 from understudy.data.tasks import NO_LABEL
 from understudy.functional.drawn_words import chunked_cross_entropy_and_drawn_kl
-from understudy.functional.features import attention_mse, attention_scores, hidden_cosine, hidden_mse, relation_kl
+from understudy.functional.state_distances import (
+    attention_mse,
+    attention_scores,
+    hidden_cosine,
+    hidden_mse,
+    relation_kl,
+)
 from understudy.functional.vocabulary_loss import (
     Head,
     chunked_cross_entropy,
@@ -222,7 +228,7 @@ class DistillMaskedLM(nn.Module):
 def real_tokens(inputs: Mapping[str, Tensor], pad_id: int) -> tuple[Tensor, Tensor]:
     """Which tokens are not padding, ``(rows, tokens)``, and which tokens each of them may attend to.
 
-    The second is a mask for :mod:`understudy.functional.features`. In packed rows the padding lies together at one end
+    The second is a mask for :mod:`understudy.functional.state_distances`. In packed rows the padding lies together at one end
     and attends to itself, as a text does; but a text never consists of padding only.
 
     Example:

@@ -18,7 +18,7 @@ from understudy.functional.scoring import higher_is_better
 from understudy.inference.answering import Answering
 from understudy.record import Run, default_folder, flat, hardware, open_run, versions
 from understudy.runs.devices import accelerator_name, make_accelerator, processes
-from understudy.runs.work import Described
+from understudy.runs.subject import Described
 from understudy.settings.configuration import as_dict, given
 from understudy.settings.values import seconds
 from understudy.training.progress.display import Display

@@ -8,10 +8,10 @@ from typing import Any, Protocol
 from understudy.record import RunRecord
 from understudy.runs.concluding import finish
 from understudy.runs.devices import machine_faults
-from understudy.runs.family import run_seeds
 from understudy.runs.plans import say_notes, say_plan
+from understudy.runs.seeds import run_seeds
 from understudy.runs.session import Session, open_session
-from understudy.runs.work import Described
+from understudy.runs.subject import Described
 from understudy.settings.configuration import as_dict, check
 
 

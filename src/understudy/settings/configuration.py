@@ -13,7 +13,7 @@ import yaml
 
 from understudy.errors import ConfigError, UnderstudyError, nearest
 from understudy.record import flat
-from understudy.settings.elsewhere import elsewhere
+from understudy.settings.foreign_names import elsewhere
 
 Settings = TypeVar("Settings")
 

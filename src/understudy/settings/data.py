@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Gt, Le
 
-from understudy.settings.shown import Shown
+from understudy.settings.flags import Shown
 
 
 @dataclass(kw_only=True)

@@ -10,7 +10,7 @@ from annotated_types import Ge
 
 from understudy.record import output_faults
 from understudy.settings.configuration import as_dict, given
-from understudy.settings.shown import Shown
+from understudy.settings.flags import Shown
 from understudy.settings.values import seconds
 
 

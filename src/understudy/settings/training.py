@@ -8,11 +8,11 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Ge, Gt, Le, Lt
 
 from understudy.errors import UnderstudyError, gathered
-from understudy.settings.shown import Shown
+from understudy.settings.flags import Shown
 from understudy.settings.values import as_number, parse_rate
 from understudy.training.optimizers.trigger import INTERVAL
 from understudy.training.progress.trackers import check_tracker
-from understudy.training.unfreeze_words import unfreeze_faults
+from understudy.training.unfreeze_order import unfreeze_faults
 
 WARMED_UP = ("linear", "cosine")
 """The schedules that rise over ``warmup`` first."""

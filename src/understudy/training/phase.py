@@ -15,8 +15,8 @@ from torch import nn
 
 from understudy.training.best_weights import BestWeights
 from understudy.training.checkpoint import set_random_state
+from understudy.training.checkpoint_files import PhaseFiles
 from understudy.training.optimizers.nt_asgd import Averaging
-from understudy.training.phase_files import PhaseFiles
 from understudy.training.progress.log import ProgressLog
 from understudy.training.progress.reporter import Reporter
 from understudy.training.stages import FitResult, Stage

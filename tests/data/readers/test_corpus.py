@@ -10,7 +10,7 @@ import pytest
 
 from understudy.data import texts
 from understudy.data.readers import corpus as corpora
-from understudy.data.readers import files
+from understudy.data.readers import delimited as files
 from understudy.data.readers.corpus import load_corpus
 from understudy.data.texts import Texts
 from understudy.errors import DataError

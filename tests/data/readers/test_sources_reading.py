@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from understudy.data.cache import cache_dir
-from understudy.data.readers import files, tables
+from understudy.data.readers import cached_tables as tables
+from understudy.data.readers import delimited as files
 from understudy.data.readers.faults import Faults
 from understudy.data.readers.sources import read_texts
 from understudy.errors import DataError, OutputError

@@ -19,7 +19,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
-from understudy.data.readers.tables import cache_dir
+from understudy.data.readers.cached_tables import cache_dir
 from understudy.data.tasks import Task
 from understudy.data.texts import Texts
 from understudy.data.tokens.encode import encode

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from understudy.data.cache import cache_dir, map_arrow, write_arrow
+from understudy.data.readers.cached_tables import SourceTable
 from understudy.data.readers.faults import Faults, quoted
-from understudy.data.readers.tables import SourceTable
 from understudy.data.texts import Texts
 from understudy.errors import nearest
 

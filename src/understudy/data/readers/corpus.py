@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from understudy.data.readers.cached_tables import SourceTable, read_dataset, read_table
 from understudy.data.readers.columns import TextColumns, blank_rows, find_text, has_columns, texts_of
+from understudy.data.readers.delimited import is_txt
 from understudy.data.readers.faults import Faults, counted
-from understudy.data.readers.files import is_txt
 from understudy.data.readers.locate import Source, locate
-from understudy.data.readers.tables import SourceTable, read_dataset, read_table
 from understudy.data.texts import Texts
 from understudy.errors import DataError
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from understudy.data.readers.cached_tables import SourceTable
 from understudy.data.readers.faults import counted
-from understudy.data.readers.tables import SourceTable
 from understudy.data.splits import Rows
 from understudy.data.texts import Texts
 

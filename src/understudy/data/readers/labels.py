@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow.compute as pc
 
+from understudy.data.readers.cached_tables import SourceTable
 from understudy.data.readers.faults import Faults, quoted
-from understudy.data.readers.tables import SourceTable
 from understudy.data.tasks import NO_LABEL, Kind
 from understudy.errors import nearest
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from understudy.data.readers.delimited import FORMAT_ENDINGS, format_of
 from understudy.data.readers.faults import Faults
-from understudy.data.readers.files import FORMAT_ENDINGS, format_of
 from understudy.errors import nearest
 
 _SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "dev": "validation", "test": "test"}

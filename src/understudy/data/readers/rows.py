@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from understudy.data.readers.cached_tables import SourceTable
 from understudy.data.readers.columns import TextColumns, blank_rows, find_label, find_text, has_columns, texts_of
+from understudy.data.readers.delimited import is_txt
 from understudy.data.readers.duplicates import note_conflicts
 from understudy.data.readers.faults import Faults, counted
-from understudy.data.readers.files import is_txt
 from understudy.data.readers.labels import Labels, missing_labels
-from understudy.data.readers.tables import SourceTable
 from understudy.data.splits import Rows
 from understudy.data.tasks import Kind
 from understudy.data.texts import Texts

@@ -11,16 +11,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from understudy.data.draws import cut_validation, draw_rows
+from understudy.data.readers.cached_tables import SourceTable, read_dataset, read_table
 from understudy.data.readers.columns import TextColumns, find_text, texts_of
+from understudy.data.readers.delimited import is_txt
 from understudy.data.readers.duplicates import clean_pool, drop_leaked
 from understudy.data.readers.faults import Faults, counted
-from understudy.data.readers.files import is_txt
 from understudy.data.readers.labels import Labels
 from understudy.data.readers.locate import Source, locate, locate_file
 from understudy.data.readers.rows import labelled_rows, learn_columns, pool_texts, txt_columns
-from understudy.data.readers.tables import SourceTable, read_dataset, read_table
 from understudy.data.splits import Rows, Splits
+from understudy.data.subsets import cut_validation, draw_rows
 from understudy.data.tasks import Kind, Task
 from understudy.data.texts import Texts
 from understudy.errors import DataError

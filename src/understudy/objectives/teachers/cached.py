@@ -21,7 +21,7 @@ from understudy.inference.answering import Answering
 from understudy.inference.logits import batch_logits, device_of, token_budget
 from understudy.inference.predictor import Predictor
 from understudy.models.structure.layers import evaluating
-from understudy.objectives.teachers.label_store import Job, LabelStore, sortable
+from understudy.objectives.teachers.cache_files import Job, LabelStore, sortable
 
 _FLUSH_SHARE, _FLUSH_AT_LEAST_S, _FLUSH_AT_MOST_S = 0.05, 1.0, 60.0
 """Labels are saved when the unsaved ones took this share of the time so far, within these limits. The limits bound what

@@ -20,7 +20,7 @@ from understudy.atomic import CACHE, OUTPUT, new_file, said_plainly
 from understudy.data.batches.by_length import length_batches
 from understudy.data.batches.masked import hidden_tokens, masked_batch
 from understudy.data.batches.masking import Masking
-from understudy.data.readers.tables import cache_dir
+from understudy.data.readers.cached_tables import cache_dir
 from understudy.data.tasks import NO_LABEL
 from understudy.data.tokens.encode import Encoded
 from understudy.errors import ModelError

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from understudy.data.readers.cached_tables import read_table
 from understudy.data.readers.columns import quoted, texts_of
 from understudy.data.readers.faults import Faults
-from understudy.data.readers.tables import read_table
 from understudy.data.tasks import Task
 from understudy.data.texts import Texts
+from understudy.objectives.teachers.cache_files import places_of, sortable
 from understudy.objectives.teachers.file_answers import read_answers, rename_text, text_columns, unfolded
-from understudy.objectives.teachers.label_store import places_of, sortable
 
 
 class FileTeacher:

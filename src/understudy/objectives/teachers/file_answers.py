@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from understudy.data.readers.cached_tables import SourceTable
 from understudy.data.readers.columns import TextColumns, find_label, find_text, quoted
 from understudy.data.readers.faults import Faults
 from understudy.data.readers.labels import Labels
-from understudy.data.readers.tables import SourceTable
 from understudy.data.tasks import NO_LABEL, Task
 
 _PREFIXES = ("probability_", "p_", "")

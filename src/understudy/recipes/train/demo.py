@@ -11,7 +11,7 @@ from understudy.models.files.names import bundled_encoder
 from understudy.recipes.train.distill.recipe import Distill
 from understudy.recipes.train.finetune import Finetune
 from understudy.record import Run, RunRecord
-from understudy.runs.family import run_child
+from understudy.runs.seeds import run_child
 from understudy.runs.session import open_folder
 from understudy.settings.configuration import check
 from understudy.settings.train.demo import DemoSettings

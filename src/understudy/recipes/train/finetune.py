@@ -28,11 +28,11 @@ from understudy.runs.fitting.learning import learning_plan
 from understudy.runs.fitting.phase import train_phase
 from understudy.runs.inputs import read_rows
 from understudy.runs.plans import rows_plan
-from understudy.runs.reading import how_to_read_more, said_of_cuts, text_length
 from understudy.runs.scoring import describe_answering, describe_tfidf, fit_tfidf, validation_scores
 from understudy.runs.session import Session
 from understudy.runs.skeleton import TrainingRecipe, Work
-from understudy.runs.work import Subject, metric_faults
+from understudy.runs.subject import Subject, metric_faults
+from understudy.runs.text_limits import how_to_read_more, said_of_cuts, text_length
 from understudy.settings.train.finetune import FinetuneSettings
 
 LEARNING_RATE, RECURRENT_RATE = 5e-5, 3e-3

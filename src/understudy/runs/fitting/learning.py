@@ -19,7 +19,7 @@ from understudy.training.optimizers.lazy_adamw import adamw
 from understudy.training.optimizers.nt_asgd import nt_asgd
 from understudy.training.stages import Stage
 from understudy.training.unfreeze import LearningPlan
-from understudy.training.unfreeze_words import in_words
+from understudy.training.unfreeze_order import in_words
 
 
 def learning_plan(objective: nn.Module, settings: TrainSettings, *, learning_rate: float) -> LearningPlan:

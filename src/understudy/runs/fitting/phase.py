@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from understudy.data.batches.contract import BatchSource
-from understudy.functional import schedules
 from understudy.runs.fitting.learning import compiled, learning_plan, stages
 from understudy.runs.fitting.rate_sweep import rate_for
 from understudy.runs.session import Session
 from understudy.settings.training import WARMED_UP, TrainSettings
+from understudy.training import schedules
 from understudy.training.loop import fit
 from understudy.training.optimizers.lazy_adamw import sparse_gradients
 from understudy.training.stages import FitResult, Schedule

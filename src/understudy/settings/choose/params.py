@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
-from understudy.settings.shown import Shown
+from understudy.settings.flags import Shown
 
 
 @dataclass(kw_only=True)

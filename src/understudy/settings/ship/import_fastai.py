@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 from understudy.atomic import is_temporary
-from understudy.settings.shown import Shown
+from understudy.settings.flags import Shown
 
 _OF_A_MODEL = (".json", ".safetensors", ".jinja", ".txt", ".md")
 """How the names of a model's files end."""

@@ -9,8 +9,8 @@ from annotated_types import Ge, Gt
 
 from understudy.record import output_faults
 from understudy.settings.configuration import as_dict, given
+from understudy.settings.flags import Shown
 from understudy.settings.models import model_faults
-from understudy.settings.shown import Shown
 
 
 @dataclass(kw_only=True)

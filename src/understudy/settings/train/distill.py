@@ -8,10 +8,10 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Ge, Gt, Le
 
 from understudy.settings.data import DataSettings
+from understudy.settings.flags import Shown
 from understudy.settings.models import model_faults
 from understudy.settings.run import RunSettings, SeedsSettings
-from understudy.settings.shown import Shown
-from understudy.settings.students import (
+from understudy.settings.student_options import (
     BiLSTMOptions,
     LayersOptions,
     StaticOptions,

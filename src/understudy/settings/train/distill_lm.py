@@ -9,10 +9,10 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Ge, Gt, Lt
 
 from understudy.settings.data import CorpusSettings, MaskingSettings
+from understudy.settings.flags import Shown
 from understudy.settings.models import model_faults
 from understudy.settings.run import RunSettings, SeedsSettings
-from understudy.settings.shown import Shown
-from understudy.settings.students import AlbertOptions, LayersOptions, language_student_faults, options_of
+from understudy.settings.student_options import AlbertOptions, LayersOptions, language_student_faults, options_of
 from understudy.settings.training import TrainSettings
 
 Weight = Annotated[float, Ge(0), Lt(math.inf)]

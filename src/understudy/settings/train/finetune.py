@@ -8,9 +8,9 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Ge
 
 from understudy.settings.data import DataSettings
+from understudy.settings.flags import Shown
 from understudy.settings.models import model_faults
 from understudy.settings.run import RunSettings, SeedsSettings
-from understudy.settings.shown import Shown
 from understudy.settings.training import TrainSettings
 
 

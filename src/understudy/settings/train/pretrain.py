@@ -11,9 +11,9 @@ from annotated_types import Ge, Gt
 from understudy.data.tokens.specs import parse_choice, parse_spec
 from understudy.errors import gathered
 from understudy.settings.data import CorpusSettings, MaskingSettings
+from understudy.settings.flags import Shown
 from understudy.settings.models import model_faults
 from understudy.settings.run import RunSettings, SeedsSettings
-from understudy.settings.shown import Shown
 from understudy.settings.training import TrainSettings
 
 NEW = "awd_lstm"

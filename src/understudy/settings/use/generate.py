@@ -8,8 +8,8 @@ from typing import Annotated, ClassVar
 
 from annotated_types import Ge, Gt, Lt
 
+from understudy.settings.flags import Shown
 from understudy.settings.models import model_faults
-from understudy.settings.shown import Shown
 
 
 @dataclass(kw_only=True)

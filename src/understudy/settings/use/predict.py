@@ -8,8 +8,8 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Gt
 
+from understudy.settings.flags import Shown
 from understudy.settings.models import model_faults
-from understudy.settings.shown import Shown
 
 _OTHERS = (".tsv", ".parquet", ".json", ".xlsx")
 """Endings that promise a format other than those written here."""

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from understudy.data.tasks import Kind
-from understudy.functional.logits import bernoulli_kl, forward_kl, logit_mse
+from understudy.functional.logit_distances import bernoulli_kl, forward_kl, logit_mse
 from understudy.objectives.distill import Distance
 
 

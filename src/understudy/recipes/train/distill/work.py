@@ -29,11 +29,11 @@ from understudy.runs.devices import processes
 from understudy.runs.fitting.learning import learning_plan
 from understudy.runs.fitting.phase import train_phase
 from understudy.runs.plans import rows_plan
-from understudy.runs.reading import how_to_read_more, said_of_cuts, text_length
 from understudy.runs.scoring import describe, describe_answering, describe_tfidf, validation_scores
 from understudy.runs.session import Session
-from understudy.runs.work import Subject, metric_faults
-from understudy.settings.students import STUDENTS, options_of
+from understudy.runs.subject import Subject, metric_faults
+from understudy.runs.text_limits import how_to_read_more, said_of_cuts, text_length
+from understudy.settings.student_options import STUDENTS, options_of
 from understudy.settings.train.distill import DistillSettings
 
 

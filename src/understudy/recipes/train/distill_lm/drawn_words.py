@@ -10,7 +10,7 @@ from accelerate.utils import broadcast_object_list
 from understudy.errors import ConfigError
 from understudy.objectives.teachers.drawing import Drawing, Draws
 from understudy.objectives.teachers.language import LanguageTeacher
-from understudy.recipes.train.pretrain.masked_texts import NAMES, MaskedTexts
+from understudy.recipes.train.masked_texts import NAMES, MaskedTexts
 from understudy.report.numbers import human_bytes
 from understudy.runs.session import Session
 from understudy.settings.train.distill_lm import DistillLMSettings

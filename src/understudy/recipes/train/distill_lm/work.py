@@ -33,7 +33,7 @@ from understudy.objectives.teachers.language import LanguageTeacher, TaughtBatch
 from understudy.objectives.terms import term_names
 from understudy.recipes.train.distill_lm.drawn_words import DrawnWords
 from understudy.recipes.train.distill_lm.matching import common_heads, matching_faults, vector_widths
-from understudy.recipes.train.pretrain.masked_texts import MaskedTexts
+from understudy.recipes.train.masked_texts import MaskedTexts
 from understudy.recipes.train.students.language import build_language_student
 from understudy.report.numbers import human_bytes
 from understudy.report.scores import ALONE, BEFORE_TRAINING, STUDENT, TEACHER
@@ -41,9 +41,9 @@ from understudy.runs.entries import has_entry, put_on_record
 from understudy.runs.fitting.learning import compiled, learning_plan
 from understudy.runs.fitting.phase import train_phase
 from understudy.runs.plans import texts_plan
-from understudy.runs.reading import text_length, unknown_notes
 from understudy.runs.session import Session
-from understudy.runs.work import Subject, metric_faults
+from understudy.runs.subject import Subject, metric_faults
+from understudy.runs.text_limits import text_length, unknown_notes
 from understudy.settings.train.distill_lm import DistillLMSettings
 from understudy.training.stages import FitResult
 

@@ -22,7 +22,7 @@ from understudy.objectives.language_model import CausalLM, RecurrentLM, language
 from understudy.recipes.train.pretrain.new_vocabulary import carry
 from understudy.recipes.train.pretrain.work import LanguageWork
 from understudy.runs.devices import processes
-from understudy.runs.reading import text_length, unknown_notes
+from understudy.runs.text_limits import text_length, unknown_notes
 from understudy.settings.train.pretrain import NEW, PretrainSettings
 
 _VOCABULARY, _BPTT = "bpe:8000", 70

@@ -11,10 +11,10 @@ from understudy.errors import ConfigError
 from understudy.models.awd_lstm.config import set_reading
 from understudy.models.masked import load_masked_model
 from understudy.objectives.masked_lm import MaskedLM
-from understudy.recipes.train.pretrain.masked_texts import MaskedTexts
+from understudy.recipes.train.masked_texts import MaskedTexts
 from understudy.recipes.train.pretrain.new_vocabulary import carry
 from understudy.recipes.train.pretrain.work import LanguageWork
-from understudy.runs.reading import unknown_notes
+from understudy.runs.text_limits import unknown_notes
 from understudy.settings.train.pretrain import PretrainSettings
 
 

@@ -11,7 +11,7 @@ from understudy.recipes.train.pretrain.masked import HiddenWords
 from understudy.recipes.train.pretrain.work import LanguageWork
 from understudy.runs.inputs import read_texts
 from understudy.runs.skeleton import TrainingRecipe
-from understudy.runs.work import metric_faults
+from understudy.runs.subject import metric_faults
 from understudy.settings.train.pretrain import NEW, PretrainSettings
 
 _WORKS: dict[LanguageKind, type[LanguageWork]] = {"recurrent": Streams, "causal": Blocks, "masked": HiddenWords}

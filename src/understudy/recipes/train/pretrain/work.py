@@ -23,7 +23,7 @@ from understudy.runs.fitting.learning import learning_plan
 from understudy.runs.fitting.phase import train_phase
 from understudy.runs.plans import texts_plan
 from understudy.runs.session import Session
-from understudy.runs.work import Subject
+from understudy.runs.subject import Subject
 from understudy.settings.train.pretrain import PretrainSettings
 from understudy.training.stages import FitResult
 from understudy.training.unfreeze import LearningPlan

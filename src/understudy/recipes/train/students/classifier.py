@@ -22,7 +22,7 @@ from understudy.models.files.tokenizers import check_tokenizer, load_tokenizer
 from understudy.models.structure.layers import word_embeddings
 from understudy.models.vocabulary.embeddings import table_from_teacher, table_from_vectors, table_rows
 from understudy.recipes.train.students.cut import cut_student
-from understudy.settings.students import LayersOptions, TableOptions, is_table
+from understudy.settings.student_options import LayersOptions, TableOptions, is_table
 
 CUT_RATE, TRANSFORMER_RATE, RECURRENT_RATE = 1e-4, 5e-5, 3e-3
 """Peak rates where the settings name none: of a student cut from its teacher, of a loaded one, of an AWD-LSTM."""

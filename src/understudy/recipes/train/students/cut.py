@@ -6,7 +6,7 @@ from typing import Any
 
 from understudy.models.shrink.cut import choose_layers, cut_layers, layer_count, random_copy
 from understudy.models.shrink.narrow import narrow
-from understudy.settings.students import LayersOptions
+from understudy.settings.student_options import LayersOptions
 
 
 def cut_student(whole: Any, spec: str, layers: LayersOptions) -> Any:

@@ -16,7 +16,7 @@ from understudy.models.shrink.albert import albert as in_albert_shape
 from understudy.models.shrink.albert import albert_config
 from understudy.models.shrink.narrow import narrow
 from understudy.recipes.train.students.cut import cut_student
-from understudy.settings.students import AlbertOptions, LayersOptions
+from understudy.settings.student_options import AlbertOptions, LayersOptions
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import pytest
 
 from understudy.cli import main
 from understudy.record import RunRecord
-from understudy.runs import family
+from understudy.runs import seeds as family
 from understudy.settings.train.finetune import FinetuneSettings
 
 pytestmark = pytest.mark.usefixtures("quick")

@@ -17,7 +17,7 @@ from understudy.cli import main
 from understudy.data.batches.bucketed import Batch
 from understudy.errors import ConfigError, Interrupted
 from understudy.objectives.supervised import Supervised
-from understudy.training import phase_files
+from understudy.training import checkpoint_files as phase_files
 from understudy.training.loop import fit
 from understudy.training.progress.log import ProgressLog, progress_columns
 from understudy.training.stages import FitResult

@@ -10,10 +10,10 @@ from typing import Any
 import pyarrow as pa
 
 from understudy.data.cache import cache_dir, map_arrow, write_arrow
-from understudy.data.readers import files
+from understudy.data.readers import delimited as files
 from understudy.data.readers.faults import Faults
 from understudy.data.readers.parsed import Parsed, Unreadable
-from understudy.data.readers.structured import dataset_batches
+from understudy.data.readers.typed_formats import dataset_batches
 
 _VERSION = b"1"
 """To be raised when the layout of the cached tables changes, or how a format is read."""

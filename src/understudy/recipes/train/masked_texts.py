@@ -18,7 +18,7 @@ from understudy.inference.logits import token_budget
 from understudy.models.structure.hidden_states import can_pack
 from understudy.objectives.masked_lm import masked_scores
 from understudy.runs.devices import processes
-from understudy.runs.reading import said_of_cuts, text_length
+from understudy.runs.text_limits import said_of_cuts, text_length
 
 NAMES = ("input_ids", "attention_mask")
 """The models' inputs. A single text has one segment, which is every model's default."""

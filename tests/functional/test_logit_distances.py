@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from understudy.functional.logits import (
+from understudy.functional.logit_distances import (
     bernoulli_kl,
     forward_kl,
     jensen_shannon,

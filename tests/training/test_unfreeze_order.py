@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from understudy.errors import ConfigError
-from understudy.training.unfreeze_words import epochs_of, frozen_layers, thawing, unfreeze_faults
+from understudy.training.unfreeze_order import epochs_of, frozen_layers, thawing, unfreeze_faults
 
 NAMES = ["embeddings", *(f"layer {i}" for i in range(6)), "pooler", "head"]
 

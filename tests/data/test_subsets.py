@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from understudy.data.draws import class_quotas, cut_validation, draw_rows
+from understudy.data.subsets import class_quotas, cut_validation, draw_rows
 from understudy.data.tasks import NO_LABEL
 
 

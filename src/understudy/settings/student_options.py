@@ -13,8 +13,8 @@ from annotated_types import Ge, Gt, Lt
 
 from understudy.data.tokens.specs import parse_spec
 from understudy.errors import gathered, nearest
+from understudy.settings.flags import Shown
 from understudy.settings.models import model_faults
-from understudy.settings.shown import Shown
 
 _TOKENIZERS = ("auto", "teacher")
 _EMBEDDINGS = ("auto", "teacher", "random")

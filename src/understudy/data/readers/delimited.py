@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from understudy.data.readers.faults import Faults
 from understudy.data.readers.parsed import BATCH_BYTES, BATCH_ROWS, Lines, Opener, Parsed
-from understudy.data.readers.structured import jsonl_batches, parquet_batches
+from understudy.data.readers.typed_formats import jsonl_batches, parquet_batches
 
 FORMATS = ("csv", "tsv", "jsonl", "parquet", "txt")
 FORMAT_ENDINGS = ".csv, .tsv, .jsonl, .parquet or .txt, each also with .gz"

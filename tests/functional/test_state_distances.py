@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from understudy.functional.features import (
+from understudy.functional.state_distances import (
     attention_mse,
     attention_scores,
     hidden_cosine,

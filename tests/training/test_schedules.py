@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import get_cosine_schedule_with_warmup, get_linear_schedule_with_warmup
 
-from understudy.functional.schedules import (
+from understudy.training.schedules import (
     constant,
     cosine,
     linear,
