@@ -18,7 +18,7 @@ _OWN_FLAGS = {"--config", "--print_config", "--help", "--help_all"}
 
 
 def parse(command: str, arguments: list[str]) -> Any:
-    """The settings that a command line describes, or the exit code where it only asks to be shown something.
+    """The settings that a command line describes, or the exit code if it only asks for output, such as --print_config.
 
     Raises:
         ConfigError: for unknown flags, keys and wrong values, all together.
@@ -100,7 +100,7 @@ def _take_bare(arguments: list[str], flag: str) -> tuple[list[str], bool]:
 
 
 def _named(settings: type, arguments: list[str]) -> list[str]:
-    """Bare words at the start as the flags that they stand for; the last of these takes all that are left.
+    """Turn leading bare words into flags; the last flag takes all remaining words.
 
     Settings name them, in order, in a class variable ``positional``.
     """

@@ -194,7 +194,7 @@ def open_run(
         for place in (folder, folder / "checkpoints"):
             atomic.remove_abandoned(place, untouched_s=0)
         if run.record is fresh:
-            # the record is removed last and written first: a folder that was begun can always be told from a stranger's
+            # the record is removed last and written first: a folder that was begun can always be told from one that is not ours
             for entry in sorted(folder.iterdir(), key=lambda entry: entry == record_path):
                 atomic.remove(entry)
     run.save()
@@ -277,7 +277,7 @@ def _other_settings(
         return [f"{folder}: holds a run of '{old.command}', not of '{command}'. Name another --output."]
     before, now = flat(old.config), flat(config)
     return [
-        f"{folder}: was begun with {key} = {before.get(key)!r}, but is resumed with {now.get(key)!r}. Give the same, another --output, or --overwrite to begin again."
+        f"{folder}: was begun with {key} = {before.get(key)!r}, but is resumed with {now.get(key)!r}. Use the same value, name another --output, or give --overwrite to start again."
         for key in {**before, **now}
         if key.partition(".")[0] not in _FREE_TO_CHANGE
         and before.get(key) != now.get(key)

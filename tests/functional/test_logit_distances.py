@@ -15,6 +15,7 @@ from hypothesis.extra.numpy import arrays
 from understudy.functional.logit_distances import (
     bernoulli_kl,
     forward_kl,
+    hard_cross_entropy,
     jensen_shannon,
     logit_mse,
     reverse_kl,
@@ -148,3 +149,13 @@ def test_shapes_must_agree(distance) -> None:
 def test_temperature_must_be_positive(distance, temperature: float) -> None:
     with pytest.raises(ValueError, match="temperature must be positive, but is"):
         distance(torch.zeros(2, 3), torch.zeros(2, 3), temperature=temperature)
+
+
+def test_hard_cross_entropy_is_that_of_the_likeliest_class() -> None:
+    rng = np.random.default_rng(0)
+    student, teacher = rng.normal(size=(2, 20, 4))
+    found = hard_cross_entropy(torch.tensor(student), torch.tensor(teacher))
+    expected = -scipy.special.log_softmax(student, axis=-1)[np.arange(20), teacher.argmax(-1)]
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    with pytest.raises(ValueError, match="one shape"):
+        hard_cross_entropy(torch.zeros(2, 3), torch.zeros(2, 4))

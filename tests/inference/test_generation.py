@@ -165,7 +165,7 @@ def test_the_command(tokenizer: Any, tiny_bert: Path, tmp_path: Path, capsys: py
     assert "fills gaps and does not continue texts" in capsys.readouterr().err
     assert main(["generate", str(tmp_path / "nowhere"), "--max_tokens", "0"]) == 2
     said = capsys.readouterr().err
-    assert "no text: write how it is to begin" in said
+    assert "no text: write the text to continue" in said
     assert "there is no such folder" in said
     assert "max_tokens must be greater than 0" in said
     assert main(["generate", str(tmp_path / "lm"), "the cat", "--temperature", "inf"]) == 2

@@ -239,20 +239,20 @@ def test_settings_that_do_not_suit(
     [
         (
             ["--student", "static", "--layers.keep", "7", "9", "--bilstm.hidden", "999", "--static.hidden", "8"],
-            ["--student static has no use for --layers.keep.", "--student static has no use for --bilstm.hidden."],
+            ["--student static does not use --layers.keep.", "--student static does not use --bilstm.hidden."],
         ),
         (
             ["--student", "layers:2", "--tokenizer", "words:50", "--embeddings", "random"],
-            ["layers:2 has no use for --tokenizer. Leave it out.", "layers:2 has no use for --embeddings."],
+            ["layers:2 does not use --tokenizer. Leave it out.", "layers:2 does not use --embeddings."],
         ),
-        (["--student", "{tmp}/teacher", "--layers.start", "random"], ["has no use for --layers.start."]),
+        (["--student", "{tmp}/teacher", "--layers.start", "random"], ["does not use --layers.start."]),
         (
             ["--student", "layers:2", "--layers.keep", "0", "1", "2", "--static.hidden", "8"],
-            ["says how many layers to keep, and --layers.keep", "layers:2 has no use for --static.hidden."],
+            ["says how many layers to keep, but --layers.keep", "layers:2 does not use --static.hidden."],
         ),
         (
             ["--augmentation.mask", "0.3", "--augmentation.seed", "2"],
-            ["--augment is 0, so there is no use for --augmentation.mask.", "no use for --augmentation.seed."],
+            ["--augment is 0, so --augmentation.mask has no effect.", "so --augmentation.seed has no effect."],
         ),
         (["--student", "static:3", "--static.hidden", "8"], ["student must be bilstm, static, layers:N"]),
         (["--teacher", "{tmp}/teacher", "{tmp}/teacher"], ["--teacher names {tmp}/teacher more than once."]),

@@ -436,7 +436,7 @@ def test_a_teacher_without_words_can_teach_its_states(corpus: Path, tiny_bert: P
         (["--student", "layers"], ["student layers needs a number"]),
         (["--student", "layers:2", "--layers.keep", "0"], ["--layers.keep which ones", "--student layers"]),
         (["--student", "layers:2", "--layers.start", "svd"], ["Give --layers.hidden too"]),
-        (["--student", "layers:2", "--albert.embedding", "8"], ["--student layers:2 has no use for --albert.embedding"]),
+        (["--student", "layers:2", "--albert.embedding", "8"], ["--student layers:2 does not use --albert.embedding"]),
         (["--student", "bert"], ["layers:N, albert, a model folder or a hub id", "'bert'"]),
         (["--student", "alberta"], ["Did you mean 'albert'?"]),
         (["--student", "albert", "--albert.share", "men"], ["albert.share must be mean, none", "Did you mean 'mean'?"]),
@@ -461,7 +461,7 @@ def test_a_teacher_without_words_can_teach_its_states(corpus: Path, tiny_bert: P
         (["--teacher_words", "8"], ["not its states, which are needed for --cosine_weight", "Give 0 there"]),
         (
             ["--teacher_words", "8", "--cosine_weight", "0", "--ce_positions", "all"],
-            ["drawn for hidden tokens alone", "Leave --ce_positions all out"],
+            ["covers only masked tokens", "Leave --ce_positions all out"],
         ),
         (["--compile", "--relation_weight", "1"], ["--relation_weight look at queries and keys inside"]),
         (["--teacher_words", "0"], ["teacher_words must be greater than 0"]),

@@ -25,8 +25,7 @@ from understudy.models.files.tokenizers import load_tokenizer
 from understudy.recipes.train.distill import teachers, work
 from understudy.record import RunRecord
 from understudy.runs import concluding
-from understudy.training import checkpoint_files as phase_files
-from understudy.training import trainer
+from understudy.training import checkpoint_files, trainer
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -217,7 +216,7 @@ class Killed(BaseException):
 @pytest.mark.parametrize(
     ("owner", "name", "number", "steps_left"),
     [
-        (phase_files, "save_checkpoint", 1, 92),  # the student's first one
+        (checkpoint_files, "save_checkpoint", 1, 92),  # the student's first one
         (work, "save_model", 1, 46),  # the student is trained, but not saved
         (work.Distillation, "train_alone", 1, 46),
         (trainer.Trainer, "step", 60, 36),  # the 14th of the student without teacher, with a checkpoint after the 10th

@@ -347,7 +347,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(
         ({"model": "@gpt2", "awd_lstm.beta": 5}, "--awd_lstm.beta is for an AWD-LSTM, which"),
         ({"model": "@gpt2", "drop_mult": 0.5}, "drop_mult scales the dropouts of an AWD-LSTM"),
         ({"model": "@gpt2", "max_length": 100}, "reads at most 24 tokens"),
-        ({"model": "@lm", "learning_rate": "1e-2:1e-4"}, "is upside down"),
+        ({"model": "@lm", "learning_rate": "1e-2:1e-4"}, "is the wrong way round"),
         ({"model": "@lm", "unfreeze": ["1", "9", "all"]}, "only 3 groups can learn"),
     ],
 )

@@ -16,7 +16,7 @@ import pytest
 
 from understudy.cli import main
 from understudy.record import RunRecord
-from understudy.runs import seeds as family
+from understudy.runs import seeds
 from understudy.settings.train.finetune import FinetuneSettings
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -101,7 +101,7 @@ def test_a_child_that_fails_is_named_and_the_others_go_on(
 ) -> None:
     (tmp_path / "family").mkdir()
     stranger = tmp_path / "family" / "seed-1"
-    run_child = family.run_child
+    run_child = seeds.run_child
 
     def with_a_stranger(parent: Any, name: str, recipe: Any) -> Any:
         if name == "seed-1" and not stranger.exists():
@@ -110,7 +110,7 @@ def test_a_child_that_fails_is_named_and_the_others_go_on(
         return run_child(parent, name, recipe)
 
     words = finetune(tmp_path / "family", "--seeds", 0, 1, 2, "--model", "tfidf")
-    monkeypatch.setattr(family, "run_child", with_a_stranger)
+    monkeypatch.setattr(seeds, "run_child", with_a_stranger)
     assert main(words) == 2
     error = capsys.readouterr().err
     assert "seed 1 failed" in error
@@ -162,11 +162,11 @@ def test_seeds_that_make_no_sense(given: dict[str, Any], said: str) -> None:
 
 
 def test_a_time_budget_is_shared_by_the_children() -> None:
-    assert family._share_of(None, 3) is None
+    assert seeds._share_of(None, 3) is None
     import time
 
-    assert family._share_of(time.monotonic() + 90.0, 3) in ("30s", "29s")
-    assert family._share_of(time.monotonic() - 5.0, 1) == "1s"
+    assert seeds._share_of(time.monotonic() + 90.0, 3) in ("30s", "29s")
+    assert seeds._share_of(time.monotonic() - 5.0, 1) == "1s"
 
 
 def test_a_family_survives_settings_that_were_added_since(

@@ -52,7 +52,7 @@ def test_a_run_does_not_go_on_over_other_data(
     rows.write_text(kept.replace("film", "song"), encoding="utf-8")
     capsys.readouterr()
     assert run(*command, "--resume") == 2
-    assert "was begun on other data: train, validation changed since" in capsys.readouterr().err
+    assert "was started on other data: train, validation changed since" in capsys.readouterr().err
     rows.write_text(kept, encoding="utf-8")
     assert run(*command, "--resume") == 0
 

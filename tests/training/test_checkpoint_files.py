@@ -17,7 +17,7 @@ from understudy.cli import main
 from understudy.data.batches.bucketed import Batch
 from understudy.errors import ConfigError, Interrupted
 from understudy.objectives.supervised import Supervised
-from understudy.training import checkpoint_files as phase_files
+from understudy.training import checkpoint_files
 from understudy.training.loop import fit
 from understudy.training.progress.log import ProgressLog, progress_columns
 from understudy.training.stages import FitResult
@@ -135,9 +135,9 @@ def test_best_weights_are_written_when_they_change_and_old_ones_deleted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[str] = []
-    save = phase_files.save_checkpoint
+    save = checkpoint_files.save_checkpoint
     monkeypatch.setattr(
-        phase_files, "save_checkpoint", lambda path, state: (written.append(path.name), save(path, state))
+        checkpoint_files, "save_checkpoint", lambda path, state: (written.append(path.name), save(path, state))
     )
     stopped(tmp_path, 4, save_steps=1)
     assert written == [

@@ -105,7 +105,7 @@ def test_epochs_of_stages() -> None:
 
 
 def test_what_settings_check_needs_no_torch() -> None:
-    modules = ["unfreeze_words", "optimizers.trigger", "progress.trackers"]
+    modules = ["unfreeze_order", "optimizers.trigger", "progress.trackers"]
     program = "import sys, " + ", ".join(f"understudy.training.{name}" for name in modules)
     found = subprocess.run(
         [sys.executable, "-c", f"{program}; print('torch' in sys.modules)"], capture_output=True, text=True, check=True

@@ -209,6 +209,32 @@ def bernoulli_kl(student_logits: Tensor, teacher_logits: Tensor, *, temperature:
     return (yes + no).mean(-1) * temperature**2
 
 
+def hard_cross_entropy(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
+    r"""Cross-entropy of the student on the class that the teacher finds likeliest: pseudo-labels.
+
+    .. math:: -\log \mathrm{softmax}(s)_{\arg\max_c t_c}
+
+    Args:
+        student_logits: ``(rows, classes)``.
+        teacher_logits: ``(rows, classes)``.
+
+    Returns:
+        ``(rows,)``, in nats, unreduced.
+
+    Raises:
+        ValueError: if the shapes differ.
+
+    Reference:
+        Lee 2013, "Pseudo-Label", ICML workshop on challenges in representation learning.
+
+    Example:
+        >>> round(hard_cross_entropy(torch.zeros(1, 2), torch.tensor([[1.0, 3.0]])).item(), 4)
+        0.6931
+    """
+    _check(student_logits, teacher_logits)
+    return F.cross_entropy(student_logits, teacher_logits.argmax(-1), reduction="none")
+
+
 def _kl(log_p: Tensor, log_q: Tensor) -> Tensor:
     return (log_p.exp() * (log_p - log_q)).sum(-1)
 

@@ -34,7 +34,7 @@ def validation_scores(
 
 
 def describe(session: Session, name: str, model: cost.Measurable, outputs: np.ndarray, splits: Splits) -> None:
-    """Put a model on the record: its scores on the rows that report, and its cost.
+    """Put a model on the record: its scores on the test rows (or the validation rows), and its cost.
 
     Args:
         outputs: the model's, for those rows: ``(rows, outputs)``.

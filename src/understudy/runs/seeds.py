@@ -22,7 +22,7 @@ from understudy.settings.values import seconds
 
 
 def run_child(parent: Run, name: str, recipe: Any) -> RunRecord:
-    """Run one child in the folder `name` of its parent; one that is finished is passed by, an unfinished one resumed.
+    """Run one child in the folder `name` of its parent; one that is finished is skipped, an unfinished one resumed.
 
     Args:
         recipe: the child's; its output, ``resume`` and ``overwrite`` are set here.
@@ -118,5 +118,5 @@ def _raise(run: Run, failed: dict[int, Exception]) -> None:
     if failed:
         raise UnderstudyError(
             *(f"seed {seed}: {fault}" for seed, error in failed.items() for fault in getattr(error, "faults", ())),
-            f"{len(failed)} of the runs in {run.folder} failed. Mend that, then go on with the same command and --resume.",
+            f"{len(failed)} of the runs in {run.folder} failed. Fix that, then run the same command with --resume.",
         )

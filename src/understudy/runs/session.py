@@ -52,7 +52,7 @@ class Session:
         return name, higher_is_better(name)
 
     def answers(self, model: Answering, texts: Texts) -> np.ndarray:
-        """A model's outputs for texts, ``(texts, outputs)``; signals are answered every few hundred texts."""
+        """A model's outputs for texts, ``(texts, outputs)``; signals are checked for every few hundred texts."""
         parts = []
         for start in range(0, len(texts), _TEXTS_AT_ONCE):
             self.stop_if_asked()
@@ -140,7 +140,7 @@ def _describe(run: Run, work: Described, accelerator: Accelerator) -> None:
     before = record.data or found
     if changed := [name for name in before | found if before.get(name) != found.get(name)]:
         raise OutputError(
-            f"{run.folder}: was begun on other data: {', '.join(changed)} changed since. Give --overwrite to start afresh, or resume with the data of before."
+            f"{run.folder}: was started on other data: {', '.join(changed)} changed since. Resume with the original data, or give --overwrite to start again."
         )
     record.data = found
     for note in [*subject.notes, *work.notes]:

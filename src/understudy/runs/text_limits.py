@@ -12,9 +12,9 @@ from understudy.models.awd_lstm.config import reads_whole
 from understudy.models.files.lengths import max_length
 
 _UNKNOWN_SAID = 0.001
-"""Share of unknown tokens from which on they are reported: they are easy to predict, and flatter a model."""
+"""Unknown tokens are reported from this share upwards: they are easy to predict, and flatter a model."""
 _UNKNOWN_MANY = 0.1
-"""Share from which on the report says what to do."""
+"""From this share upwards the report says what to do."""
 
 
 def text_length(model: Any, tokenizer: PreTrainedTokenizerBase, asked: int | None) -> int:

@@ -33,7 +33,7 @@ def read_config(path: str, command: str) -> dict[str, Any]:
     """A YAML file of settings. Its ``command`` key, if any, must name this command; `lr-find finetune` takes finetune's.
 
     Raises:
-        ConfigError: if it is missing, no YAML, no mapping, or another command's.
+        ConfigError: if the file is missing, is not YAML, is not a mapping, or belongs to another command.
     """
     documents = read_documents(path)
     if len(documents) > 1:
@@ -51,7 +51,7 @@ def read_documents(path: str) -> list[dict[str, Any]]:
     """The settings in a YAML file: one document, or several between lines of ``---``.
 
     Raises:
-        ConfigError: if it is missing, no YAML, or one of them is no mapping.
+        ConfigError: if the file is missing, is not YAML, or one of its documents is not a mapping.
     """
     try:
         documents = list(yaml.safe_load_all(Path(path).expanduser().read_text(encoding="utf-8")))
@@ -85,7 +85,7 @@ def build(recipe: type[Settings], values: Mapping[str, Any], *, origin: str = "t
 def check(recipe: Any) -> None:
     """Report every fault of a recipe together: values first, then what its own ``faults()`` finds.
 
-    Values that only need another shape (one string for a list of one) are put into it.
+    A single value where a list is expected becomes a list of one.
 
     Raises:
         ConfigError: with one sentence a fault.
@@ -128,7 +128,7 @@ def _with_lists(recipe: type, values: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in known.items():
         if typing.get_origin(hints[key]) is list and isinstance(value, str | int | float):
             known[key] = value = [value]
-        if hints[key] == list[str] and isinstance(value, list):  # YAML takes the 1 of `unfreeze: [1, all]` for a number
+        if hints[key] == list[str] and isinstance(value, list):  # YAML reads the 1 of `unfreeze: [1, all]` as a number
             known[key] = [str(item) if type(item) in (int, float) else item for item in value]
     return known
 

@@ -21,7 +21,7 @@ class DataSettings:
     train: Annotated[str | None, Shown("FILE")] = None
     """Training rows, instead of those of --data."""
     validation: Annotated[str | None, Shown("FILE")] = None
-    """Validation rows (a tenth of the training rows, cut off by the seed)."""
+    """Validation rows (a tenth of the training rows, held out at random)."""
     test: Annotated[str | None, Shown("FILE")] = None
     """Test rows: read once, at the end."""
     text: Annotated[list[str], Shown("COLUMN")] = field(default_factory=list)
@@ -50,7 +50,7 @@ class CorpusSettings:
     train: Annotated[str | None, Shown("FILE")] = None
     """Training texts, instead of those of --data."""
     validation: Annotated[str | None, Shown("FILE")] = None
-    """Validation texts (a tenth of the training texts, 2,000 at most, cut off by the seed)."""
+    """Validation texts (a tenth of the training texts, at most 2,000, held out at random)."""
     test: Annotated[str | None, Shown("FILE")] = None
     """Test texts: read once, at the end."""
     text: Annotated[list[str], Shown("COLUMN")] = field(default_factory=list)

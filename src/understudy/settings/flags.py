@@ -74,7 +74,7 @@ def _flags(settings: type, prefix: str, outer: Shown) -> Iterator[Flag]:
 
 
 def _owner(settings: type, name: str) -> type:
-    """The class of the inheritance chain that defines a field, the most special one first."""
+    """The class of the inheritance chain that defines a field, the most derived class first."""
     return next(kind for kind in settings.__mro__ if name in inspect.get_annotations(kind))
 
 

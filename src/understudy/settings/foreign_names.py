@@ -61,7 +61,7 @@ _INSTEAD = {
     "do_predict": "leave it out: the test split is read once, at the end of every run",
     "evaluation_strategy": "leave it out: every epoch ends with an evaluation, --eval_steps adds more",
     "eval_strategy": "leave it out: every epoch ends with an evaluation, --eval_steps adds more",
-    "save_strategy": "leave it out: checkpoints are written as often as costs 3 % of the time, --save_steps says otherwise",
+    "save_strategy": "leave it out: checkpoints are written often enough to cost 3 % of the time; --save_steps changes this",
     "load_best_model_at_end": "leave it out: a run ends with the weights of its best evaluation",
     "warmup_steps": "give --warmup, a share of all steps",
     "max_steps": "give --epochs, or --time_budget",

@@ -57,7 +57,7 @@ class RunSettings:
 
 @dataclass(kw_only=True)
 class SeedsSettings:
-    """One run a seed."""
+    """One run for each seed."""
 
     group: ClassVar[str] = "Run"
     seeds: Annotated[list[Annotated[int, Ge(0)]], Shown("N")] = field(default_factory=list)

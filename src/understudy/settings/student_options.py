@@ -22,7 +22,7 @@ _EMBEDDINGS = ("auto", "teacher", "random")
 
 @dataclass(kw_only=True)
 class TableOptions:
-    """A student that starts at an embedding table of its own. Each kind is a subclass, in :data:`TABLE_STUDENTS`."""
+    """A student with an embedding table of its own. Each kind is a subclass, in :data:`TABLE_STUDENTS`."""
 
     name: ClassVar[str]
     """The value of `--student`, and the field of the settings that holds these options."""
@@ -101,13 +101,13 @@ class AlbertOptions:
     hidden: Annotated[int, Gt(0)] | None = None
     """Also narrow the hidden size to this, a multiple of the number of heads."""
     share: str = "mean"
-    """What the shared block starts from: the mean of the teacher's layers, or one of them by its number; none shares nothing."""
+    """What the shared block starts from: the mean of the teacher's layers, or one of them by its number; none: each layer has its own block."""
     start: Literal["teacher", "random"] = "teacher"
     """Initial weights: teacher (tables by truncated SVD of the training texts' embeddings) or random."""
 
 
 TABLE_STUDENTS: tuple[type[TableOptions], ...] = (BiLSTMOptions, StaticOptions)
-"""Students of one task that start at a table. Every list of students derives from this tuple and the next two."""
+"""Students of one task with a table of their own. Every list of students derives from this tuple and the next two."""
 STUDENTS = (*(options.name for options in TABLE_STUDENTS), LayersOptions.name)
 """What ``distill --student`` builds, by name; another value is a model folder or a hub id."""
 LANGUAGE_STUDENTS = (LayersOptions.name, AlbertOptions.name)
@@ -121,7 +121,7 @@ def options_of(settings: Any) -> list[Any]:
 
 
 def is_table(kind: str) -> bool:
-    """Whether a student starts at a table of its own."""
+    """Whether a student has an embedding table of its own."""
     return kind in STUDENTS and kind != LayersOptions.name
 
 
@@ -167,7 +167,7 @@ def layers_faults(spec: str, layers: LayersOptions) -> list[str]:
         return [f"student layers needs a number, as in layers:3, or --layers.keep 0 2 4, but is {spec!r}."]
     if numbered and layers.keep:
         return [
-            f"student {spec} says how many layers to keep, and --layers.keep which ones. Give --student layers with it."
+            f"student {spec} says how many layers to keep, but --layers.keep lists them. Give --student layers with --layers.keep."
         ]
     if layers.keep and layers.choose != "evenly":
         return [
@@ -192,7 +192,7 @@ def changed(options: Any, prefix: str) -> list[str]:
 
 def _unused(spec: str, kind: str, options: Sequence[Any], more: Sequence[str] = ()) -> list[str]:
     flags = [flag for group in options if group.name != kind for flag in changed(group, group.name)]
-    return [f"--student {spec} has no use for {flag}. Leave it out." for flag in [*flags, *more]]
+    return [f"--student {spec} does not use {flag}. Leave it out." for flag in [*flags, *more]]
 
 
 def _table_faults(tokenizer: str, embeddings: str) -> list[str]:

@@ -24,7 +24,7 @@ class TrainSettings:
 
     group: ClassVar[str] = "Training"
     finds_rate: ClassVar[bool] = False
-    """Whether the command is there to find a rate, so that none need be named."""
+    """True for commands that search for a rate, so that none must be given."""
     epochs: Annotated[int, Gt(0)] = 3
     """Passes over the training rows."""
     batch_size: Annotated[int, Gt(0)] = 32
@@ -66,7 +66,7 @@ class TrainSettings:
     patience: Annotated[int, Gt(0)] | None = None
     """Stop after so many evaluations without improvement."""
     save_steps: Annotated[int, Gt(0), Shown(rare=True)] | None = None
-    """Write a checkpoint every so many steps (as often as costs 3 % of the time)."""
+    """Write a checkpoint every so many steps (often enough to cost 3 % of the time)."""
     precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], Shown(rare=True)] = "auto"
     """Number format of the computation; auto is bf16 on CUDA and fp32 elsewhere."""
     compile: Annotated[bool, Shown(rare=True)] = False
@@ -75,7 +75,7 @@ class TrainSettings:
     """Also report to a tracker."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.learning_rate, str):  # YAML takes 5e-5 for a string
+        if isinstance(self.learning_rate, str):  # YAML reads 5e-5 as a string
             self.learning_rate = as_number(self.learning_rate)
 
     def train_faults(self) -> list[str]:
@@ -128,7 +128,7 @@ class TrainSettings:
         return faults
 
     def layer_flags(self) -> list[str]:
-        """Those of the settings given that say how the layers of a network learn: no other model can heed them."""
+        """The given flags about how a network's layers learn. Other models cannot use them."""
         given = {
             "--discriminative": self.discriminative,
             "--freeze": self.freeze,

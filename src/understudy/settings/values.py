@@ -13,7 +13,7 @@ def parse_rate(given: float | str | None) -> float | tuple[float, float] | Liter
     """A learning rate as it was given: a number, those of the first and the last layer, or that it is to be found.
 
     Raises:
-        ConfigError: if it is none of these, not positive, or a range upside down.
+        ConfigError: if it is none of these, not positive, or a range that is the wrong way round.
 
     Example:
         >>> parse_rate("5e-5"), parse_rate("1e-5:1e-3"), parse_rate("auto"), parse_rate(None)
@@ -29,7 +29,7 @@ def parse_rate(given: float | str | None) -> float | tuple[float, float] | Liter
         )
     if rates[0] > rates[-1]:
         raise ConfigError(
-            f"learning_rate {given} is upside down: the first layer's comes first and is the lower one. Did you mean {':'.join(reversed(str(given).split(':')))}?"
+            f"learning_rate {given} is the wrong way round: the first layer's rate comes first and is the lower one. Did you mean {':'.join(reversed(str(given).split(':')))}?"
         )
     return rates[0] if len(rates) == 1 else (rates[0], rates[1])
 

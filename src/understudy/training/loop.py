@@ -80,10 +80,10 @@ def fit(
         Interrupted: on SIGTERM or Ctrl-C.
     """
     training = Phase(objective, stages, accelerator or Accelerator(cpu=True), folder, log, phase)
-    done = training.pass_by() if resume else None
+    done = training.finished_result() if resume else None
     if done is not None:
         return done
-    if not (resume and training.restore()):
+    if not (resume and training.resume()):
         training.trainer.enter(0)
     scores = _Scores(training, evaluate, metric, higher_is_better, eval_steps, patience)
     rates = _Rates(schedule, momentum, clip)

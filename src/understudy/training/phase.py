@@ -137,7 +137,7 @@ class Phase:
         self.saved_at = time.monotonic()
         self.save_seconds = self.saved_at - start
 
-    def restore(self) -> bool:
+    def resume(self) -> bool:
         """Go back to the checkpoint, in the middle of its stage; False if there is none.
 
         Raises:
@@ -158,7 +158,7 @@ class Phase:
         set_random_state(content["random"])
         return True
 
-    def pass_by(self) -> FitResult | None:
+    def finished_result(self) -> FitResult | None:
         """The result of a phase that is finished already, with its final weights in place; None if it is not.
 
         Raises:

@@ -167,7 +167,7 @@ def test_killed_in_a_later_stage_and_resumed_it_has_the_same_bits(
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--learning_rate", "1e-3:1e-5"], "is upside down: the first layer's comes first"),
+        (["--learning_rate", "1e-3:1e-5"], "is the wrong way round: the first layer's rate comes first"),
         (["--learning_rate", "1e-3:1e-5"], "Did you mean 1e-5:1e-3?"),
         (["--learning_rate", "fast"], "learning_rate must be a positive number such as 5e-5, two"),
         (["--learning_rate", "0"], "learning_rate must be a positive number"),

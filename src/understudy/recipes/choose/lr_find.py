@@ -31,7 +31,7 @@ class Trainable(Protocol):
 
 
 class Sweeping:
-    """In place of training: sweep, and keep nothing of it. Before a recipe whose training it replaces."""
+    """Sweeps instead of training, and keeps nothing of it. In the list of bases it comes before the recipe."""
 
     def say_plan(self, work: Any) -> None:
         """Print the plan on a dry run alone: its steps and times are those of training."""
@@ -76,7 +76,7 @@ def sweep_and_say(session: Session, work: Trainable, settings: Any) -> None:
     console = Console(highlight=False)
     lines = {
         "steepest descent": f"{suggestion.steepest:.1e}",
-        "a tenth of the minimum's": f"{suggestion.tenth:.1e}",
+        "a tenth of the minimum": f"{suggestion.tenth:.1e}",
         "suggested": f"[bold]{suggestion.rate:.1e}[/bold]" + (" (capped)" if suggestion.warning() else ""),
     }
     for name, value in lines.items():

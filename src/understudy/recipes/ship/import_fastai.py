@@ -15,7 +15,7 @@ from understudy.settings.ship.import_fastai import ImportFastaiSettings
 
 
 class ImportFastai(ImportFastaiSettings):
-    """Make a model folder of a fast.ai language model: its weights and its vocabulary, neither of which is run."""
+    """Make a model folder of a fast.ai language model: its weights and its vocabulary. No code in these files is executed."""
 
     def run(self) -> Path:
         """Read, convert, save; the folder.

@@ -35,7 +35,7 @@ def find_rate(
     """Sweep with what the first stage trains, as it would train it. Everything is put back; the curve is kept.
 
     Args:
-        usual: the rate of the work where none is named; no cap is below it.
+        usual: the command's default rate; the cap is never lower.
         fresh: whether the weights are random, so that there is nothing to forget.
         table, picture: where the curve goes, even if it suggests nothing.
 
@@ -117,7 +117,7 @@ def sweep_warnings(curve: Curve, suggestion: Suggestion) -> list[str]:
     if not curve.diverged and curve.smoothed.argmin() == len(curve.smoothed) - 1:
         found.append(
             f"the loss still fell at the highest learning rate, {curve.rates[-1]:.0e}: the best one may be higher. "
-            "See with understudy lr-find and a higher --highest."
+            "To check, run understudy lr-find with a higher --highest."
         )
     return [warning for warning in found if warning]
 

@@ -15,7 +15,7 @@ _OF_A_MODEL = (".json", ".safetensors", ".jinja", ".txt", ".md")
 
 @dataclass(kw_only=True)
 class ImportFastaiSettings:
-    """Make a model folder of a fast.ai language model: its weights and its vocabulary, neither of which is run."""
+    """Make a model folder of a fast.ai language model: its weights and its vocabulary. No code in these files is executed."""
 
     command: ClassVar[str] = "import fastai"
     positional: ClassVar[tuple[str, ...]] = ("weights", "vocabulary")
@@ -54,6 +54,6 @@ class ImportFastaiSettings:
 
 
 def is_replaceable(folder: Path) -> bool:
-    """Whether a folder may go for a model: it is not there, or empty, or holds a model and nothing else."""
+    """Whether a folder may be replaced by a model: it is not there, is empty, or holds a model and nothing else."""
     inside = [path.name for path in folder.iterdir() if not is_temporary(path)] if folder.exists() else []
     return not inside or ("config.json" in inside and all(name.endswith(_OF_A_MODEL) for name in inside))

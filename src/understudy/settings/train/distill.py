@@ -35,7 +35,7 @@ class AugmentationOptions:
     ngram: Share = 0.25
     """The probability that only an n-gram (1 to 5 words) of the text is kept."""
     seed: Annotated[int, Ge(0)] = 0
-    """Seed of the copies, apart from --seed: several training seeds then share one labelled pool."""
+    """Seed of the copies, independent of --seed, so that runs with different seeds share one labelled pool."""
 
 
 @dataclass(kw_only=True)
@@ -97,7 +97,7 @@ class DistillSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
             faults.append("--pool_rest adds the rows that --limit_train leaves out: give --limit_train too.")
         if not self.augment:
             faults += [
-                f"--augment is 0, so there is no use for {flag}. Leave it out, or give --augment 20, for example."
+                f"--augment is 0, so {flag} has no effect. Leave it out, or give --augment 20, for example."
                 for flag in changed(self.augmentation, "augmentation")
             ]
         if self.augmentation.mask + self.augmentation.swap > 1:

@@ -94,7 +94,7 @@ class DistillLMSettings(CorpusSettings, MaskingSettings, TrainSettings, SeedsSet
         ]
         if self.compile and (self.attention_weight or self.relation_weight):
             faults.append(
-                "--compile makes one function of a block, and --attention_weight and --relation_weight look at queries and keys inside. Leave one of them out."
+                "--compile hides the inside of a block, but --attention_weight and --relation_weight need its queries and keys. Leave one of them out."
             )
         if self.teacher_words and (states := [name for name in _OF_STATES if getattr(self, name)]):
             faults.append(
@@ -102,8 +102,8 @@ class DistillLMSettings(CorpusSettings, MaskingSettings, TrainSettings, SeedsSet
             )
         if self.baseline and not (self.ce_weight or self.mlm_weight):
             faults.append(
-                "--baseline sets guessed words side by side, but with --ce_weight 0 and --mlm_weight 0 the student learns none. Leave it out."
+                "--baseline compares how well students predict words, but with --ce_weight 0 and --mlm_weight 0 the student does not learn to. Leave it out."
             )
         if self.teacher_words and self.ce_positions == "all":
-            faults.append("--teacher_words are drawn for hidden tokens alone. Leave --ce_positions all out.")
+            faults.append("--teacher_words covers only masked tokens. Leave --ce_positions all out.")
         return faults

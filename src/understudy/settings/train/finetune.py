@@ -27,7 +27,7 @@ class FinetuneSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
     pooling: Literal["head", "mean"] = "head"
     """head: the architecture's own head, which reads the first token. mean: a linear layer on the mean of the states, as in sentence encoders."""
     drop_mult: Annotated[float, Ge(0), Shown(rare=True)] | None = None
-    """For an AWD-LSTM: scale all its dropouts by this (1; 0.5 where it was a language model)."""
+    """For an AWD-LSTM: scale all its dropouts by this (1, or 0.5 if it was a language model)."""
     baseline: Annotated[bool, Shown(off="Do not fit TF-IDF with a linear model beside it.")] = True
     """Also fit TF-IDF with a linear model on the same rows, for the table."""
 
@@ -43,7 +43,9 @@ class FinetuneSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
                 "--features frozen needs an encoder, but --model is tfidf. Name an encoder, or leave --features out."
             )
         if self.pooling == "mean" and (self.model == "tfidf" or self.features == "frozen"):
-            faults.append("--pooling is for encoders that are trained. Leave it out, or --features and tfidf.")
+            faults.append(
+                "--pooling mean needs an encoder with --features trained. Leave it out, or change --model or --features."
+            )
         if (self.model == "tfidf" or self.features == "frozen") and (flags := self.layer_flags()):
             what = "--model tfidf" if self.model == "tfidf" else "--features frozen"
             faults.append(

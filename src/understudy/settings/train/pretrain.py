@@ -22,7 +22,7 @@ NEW = "awd_lstm"
 
 @dataclass(kw_only=True)
 class AWDLSTMOptions:
-    """An AWD-LSTM: the sizes of a new one, and the regularisation of any one's states."""
+    """An AWD-LSTM: the sizes of a new one, and the state regularisation of any AWD-LSTM."""
 
     embedding: Annotated[int, Gt(0)] = 200
     """Width of the token embeddings (the paper's: 400)."""
@@ -95,7 +95,7 @@ class PretrainSettings(CorpusSettings, MaskingSettings, TrainSettings, SeedsSett
         return faults
 
     def regularising_faults(self) -> list[str]:
-        """The settings that any AWD-LSTM heeds and no other model does, where they are not as they come."""
+        """Faults of settings that only an AWD-LSTM uses, where they differ from their defaults."""
         plain = AWDLSTMOptions()
         return [
             f"--awd_lstm.{name} is for an AWD-LSTM, which {self.model} is not. Leave it out."
@@ -104,7 +104,7 @@ class PretrainSettings(CorpusSettings, MaskingSettings, TrainSettings, SeedsSett
         ]
 
     def masking_faults(self) -> list[str]:
-        """The settings that only a masked language model heeds, where they are not as they come; one sentence each."""
+        """Faults of settings that only a masked language model uses, where they differ from their defaults."""
         return [
             f"--{name} is for a masked language model, which {self.model} is not. Leave it out."
             for name in self.masking_given()
@@ -119,7 +119,7 @@ class PretrainSettings(CorpusSettings, MaskingSettings, TrainSettings, SeedsSett
         return faults
 
     def _given_for_a_new_one(self) -> list[str]:
-        """The settings that only a new model heeds, where they are not as they come."""
+        """The settings that only a new model uses and that differ from their defaults."""
         plain = AWDLSTMOptions()
         sizes = [f.name for f in fields(plain) if f.name not in ("alpha", "beta")]
         given = [f"awd_lstm.{name}" for name in sizes if getattr(self.awd_lstm, name) != getattr(plain, name)]

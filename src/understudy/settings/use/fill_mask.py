@@ -13,7 +13,7 @@ from understudy.settings.models import model_faults
 
 @dataclass(kw_only=True)
 class FillMaskSettings:
-    """Fill the gaps of a text with a masked language model; of several gaps each is answered."""
+    """Fill the gaps of a text with a masked language model; each gap is filled separately."""
 
     command: ClassVar[str] = "fill-mask"
     positional: ClassVar[tuple[str, ...]] = ("model", "text")

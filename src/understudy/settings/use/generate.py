@@ -35,4 +35,4 @@ class GenerateSettings:
         """What is wrong with these settings, as far as it shows without loading weights."""
         example = 'as in: understudy generate runs/lm "Once upon a time"'
         faults = model_faults(self.model) if self.model else [f"no model: name a run or a model folder, {example}"]
-        return faults if self.text else [*faults, f"no text: write how it is to begin, {example}"]
+        return faults if self.text else [*faults, f"no text: write the text to continue, {example}"]

@@ -6,22 +6,15 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from understudy.data.tasks import Kind
-from understudy.functional.logit_distances import bernoulli_kl, forward_kl, logit_mse
+from understudy.functional.logit_distances import bernoulli_kl, forward_kl, hard_cross_entropy, logit_mse
 from understudy.objectives.distill import Distance
-
-
-def hard(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
-    """Cross-entropy on the teacher's likeliest class, ``(rows,)`` in nats: pseudo-labels."""
-    return F.cross_entropy(student_logits, teacher_logits.argmax(-1), reduction="none")
-
 
 DISTANCES: Mapping[str, Mapping[Kind, Distance]] = {
     "mse": {"single_label": logit_mse, "multi_label": logit_mse, "regression": logit_mse},
     "kl": {"single_label": forward_kl, "multi_label": bernoulli_kl},
-    "hard": {"single_label": hard},
+    "hard": {"single_label": hard_cross_entropy},
 }
 """Name, kind of labels, function; a kind that a distance lacks is refused."""
 SOFTENED = {"kl"}

@@ -12,7 +12,7 @@ from understudy.settings.train.distill import DistillSettings
 class Distill(TrainingRecipe, DistillSettings):
     """Train a small student to answer as the teacher does, and compare it with the same student trained without one.
 
-    The texts pass the teacher, the student is trained with and without it, and all are compared on the test split.
+    The teacher labels the texts, the student is trained with and without it, and all are compared on the test split.
     """
 
     def read(self) -> Splits:

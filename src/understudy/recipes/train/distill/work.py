@@ -119,7 +119,7 @@ class Distillation:
         }
 
     def carry_out(self, session: Session) -> None:
-        """Label the texts, train with and without the teacher, compare all on the rows that report."""
+        """Label the texts, train with and without the teacher, compare all on the test rows (or the validation rows)."""
         teacher = self.teachers.label(session, self.texts)
         steps = self.train_student(session, teacher)
         if self.settings.baseline:
@@ -133,7 +133,7 @@ class Distillation:
         if len(batches.rows) < len(self.texts):
             left_out = len(self.texts) - len(batches.rows)
             session.run.say(
-                f"student: {left_out:,} texts have neither an answer of a teacher nor a label that counts, and are left out."
+                f"student: {left_out:,} texts have neither a teacher's answer nor a label to learn from, and are left out."
             )
         remaining = session.stop.remaining()
         share = 0.5 if self.settings.baseline else 1.0
@@ -187,7 +187,7 @@ class Distillation:
         )
 
     def _taught_batches(self, teacher: Teacher) -> BucketedBatches:
-        """The rows from which there is something to learn: a teacher's answer, or a label that counts."""
+        """The rows with a teacher's answer, or with a label where labels are learnt from."""
         useful = ~teacher(np.arange(len(self.texts))).isnan().any(-1).numpy()
         if self.settings.alpha > 0:
             useful[np.flatnonzero(self.splits.train.labelled)] = True

@@ -16,7 +16,7 @@ _RELATION_HEADS, _RELATION_WIDTH = 48, 8
 
 
 def matching_faults(settings: DistillLMSettings, student: Any, teacher: Any) -> list[str]:
-    """What the weights compare that this student and this teacher do not both have."""
+    """Faults of losses that compare what student and teacher do not both have."""
     models, faults = (student, teacher), []
     if settings.attention_weight:
         faults += _attention_faults(models)

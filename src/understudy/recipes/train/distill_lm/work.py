@@ -1,4 +1,4 @@
-"""The work of a language-model distillation: teacher and student scored, the student taught, and taught without."""
+"""The work of a language-model distillation: teacher and student scored, the student trained with the teacher, and without it."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ class LanguageDistillation:
         return sum(value / max(counts[name], 1) for name, value in sums.items())
 
     def _describe(self, session: Session, name: str, model: Any, validation: dict[str, float]) -> None:
-        """Put a model on the record: its scores, its size and, unless another is as fast by its shape, its speed."""
+        """Put a model on the record: its scores, its size and, unless a model of the same shape is measured anyway, its speed."""
         scores = {"validation": Evaluation(validation)}
         if self.corpus.test is not None:
             with session.run.timed("evaluate_s"):

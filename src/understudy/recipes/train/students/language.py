@@ -102,5 +102,5 @@ def _check_vocabulary(
     rows = [model.get_output_embeddings().weight.shape[0] for model in (student, teacher)]
     if rows[0] != rows[1]:
         raise ModelError(
-            f"{name}: scores {rows[0]:,} words, but the teacher {rows[1]:,}, though their tokenizers are the same. Give a student whose table was not enlarged, or a teacher whose was likewise."
+            f"{name}: scores {rows[0]:,} words, but the teacher {rows[1]:,}, though their tokenizers are the same. Give a student and a teacher whose embedding tables have the same number of rows."
         )
