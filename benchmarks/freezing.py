@@ -40,7 +40,7 @@ def worker(data: str, steps: int, threads: int | None, freeze: list[str]) -> Non
     from understudy.models.files.names import bundled_encoder
     from understudy.models.files.tokenizers import load_tokenizer
     from understudy.objectives.supervised import Supervised
-    from understudy.training.unfreeze import LearningPlan
+    from understudy.training.unfreezing.plan import LearningPlan
 
     if threads:
         torch.set_num_threads(threads)

@@ -23,7 +23,7 @@ from understudy.training.progress.log import ProgressLog, progress_columns
 from understudy.training.stages import FitResult
 from understudy.training.stop import Stop
 from understudy.training.trainer import Trainer
-from understudy.training.unfreeze import LearningPlan
+from understudy.training.unfreezing.plan import LearningPlan
 
 CLASSES, WIDTH = 400, 256
 SLACK = 20_000

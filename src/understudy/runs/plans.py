@@ -19,7 +19,7 @@ from understudy.inference.logits import device_of
 from understudy.runs.devices import processes
 from understudy.runs.fitting.learning import learning_lines
 from understudy.settings.training import TrainSettings
-from understudy.training.unfreeze import LearningPlan
+from understudy.training.unfreezing.plan import LearningPlan
 
 
 def rows_plan(

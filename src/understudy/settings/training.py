@@ -12,7 +12,7 @@ from understudy.settings.flags import Shown
 from understudy.settings.values import as_number, parse_rate
 from understudy.training.optimizers.trigger import INTERVAL
 from understudy.training.progress.trackers import check_tracker
-from understudy.training.unfreeze_order import unfreeze_faults
+from understudy.training.unfreezing.order import unfreeze_faults
 
 WARMED_UP = ("linear", "cosine")
 """The schedules that rise over ``warmup`` first."""

@@ -17,7 +17,7 @@ from understudy.runs.fitting.rate_sweep import find_rate, on_record, sweep_warni
 from understudy.runs.session import Session
 from understudy.settings.choose.lr_find import FindForFinetuneSettings, FindForPretrainSettings
 from understudy.settings.configuration import given
-from understudy.training.unfreeze import LearningPlan
+from understudy.training.unfreezing.plan import LearningPlan
 
 _NOT_REPEATED = {"output", "overwrite", "resume", "dry_run", "time_budget", "learning_rate"}
 """Flags of the sweep that the suggested command does not have."""

@@ -18,8 +18,8 @@ from understudy.training.optimizers.groups import Group, Rate
 from understudy.training.optimizers.lazy_adamw import adamw
 from understudy.training.optimizers.nt_asgd import nt_asgd
 from understudy.training.stages import Stage
-from understudy.training.unfreeze import LearningPlan
-from understudy.training.unfreeze_order import in_words
+from understudy.training.unfreezing.order import in_words
+from understudy.training.unfreezing.plan import LearningPlan
 
 
 def learning_plan(objective: nn.Module, settings: TrainSettings, *, learning_rate: float) -> LearningPlan:

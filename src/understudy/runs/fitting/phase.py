@@ -18,7 +18,7 @@ from understudy.training import schedules
 from understudy.training.loop import fit
 from understudy.training.optimizers.lazy_adamw import sparse_gradients
 from understudy.training.stages import FitResult, Schedule
-from understudy.training.unfreeze import LearningPlan
+from understudy.training.unfreezing.plan import LearningPlan
 
 
 def train_phase(

@@ -16,7 +16,7 @@ from understudy.settings.training import TrainSettings
 from understudy.training.lr_finder.curve import Curve
 from understudy.training.lr_finder.suggestion import Suggestion, rate_cap, suggest
 from understudy.training.lr_finder.sweep import HIGHEST, LOWEST, STEPS, sweep
-from understudy.training.unfreeze import LearningPlan
+from understudy.training.unfreezing.plan import LearningPlan
 
 
 def find_rate(

@@ -26,7 +26,7 @@ from understudy.runs.session import Session
 from understudy.runs.subject import Subject
 from understudy.settings.train.pretrain import PretrainSettings
 from understudy.training.stages import FitResult
-from understudy.training.unfreeze import LearningPlan
+from understudy.training.unfreezing.plan import LearningPlan
 
 
 class LanguageWork:

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from understudy.errors import ConfigError
-from understudy.training.unfreeze_order import epochs_of, frozen_layers, thawing, unfreeze_faults
+from understudy.training.unfreezing.order import epochs_of, frozen_layers, thawing, unfreeze_faults
 
 NAMES = ["embeddings", *(f"layer {i}" for i in range(6)), "pooler", "head"]
 
@@ -105,7 +105,7 @@ def test_epochs_of_stages() -> None:
 
 
 def test_what_settings_check_needs_no_torch() -> None:
-    modules = ["unfreeze_order", "optimizers.trigger", "progress.trackers"]
+    modules = ["unfreezing.order", "optimizers.trigger", "progress.trackers"]
     program = "import sys, " + ", ".join(f"understudy.training.{name}" for name in modules)
     found = subprocess.run(
         [sys.executable, "-c", f"{program}; print('torch' in sys.modules)"], capture_output=True, text=True, check=True

@@ -13,7 +13,7 @@ from torch import nn
 from understudy.training.optimizers.groups import Group, Rate, layer_rates, layers_of, parameter_groups
 from understudy.training.optimizers.lazy_adamw import adamw
 from understudy.training.stages import Stage
-from understudy.training.unfreeze_order import epochs_of, frozen_layers, in_words, thawing
+from understudy.training.unfreezing.order import epochs_of, frozen_layers, in_words, thawing
 
 
 class Part(NamedTuple):

@@ -14,7 +14,7 @@ from understudy.data.batches.contract import Batch
 from understudy.models.students.bilstm import BiLSTM, BiLSTMConfig
 from understudy.objectives.supervised import Supervised
 from understudy.training.stages import Stage, may_learn
-from understudy.training.unfreeze import LearningPlan
+from understudy.training.unfreezing.plan import LearningPlan
 
 
 @pytest.fixture(scope="module")

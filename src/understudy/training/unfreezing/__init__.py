@@ -1,0 +1,1 @@
+"""ULMFiT's gradual unfreezing: which layers learn, when, and at which rates."""
