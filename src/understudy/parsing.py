@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
 from typing import Any
 
-import tyro
-
 from understudy.commands import COMMANDS, recipe_class, settings_class
-from understudy.errors import ConfigError, nearest
+from understudy.errors import ConfigError, gathered, nearest
 from understudy.record import to_yaml
-from understudy.settings.configuration import as_dict, build, read_config
+from understudy.settings.configuration import as_dict, build, convert, read_config
 from understudy.settings.flags import flags
 from understudy.settings.foreign_names import elsewhere
 
@@ -28,17 +27,83 @@ def parse(command: str, arguments: list[str]) -> Any:
     arguments, shows = _take_bare(arguments, "--print_config")
     arguments = _named(settings, arguments)
     _check_flags(command, settings, arguments)
-    default: Any = tyro.MISSING_NONPROP
+    faults: list[str] = []
+    values = read_flags(settings, arguments, faults)
+    made = settings()
     if config is not None:
-        default = build(settings, read_config(config, command), origin=config)
-    try:
-        made = tyro.cli(settings, args=arguments, default=default, prog=f"understudy {command}", use_underscores=True)
-    except SystemExit as error:
-        return int(error.code or 0)
+        with gathered(faults):
+            made = build(settings, read_config(config, command), origin=config)
+    if faults:
+        raise ConfigError(*faults)
+    made = _with_values(made, values)
     if shows:
         print(to_yaml(command, as_dict(made)), end="")
         return 0
     return made
+
+
+def read_flags(settings: type, arguments: list[str], faults: list[str]) -> dict[str, Any]:
+    """Flags as nested values of the fields' types. Whether a value is in its range is left to the settings' own check.
+
+    Args:
+        faults: values of another type, words without a flag, switches with a value and flags without one are added.
+
+    Example:
+        >>> from understudy.settings.train.distill import DistillSettings
+        >>> read_flags(DistillSettings, ["--epochs", "5", "--no_baseline", "--bilstm.lstm=64", "--teacher", "a", "b"], [])
+        {'epochs': 5, 'baseline': False, 'bilstm': {'lstm': 64}, 'teacher': ['a', 'b']}
+    """
+    known = {flag.name: flag for flag in flags(settings)}
+    values: dict[str, Any] = {}
+    for word, given in _grouped(arguments, faults):
+        name, on = word, True
+        if name not in known:  # the check of flags let it through, so it switches something off
+            group, field = _split(name)
+            name, on = group + field.removeprefix("no_"), False
+        flag = known[name]
+        if flag.hint is bool:
+            if given:
+                faults.append(f"--{word} is a switch and takes no value, but was given {' '.join(given)}.")
+            _put(values, name, on)
+        elif typing.get_origin(flag.hint) is not list and len(given) != 1:
+            was = f"but was given {' '.join(given)}" if given else "but none follows it"
+            faults.append(f"--{word} takes one value, {was}.")
+        else:
+            with gathered(faults):
+                hint = typing.get_type_hints(flag.owner)[flag.field]
+                value: Any = given if typing.get_origin(hint) is list else given[0]
+                _put(values, name, convert(hint, value, name=name))
+    return values
+
+
+def _grouped(arguments: list[str], faults: list[str]) -> list[tuple[str, list[str]]]:
+    """Each flag, without hyphens in front and with underscores, and the words that follow it."""
+    groups: list[tuple[str, list[str]]] = []
+    for argument in arguments:
+        if argument.startswith("--") and len(argument) > 2:
+            name, equals, value = argument[2:].partition("=")
+            groups.append((name.replace("-", "_"), [value] if equals else []))
+        elif groups:
+            groups[-1][1].append(argument)
+        else:
+            faults.append(f"'{argument}' stands before any flag. Name the flag that it belongs to.")
+    return groups
+
+
+def _put(values: dict[str, Any], name: str, value: Any) -> None:
+    """Set a dotted name in nested values."""
+    *groups, field = name.split(".")
+    for group in groups:
+        values = values.setdefault(group, {})
+    values[field] = value
+
+
+def _with_values(settings: Any, values: dict[str, Any]) -> Any:
+    """Settings with some values replaced, those of groups too."""
+    inner = {
+        key: _with_values(getattr(settings, key), value) for key, value in values.items() if isinstance(value, dict)
+    }
+    return dataclasses.replace(settings, **{**values, **inner})
 
 
 def recipe_of(command: str, settings: Any) -> Any:
@@ -77,10 +142,10 @@ def _meant(flag: str, command: str, names: dict[str, bool], known: set[str]) -> 
     name = flag.removeprefix("--").replace("-", "_")
     if here := elsewhere(name, names):
         return here.replace("'", "--", 1).replace("'", "")
-    if near := nearest(flag, known):
-        return near
     owners = [row.name for row in COMMANDS if row.settings and name in _flags_of(settings_class(row.name))]
-    return f" It is a flag of {', '.join(owners)}, not of {command}." if owners else ""
+    if owners:
+        return f" It is a flag of {', '.join(owners)}, not of {command}."
+    return nearest(flag, known)
 
 
 def _take_value(arguments: list[str], flag: str) -> tuple[list[str], str | None]:

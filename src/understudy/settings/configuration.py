@@ -82,6 +82,20 @@ def build(recipe: type[Settings], values: Mapping[str, Any], *, origin: str = "t
     return made
 
 
+def convert(hint: Any, value: Any, *, name: str) -> Any:
+    """A value of a type from its text: ``convert(int, "5", name="epochs")``.
+
+    Raises:
+        ConfigError: if the text is not of that type.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(hint).validate_python(value)
+    except ValidationError as error:
+        raise ConfigError(*dict.fromkeys(_sentence(fault, name) for fault in error.errors())) from None
+
+
 def check(recipe: Any) -> None:
     """Report every fault of a recipe together: values first, then what its own ``faults()`` finds.
 
@@ -133,8 +147,9 @@ def _with_lists(recipe: type, values: Mapping[str, Any]) -> dict[str, Any]:
     return known
 
 
-def _sentence(fault: Any) -> str:
-    name = ".".join(str(part) for part in fault["loc"] if not isinstance(part, int)) or "the configuration"
-    rule = fault["msg"].removeprefix("Input should be ").replace("a valid ", "a ")
+def _sentence(fault: Any, name: str = "") -> str:
+    name = name or ".".join(str(part) for part in fault["loc"] if not isinstance(part, int)) or "the configuration"
+    rule = fault["msg"].removeprefix("Input should be ").partition(", unable to parse")[0]
+    rule = rule.replace("a valid integer", "an integer").replace("a valid ", "a ")
     tail = nearest(fault["input"], re.findall(r"'([^']*)'", rule)) if isinstance(fault["input"], str) else ""
     return f"{name} must be {rule}, but is {fault['input']!r}.{tail}"

@@ -96,7 +96,7 @@ class Distillation:
             self.length = text_length(model, self.student.tokenizer, settings.max_length)
 
     def _encode(self) -> None:
-        """Token ids of all texts for the student, and what is to be said of them."""
+        """Token ids of all texts for the student, and the notes on them."""
         tokenizer = self.student.tokenizer
         self.names = input_names(self.student.model, tokenizer)
         self.encoded = encode(self.texts, tokenizer, max_length=self.length)
@@ -128,7 +128,7 @@ class Distillation:
             self._compare(session)
 
     def train_student(self, session: Session, teacher: Teacher) -> int:
-        """Learn from labels where there are some, from the teacher everywhere; the optimizer steps of an epoch."""
+        """Train the student on labels, if any, and on the teacher's answers. Returns the optimizer steps of an epoch."""
         batches = self._taught_batches(teacher)
         if len(batches.rows) < len(self.texts):
             left_out = len(self.texts) - len(batches.rows)

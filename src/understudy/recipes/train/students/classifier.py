@@ -30,7 +30,7 @@ CUT_RATE, TRANSFORMER_RATE, RECURRENT_RATE = 1e-4, 5e-5, 3e-3
 
 @dataclass(frozen=True)
 class UntrainedStudent:
-    """An untrained student, its tokenizer, and a sentence where there is one to say."""
+    """An untrained student, its tokenizer, and a note, if any."""
 
     model: nn.Module
     tokenizer: PreTrainedTokenizerBase
@@ -127,7 +127,7 @@ def _each_text(texts: Texts) -> Iterator[str]:
 def _table(
     embeddings: str, tokenizer: PreTrainedTokenizerBase, teacher: str | None, width: int
 ) -> tuple[Any, str | None]:
-    """The initial embeddings ``(vocabulary, width)``, or None for random ones; and a note where there is one."""
+    """The initial embeddings ``(vocabulary, width)``, or None for random ones; and a note, if any."""
     if embeddings == "random" or (embeddings == "auto" and teacher is None):
         return None, None
     if embeddings in ("teacher", "auto"):

@@ -21,7 +21,7 @@ from understudy.settings.student_options import AlbertOptions, LayersOptions
 
 @dataclass(frozen=True)
 class LanguageStudent:
-    """An untrained student, its peak rate where the settings name none, and a sentence where there is one to say."""
+    """An untrained student, its peak rate where the settings name none, and a note, if any."""
 
     model: Any
     learning_rate: float
