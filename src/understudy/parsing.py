@@ -13,6 +13,7 @@ from understudy.record import to_yaml
 from understudy.settings.configuration import as_dict, build, read_config
 from understudy.settings.elsewhere import elsewhere
 from understudy.settings.shown import flags
+from understudy.terminal.lines import show
 
 _OWN_FLAGS = {"--config", "--print_config", "--help", "--help_all"}
 
@@ -36,7 +37,7 @@ def parse(command: str, arguments: list[str]) -> Any:
     except SystemExit as error:
         return int(error.code or 0)
     if shows:
-        print(to_yaml(command, as_dict(made)), end="")
+        show(to_yaml(command, as_dict(made)).rstrip("\n"))
         return 0
     return made
 

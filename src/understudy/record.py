@@ -8,7 +8,6 @@ import json
 import os
 import platform
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ import yaml
 
 from understudy import atomic
 from understudy.errors import OutputError
+from understudy.terminal.lines import say, visible
 from understudy.version import VERSION
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "accelerate", "datasets", "scikit-learn", "numpy")
@@ -119,10 +119,11 @@ class Run:
 
     def say(self, note: str) -> None:
         """Put a sentence on the record (once) and on the terminal."""
+        note = visible(note)
         if note not in self.record.notes:
             self.record.notes.append(note)
         if self.writes:
-            print(f"  {note}", file=sys.stderr)
+            say(f"  {note}")
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
