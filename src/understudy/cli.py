@@ -34,7 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except OSError as error:
         if error.errno != errno.ENOSPC:
-            raise
+            if error.filename is None:
+                raise
+            return _refuse([f"{error.filename}: {error.strerror}. Check the path and its permissions."])
         place = f" of {error.filename}" if error.filename else ""
         return _refuse(
             [

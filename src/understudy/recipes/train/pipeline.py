@@ -7,7 +7,8 @@ from typing import Any
 
 from understudy.commands import recipe_class
 from understudy.errors import ConfigError, UnderstudyError
-from understudy.settings.configuration import build, check, read_documents
+from understudy.settings.configuration import build, check
+from understudy.settings.documents import read_documents
 from understudy.settings.run import RunSettings
 from understudy.settings.train.pipeline import PipelineSettings
 from understudy.terminal.lines import show
