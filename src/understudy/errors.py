@@ -90,7 +90,7 @@ def shortened(value: object, most: int = 100) -> str:
 
     Example:
         >>> shortened("reviews.csv"), shortened("x" * 50, 12)
-        ("'reviews.csv'", "'xxxxx…xxxxx'")
+        ("'reviews.csv'", "'xxxxx…xxxx'")
     """
     try:
         written = repr(value)

@@ -74,12 +74,30 @@ class RunRecord:
 
     def save(self, path: Path) -> None:
         """Write the record as JSON, whole or not at all."""
-        atomic.write_bytes(path, json.dumps(self.as_dict(), indent=1, ensure_ascii=False, allow_nan=False).encode())
+        atomic.write_bytes(
+            path,
+            json.dumps(self.as_dict(), indent=1, ensure_ascii=False, allow_nan=False).encode(
+                "utf-8", "backslashreplace"
+            ),
+        )
 
     @classmethod
     def load(cls, path: Path) -> RunRecord:
-        """Read a record back."""
-        return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
+        """Read a record back.
+
+        Raises:
+            OutputError: if the file holds no record.
+        """
+        from pydantic import TypeAdapter, ValidationError
+
+        try:
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            TypeAdapter(cls).validate_python(content, strict=True)
+            return cls(**content)
+        except (ValidationError, ValueError, TypeError, RecursionError) as error:
+            faults = error.errors() if isinstance(error, ValidationError) else []
+            reason = f" ({'.'.join(map(str, faults[0]['loc']))}: {faults[0]['msg']})" if faults else ""
+            raise OutputError(f"{path}: not a record of a run{reason}. Name another --output.") from None
 
 
 def versions() -> dict[str, str]:
@@ -241,8 +259,8 @@ def output_faults(
         return [f"{folder}: the folder is not empty and holds no run. Name another --output."]
     try:
         old = RunRecord.load(folder / "record.json")
-    except (ValueError, TypeError):
-        return [f"{folder / 'record.json'}: not a record of a run. Name another --output."]
+    except OutputError as error:
+        return list(error.faults)
     if resume:
         return _other_settings(folder, old, command, config, given)
     if overwrite:
