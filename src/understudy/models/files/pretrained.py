@@ -78,6 +78,7 @@ def read_pretrained(path: str) -> Checkpoint:
                 f"{path}: is a TF-IDF model, which is not a network. Give a run of an encoder or of a student."
             )
         _check_config(path, settings)
+        _check_own(path, settings)
         told = _without_switches(settings)
         model = _OWN.get(str(settings.get("model_type")))
         if model is not None:
@@ -90,6 +91,7 @@ def read_pretrained(path: str) -> Checkpoint:
 
 _SWITCHES = {
     "attn_implementation",
+    "chunk_size_feed_forward",
     "experts_implementation",
     "kernel_config",
     "output_attentions",
@@ -166,6 +168,20 @@ def load_pretrained(path: str, loader: Any, config: Any, *, ignore_mismatched_si
             # Views into the mapped file are not aligned in memory: some kernels round differently there and run slower.
             tensor.data = tensor.data.clone()
     return LoadedModel(model, set(info["missing_keys"]) | {key[0] for key in info["mismatched_keys"]})
+
+
+def _check_own(path: str, told: dict[str, Any]) -> None:
+    """Check what our own code reads of a configuration.
+
+    Raises:
+        ModelError: if it is of another type than we write.
+    """
+    own, heads = told.get("understudy") or {}, told.get("architectures") or []
+    length = own.get("max_length") or 1 if isinstance(own, dict) else None
+    if not isinstance(length, int) or length < 1:
+        raise ModelError(f"{path}: what its config.json holds under 'understudy' is damaged. Save the model again.")
+    if not isinstance(heads, list) or not all(isinstance(head, str) for head in heads):
+        raise ModelError(f"{path}: 'architectures' in its config.json must be a list of names. Correct it.")
 
 
 def _check_sizes(path: str, config: Any) -> None:
