@@ -43,6 +43,7 @@ SAME = {
     "commands": "settings",
     "atomic": "record",
     "errors": "record",
+    "terminal": "record",
 }
 SAME |= {"failpoints": "record", "version": "record"}
 MOST_MODULES, MOST_LINES, LONGEST_FUNCTION, MEDIAN = 12, 300, 80, 130
@@ -114,6 +115,18 @@ def test_faults_of_settings_are_found_without_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "Did you mean 'bilstm'?" in done.stdout
+
+
+def test_only_the_terminals_room_prints() -> None:
+    """Elsewhere a label or a file's name could reach the terminal with its control characters."""
+    printing = [
+        f"{name}, line {node.lineno}: {node.func.id}"
+        for name, tree in trees()
+        if not name.startswith("understudy.terminal")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"print", "Console"}
+    ]
+    assert not printing
 
 
 def test_rooms_and_modules_are_small() -> None:

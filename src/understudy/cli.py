@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from understudy.commands import BY_NAME, COMMANDS, settings_class
 from understudy.errors import Interrupted, UnderstudyError
+from understudy.terminal.lines import say, show
 from understudy.version import VERSION
 
 _HELP = {"-h", "--help", "--help_all"}
@@ -22,10 +23,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UnderstudyError as error:
         return _refuse(error.faults)
     except Interrupted as error:
-        print(f"understudy: {error}. {error.remedy}", file=sys.stderr)
+        say(f"understudy: {error}. {error.remedy}")
         return 128 + error.signal_number
     except KeyboardInterrupt:
-        print("understudy: stopped by Ctrl-C.", file=sys.stderr)
+        say("understudy: stopped by Ctrl-C.")
         return 130
     except BrokenPipeError:
         # the reader (`| head`) has what it wanted; Python's own flush at exit would complain once more
@@ -33,7 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except OSError as error:
         if error.errno != errno.ENOSPC:
-            raise
+            if error.filename is None:
+                raise
+            return _refuse([f"{error.filename}: {error.strerror}. Check the path and its permissions."])
         place = f" of {error.filename}" if error.filename else ""
         return _refuse(
             [
@@ -44,24 +47,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _refuse(faults: Sequence[str]) -> int:
     for fault in faults:
-        print(f"understudy: {fault}", file=sys.stderr)
+        say(f"understudy: {fault}")
     return 2
 
 
 def _dispatch(arguments: list[str]) -> int:
     if not arguments or arguments[0] in {*_HELP, "help"}:
-        print(_overview())
+        show(_overview())
         return 0
     if arguments[0] == "--version":
-        print(VERSION)
+        show(VERSION)
         return 0
     command, rest = _command(arguments)
     if command == "validate":
         return _validate(rest)
     parts = [row.name for row in COMMANDS if row.name.startswith(f"{command} ")]
     if parts and (not rest or rest[0] in _HELP):
-        print("usage: " + "\n       ".join(f"understudy {part} [flags]" for part in parts))
-        print(f"\n`understudy {parts[0]} --help` shows its flags.")
+        show("usage: " + "\n       ".join(f"understudy {part} [flags]" for part in parts))
+        show(f"\n`understudy {parts[0]} --help` shows its flags.")
         return 0
     if _HELP & set(rest):
         return _help(command, rest)
@@ -78,7 +81,7 @@ def _help(command: str, arguments: list[str]) -> int:
     settings = settings_class(command)
     from understudy.help import command_help
 
-    print(command_help(BY_NAME[command], settings, everything="--help_all" in arguments))
+    show(command_help(BY_NAME[command], settings, everything="--help_all" in arguments))
     return 0
 
 
@@ -93,7 +96,7 @@ def _command(arguments: list[str]) -> tuple[str, list[str]]:
 def _validate(arguments: list[str]) -> int:
     """``understudy validate distill --data …``: everything that can be wrong, found without training."""
     if not arguments or arguments[0] in _HELP:
-        print(
+        show(
             "usage: understudy validate COMMAND [the command's own flags]\n\nChecks the settings, the data and the models of a command without running it, and lists every fault.\n\n  understudy validate distill --data reviews.csv --teacher runs/teacher\n  understudy validate distill --config distill.yaml"
         )
         return 0

@@ -85,6 +85,20 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f" Did you mean '{close[0]}'?" if close else ""
 
 
+def shortened(value: object, most: int = 100) -> str:
+    """A value as Python writes it, cut in the middle where that is long: a message is for reading.
+
+    Example:
+        >>> shortened("reviews.csv"), shortened("x" * 50, 12)
+        ("'reviews.csv'", "'xxxxx…xxxx'")
+    """
+    try:
+        written = repr(value)
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        return f"a value of type {type(value).__name__} that is too long to write"
+    return written if len(written) <= most else f"{written[: most // 2]}…{written[-(most // 2) + 1 :]}"
+
+
 def require(module: str, *, extra: str) -> ModuleType:
     """Import an optional module. Where it is missing, the error says how to install it.
 

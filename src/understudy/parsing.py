@@ -12,6 +12,7 @@ from understudy.record import to_yaml
 from understudy.settings.configuration import as_dict, build, convert, read_config
 from understudy.settings.flags import flags
 from understudy.settings.foreign_names import elsewhere
+from understudy.terminal.lines import show
 
 _OWN_FLAGS = {"--config", "--print_config", "--help", "--help_all"}
 
@@ -37,7 +38,7 @@ def parse(command: str, arguments: list[str]) -> Any:
         raise ConfigError(*faults)
     made = _with_values(made, values)
     if shows:
-        print(to_yaml(command, as_dict(made)), end="")
+        show(to_yaml(command, as_dict(made)).rstrip("\n"))
         return 0
     return made
 

@@ -8,7 +8,6 @@ import json
 import os
 import platform
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ import yaml
 
 from understudy import atomic
 from understudy.errors import OutputError
+from understudy.terminal.lines import say, visible
 from understudy.version import VERSION
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "accelerate", "datasets", "scikit-learn", "numpy")
@@ -74,12 +74,30 @@ class RunRecord:
 
     def save(self, path: Path) -> None:
         """Write the record as JSON, whole or not at all."""
-        atomic.write_bytes(path, json.dumps(self.as_dict(), indent=1, ensure_ascii=False, allow_nan=False).encode())
+        atomic.write_bytes(
+            path,
+            json.dumps(self.as_dict(), indent=1, ensure_ascii=False, allow_nan=False).encode(
+                "utf-8", "backslashreplace"
+            ),
+        )
 
     @classmethod
     def load(cls, path: Path) -> RunRecord:
-        """Read a record back."""
-        return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
+        """Read a record back.
+
+        Raises:
+            OutputError: if the file holds no record.
+        """
+        from pydantic import TypeAdapter, ValidationError
+
+        try:
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            TypeAdapter(cls).validate_python(content, strict=True)
+            return cls(**content)
+        except (ValidationError, ValueError, TypeError, RecursionError) as error:
+            faults = error.errors() if isinstance(error, ValidationError) else []
+            reason = f" ({'.'.join(map(str, faults[0]['loc']))}: {faults[0]['msg']})" if faults else ""
+            raise OutputError(f"{path}: not a record of a run{reason}. Name another --output.") from None
 
 
 def versions() -> dict[str, str]:
@@ -119,10 +137,11 @@ class Run:
 
     def say(self, note: str) -> None:
         """Put a sentence on the record (once) and on the terminal."""
+        note = visible(note)
         if note not in self.record.notes:
             self.record.notes.append(note)
         if self.writes:
-            print(f"  {note}", file=sys.stderr)
+            say(f"  {note}")
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
@@ -240,8 +259,8 @@ def output_faults(
         return [f"{folder}: the folder is not empty and holds no run. Name another --output."]
     try:
         old = RunRecord.load(folder / "record.json")
-    except (ValueError, TypeError):
-        return [f"{folder / 'record.json'}: not a record of a run. Name another --output."]
+    except OutputError as error:
+        return list(error.faults)
     if resume:
         return _other_settings(folder, old, command, config, given)
     if overwrite:

@@ -58,11 +58,23 @@ class Task:
     def from_dict(cls, row: dict[str, Any]) -> Task:
         """The inverse of :meth:`as_dict`.
 
+        Raises:
+            ValueError: if the row, which may come from a file, is no task.
+
         Example:
             >>> task = Task(text=(("text",),), label="label", kind="single_label", labels=("no", "yes"))
             >>> Task.from_dict(task.as_dict()) == task
             True
         """
+        try:
+            lists = [*row["text"], row["labels"], row["metrics"], [row["label"]]]
+            sound = 1 <= len(row["text"]) <= 2 and len(set(row["labels"])) == len(row["labels"])
+        except (LookupError, TypeError) as error:
+            raise ValueError(f"no task: {error}") from None
+        if not sound or not all(
+            isinstance(part, list | tuple) and all(isinstance(name, str) for name in part) for part in lists
+        ):
+            raise ValueError("no task: names of one or two texts, of a label and of different classes are needed")
         return cls(
             text=tuple(tuple(columns) for columns in row["text"]),
             label=row["label"],

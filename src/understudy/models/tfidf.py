@@ -214,7 +214,7 @@ class Tfidf:
             raise ModelError(
                 f"{source}: a TF-IDF model needs {Path(error.filename).name}, which is missing. Save the model again."
             ) from None
-        except (ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
             raise ModelError(f"{source}: the TF-IDF model cannot be read ({error}). Save the model again.") from None
         rows = len(terms) * 2 + 1 if model.task.is_pair else len(terms)
         if model.weight.shape != (rows, len(model.bias)) or len(model.idf) != len(terms):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-
 from understudy.record import Run
 from understudy.report import plots
 from understudy.report.card.write import write_card
 from understudy.report.tables.models import models_table
 from understudy.runs.session import Session
+from understudy.terminal.lines import show
+from understudy.terminal.screen import draw
 
 
 def finish(session: Session) -> None:
@@ -26,5 +26,5 @@ def finish(session: Session) -> None:
 
 def say_result(run: Run) -> None:
     """Print the table of a finished run, and where everything is."""
-    Console().print(models_table(run.record.as_dict()))
-    print(f"Everything is in {run.folder}")
+    draw(models_table(run.record.as_dict()))
+    show(f"Everything is in {run.folder}")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterable, Mapping
 
 import torch
-from rich.console import Console
 from rich.text import Text
 from torch import nn
 
@@ -19,6 +17,8 @@ from understudy.inference.logits import device_of
 from understudy.runs.devices import processes
 from understudy.runs.fitting.learning import learning_lines
 from understudy.settings.training import TrainSettings
+from understudy.terminal.lines import say
+from understudy.terminal.screen import Screen
 from understudy.training.unfreezing.plan import LearningPlan
 
 
@@ -103,7 +103,7 @@ def say_plan(lines: Mapping[str, str]) -> None:
     """Print what is about to be done, a line a fact, once however many processes there are."""
     if not processes().is_main_process:
         return
-    console = Console(stderr=True, highlight=False)
+    console = Screen(stderr=True, highlight=False)
     width = max(map(len, lines))
     for name, value in lines.items():
         console.print(Text.assemble((f"  {name:<{width}}", "bold"), f"  {value}"), soft_wrap=True)
@@ -113,7 +113,7 @@ def say_notes(notes: Iterable[str]) -> None:
     """Print what was found in data and models, where no run is opened to put it on a record."""
     if processes().is_main_process:
         for note in notes:
-            print(f"  {note}", file=sys.stderr)
+            say(f"  {note}")
 
 
 def duration(value: float) -> str:

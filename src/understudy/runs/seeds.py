@@ -8,8 +8,6 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from understudy.errors import Interrupted, UnderstudyError
 from understudy.failpoints import failpoint
 from understudy.record import Run, RunRecord
@@ -19,6 +17,8 @@ from understudy.report.family import family_table
 from understudy.runs.session import open_folder
 from understudy.settings.configuration import as_dict
 from understudy.settings.values import seconds
+from understudy.terminal.lines import say, show
+from understudy.terminal.screen import draw
 
 
 def run_child(parent: Run, name: str, recipe: Any) -> RunRecord:
@@ -56,12 +56,12 @@ def run_seeds(recipe: Any) -> RunRecord:
         Interrupted: on SIGTERM or Ctrl-C.
     """
     if recipe.dry_run:
-        print(f"{len(recipe.seeds)} runs, one a seed ({' '.join(map(str, recipe.seeds))}); the first of them:")
+        show(f"{len(recipe.seeds)} runs, one a seed ({' '.join(map(str, recipe.seeds))}); the first of them:")
         dataclasses.replace(recipe, seed=recipe.seeds[0], seeds=[]).run()
         return RunRecord(command=recipe.command, config=as_dict(recipe), seed=recipe.seed)
     run = open_folder(recipe)
     if run.record.finished:
-        print(f"{run.folder}: this family of runs is finished already; nothing to do.")
+        show(f"{run.folder}: this family of runs is finished already; nothing to do.")
         return run.record
     run.record.notes = []
     children: dict[int, RunRecord] = {}
@@ -69,7 +69,7 @@ def run_seeds(recipe: Any) -> RunRecord:
     total = seconds(recipe.time_budget) if recipe.time_budget else None
     deadline = None if total is None else time.monotonic() + total
     for number, seed in enumerate(recipe.seeds):
-        print(f"\nseed {seed}, {number + 1} of {len(recipe.seeds)}", flush=True)
+        show(f"\nseed {seed}, {number + 1} of {len(recipe.seeds)}")
         budget = _share_of(deadline, len(recipe.seeds) - number)
         child = dataclasses.replace(recipe, seed=seed, seeds=[], time_budget=budget)
         try:
@@ -80,7 +80,7 @@ def run_seeds(recipe: Any) -> RunRecord:
         except Exception as error:
             failed[seed] = error
             if not isinstance(error, UnderstudyError):
-                traceback.print_exc()
+                say(traceback.format_exc())
             run.say(f"seed {seed} failed: {' '.join(str(error).split())}")
     _sum_up(run, list(children.values()), complete=not failed)
     _raise(run, failed)
@@ -107,8 +107,8 @@ def _sum_up(run: Run, children: list[RunRecord], *, complete: bool) -> None:
     write_card(run.folder, record.as_dict())
     if complete:
         run.finish()
-    Console().print(family_table(record.as_dict()))
-    print(f"Everything is in {run.folder}")
+    draw(family_table(record.as_dict()))
+    show(f"Everything is in {run.folder}")
 
 
 def _raise(run: Run, failed: dict[int, Exception]) -> None:

@@ -21,6 +21,7 @@ from understudy.runs.devices import accelerator_name, make_accelerator, processe
 from understudy.runs.subject import Described
 from understudy.settings.configuration import as_dict, given
 from understudy.settings.values import seconds
+from understudy.terminal.lines import show
 from understudy.training.progress.display import Display
 from understudy.training.progress.log import ProgressLog, progress_columns
 from understudy.training.stop import Stop
@@ -102,7 +103,7 @@ def open_session(settings: Any, work: Described) -> Iterator[Session]:
     """
     run, subject = open_folder(settings), work.subject
     if run.record.finished:
-        print(f"{run.folder}: this run is finished already; nothing to do.")
+        show(f"{run.folder}: this run is finished already; nothing to do.")
         yield Session(run, None, Stop(), Display(visible=False), None, settings, subject.metrics)  # type: ignore[arg-type]
         return
     accelerator = make_accelerator(settings, run.folder / "tracking")

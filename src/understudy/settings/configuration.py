@@ -6,14 +6,13 @@ import dataclasses
 import re
 import typing
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
-from understudy.errors import ConfigError, UnderstudyError, nearest
+from understudy.errors import ConfigError, UnderstudyError, nearest, shortened
 from understudy.record import flat
+from understudy.settings.documents import read_documents
 from understudy.settings.foreign_names import elsewhere
+from understudy.settings.values import unusable
 
 Settings = TypeVar("Settings")
 
@@ -47,23 +46,6 @@ def read_config(path: str, command: str) -> dict[str, Any]:
     return content
 
 
-def read_documents(path: str) -> list[dict[str, Any]]:
-    """The settings in a YAML file: one document, or several between lines of ``---``.
-
-    Raises:
-        ConfigError: if the file is missing, is not YAML, or one of its documents is not a mapping.
-    """
-    try:
-        documents = list(yaml.safe_load_all(Path(path).expanduser().read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file. Name a YAML file.") from None
-    except (yaml.YAMLError, UnicodeDecodeError, IsADirectoryError) as error:
-        raise ConfigError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from None
-    if not documents or not all(isinstance(document, dict) for document in documents):
-        raise ConfigError(f"{path}: must hold 'name: value' lines.")
-    return documents
-
-
 def build(recipe: type[Settings], values: Mapping[str, Any], *, origin: str = "the configuration") -> Settings:
     """A recipe from plain values, with every unknown key and wrong value reported together.
 
@@ -72,13 +54,18 @@ def build(recipe: type[Settings], values: Mapping[str, Any], *, origin: str = "t
     """
     from pydantic import TypeAdapter, ValidationError
 
-    faults = _unknown_keys(recipe, values, origin)
+    unknown = _unknown_keys(recipe, values, origin)
+    known = _with_lists(recipe, values)
+    faults = dict(unusable(known))
     try:
-        made = TypeAdapter(recipe).validate_python(_with_lists(recipe, values))
+        made = TypeAdapter(recipe).validate_python(known)
+        faults |= unusable(as_dict(made))  # a number may have been written as a text
     except ValidationError as error:
-        faults += [_sentence(fault) for fault in error.errors()]
-    if faults:
-        raise ConfigError(*faults)
+        for fault in error.errors():
+            name = ".".join(str(part) for part in fault["loc"] if not isinstance(part, int)) or "the configuration"
+            faults.setdefault(name, _sentence(name, fault))
+    if unknown or faults:
+        raise ConfigError(*unknown, *faults.values())
     return made
 
 
@@ -93,7 +80,7 @@ def convert(hint: Any, value: Any, *, name: str) -> Any:
     try:
         return TypeAdapter(hint).validate_python(value)
     except ValidationError as error:
-        raise ConfigError(*dict.fromkeys(_sentence(fault, name) for fault in error.errors())) from None
+        raise ConfigError(*dict.fromkeys(_sentence(name, fault) for fault in error.errors())) from None
 
 
 def check(recipe: Any) -> None:
@@ -147,9 +134,8 @@ def _with_lists(recipe: type, values: Mapping[str, Any]) -> dict[str, Any]:
     return known
 
 
-def _sentence(fault: Any, name: str = "") -> str:
-    name = name or ".".join(str(part) for part in fault["loc"] if not isinstance(part, int)) or "the configuration"
+def _sentence(name: str, fault: Any) -> str:
     rule = fault["msg"].removeprefix("Input should be ").partition(", unable to parse")[0]
     rule = rule.replace("a valid integer", "an integer").replace("a valid ", "a ")
     tail = nearest(fault["input"], re.findall(r"'([^']*)'", rule)) if isinstance(fault["input"], str) else ""
-    return f"{name} must be {rule}, but is {fault['input']!r}.{tail}"
+    return f"{name} must be {rule}, but is {shortened(fault['input'])}.{tail}"

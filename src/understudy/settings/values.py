@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
 
-from understudy.errors import ConfigError
+from understudy.errors import ConfigError, shortened
+
+_LARGEST = 2**32 - 1
+"""The largest whole number that every generator of random numbers takes as its seed."""
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 def parse_rate(given: float | str | None) -> float | tuple[float, float] | Literal["auto"] | None:
@@ -49,5 +54,31 @@ def seconds(duration: str) -> float | None:
         >>> seconds("1.5h"), seconds("90s"), seconds("soon")
         (5400.0, 90.0, None)
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", duration.strip())
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)([smh])", duration.strip())
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]] if match else None
+
+
+def unusable(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """The settings that no computation and no file system can take, by name, with a sentence on each.
+
+    Example:
+        >>> dict(unusable({"clip": float("inf"), "bilstm": {"hidden": 10**12}}))["clip"]
+        'clip must be a finite number, but is inf.'
+    """
+    for key, value in settings.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from unusable(value, f"{name}.")
+        for part in value if isinstance(value, list | tuple) else [value]:
+            if rule := _broken_rule(part):
+                yield name, f"{name} must be {rule}, but is {shortened(part)}."
+
+
+def _broken_rule(value: Any) -> str | None:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "a finite number"
+    if isinstance(value, int) and abs(value) > _LARGEST:
+        return f"at most {_LARGEST:,}" if value > 0 else f"at least {-_LARGEST:,}"
+    if isinstance(value, str) and _NO_TEXT.search(value):
+        return "text (in UTF-8, without NUL; rename such a file)"
+    return None

@@ -15,7 +15,8 @@ from understudy.data.readers.faults import Faults, quoted
 from understudy.data.tasks import NO_LABEL, Kind
 from understudy.errors import nearest
 
-_WHOLE = re.compile(r"(-?(?:0|[1-9]\d*))(?:\.0*)?")
+_WHOLE = re.compile(r"(-?(?:0|[1-9]\d{0,99}))(?:\.0*)?")
+"""A whole number. What has more digits is a name: Python reads no number of 5,000 digits."""
 _UNKNOWN = -1
 """The class index of a value that cannot be read; :data:`NO_LABEL` is a row without a value."""
 
@@ -204,7 +205,7 @@ def labels_in_cell(value: str) -> list[str] | None:
         return [part.strip() for part in re.split(r"[|;]", value) if part.strip()]
     try:
         parts = json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not all(isinstance(part, str | int | float) for part in parts):
         return None

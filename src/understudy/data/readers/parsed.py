@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from understudy.data.readers.faults import Faults
+from understudy.errors import shortened
 
 BATCH_ROWS, BATCH_BYTES = 16_384, 8 << 20
 """A record batch ends after so many rows, or so many bytes of input."""
@@ -56,6 +58,11 @@ class Parsed:
     def set_names(self, names: list[str], line: int) -> bool:
         """Set the column names; False, with a fault, if two are equal."""
         named = [name.strip() or f"unnamed {i}" for i, name in enumerate(names, 1)]
+        if broken := [name for name in named if re.search("[\0\ud800-\udfff]", name)]:
+            self.faults.add(
+                f"{self.origin}, {self.unit} {line}: the name of column {shortened(broken[0])} holds half a character or a NUL byte. Rename it."
+            )
+            return False
         for name in sorted({name for name in named if named.count(name) > 1}):
             self.faults.add(f"{self.origin}, {self.unit} {line}: two columns are called '{name}'. Rename one of them.")
         self.names = tuple(named)

@@ -80,8 +80,10 @@ def _json_fault(opener: Opener, number: int) -> str:
         found = json.loads(line)
     except json.JSONDecodeError as error:
         return f'broken JSON ({error.msg} at position {error.colno}). Each line must hold one object, such as {{"text": "...", "label": "..."}}'
-    except (ValueError, RecursionError) as error:
-        return f"broken JSON ({error})"
+    except ValueError:
+        return "a whole number of more than 4,300 digits. Write it in quotes"
+    except RecursionError:
+        return "JSON that is nested too deeply. Each line must hold one flat object"
     return f'a JSON {type(found).__name__}, but an object is needed, such as {{"text": "...", "label": "..."}}'
 
 
@@ -108,8 +110,12 @@ def _strings(parsed: Parsed, name: str, values: list[Any], places: list[int] | r
 def _cell(parsed: Parsed, name: str, value: Any) -> str:
     if isinstance(value, list):
         parsed.lists.add(name)
-    # Floats are written as Python writes them, so not-a-number is 'nan' in every format.
-    return repr(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        # Floats are written as Python writes them, so not-a-number is 'nan' in every format.
+        return repr(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False, default=str)
+    except RecursionError:
+        parsed.faults.add(f"{parsed.origin}: a value in column '{name}' is nested too deeply. Write flat objects.")
+        return ""
 
 
 def parquet_batches(parsed: Parsed, opener: Opener) -> Iterator[pa.RecordBatch]:

@@ -11,7 +11,7 @@ from understudy.data.tasks import Task
 from understudy.errors import ModelError
 from understudy.models.awd_lstm.model import AWDLSTMForCausalLM
 from understudy.models.files.names import resolve
-from understudy.models.files.pretrained import first_names, load_pretrained, read_pretrained
+from understudy.models.files.pretrained import explained, first_names, load_pretrained, read_pretrained
 from understudy.models.files.stored_task import set_task, stored_task
 from understudy.models.files.trained import load_trained
 from understudy.models.structure.layers import head_modules
@@ -34,7 +34,8 @@ def load_classifier(name: str, task: Task) -> Any:
         raise ModelError(
             f"{path}: was built for {'pairs of texts' if config.pair else 'single texts'}, but a row of the task has {len(task.text)}. Name another model."
         )
-    stored = stored_task(config)
+    with explained(path):
+        stored = stored_task(config)
     same = stored is not None and (stored.kind, stored.labels) == (task.kind, task.labels)
     set_task(config, task)
     if AWDLSTMForCausalLM.__name__ in (config.architectures or ()):

@@ -100,7 +100,7 @@ def read_model_config(folder: str | Path) -> dict[str, Any]:
         settings = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ModelError(f"{folder}: is not a model folder: it holds no config.json.") from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise ModelError(f"{path}: cannot be read as JSON: {error}.") from None
     if not isinstance(settings, dict):
         raise ModelError(f"{path}: must hold a JSON object, but holds {type(settings).__name__}.")

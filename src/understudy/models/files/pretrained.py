@@ -5,6 +5,7 @@ Remote code is never run. What goes wrong is said in one sentence.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ from transformers import (
     PreTrainedConfig,
 )
 
-from understudy.errors import ModelError, UnderstudyError
+from understudy.errors import ModelError, UnderstudyError, shortened
 from understudy.models.awd_lstm.config import AWDLSTMConfig
 from understudy.models.awd_lstm.encoder import AWDLSTMModel
 from understudy.models.awd_lstm.model import AWDLSTMForCausalLM, AWDLSTMForSequenceClassification
@@ -30,6 +31,7 @@ from understudy.models.files.quiet import quiet
 from understudy.models.students.bilstm import BiLSTM
 from understudy.models.students.pooled import PooledClassifier
 from understudy.models.students.static import StaticBag
+from understudy.record import flat
 
 _OWN: dict[str, Any] = {
     model.config_class.model_type: model
@@ -75,11 +77,67 @@ def read_pretrained(path: str) -> Checkpoint:
             raise ModelError(
                 f"{path}: is a TF-IDF model, which is not a network. Give a run of an encoder or of a student."
             )
-        model = _OWN.get(settings.get("model_type", ""))
+        _check_config(path, settings)
+        _check_own(path, settings)
+        told = _without_switches(settings)
+        model = _OWN.get(str(settings.get("model_type")))
         if model is not None:
-            return Checkpoint(model, model.config_class.from_dict(settings))
+            return Checkpoint(model, model.config_class.from_dict(told))
         config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+        if told != settings:
+            config = type(config).from_dict(told, name_or_path=path)
         return Checkpoint(AutoModelForSequenceClassification, config)
+
+
+_SWITCHES = {
+    "attn_implementation",
+    "chunk_size_feed_forward",
+    "experts_implementation",
+    "kernel_config",
+    "output_attentions",
+    "output_hidden_states",
+    "return_dict",
+    "torchscript",
+    "use_kernels",
+}
+"""How a model is computed is for who loads it to say. Some of these fetch kernels from the hub, which are code."""
+_MOST_LAYERS = 1_000
+_DIMENSIONS = ("_size", "_dim", "_embeddings", "n_embd", "d_model", "n_positions")
+_SMALLEST_LIMIT = 1 << 20
+_MAY_BE_INFINITE = {"time_step_limit"}
+
+
+def _without_switches(told: Any) -> Any:
+    """A configuration, or a part of it, without what switches the computation."""
+    if isinstance(told, list):
+        return [_without_switches(part) for part in told]
+    if not isinstance(told, dict):
+        return told
+    kept = {
+        key: value
+        for key, value in told.items()
+        if key.strip("_").removesuffix("_internal") not in _SWITCHES or value in ("eager", "sdpa")
+    }
+    return {key: _without_switches(value) for key, value in kept.items()}
+
+
+def _check_config(path: str, told: Any) -> None:
+    """Check what would be built, or would compute nonsense, before anybody notices.
+
+    Raises:
+        ModelError: for the first value that cannot be.
+    """
+    for key, value in told.items():
+        for part in value if isinstance(value, list) else [value]:
+            if isinstance(part, dict):
+                _check_config(path, part)
+            rule = None
+            if isinstance(part, float) and not math.isfinite(part) and key not in _MAY_BE_INFINITE:
+                rule = f"must be a finite number, but is {part}. Correct it"
+            elif isinstance(part, int) and key.endswith(("layer", "layers")) and part > _MOST_LAYERS:
+                rule = f"must be at most {_MOST_LAYERS:,}, but is {shortened(part)}. Correct it"
+            if rule:
+                raise ModelError(f"{path}: '{key}' in its config.json {rule}.")
 
 
 def load_pretrained(path: str, loader: Any, config: Any, *, ignore_mismatched_sizes: bool = False) -> LoadedModel:
@@ -93,6 +151,9 @@ def load_pretrained(path: str, loader: Any, config: Any, *, ignore_mismatched_si
     Raises:
         ModelError: if it cannot be loaded.
     """
+    if getattr(config, "quantization_config", None):  # its method may ask for kernels, too
+        raise ModelError(f"{path}: its weights are quantized, which cannot be read. Give the model as it was before.")
+    _check_sizes(path, config)
     with explained(path), quiet():
         model, info = loader.from_pretrained(
             path,
@@ -107,6 +168,36 @@ def load_pretrained(path: str, loader: Any, config: Any, *, ignore_mismatched_si
             # Views into the mapped file are not aligned in memory: some kernels round differently there and run slower.
             tensor.data = tensor.data.clone()
     return LoadedModel(model, set(info["missing_keys"]) | {key[0] for key in info["mismatched_keys"]})
+
+
+def _check_own(path: str, told: dict[str, Any]) -> None:
+    """Check what our own code reads of a configuration.
+
+    Raises:
+        ModelError: if it is of another type than we write.
+    """
+    own, heads = told.get("understudy") or {}, told.get("architectures") or []
+    length = own.get("max_length") or 1 if isinstance(own, dict) else None
+    if not isinstance(length, int) or length < 1:
+        raise ModelError(f"{path}: what its config.json holds under 'understudy' is damaged. Save the model again.")
+    if not isinstance(heads, list) or not all(isinstance(head, str) for head in heads):
+        raise ModelError(f"{path}: 'architectures' in its config.json must be a list of names. Correct it.")
+
+
+def _check_sizes(path: str, config: Any) -> None:
+    """Check, before memory is taken, that the weights in a folder can have the sizes of its configuration.
+
+    Raises:
+        ModelError: for a dimension larger than the files.
+    """
+    if not Path(path).is_dir():
+        return
+    most = max(_SMALLEST_LIMIT, sum(file.stat().st_size for file in Path(path).glob("*.safetensors")))
+    for key, value in flat(config.to_dict()).items():
+        if isinstance(value, int) and key.endswith(_DIMENSIONS) and value > most:
+            raise ModelError(
+                f"{path}: '{key}' in its config.json is {shortened(value)}, more than its weights have bytes. Correct it."
+            )
 
 
 def first_names(names: list[str]) -> str:
@@ -137,6 +228,8 @@ def explained(path: str) -> Iterator[None]:
         ArithmeticError,
         AssertionError,
         ImportError,
+        MemoryError,
+        RecursionError,
         SafetensorError,
         StrictDataclassError,
     ) as error:

@@ -25,10 +25,16 @@ def stored_task(config: Any) -> Task | None:
     """The task that a checkpoint was trained for, or None if its configuration does not say.
 
     A checkpoint that was not written here tells its labels only: its task is given one text, in a column ``text``.
+
+    Raises:
+        ValueError: if it says something else.
     """
     own = getattr(config, "understudy", None)
     if isinstance(own, dict) and "task" in own:
-        return Task.from_dict(own["task"])
+        task = Task.from_dict(own["task"])
+        if task.outputs != config.num_labels:
+            raise ValueError(f"it names {len(task.labels)} labels, but its head has {config.num_labels} outputs")
+        return task
     if not config.id2label or is_language_model(config):
         return None
     labels = tuple(str(config.id2label[index]) for index in sorted(config.id2label))

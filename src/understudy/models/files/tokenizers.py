@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from understudy.errors import ModelError
+from understudy.errors import ModelError, shortened
 from understudy.models.files.names import resolve
 from understudy.models.files.pretrained import explained
 from understudy.models.files.quiet import quiet
@@ -34,6 +34,11 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
         )
     with explained(path), quiet():
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+    length = tokenizer.model_max_length
+    if not isinstance(length, int | float) or not length >= 1:
+        raise ModelError(
+            f"{path}: 'model_max_length' in its tokenizer_config.json must be a number of tokens, but is {shortened(length)}. Correct it."
+        )
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
         backend.no_truncation()

@@ -11,7 +11,7 @@ from understudy.data.tasks import Task
 from understudy.errors import ModelError
 from understudy.models.files.lengths import max_length
 from understudy.models.files.names import kind_of_type, resolve
-from understudy.models.files.pretrained import first_names, load_pretrained, read_pretrained
+from understudy.models.files.pretrained import explained, first_names, load_pretrained, read_pretrained
 from understudy.models.files.stored_task import is_language_model, stored_task
 from understudy.models.files.tokenizers import check_tokenizer, load_tokenizer
 from understudy.models.structure.layers import base_model
@@ -59,15 +59,17 @@ def load_trained(name: str) -> TrainedModel:
         raise ModelError(f"{path}: is not a trained classifier: it lacks {first_names(missing)}. {remedy}")
     tokenizer = load_tokenizer(path)
     check_tokenizer(model, tokenizer, name=path)
-    task = stored_task(config)
+    with explained(path):
+        task = stored_task(config)
     assert task is not None  # a configuration always has labels: LABEL_0 and LABEL_1 by default
     own = getattr(config, "understudy", None) or {}
+    length = max_length(config, tokenizer, own.get("max_length"))
     return TrainedModel(
         kind=str(own.get("kind") or kind_of_type(config.model_type)),
         model=model.eval(),
         tokenizer=tokenizer,
         task=task,
-        max_length=int(own.get("max_length") or max_length(config, tokenizer, None)),
+        max_length=own.get("max_length") or length,
     )
 
 

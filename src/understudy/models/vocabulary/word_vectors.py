@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ def read_vectors(path: Path, wanted: dict[str, Any]) -> Iterator[tuple[str, np.n
         raise DataError(
             f"{path}: is not UTF-8 ({error.reason}). Give the vectors as text, not in a binary format."
         ) from None
-    except (gzip.BadGzipFile, EOFError) as error:
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{path}: cannot be unpacked: {error}.") from None
 
 

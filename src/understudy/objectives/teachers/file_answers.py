@@ -31,7 +31,7 @@ def unfolded(table: SourceTable, task: Task) -> SourceTable:
         return table
     try:
         mappings = [json.loads(cell) if cell else {} for cell in table.cells["probabilities"].to_pylist()]
-    except ValueError:
+    except (ValueError, RecursionError):
         return table
     if not all(isinstance(mapping, dict) for mapping in mappings):
         return table

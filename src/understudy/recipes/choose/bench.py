@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import torch
-from rich.console import Console
 
 from understudy.data.readers.sources import read_texts
 from understudy.evaluation.cost import measure
@@ -14,6 +13,8 @@ from understudy.loading import load
 from understudy.report.tables.costs import costs_table
 from understudy.settings.choose.bench import BenchSettings
 from understudy.settings.configuration import check
+from understudy.terminal.lines import give
+from understudy.terminal.screen import draw
 
 
 class Bench(BenchSettings):
@@ -37,9 +38,9 @@ class Bench(BenchSettings):
             )
             entries.append({"name": name, **measure(model, texts)})
         if self.json:
-            print(json.dumps(entries, indent=1))
+            give(json.dumps(entries, indent=1))
         else:
-            Console().print(costs_table(entries))
+            draw(costs_table(entries))
         return entries
 
 

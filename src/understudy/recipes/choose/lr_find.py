@@ -6,7 +6,6 @@ import dataclasses
 import shlex
 from typing import Any, Protocol
 
-from rich.console import Console
 from torch import nn
 
 from understudy.data.batches.contract import BatchSource
@@ -17,6 +16,8 @@ from understudy.runs.fitting.rate_sweep import find_rate, on_record, sweep_warni
 from understudy.runs.session import Session
 from understudy.settings.choose.lr_find import FindForFinetuneSettings, FindForPretrainSettings
 from understudy.settings.configuration import given
+from understudy.terminal.lines import show
+from understudy.terminal.screen import Screen
 from understudy.training.unfreezing.plan import LearningPlan
 
 _NOT_REPEATED = {"output", "overwrite", "resume", "dry_run", "time_budget", "learning_rate"}
@@ -73,7 +74,7 @@ def sweep_and_say(session: Session, work: Trainable, settings: Any) -> None:
     for warning in sweep_warnings(curve, suggestion):
         session.run.say(warning)
     session.run.finish()
-    console = Console(highlight=False)
+    console = Screen(highlight=False)
     lines = {
         "steepest descent": f"{suggestion.steepest:.1e}",
         "a tenth of the minimum": f"{suggestion.tenth:.1e}",
@@ -81,8 +82,8 @@ def sweep_and_say(session: Session, work: Trainable, settings: Any) -> None:
     }
     for name, value in lines.items():
         console.print(f"  {name:<26}{value}")
-    print(f"The curve is in {folder / 'lr_find.png'} and {folder / 'lr_find.csv'}. To use it:")
-    print(f"  {usage(settings, plan, suggestion.rate)}")
+    show(f"The curve is in {folder / 'lr_find.png'} and {folder / 'lr_find.csv'}. To use it:")
+    show(f"  {usage(settings, plan, suggestion.rate)}")
 
 
 def usage(settings: Any, plan: LearningPlan, rate: float) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from rich.console import Console
-
 from understudy.errors import ConfigError, UnderstudyError
 from understudy.models.structure.shapes import BYTES_PER_PARAMETER, components, meta_model
 from understudy.report.tables.parameters import parameters_table
 from understudy.settings.choose.params import ParamsSettings
 from understudy.settings.configuration import check
+from understudy.terminal.lines import give
+from understudy.terminal.screen import draw
 
 
 class Params(ParamsSettings):
@@ -41,7 +41,7 @@ class Params(ParamsSettings):
         for entry in entries:
             entry["ratio"] = entry["parameters"] / entries[0]["parameters"]
         if self.json:
-            print(json.dumps(entries, indent=1))
+            give(json.dumps(entries, indent=1))
         else:
-            Console().print(parameters_table(entries))
+            draw(parameters_table(entries))
         return entries

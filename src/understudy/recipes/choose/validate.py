@@ -10,6 +10,7 @@ from understudy.errors import ConfigError, gathered
 from understudy.recipes.train.pipeline import Pipeline, read_steps
 from understudy.runs.skeleton import TrainingRecipe
 from understudy.settings.configuration import check
+from understudy.terminal.lines import show
 
 
 def validate(command: str, recipe: Any) -> list[str]:
@@ -40,8 +41,8 @@ def validate(command: str, recipe: Any) -> list[str]:
     if faults:
         raise ConfigError(*dict.fromkeys(faults))
     for note in notes:
-        print(note)
-    print(f"understudy {command}: no fault found.")
+        show(note)
+    show(f"understudy {command}: no fault found.")
     return notes
 
 

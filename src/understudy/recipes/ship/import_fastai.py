@@ -12,6 +12,7 @@ from understudy.models.files.lengths import max_length
 from understudy.models.files.save import save_model
 from understudy.settings.configuration import check
 from understudy.settings.ship.import_fastai import ImportFastaiSettings
+from understudy.terminal.lines import show
 
 
 class ImportFastai(ImportFastaiSettings):
@@ -43,15 +44,15 @@ class ImportFastai(ImportFastaiSettings):
         folder = Path(self.output).expanduser()
         save_model(folder, model, tokenizer, task=None, max_length=max_length(model.config, tokenizer, None))
         config = model.config
-        print(
+        show(
             f"{folder}: an AWD-LSTM of {config.num_hidden_layers} layers, {config.embedding_size}/{config.hidden_size}, {len(words):,} words{', backward' if config.backward else ''}; {model.num_parameters():,} parameters."
         )
         for note in self._notes(paths[0], alone="1.decoder.weight" not in weights):
-            print(note)
-        print("Texts are cut as fast.ai cut them, except for:")
+            show(note)
+        show("Texts are cut as fast.ai cut them, except for:")
         for exception in NOT_REPRODUCED:
-            print(f"  {exception}")
-        print(
+            show(f"  {exception}")
+        show(
             f"Go on with: understudy pretrain --model {folder} --data TEXTS, or understudy finetune --model {folder} --data ROWS"
         )
         return folder

@@ -15,6 +15,7 @@ from understudy.runs.seeds import run_child
 from understudy.runs.session import open_folder
 from understudy.settings.configuration import check
 from understudy.settings.train.demo import DemoSettings
+from understudy.terminal.lines import show
 
 
 class Demo(DemoSettings):
@@ -33,7 +34,7 @@ class Demo(DemoSettings):
         check(self)
         run = open_folder(self)
         if run.record.finished:
-            print(f"{run.folder}: the demo is finished already. Give --overwrite to run it again.")
+            show(f"{run.folder}: the demo is finished already. Give --overwrite to run it again.")
             return run.record
         try:
             return self._run(run)
@@ -44,12 +45,12 @@ class Demo(DemoSettings):
     def _run(self, run: Run) -> RunRecord:
         teacher = self.teacher or bundled_encoder()
         data = str(run.folder / "data")
-        print("1 of 3: paragraphs from the documentation of the packages installed here")
+        show("1 of 3: paragraphs from the documentation of the packages installed here")
         counts = write_pydocs(
             run.folder / "data", labelled=self.labelled, test=self.test, pool=self.pool, seed=self.seed
         )
-        print("  " + ", ".join(f"{name} {count:,}" for name, count in counts.items()))
-        print(f"2 of 3: a teacher, fine-tuned on the {self.labelled:,} labelled ones")
+        show("  " + ", ".join(f"{name} {count:,}" for name, count in counts.items()))
+        show(f"2 of 3: a teacher, fine-tuned on the {self.labelled:,} labelled ones")
         finetune = Finetune(
             data=data,
             model=teacher,
@@ -62,7 +63,7 @@ class Demo(DemoSettings):
             seed=self.seed,
         )
         run_child(run, "teacher", finetune)
-        print("3 of 3: a BiLSTM, with the teacher over all paragraphs and without it")
+        show("3 of 3: a BiLSTM, with the teacher over all paragraphs and without it")
         distill = Distill(
             data=data,
             teacher=[str(run.folder / "teacher")],
@@ -76,7 +77,7 @@ class Demo(DemoSettings):
         run.record = replace(
             found, command=own.command, config=own.config, given=own.given, children=own.children, created=own.created
         )
-        print(_next_steps(run.folder))
+        show(_next_steps(run.folder))
         return run.finish()
 
 

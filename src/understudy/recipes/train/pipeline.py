@@ -7,9 +7,11 @@ from typing import Any
 
 from understudy.commands import recipe_class
 from understudy.errors import ConfigError, UnderstudyError
-from understudy.settings.configuration import build, check, read_documents
+from understudy.settings.configuration import build, check
+from understudy.settings.documents import read_documents
 from understudy.settings.run import RunSettings
 from understudy.settings.train.pipeline import PipelineSettings
+from understudy.terminal.lines import show
 
 
 class Pipeline(PipelineSettings):
@@ -80,5 +82,5 @@ def run_steps(recipes: list[Any], *, resume: bool = False, overwrite: bool = Fal
     if faults:
         raise ConfigError(*dict.fromkeys(faults))
     for number, recipe in enumerate(recipes, start=1):
-        print(f"\nstep {number} of {len(recipes)}: {recipe.command}, {recipe.output}", flush=True)
+        show(f"\nstep {number} of {len(recipes)}: {recipe.command}, {recipe.output}")
         recipe.run()

@@ -6,8 +6,6 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from rich.console import Console
-
 from understudy.errors import ModelError
 from understudy.inference.fill_mask import Filler
 from understudy.models.files.lengths import max_length
@@ -15,6 +13,8 @@ from understudy.models.masked import load_masked_model
 from understudy.report.tables.fillings import fillings_table
 from understudy.settings.configuration import check
 from understudy.settings.use.fill_mask import FillMaskSettings
+from understudy.terminal.lines import give
+from understudy.terminal.screen import draw
 
 
 class FillMask(FillMaskSettings):
@@ -40,8 +40,8 @@ class FillMask(FillMaskSettings):
             for text in self.text
         ]
         if self.json:
-            print(json.dumps(entries, indent=1, ensure_ascii=False))
+            give(json.dumps(entries, indent=1, ensure_ascii=False))
         else:
             for entry in entries:
-                Console().print(fillings_table(entry))
+                draw(fillings_table(entry))
         return entries

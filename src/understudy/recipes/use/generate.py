@@ -7,6 +7,7 @@ from understudy.inference.generation import Writer
 from understudy.models.language import language_kind, load_next_token_model
 from understudy.settings.configuration import check
 from understudy.settings.use.generate import GenerateSettings
+from understudy.terminal.lines import give
 
 
 class Generate(GenerateSettings):
@@ -31,5 +32,5 @@ class Generate(GenerateSettings):
             for text in self.text
         ]
         for text in written:
-            print(text)
+            give(text)
         return written

@@ -22,6 +22,7 @@ from understudy.inference.answers import Prediction
 from understudy.loading import load
 from understudy.settings.configuration import check
 from understudy.settings.use.predict import PredictSettings
+from understudy.terminal.lines import standard_output
 
 
 class Predict(PredictSettings):
@@ -52,7 +53,7 @@ class Predict(PredictSettings):
     def _open(self, stack: ExitStack) -> TextIO:
         if self.output is None:
             stack.callback(sys.stdout.flush)
-            return sys.stdout
+            return standard_output()
         path = Path(self.output).expanduser()
         if _is_special(path):  # it cannot be renamed in the end
             stream: Any = stack.enter_context(path.open("wb"))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from types import TracebackType
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from understudy.terminal.lines import say
+from understudy.terminal.screen import Screen
 
 
 class Display:
@@ -18,7 +19,7 @@ class Display:
     """
 
     def __init__(self, *, visible: bool = True) -> None:
-        self._console = Console(stderr=True)
+        self._console = Screen(stderr=True)
         self._terminal = visible and self._console.is_terminal
         self._lines = visible and not self._terminal
         self._progress: Progress | None = None
@@ -49,7 +50,7 @@ class Display:
             self._progress.update(self._task, completed=done, detail=detail)
         elif self._lines and (time.monotonic() - self._last_line > 30 or done == self._total):
             self._last_line = time.monotonic()
-            print(f"  {self._title}: {done:,} of {self._total:,}  {detail}", file=sys.stderr, flush=True)
+            say(f"  {self._title}: {done:,} of {self._total:,}  {detail}")
 
     def close(self) -> None:
         """End the bar. It stays on the screen as it was last shown."""

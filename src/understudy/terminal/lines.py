@@ -1,0 +1,60 @@
+"""Lines for people on standard error and standard output, and data on standard output.
+
+A label, a column or the name of a file may hold escape sequences that rename the window, hide lines or type commands.
+They are shown as escapes.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TextIO, cast
+
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters but tabs and line feeds, changes of the direction of writing, and halves of characters."""
+
+
+def visible(text: object) -> str:
+    r"""A text with its control characters as escapes.
+
+    Example:
+        >>> print(visible("a \x1b[31mred\x07 label"))
+        a \x1b[31mred\x07 label
+    """
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
+
+
+def say(text: object) -> None:
+    """Print a message on standard error."""
+    _print(visible(text), sys.stderr)
+
+
+def show(text: object) -> None:
+    """Print a message on standard output."""
+    _print(visible(text), sys.stdout)
+
+
+def give(text: str) -> None:
+    """Print data, such as a generated text, on standard output: as it is, unless that is a terminal."""
+    _print(visible(text) if sys.stdout.isatty() else text, sys.stdout)
+
+
+def _print(text: str, stream: TextIO) -> None:
+    encoding = stream.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+
+
+def standard_output() -> TextIO:
+    """Standard output for a stream of data. On a terminal, control characters are written to it as escapes."""
+    return cast(TextIO, _VisibleStream(sys.stdout)) if sys.stdout.isatty() else sys.stdout
+
+
+class _VisibleStream:
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return self._stream.write(visible(text))
+
+    def flush(self) -> None:
+        self._stream.flush()
