@@ -121,6 +121,6 @@ def _with_lists(recipe: type, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _sentence(name: str, fault: Any) -> str:
-    rule = fault["msg"].removeprefix("Input should be ").replace("a valid ", "a ")
+    rule = fault["msg"].removeprefix("Input should be ").replace("a valid ", "a ").replace("a integer", "an integer")
     tail = nearest(fault["input"], re.findall(r"'([^']*)'", rule)) if isinstance(fault["input"], str) else ""
     return f"{name} must be {rule}, but is {shortened(fault['input'])}.{tail}"
