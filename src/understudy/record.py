@@ -83,16 +83,17 @@ class RunRecord:
     @classmethod
     def load(cls, path: Path) -> RunRecord:
         """Read a record back; a file that holds none raises an OutputError."""
-        from pydantic import TypeAdapter
-
         try:
+            from pydantic import TypeAdapter
+
             content = Path(path).read_bytes()
             TypeAdapter(cls).validate_json(content, strict=True)
             record = cls(**json.loads(content))
             record._written()  # or a number without end would be found when the run is over
             return record
         except (ValueError, TypeError, RecursionError) as error:
-            reason = " ".join(str(error).partition(" [type=")[0].split("\n")[-2:])
+            lines = str(error).partition(" [type=")[0].splitlines()
+            reason = " ".join(map(str.strip, lines[1:] or lines))
             raise OutputError(f"{path}: not a record of a run ({reason}). Name another --output.") from None
 
 

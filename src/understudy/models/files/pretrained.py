@@ -132,6 +132,8 @@ def _check_config(path: str, told: Any) -> None:
             rule = None
             if isinstance(part, float) and not math.isfinite(part) and key not in _MAY_BE_INFINITE:
                 rule = f"must be a finite number, but is {part}. Correct it"
+            elif isinstance(part, int) and part < 0 and key.endswith((*_DIMENSIONS, "heads", "layers")):
+                rule = f"must not be negative, but is {part}. Correct it"
             elif isinstance(part, int) and key.endswith(("layer", "layers")) and part > _MOST_LAYERS:
                 rule = f"must be at most {_MOST_LAYERS:,}, but is {shortened(part)}. Correct it"
             if rule:
