@@ -230,3 +230,37 @@ def test_where_and_on_what() -> None:
     assert {"understudy", "python", "torch", "numpy"} <= set(versions())
     assert hardware(threads=3, accelerator=None)["threads"] == 3
     assert json.dumps(hardware(threads=3, accelerator=None))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "5",
+        "null",
+        "{",
+        "[" * 5000,
+        '{"command": "finetune"}',
+        '{"command": 5, "config": {}}',
+        '{"command": "finetune", "config": []}',
+        '{"command": "finetune", "config": {}, "finished": "yes"}',
+        '{"command": "finetune", "config": {}, "models": [5]}',
+        '{"command": "finetune", "config": {}, "timings": {"a": "b"}}',
+        '{"command": "finetune", "config": {}, "timings": {"a": NaN}}',
+        '{"command": "finetune", "config": {}, "timings": {"a": 1e999}}',
+        '{"command": "finetune", "config": {}, "strange": 1}',
+        '{"command": "finetune", "config": {}, "seed": ' + "9" * 5000 + "}",
+    ],
+)
+def test_a_file_that_holds_no_record_is_refused(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(OutputError, match="not a record of a run"):
+        RunRecord.load(path)
+
+
+def test_a_record_keeps_the_name_of_a_file_that_is_no_utf8(tmp_path: Path) -> None:
+    record = RunRecord(command="finetune", config={"data": "caf\udce9"})
+    record.save(tmp_path / "record.json")
+    assert json.loads((tmp_path / "record.json").read_text(encoding="utf-8"))["config"]["data"] == "caf\udce9"

@@ -74,30 +74,27 @@ class RunRecord:
 
     def save(self, path: Path) -> None:
         """Write the record as JSON, whole or not at all."""
-        atomic.write_bytes(
-            path,
-            json.dumps(self.as_dict(), indent=1, ensure_ascii=False, allow_nan=False).encode(
-                "utf-8", "backslashreplace"
-            ),
-        )
+        atomic.write_bytes(path, self._written())
+
+    def _written(self) -> bytes:
+        text = json.dumps(self.as_dict(), indent=1, ensure_ascii=False, allow_nan=False)
+        return text.encode(errors="backslashreplace")  # a file's name may be no UTF-8; JSON reads the escape back
 
     @classmethod
     def load(cls, path: Path) -> RunRecord:
-        """Read a record back.
-
-        Raises:
-            OutputError: if the file holds no record.
-        """
-        from pydantic import TypeAdapter, ValidationError
-
+        """Read a record back; a file that holds none raises an OutputError."""
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
-            TypeAdapter(cls).validate_python(content, strict=True)
-            return cls(**content)
-        except (ValidationError, ValueError, TypeError, RecursionError) as error:
-            faults = error.errors() if isinstance(error, ValidationError) else []
-            reason = f" ({'.'.join(map(str, faults[0]['loc']))}: {faults[0]['msg']})" if faults else ""
-            raise OutputError(f"{path}: not a record of a run{reason}. Name another --output.") from None
+            from pydantic import TypeAdapter
+
+            content = Path(path).read_bytes()
+            TypeAdapter(cls).validate_json(content, strict=True)
+            record = cls(**json.loads(content))
+            record._written()  # or a number without end would be found when the run is over
+            return record
+        except (ValueError, TypeError, RecursionError) as error:
+            lines = str(error).partition(" [type=")[0].splitlines()
+            reason = " ".join(map(str.strip, lines[1:] or lines))
+            raise OutputError(f"{path}: not a record of a run ({reason}). Name another --output.") from None
 
 
 def versions() -> dict[str, str]:

@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from understudy.data.tasks import Task
 from understudy.data.tokens.encode import encode_in_memory, input_names
 from understudy.data.tokens.encoder import Text, TextEncoder
+from understudy.errors import ModelError
 from understudy.inference.answering import Answering
 from understudy.inference.answers import averaged_logits, check_texts
 from understudy.inference.logits import logits, outputs_of, parameter_summary
@@ -101,11 +102,19 @@ class Predictor(Answering):
 
         Raises:
             ValueError: if a text is not what the task has (a string, or a pair of strings).
+            ModelError: if an answer is not a finite number.
         """
         check_texts(texts, self.task)
-        if len(texts) == 1:
-            return self._one(texts[0])
-        return logits(self.model, encode_in_memory(self.encoder, texts), names=self.names, max_tokens=self.max_tokens)
+        found = (
+            self._one(texts[0])
+            if len(texts) == 1
+            else logits(self.model, encode_in_memory(self.encoder, texts), names=self.names, max_tokens=self.max_tokens)
+        )
+        if not np.isfinite(found).all():
+            raise ModelError(
+                "the model's answers are not finite numbers: its weights or its config.json are damaged. Copy or train it again."
+            )
+        return found
 
     def summary(self) -> dict[str, int]:
         """Parameters (all, trainable, in embedding tables) and the bytes of the weights as they are saved."""

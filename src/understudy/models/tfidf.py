@@ -210,6 +210,10 @@ class Tfidf:
                 weight=arrays["weight"],
                 bias=arrays["bias"],
             )
+            if not all(np.isfinite(array).all() for array in arrays.values()):
+                raise ValueError("its weights are not finite numbers")
+            if model.task.outputs != len(model.bias) and (model.task.outputs, len(model.bias)) != (2, 1):
+                raise ValueError(f"its task has {model.task.outputs} outputs, its weights {len(model.bias)}")
         except (FileNotFoundError, NotADirectoryError) as error:
             raise ModelError(
                 f"{source}: a TF-IDF model needs {Path(error.filename).name}, which is missing. Save the model again."

@@ -13,8 +13,6 @@ from typing import Any, NamedTuple
 
 import torch
 import transformers
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -134,6 +132,8 @@ def _check_config(path: str, told: Any) -> None:
             rule = None
             if isinstance(part, float) and not math.isfinite(part) and key not in _MAY_BE_INFINITE:
                 rule = f"must be a finite number, but is {part}. Correct it"
+            elif isinstance(part, int) and part < 0 and key.endswith((*_DIMENSIONS, "heads", "layers")):
+                rule = f"must not be negative, but is {part}. Correct it"
             elif isinstance(part, int) and key.endswith(("layer", "layers")) and part > _MOST_LAYERS:
                 rule = f"must be at most {_MOST_LAYERS:,}, but is {shortened(part)}. Correct it"
             if rule:
@@ -218,21 +218,9 @@ def explained(path: str) -> Iterator[None]:
         yield
     except UnderstudyError:
         raise
-    except (
-        OSError,
-        ValueError,
-        RuntimeError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        ArithmeticError,
-        AssertionError,
-        ImportError,
-        MemoryError,
-        RecursionError,
-        SafetensorError,
-        StrictDataclassError,
-    ) as error:
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # of a library in Rust
+            raise
         reason = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
         if Path(path).exists():
             raise ModelError(f"{path}: transformers {transformers.__version__} cannot load it: {reason}.") from error
