@@ -5,10 +5,13 @@ of the cache and every checkpoint therefore ends with a mark and the CRC-32 of a
 within 32 neighbouring bits for certain, and others with a probability of 1 - 2^-32; it is the fastest sum in Python's
 standard library that does. The formats used here (zip, npy, plain arrays, Arrow by its length) ignore what follows the
 content.
+
+A model folder has the checksums of its files beside them, in checksums.json, because other libraries read these files.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import zlib
@@ -18,6 +21,7 @@ from typing import BinaryIO
 _MARK = b"understudy crc32"
 _END = len(_MARK) + 4
 _AT_ONCE = 1 << 18
+_LIST = "checksums.json"
 
 
 class DamagedFile(ValueError):
@@ -87,3 +91,31 @@ def still_sound(path: Path, *, remove: Path | None = None) -> int | None:
 def say_damaged(path: Path, reason: str) -> None:
     """Note on standard error that a file is damaged and is made again."""
     print(f"  {path}: is damaged ({reason}). It is made again.", file=sys.stderr)
+
+
+def list_checksums(folder: Path, *, without: str) -> None:
+    """Write the checksums of all files of a folder into its checksums.json, except of one that people may edit."""
+    found = {path.name: _of(path) for path in sorted(folder.iterdir()) if path.is_file() and path.name != without}
+    (folder / _LIST).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def check_listed(folder: Path, *, weights: bool) -> None:
+    """Compare the weights of a folder, or all other files, with its checksums.json, if it has one.
+
+    Raises:
+        DamagedFile: with the name of the first file that is not as it was written.
+    """
+    try:
+        listed = dict(json.loads((folder / _LIST).read_bytes()))
+    except OSError:
+        return
+    except (ValueError, TypeError):
+        raise DamagedFile(f"{_LIST} cannot be read") from None
+    for path in sorted(folder.iterdir()):
+        if path.name in listed and weights == (path.suffix == ".safetensors") and listed[path.name] != _of(path):
+            raise DamagedFile(f"{path.name} is not what was saved: its checksum is wrong")
+
+
+def _of(path: Path) -> str:
+    with open(path, "rb") as file:
+        return f"{checksum(file, path.stat().st_size):08x}"
