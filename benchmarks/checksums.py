@@ -28,7 +28,7 @@ from ag_news import same_rows
 from evidence import Setting, begin, fresh_cache, in_turn, target, write, write_rows
 
 ROUNDS = 3
-ROWS = {"train": 1000, "validation": 200, "test": 300}
+ROWS = {"train": 400, "validation": 100, "test": 100}
 FLIPS = 300
 OF_CHECKPOINTS = 5
 """One flip in so many hits a checkpoint, the others hit the cache."""
