@@ -42,6 +42,7 @@ MEASURED = (
     "freezing",
     "start_up",
     "frozen_checkpoint",
+    "checksums",
 )
 """These measure, once."""
 

@@ -42,6 +42,7 @@ SAME = {
     "parsing": "cli",
     "commands": "settings",
     "atomic": "record",
+    "checksums": "record",
     "errors": "record",
     "terminal": "record",
 }

@@ -122,6 +122,7 @@ def test_saved_and_loaded_it_answers_the_same(tmp_path: Path, kind: str, pair: b
     assert loaded.task == task
     np.testing.assert_array_equal(loaded.logits(rows), model.logits(rows))
     files = {file.name: file.stat().st_size for file in (tmp_path / "run" / "model").iterdir()}
+    assert files.pop("checksums.json")
     assert set(files) == {"config.json", "vocabulary.json", "model.safetensors"}
     assert loaded.summary() == model.summary()
     assert model.summary()["size_bytes"] == sum(files.values())
@@ -197,6 +198,10 @@ def test_what_it_refuses(tmp_path: Path) -> None:
     def spoil(name: str, content: bytes, message: str) -> None:
         model.save(folder)
         (folder / name).write_bytes(content)
+        if name != "config.json":
+            with pytest.raises(ModelError, match=f"{name} is not what was saved: .* delete checksums.json there"):
+                Tfidf.load(folder)
+            (folder / "checksums.json").unlink()
         with pytest.raises(ModelError, match=message):
             Tfidf.load(folder)
 

@@ -276,3 +276,35 @@ def test_killed_when_all_is_done_but_the_sweeping(
     assert main([*command, "--resume"]) == 0
     assert "finished already; nothing to do" in capsys.readouterr().out
     check(tmp_path / "run", undisturbed)
+
+
+def test_a_damaged_checkpoint_is_refused_and_what_is_said_helps(
+    common: list[str],
+    undisturbed: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = [*common, "--output", str(tmp_path / "run")]
+    with monkeypatch.context() as patch:
+        at_call(patch, trainer.Trainer, "step", 60, lambda: os.kill(os.getpid(), signal.SIGINT))
+        assert main(command) == 128 + signal.SIGINT
+    files = sorted((tmp_path / "run" / "checkpoints").glob("*.pt"))
+    assert {path.name for path in files} >= {"student-done.pt", "student without teacher.pt"}
+    for path in files:
+        before = path.read_bytes()
+        path.write_bytes(before[:-200] + bytes([before[-200] ^ 4]) + before[-199:])
+        assert main([*command, "--resume"]) == 2
+        said = capsys.readouterr().err
+        assert (
+            f"{path}: the checkpoint is damaged (its checksum is wrong). Give --overwrite in place of --resume" in said
+        )
+        assert "Traceback" not in said
+        path.write_bytes(before)
+    path.write_bytes(before[:3000])
+    assert main([*command, "--resume"]) == 2
+    assert "its end is lost" in capsys.readouterr().err
+    assert main([*command, "--overwrite"]) == 0
+    assert (tmp_path / "run" / "model" / "model.safetensors").read_bytes() == (
+        undisturbed / "model" / "model.safetensors"
+    ).read_bytes()

@@ -33,7 +33,7 @@ def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path) -> None:
         def __reduce__(self) -> tuple[object, tuple[str]]:
             return os.mkdir, (str(tmp_path / "executed"),)
 
-    torch.save({"state": Evil()}, tmp_path / "train.pt")
+    save_checkpoint(tmp_path / "train.pt", {"state": Evil()})
     with pytest.raises(pickle.UnpicklingError):
         load_checkpoint(tmp_path / "train.pt")
     assert not (tmp_path / "executed").exists()

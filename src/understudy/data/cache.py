@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from understudy.atomic import CACHE, new_file
+from understudy.checksums import seal, still_sound
 from understudy.errors import OutputError
 
 
@@ -64,8 +65,9 @@ def write_arrow(
             # `about` is known only now, so it is stored with an empty last batch: one file, complete or absent.
             writer.write_batch(last, custom_metadata={"about": json.dumps(about())})
             writer.close()
-        stream.flush()
-        found = map_arrow(Path(stream.name)) if rows else None  # the mapping outlives the name
+        size = stream.tell()
+        seal(stream)
+        found = _mapped(Path(stream.name), size) if rows else None  # the mapping outlives the name
         if not (rows and keep()):
             raise _NotKept
     if rows and found is None:
@@ -74,11 +76,20 @@ def write_arrow(
 
 
 def map_arrow(file: Path) -> tuple[pa.Table, dict[str, Any]] | None:
-    """The memory-mapped table of an Arrow file and its `about`, see :func:`write_arrow`; None if there is no file."""
+    """The memory-mapped table of an Arrow file and its `about`, see :func:`write_arrow`; None if there is no file.
+
+    A damaged file is none, either; that is said.
+    """
+    size = still_sound(file)
+    return None if size is None else _mapped(file, size)
+
+
+def _mapped(file: Path, size: int) -> tuple[pa.Table, dict[str, Any]] | None:
+    """The table in the first `size` bytes of a file."""
     try:
-        reader = pa.ipc.open_file(pa.memory_map(str(file)))
+        reader = pa.ipc.open_file(pa.memory_map(str(file)).read_buffer(size))
         metadata = reader.get_batch_with_custom_metadata(reader.num_record_batches - 1)[1]
         table = pa.Table.from_batches([reader.get_batch(i) for i in range(reader.num_record_batches - 1)])
         return table, json.loads(metadata[b"about"])
-    except (OSError, ValueError, TypeError, KeyError):  # absent, or damaged and to be written again
+    except (OSError, ValueError, TypeError, KeyError):  # gone since, or of another layout: to be written again
         return None

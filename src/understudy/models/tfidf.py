@@ -28,8 +28,10 @@ from typing import Any
 import numpy as np
 
 from understudy.atomic import OUTPUT, new_folder
+from understudy.checksums import list_checksums
 from understudy.data.tasks import Task
 from understudy.errors import DataError, ModelError
+from understudy.models.files.names import check_undamaged
 from understudy.models.linear import best_fit, spread_columns
 
 _WORD = re.compile(r"\w+")
@@ -166,7 +168,7 @@ class Tfidf:
         }
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write config.json, vocabulary.json and model.safetensors. The folder appears whole or not at all.
+        """Write config.json, vocabulary.json, model.safetensors and checksums. The folder appears whole or not at all.
 
         Raises:
             OutputError: if it cannot be written.
@@ -174,6 +176,7 @@ class Tfidf:
         with new_folder(Path(folder), remedy=OUTPUT, replace=True) as temporary:
             for name, content in self._files().items():
                 (temporary / name).write_bytes(content)
+            list_checksums(temporary, without="config.json")
 
     def _files(self) -> dict[str, bytes]:
         from safetensors.numpy import save
@@ -197,6 +200,8 @@ class Tfidf:
         from safetensors.numpy import load
 
         source = Path(folder)
+        for weights in (True, False):
+            check_undamaged(source, weights=weights)
         try:
             about = json.loads((source / "config.json").read_bytes()).get("understudy", {})
             if about.get("kind") != "tfidf":

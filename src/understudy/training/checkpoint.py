@@ -9,6 +9,8 @@ from typing import Any
 import torch
 
 from understudy.atomic import OUTPUT, new_file
+from understudy.checksums import DamagedFile, seal, verified
+from understudy.errors import ConfigError
 from understudy.failpoints import failpoint
 
 
@@ -27,12 +29,25 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
             torch.save(dict(state), file)
         except RuntimeError as error:  # torch's writer raises it in place of the file's own error
             raise error.__context__ if isinstance(error.__context__, OSError) else error from None
+        seal(file)
     failpoint("checkpoint.written")
 
 
 def load_checkpoint(path: Path) -> dict[str, Any] | None:
-    """Read a checkpoint into main memory without executing anything in it; None if there is no such file."""
-    return torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
+    """Read a checkpoint into main memory without executing anything in it; None if there is no such file.
+
+    Raises:
+        ConfigError: if it is damaged.
+    """
+    if not path.exists():
+        return None
+    try:
+        verified(path)
+    except DamagedFile as error:
+        raise ConfigError(
+            f"{path}: the checkpoint is damaged ({error}). Give --overwrite in place of --resume to start afresh."
+        ) from None
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def random_state() -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import os
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -223,6 +224,49 @@ def test_a_file_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert list(read_texts(path)) == [("a b",)]
     write(path, ["title", "description"], [("c", "d")])
     assert list(read_texts(path)) == [("c d",)]
+
+
+def test_a_file_that_changes_while_it_is_read_is_said_and_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "a.csv", ["text"], [("a",), ("b",)])
+    with monkeypatch.context() as patch:
+        known = files._open
+
+        def too_late(path: Path, zipped: bool) -> object:
+            write(path, ["text"], [("c",), ("d",)])
+            return known(path, zipped)
+
+        patch.setattr(files, "_open", too_late)
+        assert "a.csv: was changed while it was read. Start again" in fault(lambda: read_texts(path))
+    assert not list(cache_dir().rglob("*.arrow"))
+    write(path, ["text"], [("a",), ("b",)])
+    assert list(read_texts(path)) == [("a",), ("b",)]
+
+
+def test_a_file_is_known_by_its_bytes_and_not_by_its_time(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", ["text"], [("a",), ("b",)])
+    times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+    assert list(read_texts(path)) == [("a",), ("b",)]
+    write(path, ["text"], [("a",), ("c",)])
+    os.utime(path, ns=times)
+    assert list(read_texts(path)) == [("a",), ("c",)]
+
+
+def test_a_hub_split_is_known_by_its_rows_and_class_names() -> None:
+    import datasets
+
+    def key(rows: list[int], classes: list[str]) -> str:
+        features = datasets.Features({"label": datasets.ClassLabel(names=classes)})
+        made = datasets.Dataset.from_dict({"label": rows}, features=features)
+        made._fingerprint = "made of its place on disk"
+        table = tables.read_dataset(made, "owner/name", Faults())
+        assert table is not None
+        return table.key
+
+    keys = {key([0, 1], ["bad", "good"]), key([1, 0], ["bad", "good"]), key([0, 1], ["good", "bad"])}
+    assert len(keys) == 3
+    assert key([0, 1], ["bad", "good"]) in keys
 
 
 def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

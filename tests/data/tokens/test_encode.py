@@ -7,14 +7,17 @@ import json
 import os
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from torch import nn
-from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import AddedToken, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers.models.ctrl.tokenization_ctrl import CTRLTokenizer
 
 from understudy.data.cache import cache_dir
 from understudy.data.texts import Texts
@@ -154,24 +157,101 @@ def cut_short(folder: Path) -> None:
     os.truncate(folder / "ids.bin", (folder / "ids.bin").stat().st_size // 2)
 
 
-def lie(folder: Path) -> None:
-    """The description promises another number of rows."""
-    meta = json.loads((folder / "meta.json").read_text())
-    (folder / "meta.json").write_text(json.dumps(meta | {"rows": meta["rows"] - 1}))
-
-
 def forget(folder: Path) -> None:
     """The description is gone."""
     (folder / "meta.json").unlink()
 
 
-@pytest.mark.parametrize("damage", [cut_short, lie, forget])
+@pytest.mark.parametrize("damage", [cut_short, forget])
 def test_a_damaged_entry_is_made_again(damage) -> None:
     tokenizer, texts = make_tokenizer(), random_texts(25, 1)
     expected = encode(texts, tokenizer, max_length=16)
     ids = expected.ids.tolist()
     damage(cache_dir() / "encodings" / expected.fingerprint)
     assert encode(texts, tokenizer, max_length=16).ids.tolist() == ids
+
+
+@pytest.fixture
+def fast_parts() -> dict[str, Any]:
+    """A fast tokenizer's content, part by part."""
+    parts: dict[str, Any] = json.loads(make_tokenizer().backend_tokenizer.to_str())
+    merging = models.BPE({"a": 0, "b": 1, "c": 2, "ab": 3, "bc": 4}, [("a", "b"), ("b", "c")])
+    return parts | {"model": json.loads(Tokenizer(merging).to_str())["model"]}
+
+
+def key_of(parts: dict[str, Any]) -> str:
+    backend = Tokenizer.from_str(json.dumps(parts))
+    return TextEncoder(PreTrainedTokenizerFast(tokenizer_object=backend), max_length=16).fingerprint
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda parts: parts["model"]["merges"].reverse(),
+        lambda parts: parts["model"]["vocab"].update(ab=4, bc=3),
+        lambda parts: parts["model"].update(dropout=0.1),
+        lambda parts: parts.update(normalizer={"type": "NFC"}),
+        lambda parts: parts.update(pre_tokenizer={"type": "WhitespaceSplit"}),
+        lambda parts: parts.update(post_processor=None),
+        lambda parts: parts["added_tokens"].append({**parts["added_tokens"][0], "id": 30, "content": "[NEW]"}),
+        lambda parts: parts["added_tokens"][0].update(lstrip=True),
+        lambda parts: parts["added_tokens"][0].update(single_word=True),
+        lambda parts: parts["added_tokens"][0].update(normalized=True),
+        lambda parts: parts["added_tokens"][0].update(special=False),
+    ],
+)
+def test_the_fingerprint_of_a_fast_tokenizer_covers_every_part(
+    fast_parts: dict[str, Any], change: Callable[[dict[str, Any]], Any]
+) -> None:
+    before = key_of(fast_parts)
+    assert key_of(fast_parts) == before
+    change(fast_parts)
+    assert key_of(fast_parts) != before
+
+
+def slow_tokenizer(folder: Path, **options: Any) -> CTRLTokenizer:
+    """A tokenizer in Python: words by merges."""
+    folder.mkdir(exist_ok=True)
+    pieces = {"<unk>": 0, "a@@": 1, "b</w>": 2, "b": 3, "a": 4, "ab": 5}
+    (folder / "vocab.json").write_text(json.dumps(pieces))
+    if not (folder / "merges.txt").exists():
+        (folder / "merges.txt").write_text("#version: 0.2\na b</w>\n")
+    return CTRLTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), **options)
+
+
+def test_the_fingerprint_of_a_slow_tokenizer_covers_its_files_and_settings(tmp_path: Path) -> None:
+    def key(tokenizer: Any) -> str:
+        return TextEncoder(tokenizer, max_length=16).fingerprint
+
+    tokenizer = slow_tokenizer(tmp_path / "one")
+    tokenizer.save_pretrained(tmp_path / "saved")
+    tokenizer("ab a")  # it keeps what it has split
+    assert key(tokenizer) == key(slow_tokenizer(tmp_path / "other"))
+    assert key(CTRLTokenizer.from_pretrained(tmp_path / "saved")) == key(
+        CTRLTokenizer.from_pretrained(tmp_path / "saved")
+    )
+    (tmp_path / "other" / "merges.txt").write_text("#version: 0.2\nb a</w>\n")
+    added, flagged, wide = (slow_tokenizer(tmp_path / "one") for _ in range(3))
+    added.add_tokens([AddedToken("new")])
+    flagged.add_tokens([AddedToken("new", lstrip=True)])
+    wide.token_type_ids_include_special_tokens = False
+    keys = [key(tokenizer), key(slow_tokenizer(tmp_path / "other")), key(added), key(flagged), key(wide)]
+    keys += [
+        key(slow_tokenizer(tmp_path / "one", unk_token="a")),
+        key(slow_tokenizer(tmp_path / "one", model_max_length=5)),
+    ]
+    assert len(set(keys)) == len(keys)
+
+
+def test_what_cannot_be_described_is_never_found_again() -> None:
+    class Whole:
+        def pre_tokenize(self, text: Any) -> None:
+            """All in one piece."""
+
+    tokenizer = make_tokenizer()
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.PreTokenizer.custom(Whole())
+    one, other = (TextEncoder(tokenizer, max_length=16).fingerprint for _ in range(2))
+    assert one != other
 
 
 def test_without_the_cache_nothing_is_written() -> None:

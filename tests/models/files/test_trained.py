@@ -96,6 +96,18 @@ def test_registered_students_load_through_the_auto_class(
     )
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
+def test_a_changed_file_is_noticed(name: str, student: Any, task: Task, words: Words, tmp_path: Path) -> None:
+    save_model(tmp_path / "m", student("bilstm", task, words), words, task=task, max_length=20)
+    path = tmp_path / "m" / name
+    content = path.read_bytes()
+    path.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
+    with pytest.raises(ModelError, match=rf"m: {name} is not what was saved: its checksum is wrong\. Copy the folder"):
+        load_trained(str(tmp_path / "m"))
+    path.write_bytes(content)
+    load_trained(str(tmp_path / "m"))
+
+
 def test_a_foreign_classifier_serves_as_it_is(tiny_classifier: Any, words: Words, tmp_path: Path) -> None:
     model = tiny_classifier("bert")
     model.config.id2label, model.config.label2id = {0: "neg", 1: "pos"}, {"neg": 0, "pos": 1}

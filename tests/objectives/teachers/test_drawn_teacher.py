@@ -151,6 +151,31 @@ def test_a_reading_that_was_killed_goes_on(encoded: Encoded, tmp_path: Path, mon
     assert np.array_equal(whole.table, again.table)
 
 
+def test_damaged_draws_are_drawn_again(
+    encoded: Encoded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, _ = draw(encoded, tmp_path)
+    expected, path = np.array(whole.table), Path(whole.table.filename)
+    content = path.read_bytes()
+    for at in (0, len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+        again, _ = draw(encoded, tmp_path)
+        assert f"{path}: is damaged" in capsys.readouterr().err
+        assert np.array_equal(again.table, expected)
+    path.unlink()
+    calls: list[int] = []
+    drawing(encoded, lines(encoded)).draw(
+        0, max_tokens=30, scratch=tmp_path / "scratch", should_stop=lambda: bool(calls.append(1)) or len(calls) > 3
+    )
+    (part,) = (tmp_path / "scratch").iterdir()
+    half = part.read_bytes()
+    part.write_bytes(half[:-9] + bytes([half[-9] ^ 1]) + half[-8:])
+    again, read = draw(encoded, tmp_path)
+    assert f"{part}: is damaged (the checksum of batch 3 is wrong)" in capsys.readouterr().err
+    assert len(read) == 1 + len(length_batches(encoded.lengths, max_tokens=30)) - 2
+    assert np.array_equal(again.table, expected)
+
+
 def test_a_cache_file_that_is_too_short_is_made_again(encoded: Encoded, tmp_path: Path) -> None:
     whole, _ = draw(encoded, tmp_path)
     table = np.array(whole.table)

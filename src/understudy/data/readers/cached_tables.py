@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pyarrow as pa
 from understudy.data.cache import cache_dir, map_arrow, write_arrow
 from understudy.data.readers import delimited as files
 from understudy.data.readers.faults import Faults
-from understudy.data.readers.parsed import Parsed, Unreadable
+from understudy.data.readers.parsed import BATCH_ROWS, Parsed, Unreadable
 from understudy.data.readers.typed_formats import dataset_batches
 
 _VERSION = b"1"
@@ -66,31 +68,54 @@ def read_table(path: Path, origin: str, faults: Faults, *, longest: int | None =
         faults.add(f"{origin}: a folder, but a file is needed. Name the file in it.")
         return None
     try:
-        with path.open("rb") as stream:
-            content = hashlib.file_digest(stream, "sha256").digest()
+        content = _sha256(path)
     except OSError as error:
         faults.add(f"{origin}: cannot be read ({error.strerror or error}). Check the path and its permissions.")
         return None
     longest = longest if kind == "txt" else None
     named = [_VERSION, kind.encode(), str(zipped).encode(), content, *([] if longest is None else [b"%d" % longest])]
     key = hashlib.sha256(b"\0".join(named)).hexdigest()
-    return _build(key, origin, files.parse_file(path, kind, zipped, origin, faults, longest=longest), faults)
+
+    def unchanged() -> bool:
+        with suppress(OSError):
+            if _sha256(path) == content:
+                return True
+        faults.add(f"{origin}: was changed while it was read. Start again when it is complete.")
+        return False
+
+    parsed = files.parse_file(path, kind, zipped, origin, faults, longest=longest)
+    return _build(key, origin, parsed, faults, unchanged)
 
 
 def read_dataset(dataset: Any, origin: str, faults: Faults) -> SourceTable | None:
     """Read one split of a ``datasets`` data set; class numbers become class names."""
-    key = hashlib.sha256(b"\0".join([_VERSION, b"hub", origin.encode(), dataset._fingerprint.encode()])).hexdigest()
+    digest = hashlib.sha256(str(dataset.features).encode())
+    for table in dataset.with_format("arrow").iter(batch_size=BATCH_ROWS):
+        for batch in table.to_batches():
+            digest.update(batch.serialize())
+    key = hashlib.sha256(b"\0".join([_VERSION, b"hub", origin.encode(), digest.digest()])).hexdigest()
     return _build(key, origin, dataset_batches(dataset, origin, faults), faults)
 
 
-def _build(key: str, origin: str, batches: Parsed, faults: Faults) -> SourceTable | None:
-    """The cached table under that key. If there is none, `batches` are written to the cache first."""
+def _sha256(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()
+
+
+def _build(
+    key: str, origin: str, batches: Parsed, faults: Faults, unchanged: Callable[[], bool] = lambda: True
+) -> SourceTable | None:
+    """The cached table under that key. If there is none, `batches` are written to the cache first.
+
+    Args:
+        unchanged: asked after reading, whether the source is still what the key was made of; if not, it adds a fault.
+    """
     file = cache_dir() / "sources" / f"{key}.arrow"
     known = map_arrow(file)
     before = faults.count
     if known is None:
         try:
-            known = write_arrow(file, batches, about=batches.about, keep=lambda: faults.count == before)
+            known = write_arrow(file, batches, about=batches.about, keep=lambda: unchanged() and faults.count == before)
         except Unreadable as error:
             faults.add(str(error))
             return None

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from understudy.atomic import CACHE, new_folder
+from understudy.checksums import seal, still_sound
 from understudy.data.cache import cache_dir
 from understudy.data.texts import Texts
 from understudy.data.tokens.encoder import Text, TextEncoder
@@ -195,9 +196,10 @@ def _write(folder: Path, encoder: TextEncoder, texts: Iterable[Text]) -> None:
     """Write a cache entry part by part. Its meta.json, which holds the sizes, comes last."""
     rows = tokens = segment_tokens = 0
     with (
-        open(folder / "ids.bin", "wb") as ids,
-        open(folder / "offsets.bin", "wb") as offsets,
-        open(folder / "segments.bin", "wb") as segments,
+        open(folder / "ids.bin", "x+b") as ids,
+        open(folder / "offsets.bin", "x+b") as offsets,
+        open(folder / "segments.bin", "x+b") as segments,
+        open(folder / "meta.json", "x+b") as about,
     ):
         offsets.write(np.zeros(1, np.int64).tobytes())
         for part in encoder.parts(texts):
@@ -208,20 +210,23 @@ def _write(folder: Path, encoder: TextEncoder, texts: Iterable[Text]) -> None:
             if part.segments is not None:
                 segments.write(part.segments.tobytes())
                 segment_tokens += len(part.segments)
-    meta = {"rows": rows, "tokens": tokens, "segments": segment_tokens > 0}
-    meta |= {"pad_id": encoder.pad_id, "pad_segment": encoder.pad_segment, "padding_side": encoder.padding_side}
-    (folder / "meta.json").write_text(json.dumps(meta))
+        meta = {"rows": rows, "tokens": tokens, "segments": segment_tokens > 0}
+        meta |= {"pad_id": encoder.pad_id, "pad_segment": encoder.pad_segment, "padding_side": encoder.padding_side}
+        about.write(json.dumps(meta).encode())
+        for file in (ids, offsets, segments, about):
+            seal(file)
 
 
 def _open(folder: Path, fingerprint: str) -> Encoded | None:
-    """A cache entry, or None if it is missing or does not match its meta.json."""
+    """A cache entry, or None if it is missing, damaged (which is said) or does not match its meta.json."""
+    size = still_sound(folder / "meta.json")
+    if size is None:
+        return None
     try:
-        meta = json.loads((folder / "meta.json").read_text())
+        meta = json.loads((folder / "meta.json").read_bytes()[:size])
         ids = _mapped(folder / "ids.bin", np.int32, meta["tokens"])
         offsets = _mapped(folder / "offsets.bin", np.int64, meta["rows"] + 1)
         segments = _mapped(folder / "segments.bin", np.uint8, meta["tokens"]) if meta["segments"] else None
-        if offsets[-1] != meta["tokens"]:
-            return None
         return Encoded(ids, offsets, segments, meta["pad_id"], meta["padding_side"], fingerprint, meta["pad_segment"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -229,6 +234,6 @@ def _open(folder: Path, fingerprint: str) -> Encoded | None:
 
 def _mapped(path: Path, dtype: type, size: int) -> np.ndarray:
     """A memory-mapped file as a plain ndarray (indexing a memmap is slower)."""
-    if path.stat().st_size != size * np.dtype(dtype).itemsize:
-        raise ValueError(f"{path}: {path.stat().st_size} bytes are not {size} numbers of type {np.dtype(dtype)}")
+    if still_sound(path) != size * np.dtype(dtype).itemsize:
+        raise ValueError(f"{path}: does not hold {size} numbers of type {np.dtype(dtype)}")
     return np.asarray(np.memmap(path, dtype, mode="r", shape=(size,))) if size else np.empty(0, dtype)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import tempfile
+import uuid
 from collections.abc import Iterable, Iterator
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import transformers
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase
 
@@ -60,7 +64,7 @@ class TextEncoder:
         self.padding_side = tokenizer.padding_side
         self._tokenizer = tokenizer
         self._backend = _clean_copy(tokenizer)
-        self._content = self._backend.to_str() if self._backend else _describe(tokenizer)
+        self._content = self._backend.to_str() if self._backend else None
         if self._backend:
             self._backend.encode_special_tokens = tokenizer.split_special_tokens
         self._segment_kinds: dict[int, Literal["types", "sequences", "none"]] = {}
@@ -74,7 +78,8 @@ class TextEncoder:
         )
         if self.end_id is not None:
             settings += f" and {self.end_id} at the end"
-        return hashlib.sha256(f"{settings}\n{self._content}".encode()).hexdigest()
+        content = self._content or _describe(self._tokenizer)
+        return hashlib.sha256(f"{settings}\n{content}".encode()).hexdigest()
 
     def one(self, text: Text) -> tuple[list[int], list[int] | None]:
         """The ids and the segments of a single text or pair, on a fast path. Segments are None if all are zero.
@@ -211,7 +216,17 @@ def _clean_copy(tokenizer: PreTrainedTokenizerBase) -> Tokenizer | None:
 
 
 def _describe(tokenizer: PreTrainedTokenizerBase) -> str:
-    """The content of a tokenizer without a fast backend: its class, settings and vocabulary."""
-    return json.dumps(
-        [type(tokenizer).__qualname__, tokenizer.init_kwargs, tokenizer.get_vocab()], sort_keys=True, default=str
-    )
+    """The content of a tokenizer without a fast backend: the code's version, simple attributes, every file as saved.
+
+    A tokenizer that cannot be saved cannot be described. It gets a name of its own, under which nothing is ever found.
+    """
+    paths = {"name_or_path", *tokenizer.vocab_files_names}
+    simple = {key: value for key, value in vars(tokenizer).items() if isinstance(value, str | int | float)}
+    code = f"{type(tokenizer).__module__}.{type(tokenizer).__qualname__} {transformers.__version__}"
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            tokenizer.save_pretrained(folder)
+            files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in Path(folder).iterdir()}
+    except Exception:  # whatever code of its own raises
+        return uuid.uuid4().hex
+    return json.dumps([code, {key: simple[key] for key in simple.keys() - paths}, files], sort_keys=True)

@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from understudy.checksums import DamagedFile, check_listed
 from understudy.errors import ModelError, UnderstudyError, nearest
 
 STUDENTS = ("bilstm", "static", "layers", "tfidf")
@@ -105,6 +106,20 @@ def read_model_config(folder: str | Path) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise ModelError(f"{path}: must hold a JSON object, but holds {type(settings).__name__}.")
     return settings
+
+
+def check_undamaged(folder: str | Path, *, weights: bool) -> None:
+    """Compare the weights of a model folder, or its other files, with the checksums that they were saved with.
+
+    Raises:
+        ModelError: if one of them differs.
+    """
+    try:
+        check_listed(Path(folder), weights=weights)
+    except DamagedFile as error:
+        raise ModelError(
+            f"{folder}: {error}. Copy the folder again or train again. If you changed the file yourself, delete checksums.json there."
+        ) from None
 
 
 def kind_of(folder: str | Path) -> str:

@@ -25,6 +25,7 @@ from understudy.errors import ModelError, UnderstudyError, shortened
 from understudy.models.awd_lstm.config import AWDLSTMConfig
 from understudy.models.awd_lstm.encoder import AWDLSTMModel
 from understudy.models.awd_lstm.model import AWDLSTMForCausalLM, AWDLSTMForSequenceClassification
+from understudy.models.files.names import check_undamaged
 from understudy.models.files.quiet import quiet
 from understudy.models.students.bilstm import BiLSTM
 from understudy.models.students.pooled import PooledClassifier
@@ -149,11 +150,12 @@ def load_pretrained(path: str, loader: Any, config: Any, *, ignore_mismatched_si
         ignore_mismatched_sizes: initialise weights of another shape newly instead of refusing them.
 
     Raises:
-        ModelError: if it cannot be loaded.
+        ModelError: if it cannot be loaded, or if it is damaged.
     """
     if getattr(config, "quantization_config", None):  # its method may ask for kernels, too
         raise ModelError(f"{path}: its weights are quantized, which cannot be read. Give the model as it was before.")
     _check_sizes(path, config)
+    check_undamaged(path, weights=True)
     with explained(path), quiet():
         model, info = loader.from_pretrained(
             path,

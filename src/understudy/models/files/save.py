@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 from transformers import PreTrainedTokenizerBase
 
 from understudy.atomic import OUTPUT, new_folder
+from understudy.checksums import list_checksums
 from understudy.data.tasks import Task
 from understudy.errors import OutputError
 from understudy.models.files.names import kind_of_type
@@ -19,7 +20,7 @@ from understudy.models.files.stored_task import set_task
 def save_model(
     folder: Path, model: Any, tokenizer: PreTrainedTokenizerBase, *, task: Task | None, max_length: int
 ) -> None:
-    """Write a model folder: config.json, model.safetensors and the tokenizer. It appears whole or not at all.
+    """Write a model folder: config.json, model.safetensors, tokenizer and checksums. It appears whole or not at all.
 
     transformers alone can load the folder if the model's class is one of its own.
 
@@ -44,5 +45,6 @@ def save_model(
         with new_folder(folder, remedy=OUTPUT, replace=True) as temporary, quiet():
             model.save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)
+            list_checksums(temporary, without="config.json")
     except SafetensorError as error:  # what safetensors raises when the disk is full
         raise OutputError(f"{folder}: the model cannot be written: {error}. Make room there, or {OUTPUT}.") from error

@@ -8,7 +8,7 @@ from typing import Any
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from understudy.errors import ModelError, shortened
-from understudy.models.files.names import resolve
+from understudy.models.files.names import check_undamaged, resolve
 from understudy.models.files.pretrained import explained
 from understudy.models.files.quiet import quiet
 from understudy.models.structure.layers import word_embeddings
@@ -25,13 +25,14 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     switched off.
 
     Raises:
-        ModelError: if there is no tokenizer or it cannot be read.
+        ModelError: if there is no tokenizer, or if it cannot be read or is damaged.
     """
     path = resolve(name)
     if Path(path).is_dir() and not any(any(Path(path).glob(pattern)) for pattern in _TOKENIZER_FILES):
         raise ModelError(
             f"{path}: holds no tokenizer (tokenizer.json or vocab.txt). Copy the tokenizer's files into it."
         )
+    check_undamaged(path, weights=False)
     with explained(path), quiet():
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     length = tokenizer.model_max_length

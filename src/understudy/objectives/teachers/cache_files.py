@@ -7,21 +7,22 @@ A store belongs to one teacher (weights, tokenizer, maximal length). It holds
 - ``jobs/<request>-<n>/<batch>-<hash>.npz``: shards, the keys and logits of finished batches. They are only ever added;
 - ``sets/<request>.npy``: the logits of a whole set of texts, assembled from the shards of all jobs.
 
-Files get their names when they are complete, so that two runs may label at once; at worst both do the same work.
+Files get their names when they are complete, so that two runs may label at once; at worst both do the same work. All end
+with a checksum: a set that is damaged is assembled again, and the texts of a damaged shard or plan are labelled again.
 """
 
 from __future__ import annotations
 
 import hashlib
-import shutil
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from understudy.atomic import CACHE, new_file, new_folder
+from understudy.checksums import seal, still_sound
 from understudy.failpoints import failpoint
 
 KEY = np.dtype("S16")
@@ -59,6 +60,7 @@ class Job:
             np.savez(
                 file, batches=np.asarray(numbers, np.int64), keys=keys, logits=np.concatenate(list(logits.values()))
             )
+            seal(file)
 
 
 class LabelStore:
@@ -77,10 +79,9 @@ class LabelStore:
         if not len(keys):
             return np.empty((0, self.outputs), np.float32)
         path = self._set_path(keys)
-        try:
-            found = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError):
+        if still_sound(path) is None:
             return None
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
         return np.asarray(found) if found.shape == (len(keys), self.outputs) and found.dtype == np.float32 else None
 
     def unknown(self, keys: np.ndarray) -> np.ndarray:
@@ -94,15 +95,10 @@ class LabelStore:
     def job(self, keys: np.ndarray, number: int) -> Job | None:
         """The `number`-th job of a set, counted from 0, if there is one."""
         folder = self._job_folder(keys, number)
-        try:
-            with open(folder / "plan.npz", "rb") as file, np.load(file, allow_pickle=False) as plan:
-                batches = np.split(plan["order"], plan["ends"][:-1])
-                return Job(folder, plan["keys"], batches)
-        except FileNotFoundError:
+        plan = _arrays(folder / "plan.npz", "keys", "order", "ends", remove=folder)
+        if plan is None:
             return None
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            shutil.rmtree(folder, ignore_errors=True)
-            return None
+        return Job(folder, plan["keys"], np.split(plan["order"], plan["ends"][:-1]))
 
     def start(self, keys: np.ndarray, number: int, new: np.ndarray, batches: Sequence[np.ndarray]) -> Job:
         """Write the plan of a job and return the job. If another run has just written one, that one is used.
@@ -114,7 +110,9 @@ class LabelStore:
         folder = self._job_folder(keys, number)
         with new_folder(folder, remedy=CACHE) as temporary:
             ends = np.cumsum([len(batch) for batch in batches])
-            np.savez(temporary / "plan.npz", keys=keys[new], order=np.concatenate(batches), ends=ends)
+            with open(temporary / "plan.npz", "x+b") as file:
+                np.savez(file, keys=keys[new], order=np.concatenate(batches), ends=ends)
+                seal(file)
         job = self.job(keys, number)
         assert job is not None
         return job
@@ -132,6 +130,7 @@ class LabelStore:
             mapped = np.memmap(file, "<f4", mode="r+", offset=start, shape=shape)
             self._fill(keys, mapped)
             mapped.flush()
+            seal(file)
         found = self.find(keys)
         assert found is not None
         return found
@@ -170,14 +169,17 @@ def places_of(keys: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def _shards(folder: Path) -> Iterator[dict[str, np.ndarray]]:
-    """The contents of a job's shards; a damaged one (its checksum is wrong) is removed, and its texts are labelled again."""
+    """The contents of a job's shards; a damaged one is removed, and its texts are labelled again."""
     for path in sorted(folder.glob("[0-9]*.npz")):
-        try:
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as shard:
-                content = {name: shard[name] for name in ("batches", "keys", "logits")}
-        except FileNotFoundError:
-            continue
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            path.unlink(missing_ok=True)
-            continue
-        yield content
+        content = _arrays(path, "batches", "keys", "logits", remove=path)
+        if content is not None:
+            yield content
+
+
+def _arrays(path: Path, *names: str, remove: Path) -> dict[str, np.ndarray] | None:
+    """Arrays of an npz file; None if there is no file, or if it is damaged: then that is said, and `remove` is deleted."""
+    with suppress(FileNotFoundError):  # another run may remove it too
+        if still_sound(path, remove=remove) is not None:
+            with np.load(path, allow_pickle=False) as arrays:
+                return {name: arrays[name] for name in names}
+    return None

@@ -5,18 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from understudy.atomic import CACHE, OUTPUT, new_file, said_plainly
+from understudy.checksums import checksum, say_damaged, seal, still_sound
 from understudy.data.batches.by_length import length_batches
 from understudy.data.batches.masked import hidden_tokens, masked_batch
 from understudy.data.batches.masking import Masking
@@ -32,6 +33,8 @@ from understudy.objectives.teachers.language import LanguageTeacher
 
 _FORMAT = 1
 """Version of the files and of the way words are drawn."""
+_SUM = 4
+"""Bytes of the checksum behind each batch of draws that are not complete."""
 
 
 @dataclass(frozen=True)
@@ -114,14 +117,17 @@ class Drawing:
         batches = length_batches(self._encoded.lengths, max_tokens=max_tokens)
         path = cache_dir() / "teacher_words" / f"{self._name(epoch)}.bin"
         size = int(counts.sum()) * self._record.itemsize
-        if not path.exists() or path.stat().st_size != size:
-            ends = np.cumsum([int(counts[batch].sum()) for batch in batches]) * self._record.itemsize
+        if still_sound(path) != size:
+            sizes = [int(counts[batch].sum()) * self._record.itemsize for batch in batches]
             part = scratch / path.name
             with said_plainly(scratch, remedy=OUTPUT):
-                if not self._read(part, epoch, batches, ends, on_texts, should_stop):
+                if not self._read(part, epoch, batches, sizes, on_texts, should_stop):
                     return None
             with open(part, "rb") as file, new_file(path, remedy=CACHE) as kept:
-                shutil.copyfileobj(file, kept)
+                for length in sizes:
+                    kept.write(file.read(length))
+                    file.seek(_SUM, os.SEEK_CUR)
+                seal(kept)
             failpoint("draw.kept")
             part.unlink()
         else:
@@ -129,7 +135,8 @@ class Drawing:
         order = np.concatenate(batches)
         begins = np.empty(len(counts), np.int64)
         begins[order] = np.cumsum(counts[order]) - counts[order]
-        table = np.memmap(path, self._record, mode="r") if size else np.empty(0, self._record)
+        shape = (int(counts.sum()),)
+        table = np.memmap(path, self._record, mode="r", shape=shape) if size else np.empty(0, self._record)
         return Draws(table, begins, counts)
 
     @property
@@ -142,21 +149,22 @@ class Drawing:
         part: Path,
         epoch: int,
         batches: list[np.ndarray],
-        ends: np.ndarray,
+        sizes: list[int],
         on_texts: Callable[[int], None],
         should_stop: Callable[[], bool],
     ) -> bool:
-        """Add the missing batches to a file, in which each batch ends at a known byte; whether all are there now."""
+        """Add the missing batches to a file, each with its checksum behind it; whether all are there now."""
         part.parent.mkdir(parents=True, exist_ok=True)
-        with open(part, "ab") as file:
-            done = int(np.searchsorted(ends, os.fstat(file.fileno()).st_size, "right"))
-            file.truncate(int(ends[done - 1]) if done else 0)
+        part.touch()
+        with open(part, "r+b") as file:
+            done = _whole_batches(file, part, sizes)
             texts = sum(len(batch) for batch in batches[:done])
             on_texts(texts)
             for batch in batches[done:]:
                 if should_stop():
                     return False
-                file.write(self._drawn(batch, epoch).tobytes())
+                content = self._drawn(batch, epoch).tobytes()
+                file.write(content + zlib.crc32(content).to_bytes(_SUM, "little"))
                 file.flush()
                 os.fsync(file.fileno())
                 texts += len(batch)
@@ -204,3 +212,18 @@ class Drawing:
             self._temperature,
             self._precision,
         ]
+
+
+def _whole_batches(file: BinaryIO, path: Path, sizes: Sequence[int]) -> int:
+    """How many batches a file holds before its end or a damaged one; what follows is cut off."""
+    whole = end = 0
+    for size in sizes:
+        found, written = checksum(file, size).to_bytes(_SUM, "little"), file.read(_SUM)
+        if written != found:
+            if len(written) == _SUM:
+                say_damaged(path, f"the checksum of batch {whole + 1} is wrong")
+            break
+        whole, end = whole + 1, end + size + _SUM
+    file.seek(end)
+    file.truncate()
+    return whole
