@@ -44,7 +44,7 @@ SAME = {
     "atomic": "record",
     "errors": "record",
 }
-SAME |= {"failpoints": "record", "version": "record"}
+SAME |= {"failpoints": "record", "version": "record", "folders": "record"}
 MOST_MODULES, MOST_LINES, LONGEST_FUNCTION, MEDIAN = 12, 300, 80, 130
 
 
