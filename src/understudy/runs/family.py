@@ -81,6 +81,7 @@ def _run_children(run: Run, recipe: Any) -> RunRecord:
         budget = _share_of(deadline, len(recipe.seeds) - number)
         child = dataclasses.replace(recipe, seed=seed, seeds=[], time_budget=budget)
         check_inputs(run, [*recipe.data_read(), *recipe.models_read()])
+        run.save()
         try:
             children[seed] = run_child(run, f"seed-{seed}", child)
         except Interrupted as error:

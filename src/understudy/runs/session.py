@@ -199,6 +199,8 @@ def _describe(run: Run, work: Described, names: Iterable[str]) -> None:
         raise _begun_on("another task", changed, run)
     check_inputs(run, names)
     record.data, record.task = found, task
+    if not record.finished:
+        run.save()  # before anything is trained on it
 
 
 def _for_trackers(config: dict[str, Any]) -> dict[str, Any]:
