@@ -9,7 +9,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -32,7 +32,8 @@ _UNWRITABLE = {
     errno.EPERM,
     errno.EROFS,
 }
-_TEMPORARY = re.compile(r"\..+\.[0-9a-f]+\.tmp")
+_TEMPORARY = re.compile(r"\..+\.understudy-[0-9a-f]{12}\.tmp", re.DOTALL)
+"""Names that nobody else gives: whatever has one may be deleted."""
 _ABANDONED_AFTER_S = 24 * 3600
 """A temporary entry that is unchanged for this long was left by a killed run."""
 
@@ -124,7 +125,7 @@ def is_temporary(path: Path) -> bool:
     """Whether a file or folder has a temporary name, because it is not complete.
 
     Example:
-        >>> is_temporary(Path("runs/a/.model.3f09.tmp")), is_temporary(Path("runs/a/model"))
+        >>> is_temporary(Path("runs/a/.model.understudy-3f09c2d4e5a1.tmp")), is_temporary(Path("a/.notes.3f09.tmp"))
         (True, False)
     """
     return _TEMPORARY.fullmatch(path.name) is not None
@@ -132,13 +133,27 @@ def is_temporary(path: Path) -> bool:
 
 def remove_abandoned(folder: Path, *, untouched_s: float = _ABANDONED_AFTER_S) -> None:
     """Delete what killed runs left in a folder. Younger entries are kept: another run may still be writing them."""
-    for entry in folder.glob(".*.tmp"):
+    for entry in filter(is_temporary, folder.glob(".*.tmp")):
         try:
             newest = max(part.stat().st_mtime for part in [entry, *(entry.iterdir() if entry.is_dir() else ())])
-            if is_temporary(entry) and time.time() - newest >= untouched_s:
+            if time.time() - newest >= untouched_s:
                 remove(entry)
         except OSError:
             continue  # another process was quicker
+
+
+def remove_files(folder: Path, *patterns: str) -> None:
+    """Delete a folder's files of some patterns, and what killed runs left there; then the folder, if it is empty.
+
+    Whatever else is in it stays, and a link is not followed.
+    """
+    if folder.is_symlink() or not folder.is_dir():
+        return
+    remove_abandoned(folder, untouched_s=0)
+    for path in (path for pattern in patterns for path in folder.glob(pattern)):
+        path.unlink(missing_ok=True)
+    with suppress(OSError):  # it is not empty
+        folder.rmdir()
 
 
 def remove(path: Path) -> None:
@@ -154,11 +169,12 @@ def _temporary(path: Path) -> Iterator[Path]:
     """A name beside `path` that no other process uses. What still has it at the end is deleted."""
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_abandoned(path.parent)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
+    # a name may have 255 bytes, and a character four of them
+    temporary = path.with_name(f".{path.name[:48]}.understudy-{uuid.uuid4().hex[:12]}.tmp")
     try:
         yield temporary
     finally:
-        if temporary.is_dir():
+        if temporary.is_dir() and not temporary.is_symlink():
             shutil.rmtree(temporary, ignore_errors=True)
         else:
             temporary.unlink(missing_ok=True)

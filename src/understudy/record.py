@@ -1,16 +1,12 @@
-"""The run folder and the record in it: what was run, on what, and what came out."""
+"""The record of a run: what was run, on what, and what came out."""
 
 from __future__ import annotations
 
-import datetime
 import importlib.metadata
 import json
 import os
 import platform
-import shutil
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,12 +15,9 @@ import yaml
 
 from understudy import atomic
 from understudy.errors import OutputError
-from understudy.terminal.lines import say, visible
 from understudy.version import VERSION
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "accelerate", "datasets", "scikit-learn", "numpy")
-_FREE_TO_CHANGE = {"output", "overwrite", "resume", "dry_run", "time_budget", "track"}
-"""Settings that a resumed run may change: they do not touch what is computed."""
 
 
 @dataclass(kw_only=True)
@@ -41,6 +34,9 @@ class RunRecord:
     hardware: dict[str, Any] = field(default_factory=dict)
     task: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
+    """Rows and fingerprints of each part: of its texts, and of its labels."""
+    inputs: dict[str, str] = field(default_factory=dict)
+    """Fingerprints of the files that the run was begun with: models, teachers, tokenizers, vectors; a family's data too."""
     models: list[dict[str, Any]] = field(default_factory=list)
     timings: dict[str, float] = field(default_factory=dict)
     teacher_forward_texts: int = 0
@@ -72,13 +68,14 @@ class RunRecord:
         """Plain containers, as in the file."""
         return asdict(self)
 
-    def save(self, path: Path) -> None:
-        """Write the record as JSON, whole or not at all."""
-        atomic.write_bytes(path, self._written())
-
-    def _written(self) -> bytes:
+    def as_bytes(self) -> bytes:
+        """The content of the file."""
         text = json.dumps(self.as_dict(), indent=1, ensure_ascii=False, allow_nan=False)
         return text.encode(errors="backslashreplace")  # a file's name may be no UTF-8; JSON reads the escape back
+
+    def save(self, path: Path) -> None:
+        """Write the record as JSON, whole or not at all."""
+        atomic.write_bytes(path, self.as_bytes())
 
     @classmethod
     def load(cls, path: Path) -> RunRecord:
@@ -89,7 +86,7 @@ class RunRecord:
             content = Path(path).read_bytes()
             TypeAdapter(cls).validate_json(content, strict=True)
             record = cls(**json.loads(content))
-            record._written()  # or a number without end would be found when the run is over
+            record.as_bytes()  # or a number without end would be found when the run is over
             return record
         except (ValueError, TypeError, RecursionError) as error:
             lines = str(error).partition(" [type=")[0].splitlines()
@@ -124,149 +121,6 @@ def hardware(*, threads: int, accelerator: str | None, processes: int = 1) -> di
     }
 
 
-class Run:
-    """An open run folder. Only the main process of several writes into it."""
-
-    def __init__(self, folder: Path, record: RunRecord, *, writes: bool = True) -> None:
-        self.folder = folder
-        self.record = record
-        self.writes = writes
-
-    def say(self, note: str) -> None:
-        """Put a sentence on the record (once) and on the terminal."""
-        note = visible(note)
-        if note not in self.record.notes:
-            self.record.notes.append(note)
-        if self.writes:
-            say(f"  {note}")
-
-    @contextmanager
-    def timed(self, name: str) -> Iterator[None]:
-        """Add the time spent inside to ``timings[name]``."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.record.timings[name] = self.record.timings.get(name, 0.0) + time.perf_counter() - start
-            self.save()
-
-    def save(self) -> None:
-        """Write ``record.json`` as it stands."""
-        if self.writes:
-            self.record.save(self.folder / "record.json")
-
-    def finish(self) -> RunRecord:
-        """Mark the run as finished, and delete its checkpoints."""
-        self.record.finished = True
-        self.save()
-        if self.writes:
-            shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
-        return self.record
-
-
-def open_run(
-    command: str,
-    config: Mapping[str, Any],
-    *,
-    given: Mapping[str, Any],
-    output: str | None,
-    overwrite: bool = False,
-    resume: bool = False,
-    seed: int = 0,
-    writes: bool = True,
-) -> Run:
-    """Create a run folder, or open an unfinished one again.
-
-    With `resume`, a folder with a finished run is returned unchanged (its record says ``finished``). With `overwrite`
-    it is replaced. Without either, nothing in it is touched.
-
-    Args:
-        config: all settings.
-        given: those that differ from their defaults, flat.
-
-    Raises:
-        OutputError: if the folder is in use, was made with other settings, or cannot be written.
-    """
-    folder = Path(output).expanduser() if output else default_folder(command)
-    record_path = folder / "record.json"
-    fresh = RunRecord(
-        command=command,
-        config=dict(config),
-        given=dict(given),
-        seed=seed,
-        created=f"{datetime.datetime.now():%Y-%m-%dT%H:%M:%S}",
-    )
-    if not writes:
-        return Run(folder, RunRecord.load(record_path) if resume and record_path.exists() else fresh, writes=False)
-    if faults := output_faults(command, config, given=given, output=str(folder), overwrite=overwrite, resume=resume):
-        raise OutputError(*faults)
-    run = Run(folder, RunRecord.load(record_path) if resume and record_path.exists() else fresh)
-    if run.record.finished:
-        shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # it may have been killed just before
-        return run
-    with atomic.said_plainly(folder, remedy=atomic.OUTPUT):
-        folder.mkdir(parents=True, exist_ok=True)
-        # a run folder has one writer, so what is half-written in it was left by a killed one
-        for place in (folder, folder / "checkpoints"):
-            atomic.remove_abandoned(place, untouched_s=0)
-        if run.record is fresh:
-            # the record is removed last and written first: a folder that was begun can always be told from one that is not ours
-            for entry in sorted(folder.iterdir(), key=lambda entry: entry == record_path):
-                atomic.remove(entry)
-    run.save()
-    if not (folder / "config.yaml").exists():
-        atomic.write_bytes(folder / "config.yaml", to_yaml(command, config).encode())
-    return run
-
-
-def default_folder(command: str) -> Path:
-    """The folder of a run without an output."""
-    return Path("runs") / f"{command.replace(' ', '-')}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
-
-
-def output_faults(
-    command: str,
-    config: Mapping[str, Any],
-    *,
-    given: Mapping[str, Any],
-    output: str | None,
-    overwrite: bool,
-    resume: bool,
-) -> list[str]:
-    """Why a run cannot go to a folder; nothing is touched."""
-    if output is None:
-        return []
-    folder = Path(output).expanduser()
-    if not folder.is_dir():
-        there = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
-        if there == folder:
-            return [f"{folder}: a file is there, but --output must be a folder. Name another --output."]
-        if not there.is_dir():
-            return [f"{folder}: cannot be written, because {there} is a file. Name another --output."]
-        return (
-            []
-            if os.access(there, os.W_OK)
-            else [f"{folder}: cannot be written (no permission in {there}). Name another --output."]
-        )
-    if not os.access(folder, os.W_OK):
-        return [f"{folder}: cannot be written (no permission). Name another --output."]
-    if all(map(atomic.is_temporary, folder.iterdir())):
-        return []
-    if not (folder / "record.json").exists():
-        return [f"{folder}: the folder is not empty and holds no run. Name another --output."]
-    try:
-        old = RunRecord.load(folder / "record.json")
-    except OutputError as error:
-        return list(error.faults)
-    if resume:
-        return _other_settings(folder, old, command, config, given)
-    if overwrite:
-        return []
-    state = "a finished run is there already" if old.finished else "an unfinished run is there"
-    remedy = "or give --overwrite" if old.finished else "give --resume to go on with it, or --overwrite"
-    return [f"{folder}: {state}. Name another --output, {remedy}."]
-
-
 def to_yaml(command: str, config: Mapping[str, Any]) -> str:
     """The YAML that re-runs a command."""
     return yaml.safe_dump({"command": command, **config}, sort_keys=False, allow_unicode=True)
@@ -283,19 +137,3 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in config.items():
         rows |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return rows
-
-
-def _other_settings(
-    folder: Path, old: RunRecord, command: str, config: Mapping[str, Any], given: Mapping[str, Any]
-) -> list[str]:
-    """How a resumed run differs from the run that was begun. A setting that was added since counts at its default."""
-    if old.command != command:
-        return [f"{folder}: holds a run of '{old.command}', not of '{command}'. Name another --output."]
-    before, now = flat(old.config), flat(config)
-    return [
-        f"{folder}: was begun with {key} = {before.get(key)!r}, but is resumed with {now.get(key)!r}. Use the same value, name another --output, or give --overwrite to start again."
-        for key in {**before, **now}
-        if key.partition(".")[0] not in _FREE_TO_CHANGE
-        and before.get(key) != now.get(key)
-        and (key in before or key in given)
-    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,26 @@ def test_a_folder_of_other_things_is_not_replaced(
     assert (tmp_path / "mine" / "thesis.txt").exists()
     (tmp_path / "mine" / "thesis.txt").unlink()
     assert main([*given, "--overwrite"]) == main([*given, "--overwrite"]) == 0
+
+
+def test_only_a_model_of_ours_is_replaced_and_never_what_is_read(
+    files: tuple[Path, Path], tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["import", "fastai", *map(str, files)]
+    theirs = tmp_path / "bert"
+    shutil.copytree(tiny_bert, theirs)
+    kept = {path.name: path.read_bytes() for path in theirs.iterdir()}
+    assert main([*given, "--output", str(theirs), "--overwrite"]) == 2
+    assert "holds no model of understudy, or more than that" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in theirs.iterdir()} == kept
+    folder = tmp_path / "mine"
+    assert main([*given, "--output", str(folder)]) == 0
+    vocabulary = folder / "itos.json"
+    vocabulary.write_text(json.dumps(ITOS), encoding="utf-8")
+    again = ["import", "fastai", str(files[0]), str(vocabulary), "--output", str(folder), "--overwrite"]
+    assert main(again) == 2
+    assert "which the command reads" in capsys.readouterr().err
+    assert vocabulary.exists()
 
 
 def test_backward_models_are_said_to_be_so(

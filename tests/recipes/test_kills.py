@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 import torch
 
+from understudy import atomic
 from understudy import record as records
 from understudy.cli import main
 from understudy.data.tasks import Task
 from understudy.evaluation import cost
+from understudy.folders.run import Run
 from understudy.models.files.classifiers import load_classifier
 from understudy.models.files.save import save_model
 from understudy.models.files.tokenizers import load_tokenizer
@@ -264,12 +266,12 @@ def test_killed_when_all_is_done_but_the_sweeping(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def die(path: Path, **options: object) -> None:
+    def die(folder: Path, *patterns: str) -> None:
         raise Killed
 
     command = [*common, "--output", str(tmp_path / "run")]
     with monkeypatch.context() as patch:
-        at_call(patch, records.Run, "finish", 1, lambda: patch.setattr(records.shutil, "rmtree", die))
+        at_call(patch, Run, "finish", 1, lambda: patch.setattr(atomic, "remove_files", die))
         with pytest.raises(Killed):
             main(command)
     assert (tmp_path / "run" / "checkpoints").exists()

@@ -183,3 +183,24 @@ def test_a_family_survives_settings_that_were_added_since(
     path.write_text(json.dumps(old), encoding="utf-8")
     assert main([*words, "--resume", "--pooling", "mean", "--features", "trained"]) == 2
     assert "was begun with pooling = None" in capsys.readouterr().err
+
+
+def test_a_family_is_of_one_data_and_is_replaced_only_when_the_next_can_begin(
+    reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "rows.csv"
+    data.write_bytes((reviews / "train.csv").read_bytes())
+    words = ["finetune", "--data", str(data), "--model", "tfidf", "--seeds", "0", "1"]
+    words += ["--output", str(tmp_path / "family")]
+    assert killed(words, "family.child:2") == -signal.SIGKILL
+    kept = data.read_bytes()
+    data.write_bytes(kept + b"a bad film,positive\n")
+    assert main([*words, "--resume"]) == 2
+    assert f"was begun on other files: {data} changed since" in capsys.readouterr().err
+    data.write_bytes(kept)
+    assert main([*words, "--resume"]) == 0
+    weights(tmp_path / "family" / "seed-1")
+    data.write_text("text,label\n", encoding="utf-8")
+    assert main([*words, "--overwrite"]) == 2
+    assert weights(tmp_path / "family" / "seed-0")
+    assert RunRecord.load(tmp_path / "family" / "record.json").finished

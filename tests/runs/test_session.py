@@ -5,11 +5,16 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import yaml
 
 from understudy import Distill
 from understudy.cli import main
@@ -22,6 +27,7 @@ from understudy.runs.devices import make_accelerator
 from understudy.runs.session import Session
 from understudy.settings.configuration import check
 from understudy.settings.training import TrainSettings
+from understudy.training.trainer import Trainer
 
 
 def run(*arguments: object) -> int:
@@ -55,6 +61,166 @@ def test_a_run_does_not_go_on_over_other_data(
     assert "was started on other data: train, validation changed since" in capsys.readouterr().err
     rows.write_text(kept, encoding="utf-8")
     assert run(*command, "--resume") == 0
+
+
+@pytest.fixture
+def begun(
+    rows: Path, tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., list[str | Path]]:
+    """Begins a run that dies in its third step; the words that resume it."""
+
+    def begin(command: str, *given: str | Path) -> list[str | Path]:
+        words = [command, "--data", rows, *given, "--epochs", "2", "--batch_size", "8", "--output", tmp_path / "run"]
+        with monkeypatch.context() as patch:
+
+            def die(path: Path) -> None:
+                patch.setattr(RunRecord, "save", lambda self, path: None)  # the dead write no more
+                raise Killed
+
+            steps = Counter[str]()
+            known = Trainer.step
+
+            def step(self: Trainer, *arguments: object) -> None:
+                steps["step"] += 1
+                if steps["step"] == 3:
+                    die(tmp_path)
+                known(self, *arguments)  # type: ignore[arg-type]
+
+            patch.setattr(Trainer, "step", step)
+            with pytest.raises(Killed):
+                run(*words)
+        return [*words, "--resume"]
+
+    return begin
+
+
+class Killed(BaseException):
+    """Nobody catches it."""
+
+
+def test_a_run_goes_on_only_with_the_labels_and_the_model_it_was_begun_with(
+    begun: Callable[..., list[str | Path]],
+    rows: Path,
+    tiny_bert: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    model = tmp_path / "bert"
+    shutil.copytree(tiny_bert, model)
+    words = begun("finetune", "--model", model, "--no_baseline")
+    kept = rows.read_text(encoding="utf-8")
+    swapped = kept.replace(",yes", ",?").replace(",no", ",yes").replace(",?", ",no")
+    named = kept.replace(",yes", ",certainly")
+    for content, said in (
+        (swapped, "was begun on other data: train"),
+        (named, "was begun on another task: labels changed since"),
+    ):
+        rows.write_text(content, encoding="utf-8")
+        capsys.readouterr()
+        assert run(*words) == 2
+        assert said in capsys.readouterr().err
+    rows.write_text(kept, encoding="utf-8")
+    for name in ("tokenizer.json", "model.safetensors"):
+        content = (model / name).read_bytes()
+        other = content.replace(b'"good"', b'"goof"') if name.endswith("json") else content[:-4] + b"\0\0\0\1"
+        (model / name).write_bytes(other)
+        assert run(*words) == 2
+        assert f"was begun on other files: {model} changed since" in capsys.readouterr().err
+        (model / name).write_bytes(content)
+    (model / "README.md").write_text("read by nobody", encoding="utf-8")
+    assert run(*words) == 0
+    assert run(*words) == 0  # finished, and still of these rows
+    rows.write_text(swapped, encoding="utf-8")
+    assert run(*words) == 2
+    assert "was begun on other data" in capsys.readouterr().err
+
+
+def test_a_distillation_goes_on_only_with_its_teacher_its_answers_and_its_vectors(
+    begun: Callable[..., list[str | Path]], rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("finetune", "--data", rows, "--model", "tfidf", "--output", tmp_path / "tfidf") == 0
+    answers = write(tmp_path / "answers.csv", [])
+    answers.write_bytes(rows.read_bytes())
+    vectors = tmp_path / "vectors.txt"
+    vectors.write_text("good 0.1 0.2\nbad 0.3 0.4\n", encoding="utf-8")
+    student = ["--student", "static", "--static.embedding", "2", "--static.hidden", "0", "--embeddings", str(vectors)]
+    words = begun("distill", "--teacher", tmp_path / "tfidf", answers, *student, "--no_baseline")
+    weights = tmp_path / "tfidf" / "model" / "model.safetensors"
+    for path in (weights, answers, vectors):
+        content = path.read_bytes()
+        path.write_bytes(content[:-4] + b"\0\0\0\0" if path == weights else content + content.splitlines()[-1] + b"\n")
+        assert run(*words) == 2
+        assert f"was begun on other files: {tmp_path / 'tfidf' if path == weights else path}" in capsys.readouterr().err
+        path.write_bytes(content)
+    assert run(*words) == 0
+
+
+def test_a_run_of_before_has_no_fingerprints_and_goes_on(
+    begun: Callable[..., list[str | Path]], tiny_bert: Path, tmp_path: Path
+) -> None:
+    words = begun("finetune", "--model", tiny_bert, "--no_baseline")
+    path = tmp_path / "run" / "record.json"
+    old = json.loads(path.read_text(encoding="utf-8"))
+    del old["inputs"]
+    for part in old["data"].values():
+        del part["labels"]
+    path.write_text(json.dumps(old), encoding="utf-8")
+    assert run(*words) == 0
+
+
+def test_a_run_goes_on_with_the_threads_and_says_what_else_is_another(
+    begun: Callable[..., list[str | Path]], tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = begun("finetune", "--model", tiny_bert, "--no_baseline")
+    path = tmp_path / "run" / "record.json"
+    old = json.loads(path.read_text(encoding="utf-8"))
+    assert old["hardware"]["threads"] == torch.get_num_threads() == 1
+    old["versions"]["torch"] = "1.0"
+    path.write_text(json.dumps(old), encoding="utf-8")
+    torch.set_num_threads(2)
+    try:
+        assert run(*words) == 0
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+    assert "uses 1 threads, as when it was begun, not 2" in capsys.readouterr().err
+    record = RunRecord.load(path)
+    assert record.hardware["threads"] == 1
+    assert f"begun with torch 1.0, and gone on with {torch.__version__}" in record.notes[0].replace(
+        record.versions["torch"], str(torch.__version__)
+    )
+
+
+def test_a_command_does_not_replace_what_it_reads(
+    rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    teacher = tmp_path / "teacher"
+    fit = ["finetune", "--data", rows, "--model", "tfidf", "--output", teacher]
+    assert run(*fit) == 0
+    kept = {path: path.read_bytes() for path in teacher.rglob("*") if path.is_file()}
+    distill = ["distill", "--data", rows, "--student", "static", "--overwrite"]
+    predict = ["predict", "--model", teacher, "--overwrite"]
+    texts = tmp_path / "texts.txt"
+    texts.write_text("a good film\n", encoding="utf-8")
+    for words, said in (
+        ([*distill, "--teacher", teacher, "--output", teacher], "the command reads it"),
+        ([*distill, "--teacher", teacher / "model", "--output", teacher], "holds"),
+        ([*distill, "--teacher", teacher, "--output", teacher / "student"], "lies in"),
+        ([*distill, "--teacher", teacher, "--seeds", "0", "1", "--output", teacher], "the command reads it"),
+        ([*predict, "--input", texts, "--output", texts], "the command reads it"),
+        ([*predict, "--input", texts, "--output", teacher / "record.json"], "lies in"),
+    ):
+        assert run(*words) == 2
+        assert said in capsys.readouterr().err
+    steps = tmp_path / "steps.yaml"
+    later = {"command": "finetune", "data": str(rows), "model": "tfidf", "output": str(teacher)}
+    first = {"command": "distill", "data": str(rows), "teacher": str(teacher), "output": str(tmp_path / "student")}
+    steps.write_text(yaml.safe_dump_all([first, later]), encoding="utf-8")
+    assert run("run", steps, "--overwrite") == 2
+    assert "the command reads it" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in teacher.rglob("*") if path.is_file()} == kept
+    assert texts.read_text(encoding="utf-8") == "a good film\n"
+    assert run(*fit, "--overwrite") == 0
 
 
 def test_rows_without_a_label_stay_when_labelled_ones_are_drawn(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from understudy import cli
-from understudy.record import Run, RunRecord
+from understudy.folders.run import Run
+from understudy.record import RunRecord
 from understudy.terminal.lines import give, say, show, standard_output, visible
 from understudy.terminal.screen import Screen, draw
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from understudy.record import Run
+from understudy.folders.run import Run
 from understudy.report import plots
 from understudy.report.card.write import write_card
 from understudy.report.tables.models import models_table

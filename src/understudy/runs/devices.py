@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
 from accelerate.state import AcceleratorState
 from accelerate.utils import ProjectConfiguration
+from threadpoolctl import threadpool_limits
 
 from understudy.models.structure.compiler import can_compile
+from understudy.record import RunRecord
 from understudy.settings.training import TrainSettings
 
 _WAIT = timedelta(days=2)
@@ -41,9 +47,32 @@ def make_accelerator(settings: TrainSettings, tracking: Path | None = None) -> A
     )
 
 
-def accelerator_name(accelerator: Accelerator) -> str | None:
+def accelerator_name(accelerator: Accelerator | PartialState) -> str | None:
     """What a CUDA device is called; None on a CPU."""
     return torch.cuda.get_device_name(accelerator.device) if accelerator.device.type == "cuda" else None
+
+
+@contextmanager
+def as_begun(settings: Any) -> Iterator[None]:
+    """Inside, torch and the libraries of linear algebra use as many threads as the run that is resumed was begun with.
+
+    A sum that is cut into another number of parts has other bits.
+    """
+    record = Path(settings.output or "").expanduser() / "record.json"
+    known = RunRecord.load(record) if settings.resume and settings.output and record.exists() else None
+    now = torch.get_num_threads()
+    begun = now if known is None else known.hardware.get("threads", now)
+    if begun == now:
+        yield
+        return
+    if processes().is_main_process:
+        print(f"  {record.parent}: uses {begun} threads, as when it was begun, not {now}.", file=sys.stderr)
+    with threadpool_limits(begun):
+        torch.set_num_threads(begun)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(now)
 
 
 def machine_faults(settings: TrainSettings) -> list[str]:

@@ -10,11 +10,12 @@ from typing import Any
 
 from understudy.errors import Interrupted, UnderstudyError
 from understudy.failpoints import failpoint
-from understudy.record import Run, RunRecord
+from understudy.folders.run import Run
+from understudy.record import RunRecord
 from understudy.report.aggregate import aggregate, reporting_split
 from understudy.report.card.write import write_card
 from understudy.report.family import family_table
-from understudy.runs.session import open_folder
+from understudy.runs.session import check_inputs, open_folder
 from understudy.settings.configuration import as_dict
 from understudy.settings.values import seconds
 from understudy.terminal.lines import say, show
@@ -59,10 +60,17 @@ def run_seeds(recipe: Any) -> RunRecord:
         show(f"{len(recipe.seeds)} runs, one a seed ({' '.join(map(str, recipe.seeds))}); the first of them:")
         dataclasses.replace(recipe, seed=recipe.seeds[0], seeds=[]).run()
         return RunRecord(command=recipe.command, config=as_dict(recipe), seed=recipe.seed)
-    run = open_folder(recipe)
-    if run.record.finished:
-        show(f"{run.folder}: this family of runs is finished already; nothing to do.")
-        return run.record
+    if recipe.overwrite:  # what is there goes only when the first run can begin
+        first = dataclasses.replace(recipe, seed=recipe.seeds[0], seeds=[])
+        first.prepare(first.read())
+    with open_folder(recipe) as run:
+        if run.record.finished:
+            show(f"{run.folder}: this family of runs is finished already; nothing to do.")
+            return run.record
+        return _run_children(run, recipe)
+
+
+def _run_children(run: Run, recipe: Any) -> RunRecord:
     run.record.notes = []
     children: dict[int, RunRecord] = {}
     failed: dict[int, Exception] = {}
@@ -72,6 +80,8 @@ def run_seeds(recipe: Any) -> RunRecord:
         show(f"\nseed {seed}, {number + 1} of {len(recipe.seeds)}")
         budget = _share_of(deadline, len(recipe.seeds) - number)
         child = dataclasses.replace(recipe, seed=seed, seeds=[], time_budget=budget)
+        check_inputs(run, [*recipe.data_read(), *recipe.models_read()])
+        run.save()
         try:
             children[seed] = run_child(run, f"seed-{seed}", child)
         except Interrupted as error:

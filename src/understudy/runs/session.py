@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +15,11 @@ from accelerate.utils import broadcast_object_list
 
 from understudy.data.texts import Texts
 from understudy.errors import Interrupted, OutputError
+from understudy.folders.run import Run, default_folder, open_run
 from understudy.functional.scoring import higher_is_better
 from understudy.inference.answering import Answering
-from understudy.record import Run, default_folder, flat, hardware, open_run, versions
+from understudy.models.files.fingerprints import files_fingerprint
+from understudy.record import RunRecord, flat, hardware, versions
 from understudy.runs.devices import accelerator_name, make_accelerator, processes
 from understudy.runs.subject import Described
 from understudy.settings.configuration import as_dict, given
@@ -80,7 +83,7 @@ def open_folder(settings: Any) -> Run:
     output = [settings.output or str(default_folder(settings.command))]
     if state.num_processes > 1:
         broadcast_object_list(output)  # the folder's name has the time in it
-    return open_run(
+    run = open_run(
         settings.command,
         as_dict(settings),
         given=given(settings),
@@ -89,6 +92,48 @@ def open_folder(settings: Any) -> Run:
         resume=settings.resume,
         seed=settings.seed,
         writes=state.is_main_process,
+    )
+    if not run.record.finished:
+        before = _circumstances(run.record)
+        run.record.versions = versions()
+        run.record.hardware = hardware(
+            threads=torch.get_num_threads(), accelerator=accelerator_name(state), processes=state.num_processes
+        )
+        for name, value in _circumstances(run.record).items():
+            if name in before and before[name] != value:
+                run.say(
+                    f"begun with {name} {before[name]}, and gone on with {value}: the result may differ by rounding."
+                )
+        run.save()
+    return run
+
+
+def _circumstances(record: RunRecord) -> dict[str, Any]:
+    """What a result depends on beside its inputs; a run goes on if it changes, and says so."""
+    return {
+        **record.versions,
+        **{f"the {name}": record.hardware[name] for name in ("cpu", "accelerator") if record.hardware},
+    }
+
+
+def check_inputs(run: Run, names: Iterable[str]) -> None:
+    """Put the fingerprints of files on the record, or compare them with those of the beginning.
+
+    Args:
+        names: of files and models, see :func:`understudy.models.files.fingerprints.files_fingerprint`.
+
+    Raises:
+        OutputError: if one of them has changed since.
+    """
+    found = {name: files_fingerprint(name) for name in names}
+    before, run.record.inputs = run.record.inputs, {name: known for name, known in found.items() if known is not None}
+    if changed := [name for name, known in before.items() if run.record.inputs.get(name) != known]:
+        raise _begun_on("other files", changed, run)
+
+
+def _begun_on(what: str, changed: list[str], run: Run) -> OutputError:
+    return OutputError(
+        f"{run.folder}: was started on {what}: {', '.join(changed)} changed since. Resume with the original, or give --overwrite to start again."
     )
 
 
@@ -99,27 +144,37 @@ def open_session(settings: Any, work: Described) -> Iterator[Session]:
     A run that is finished already has ``run.record.finished`` set: there is nothing left to do.
 
     Raises:
-        OutputError: as :func:`open_folder`; or if the run was begun on other data.
+        OutputError: as :func:`open_folder`; or if the run was begun on other data, for another task or with other models.
     """
-    run, subject = open_folder(settings), work.subject
-    if run.record.finished:
-        show(f"{run.folder}: this run is finished already; nothing to do.")
-        yield Session(run, None, Stop(), Display(visible=False), None, settings, subject.metrics)  # type: ignore[arg-type]
-        return
+    with open_folder(settings) as run:
+        _describe(run, work, settings.models_read())
+        if run.record.finished:
+            show(f"{run.folder}: this run is finished already; nothing to do.")
+            yield Session(run, None, Stop(), Display(visible=False), None, settings, work.subject.metrics)  # type: ignore[arg-type]
+            return
+        with _training(run, settings, work) as session:
+            yield session
+
+
+@contextmanager
+def _training(run: Run, settings: Any, work: Described) -> Iterator[Session]:
+    """Everything around a run that is not finished."""
+    metrics = work.subject.metrics
     accelerator = make_accelerator(settings, run.folder / "tracking")
     if settings.track:
         accelerator.init_trackers("understudy", config=_for_trackers(as_dict(settings)))
     accelerator.wait_for_everyone()
-    _describe(run, work, accelerator)
+    for note in [*work.subject.notes, *work.notes]:
+        run.say(note)
     budget = seconds(settings.time_budget) if settings.time_budget else None
     log = ProgressLog(
         run.folder / "progress.csv",
-        progress_columns(work.terms, subject.metrics, groups=work.groups, momentum=settings.cycle_momentum),
+        progress_columns(work.terms, metrics, groups=work.groups, momentum=settings.cycle_momentum),
         writes=run.writes,
     )
     with Stop(budget_s=budget) as stop, Display(visible=run.writes) as display:
         try:
-            yield Session(run, accelerator, stop, display, log, settings, subject.metrics)
+            yield Session(run, accelerator, stop, display, log, settings, metrics)
         except Interrupted as error:
             error.remedy = f"Go on with the same command, --output {run.folder} and --resume."
             raise
@@ -127,25 +182,26 @@ def open_session(settings: Any, work: Described) -> Iterator[Session]:
         accelerator.end_training()
 
 
-def _describe(run: Run, work: Described, accelerator: Accelerator) -> None:
-    """Put on the record what the run is about and where it happens."""
-    record, subject = run.record, work.subject
-    record.versions = versions()
-    record.hardware = hardware(
-        threads=torch.get_num_threads(),
-        accelerator=accelerator_name(accelerator),
-        processes=accelerator.num_processes,
-    )
-    record.task = dict(subject.task)
-    found = {name: {"rows": len(texts), "fingerprint": texts.fingerprint} for name, texts in subject.texts.items()}
+def _describe(run: Run, work: Described, names: Iterable[str]) -> None:
+    """Put on the record what the run is about, or compare it with what it was begun on.
+
+    Raises:
+        OutputError: if data, task or files are not those of before.
+    """
+    record = run.record
+    found, task = work.subject.data(), json.loads(json.dumps(work.subject.task))
     before = record.data or found
-    if changed := [name for name in before | found if before.get(name) != found.get(name)]:
-        raise OutputError(
-            f"{run.folder}: was started on other data: {', '.join(changed)} changed since. Resume with the original data, or give --overwrite to start again."
-        )
-    record.data = found
-    for note in [*subject.notes, *work.notes]:
-        run.say(note)
+    # what was not on the record when the run was begun cannot be compared
+    parts = {name: {**found.get(name, {}), **before.get(name, {})} for name in before | found}
+    if changed := [name for name, part in parts.items() if name not in before or part != found.get(name)]:
+        raise _begun_on("other data", changed, run)
+    # which metrics there are depends on the version; the one that selects is a setting
+    if changed := [name for name, value in record.task.items() if name != "metrics" and task.get(name) != value]:
+        raise _begun_on("another task", changed, run)
+    check_inputs(run, names)
+    record.data, record.task = found, task
+    if not record.finished:
+        run.save()  # before anything is trained on it
 
 
 def _for_trackers(config: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from understudy.record import RunRecord
 from understudy.runs.concluding import finish
-from understudy.runs.devices import machine_faults
+from understudy.runs.devices import as_begun, machine_faults
 from understudy.runs.plans import say_notes, say_plan
 from understudy.runs.seeds import run_seeds
 from understudy.runs.session import Session, open_session
@@ -60,8 +60,11 @@ class TrainingRecipe:
         """
         settings: Any = self
         check(settings)
-        if settings.seeds:
-            return run_seeds(settings)
+        with as_begun(settings):
+            return run_seeds(settings) if settings.seeds else self._run(settings)
+
+    def _run(self, settings: Any) -> RunRecord:
+        """One run, of checked settings."""
         work = self.prepare(self.read())
         self.say_plan(work)
         if settings.dry_run:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+import numpy as np
 
 from understudy.data.readers.corpus import Corpus
 from understudy.data.splits import Splits
@@ -21,17 +24,21 @@ class Subject:
         texts: the texts of each part, for their numbers and fingerprints.
         metrics: the names of the scores that an evaluation gives; the first one selects models.
         notes: what was found in the data.
+        labels: those of the parts that have some, for their fingerprints.
     """
 
     task: Mapping[str, Any]
     texts: Mapping[str, Texts]
     metrics: Sequence[str]
     notes: Sequence[str]
+    labels: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def of_rows(cls, splits: Splits) -> Subject:
         """A run on labelled rows."""
-        return cls(splits.task.as_dict(), splits.texts(), splits.task.metrics, splits.notes)
+        rows = {"train": splits.train, "validation": splits.validation, "test": splits.test}
+        labels = {name: part.labels for name, part in rows.items() if part is not None}
+        return cls(splits.task.as_dict(), splits.texts(), splits.task.metrics, splits.notes, labels)
 
     @classmethod
     def of_corpus(cls, corpus: Corpus, *, kind: str, metrics: Sequence[str]) -> Subject:
@@ -41,6 +48,14 @@ class Subject:
             kind: ``language_model`` or ``masked_language_model``.
         """
         return cls({"kind": kind, "metrics": list(metrics)}, corpus.texts(), metrics, corpus.notes)
+
+    def data(self) -> dict[str, dict[str, Any]]:
+        """Each part as it stands on the record: its rows, and the fingerprints of its texts and its labels."""
+        parts = {name: {"rows": len(texts), "fingerprint": texts.fingerprint} for name, texts in self.texts.items()}
+        for name, labels in self.labels.items():
+            described = f"{labels.dtype} {labels.shape} ".encode()
+            parts[name]["labels"] = hashlib.sha256(described + np.ascontiguousarray(labels).tobytes()).hexdigest()
+        return parts
 
 
 class Described(Protocol):

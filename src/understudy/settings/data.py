@@ -33,6 +33,10 @@ class DataSettings:
     limit_train: Annotated[int, Gt(0)] | None = None
     """Use only so many training rows, drawn by the seed, balanced over the classes."""
 
+    def data_read(self) -> list[str]:
+        """The names of the data that the command reads."""
+        return [name for name in (self.data, self.train, self.validation, self.test) if name is not None]
+
     def data_faults(self) -> list[str]:
         """What is wrong with these settings by themselves."""
         if self.data is None and self.train is None:
@@ -57,6 +61,10 @@ class CorpusSettings:
     """The text column of tables, `title+description` to join some (found by its usual name)."""
     limit_train: Annotated[int, Gt(0)] | None = None
     """Use only so many training texts, drawn by the seed."""
+
+    def data_read(self) -> list[str]:
+        """The names of the data that the command reads."""
+        return [name for name in (self.data, self.train, self.validation, self.test) if name is not None]
 
     def data_faults(self) -> list[str]:
         """What is wrong with these settings by themselves."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, ClassVar
 
 from annotated_types import Ge
 
-from understudy.record import output_faults
+from understudy.folders.contents import clashes
+from understudy.folders.run import output_faults
 from understudy.settings.configuration import as_dict, given
 from understudy.settings.flags import Shown
 from understudy.settings.values import seconds
@@ -34,6 +37,14 @@ class RunSettings:
     seed: Annotated[int, Ge(0)] = 0
     """Fixes data order, initialisation and dropout."""
 
+    def data_read(self) -> Sequence[str]:
+        """The names of the data that the command reads."""
+        return ()
+
+    def models_read(self) -> Sequence[str]:
+        """The names of what else decides its result: models, teachers, files of answers, tokenizers, word vectors."""
+        return ()
+
     def run_faults(self) -> list[str]:
         """What is wrong with these settings by themselves."""
         faults = []
@@ -43,6 +54,8 @@ class RunSettings:
             faults.append(
                 f"time_budget must be a number with s, m or h, such as 90s, 30m or 1.5h, but is {self.time_budget!r}."
             )
+        if self.overwrite and self.output is not None:
+            faults += clashes(Path(self.output).expanduser(), [*self.data_read(), *self.models_read()])
         if os.environ.get("RANK", "0") == "0":  # the other processes may find what the first has just begun
             faults += output_faults(
                 self.command,

@@ -17,7 +17,8 @@ from understudy.settings.flags import Shown
 from understudy.settings.models import model_faults
 
 _TOKENIZERS = ("auto", "teacher")
-_EMBEDDINGS = ("auto", "teacher", "random")
+EMBEDDINGS = ("auto", "teacher", "random")
+"""What ``--embeddings`` can be beside a file of word vectors."""
 
 
 @dataclass(kw_only=True)
@@ -202,9 +203,9 @@ def _table_faults(tokenizer: str, embeddings: str) -> list[str]:
         with gathered(faults):
             parse_spec(tokenizer)
         faults = [fault + nearest(tokenizer, _TOKENIZERS) for fault in faults]
-    if embeddings not in _EMBEDDINGS and not Path(embeddings).expanduser().is_file():
+    if embeddings not in EMBEDDINGS and not Path(embeddings).expanduser().is_file():
         faults.append(
-            f"embeddings must be {', '.join(_EMBEDDINGS)} or a file of word vectors, but there is no file {embeddings!r}.{nearest(embeddings, _EMBEDDINGS)}"
+            f"embeddings must be {', '.join(EMBEDDINGS)} or a file of word vectors, but there is no file {embeddings!r}.{nearest(embeddings, EMBEDDINGS)}"
         )
     return faults
 

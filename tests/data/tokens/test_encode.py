@@ -263,13 +263,16 @@ def test_without_the_cache_nothing_is_written() -> None:
 
 def test_what_killed_runs_left_goes_after_a_day() -> None:
     folder = cache_dir() / "encodings"
-    for name, age_s in {".old.0.tmp": 2 * 86400, ".young.0.tmp": 60}.items():
+    for name, age_s in {
+        ".old.understudy-0123456789ab.tmp": 2 * 86400,
+        ".young.understudy-0123456789ab.tmp": 60,
+    }.items():
         (folder / name).mkdir(parents=True)
         (folder / name / "ids.bin").write_bytes(b"0")
         for path in (folder / name / "ids.bin", folder / name):
             os.utime(path, (time.time() - age_s,) * 2)
     found = encode(["a"], make_tokenizer(), max_length=16).fingerprint
-    assert {path.name for path in folder.iterdir()} == {".young.0.tmp", found}
+    assert {path.name for path in folder.iterdir()} == {".young.understudy-0123456789ab.tmp", found}
 
 
 def test_a_full_disk_is_said_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

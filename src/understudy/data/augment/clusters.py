@@ -62,7 +62,7 @@ def neighbour_counts(sentences: Iterable[Sequence[str]], ranked: Sequence[str], 
 def word_vectors(counts: csr_matrix, *, seed: int) -> np.ndarray:
     """Neighbour counts reduced to unit vectors, ``(words, dimensions)``; a word without neighbours is all zeros."""
     from sklearn.decomposition import TruncatedSVD
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     pairs = counts.tocoo()
     by_word = np.asarray(counts.sum(axis=1)).ravel()

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from understudy.data.pydocs import write_pydocs
 from understudy.errors import Interrupted
+from understudy.folders.run import Run
 from understudy.models.files.names import bundled_encoder
 from understudy.recipes.train.distill.recipe import Distill
 from understudy.recipes.train.finetune import Finetune
-from understudy.record import Run, RunRecord
+from understudy.record import RunRecord
+from understudy.runs.devices import as_begun
 from understudy.runs.seeds import run_child
-from understudy.runs.session import open_folder
+from understudy.runs.session import check_inputs, open_folder
 from understudy.settings.configuration import check
 from understudy.settings.train.demo import DemoSettings
 from understudy.terminal.lines import show
@@ -32,23 +35,25 @@ class Demo(DemoSettings):
             Interrupted: on SIGTERM or Ctrl-C.
         """
         check(self)
-        run = open_folder(self)
-        if run.record.finished:
-            show(f"{run.folder}: the demo is finished already. Give --overwrite to run it again.")
-            return run.record
-        try:
-            return self._run(run)
-        except Interrupted as error:
-            error.remedy = "Go on with the same command (without --overwrite)."
-            raise
-
-    def _run(self, run: Run) -> RunRecord:
         teacher = self.teacher or bundled_encoder()
+        if self.overwrite:  # what is there goes only when the data can be made
+            with TemporaryDirectory() as scratch:
+                self._write(Path(scratch))
+        with as_begun(self), open_folder(self) as run:
+            if run.record.finished:
+                print(f"{run.folder}: the demo is finished already. Give --overwrite to run it again.")
+                return run.record
+            try:
+                return self._run(run, teacher)
+            except Interrupted as error:
+                error.remedy = "Go on with the same command (without --overwrite)."
+                raise
+
+    def _run(self, run: Run, teacher: str) -> RunRecord:
+        check_inputs(run, [teacher])
         data = str(run.folder / "data")
         show("1 of 3: paragraphs from the documentation of the packages installed here")
-        counts = write_pydocs(
-            run.folder / "data", labelled=self.labelled, test=self.test, pool=self.pool, seed=self.seed
-        )
+        counts = self._write(run.folder / "data")
         show("  " + ", ".join(f"{name} {count:,}" for name, count in counts.items()))
         show(f"2 of 3: a teacher, fine-tuned on the {self.labelled:,} labelled ones")
         finetune = Finetune(
@@ -79,6 +84,9 @@ class Demo(DemoSettings):
         )
         show(_next_steps(run.folder))
         return run.finish()
+
+    def _write(self, folder: Path) -> dict[str, int]:
+        return write_pydocs(folder, labelled=self.labelled, test=self.test, pool=self.pool, seed=self.seed)
 
 
 def _next_steps(folder: Path) -> str:

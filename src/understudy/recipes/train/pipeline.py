@@ -7,6 +7,8 @@ from typing import Any
 
 from understudy.commands import recipe_class
 from understudy.errors import ConfigError, UnderstudyError
+from understudy.folders.contents import clashes
+from understudy.runs.devices import as_begun
 from understudy.settings.configuration import build, check
 from understudy.settings.documents import read_documents
 from understudy.settings.run import RunSettings
@@ -79,8 +81,20 @@ def run_steps(recipes: list[Any], *, resume: bool = False, overwrite: bool = Fal
     for recipe in recipes:
         recipe.resume, recipe.overwrite = resume, overwrite
         faults += recipe.run_faults()
+    if overwrite:
+        faults += _loops(recipes)
     if faults:
         raise ConfigError(*dict.fromkeys(faults))
-    for number, recipe in enumerate(recipes, start=1):
-        show(f"\nstep {number} of {len(recipes)}: {recipe.command}, {recipe.output}")
-        recipe.run()
+    with as_begun(recipes[0]):  # steps that have not begun are to be as if nothing had stopped the first
+        for number, recipe in enumerate(recipes, start=1):
+            show(f"\nstep {number} of {len(recipes)}: {recipe.command}, {recipe.output}")
+            recipe.run()
+
+
+def _loops(recipes: list[Any]) -> list[str]:
+    """Outputs that an earlier step reads: a later one would replace them."""
+    faults: list[str] = []
+    for number, recipe in enumerate(recipes):
+        for earlier in recipes[:number]:
+            faults += clashes(Path(recipe.output).expanduser(), [*earlier.data_read(), *earlier.models_read()])
+    return faults

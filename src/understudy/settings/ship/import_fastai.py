@@ -6,11 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from understudy.atomic import is_temporary
+from understudy.folders.contents import clashes, is_a_model
 from understudy.settings.flags import Shown
-
-_OF_A_MODEL = (".json", ".safetensors", ".jinja", ".txt", ".md")
-"""How the names of a model's files end."""
 
 
 @dataclass(kw_only=True)
@@ -49,11 +46,14 @@ class ImportFastaiSettings:
         elif Path(self.output).expanduser().exists() and not self.overwrite:
             faults.append(f"{self.output}: exists already. Name another --output, or give --overwrite.")
         elif not is_replaceable(Path(self.output).expanduser()):
-            faults.append(f"{self.output}: the folder is not empty and holds no model. Name another --output.")
+            faults.append(
+                f"{self.output}: the folder is not empty and holds no model of understudy, or more than that. Name another --output."
+            )
+        if self.output and self.overwrite:
+            faults += clashes(Path(self.output).expanduser(), [self.weights, self.vocabulary])
         return faults
 
 
 def is_replaceable(folder: Path) -> bool:
-    """Whether a folder may be replaced by a model: it is not there, is empty, or holds a model and nothing else."""
-    inside = [path.name for path in folder.iterdir() if not is_temporary(path)] if folder.exists() else []
-    return not inside or ("config.json" in inside and all(name.endswith(_OF_A_MODEL) for name in inside))
+    """Whether a folder may be replaced by a model: it is not there, is empty, or holds a model of ours and nothing else."""
+    return not folder.exists() or is_a_model(folder) or not any(folder.iterdir())

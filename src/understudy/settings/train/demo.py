@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, ClassVar
 
 from annotated_types import Ge, Gt
 
-from understudy.record import output_faults
+from understudy.folders.contents import clashes
+from understudy.folders.run import output_faults
 from understudy.settings.configuration import as_dict, given
 from understudy.settings.flags import Shown
 from understudy.settings.models import model_faults
@@ -43,9 +45,19 @@ class DemoSettings:
     overwrite: bool = False
     """Replace a finished demo in --output."""
 
+    def data_read(self) -> list[str]:
+        """The names of the data that the command reads: it makes its own."""
+        return []
+
+    def models_read(self) -> list[str]:
+        """The names of what else decides the result: the encoder, where one is named."""
+        return [self.teacher] if self.teacher else []
+
     def faults(self) -> list[str]:
         """What is wrong with these settings."""
         faults = model_faults(self.teacher) if self.teacher else []
+        if self.overwrite:
+            faults += clashes(Path(self.output).expanduser(), self.models_read())
         return faults + output_faults(
             self.command,
             as_dict(self),

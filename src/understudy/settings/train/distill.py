@@ -12,6 +12,8 @@ from understudy.settings.flags import Shown
 from understudy.settings.models import model_faults
 from understudy.settings.run import RunSettings, SeedsSettings
 from understudy.settings.student_options import (
+    EMBEDDINGS,
+    STUDENTS,
     BiLSTMOptions,
     LayersOptions,
     StaticOptions,
@@ -73,6 +75,15 @@ class DistillSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
     """Also train the same student without the teacher."""
     epochs: Annotated[int, Gt(0), Shown(group="Training")] = 10
     """Passes of the student over all texts."""
+
+    def data_read(self) -> list[str]:
+        """The names of the data that the command reads, the pool included."""
+        return super().data_read() + ([] if self.unlabeled is None else [self.unlabeled])
+
+    def models_read(self) -> list[str]:
+        """The names of what else decides the result: teachers, files of answers, a student, word vectors."""
+        student = [] if self.student.split(":")[0] in STUDENTS else [self.student]
+        return [*self.teacher, *student, *([] if self.embeddings in EMBEDDINGS else [self.embeddings])]
 
     def faults(self) -> list[str]:
         """What is wrong with these settings, as far as it shows without reading data or weights."""

@@ -12,7 +12,13 @@ from understudy.settings.data import CorpusSettings, MaskingSettings
 from understudy.settings.flags import Shown
 from understudy.settings.models import model_faults
 from understudy.settings.run import RunSettings, SeedsSettings
-from understudy.settings.student_options import AlbertOptions, LayersOptions, language_student_faults, options_of
+from understudy.settings.student_options import (
+    LANGUAGE_STUDENTS,
+    AlbertOptions,
+    LayersOptions,
+    language_student_faults,
+    options_of,
+)
 from understudy.settings.training import TrainSettings
 
 Weight = Annotated[float, Ge(0), Lt(math.inf)]
@@ -69,6 +75,10 @@ class DistillLMSettings(CorpusSettings, MaskingSettings, TrainSettings, SeedsSet
             "attention": self.attention_weight,
             "relation": self.relation_weight,
         }
+
+    def models_read(self) -> list[str]:
+        """The names of what else decides the result: the teacher, and a student that is a model."""
+        return [self.teacher, *([] if self.student.split(":")[0] in LANGUAGE_STUDENTS else [self.student])]
 
     def faults(self) -> list[str]:
         """What is wrong with these settings, as far as it shows without reading data or weights."""

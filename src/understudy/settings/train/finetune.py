@@ -31,6 +31,10 @@ class FinetuneSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
     baseline: Annotated[bool, Shown(off="Do not fit TF-IDF with a linear model beside it.")] = True
     """Also fit TF-IDF with a linear model on the same rows, for the table."""
 
+    def models_read(self) -> list[str]:
+        """The names of what else decides the result: the model."""
+        return [] if self.model == "tfidf" else [self.model]
+
     def faults(self) -> list[str]:
         """What is wrong with these settings, as far as it shows without reading data or weights."""
         faults = self.data_faults() + self.run_faults() + self.seeds_faults() + self.train_faults()

@@ -60,6 +60,13 @@ class PretrainSettings(CorpusSettings, MaskingSettings, TrainSettings, SeedsSett
     backward: Annotated[bool, Shown(rare=True)] = False
     """Build an AWD-LSTM that reads from right to left; one that is trained further keeps its direction."""
 
+    def models_read(self) -> list[str]:
+        """The names of what else decides the result: the model, or the tokenizer of a new one."""
+        if self.model != NEW:
+            return [self.model]
+        trained = self.tokenizer is None or self.tokenizer.partition(":")[0] in ("bpe", "words")
+        return [] if trained else [str(self.tokenizer)]
+
     def faults(self) -> list[str]:
         """What is wrong with these settings, as far as it shows without reading data or weights."""
         faults = self.data_faults() + self.run_faults() + self.seeds_faults() + self.train_faults()

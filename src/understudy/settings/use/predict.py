@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Gt
 
+from understudy.folders.contents import clashes
 from understudy.settings.flags import Shown
 from understudy.settings.models import model_faults
 
@@ -50,6 +51,8 @@ class PredictSettings:
             faults.append(f"{self.output}: is a folder, but the output is one file. Name a file with --output.")
         elif self.output and Path(self.output).expanduser().exists() and not self.overwrite:
             faults.append(f"{self.output}: exists already. Name another --output, or give --overwrite.")
+        elif self.output and self.overwrite:
+            faults += clashes(Path(self.output).expanduser(), [*self.models(), *self.input])
         if self.output and self.format is None and (other := Path(self.output.removesuffix(".gz")).suffix) in _OTHERS:
             faults.append(
                 f"{self.output}: {other} is not written here. Name a .csv or .jsonl file with --output, or give --format."

@@ -1,4 +1,4 @@
-"""The run folder's rules, and what its record keeps."""
+"""The run folder's rules: what goes, what stays, who writes; and what its record keeps."""
 
 from __future__ import annotations
 
@@ -12,13 +12,18 @@ import pytest
 
 from understudy import atomic
 from understudy.errors import OutputError
-from understudy.record import Run, RunRecord, default_folder, hardware, open_run, output_faults, to_yaml, versions
+from understudy.folders.contents import clashes
+from understudy.folders.run import Run, default_folder, open_run, output_faults
+from understudy.record import RunRecord, hardware, to_yaml, versions
 
 CONFIG: dict[str, Any] = {"data": "a.csv", "epochs": 3, "bilstm": {"hidden": 9}, "time_budget": None}
 
 
 def begin(folder: Path, config: dict[str, Any] = CONFIG, **options: Any) -> Run:
-    return open_run("distill", config, given=options.pop("given", {}), output=str(folder), **options)
+    """An opened run; another process may open it too."""
+    run = open_run("distill", config, given=options.pop("given", {}), output=str(folder), **options)
+    run.close()
+    return run
 
 
 def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -57,7 +62,7 @@ def test_an_unfinished_run_is_resumed_with_what_it_had(tmp_path: Path) -> None:
         run.say("a note")
     run.say("a note")
     (run.folder / "config.yaml").unlink()  # killed between the record and this
-    (run.folder / ".model.0123abcd.tmp").mkdir()
+    (run.folder / ".model.understudy-0123456789ab.tmp").mkdir()
     again = begin(tmp_path / "run", CONFIG | {"time_budget": "3m"}, resume=True)
     assert again.record.notes == ["a note"]
     before = again.record.timings["train_s"]
@@ -105,7 +110,7 @@ def test_overwriting_that_is_cut_short_leaves_a_run_that_can_be_overwritten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = begin(tmp_path / "run")
-    for name in ("a", "z"):
+    for name in ("README.md", "progress.csv"):
         (run.folder / name).touch()
     run.finish()
     removed: list[Path] = []
@@ -121,13 +126,13 @@ def test_overwriting_that_is_cut_short_leaves_a_run_that_can_be_overwritten(
         patch.setattr(atomic, "remove", dies)
         with pytest.raises(KeyboardInterrupt):
             begin(tmp_path / "run", overwrite=True)
-    assert (run.folder / "record.json").exists()
+    assert not RunRecord.load(run.folder / "record.json").finished  # nobody takes what is left for a run
     assert not begin(tmp_path / "run", overwrite=True).record.finished
 
 
 def test_a_folder_in_which_nothing_got_its_name_is_empty(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / ".record.json.0a1b2c3d4e5f.tmp").write_bytes(b"{")
+    (tmp_path / "run" / ".record.json.understudy-0a1b2c3d4e5f.tmp").write_bytes(b"{")
     begin(tmp_path / "run")
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["config.yaml", "record.json"]
 
@@ -216,12 +221,19 @@ def test_of_two_runs_that_make_one_entry_the_first_wins(tmp_path: Path) -> None:
 
 
 def test_only_what_looks_like_ours_is_swept(tmp_path: Path) -> None:
-    for name in (".model.0a.tmp", ".notes.tmp", "model.0a.tmp", ".model.xyz.tmp"):
+    theirs = {".backup.20240101.tmp", ".model.0123456789ab.tmp", ".notes.tmp", "a.understudy-0123456789ab.tmp"}
+    for name in {*theirs, ".model.understudy-0123456789ab.tmp"}:
         (tmp_path / name).touch()
     atomic.remove_abandoned(tmp_path)  # too young
-    assert len(list(tmp_path.iterdir())) == 4
+    assert len(list(tmp_path.iterdir())) == 5
     atomic.remove_abandoned(tmp_path, untouched_s=0)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".model.xyz.tmp", ".notes.tmp", "model.0a.tmp"]
+    assert {path.name for path in tmp_path.iterdir()} == theirs
+
+
+def test_a_long_name_leaves_room_for_a_temporary_one(tmp_path: Path) -> None:
+    for name in ("a" * 251 + ".csv", "字" * 80):
+        atomic.write_bytes(tmp_path / name, b"")
+        assert (tmp_path / name).exists()
 
 
 def test_where_and_on_what() -> None:
@@ -264,3 +276,133 @@ def test_a_record_keeps_the_name_of_a_file_that_is_no_utf8(tmp_path: Path) -> No
     record = RunRecord(command="finetune", config={"data": "caf\udce9"})
     record.save(tmp_path / "record.json")
     assert json.loads((tmp_path / "record.json").read_text(encoding="utf-8"))["config"]["data"] == "caf\udce9"
+
+
+def finished(folder: Path, **files: str) -> Path:
+    """A finished run, with further files in its folder."""
+    begin(folder).finish()
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content, encoding="utf-8")
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["thesis.txt", "model/notes.md", "checkpoints/mine.csv", "child/record.json", "data/train.csv", "plots/old/a.png"],
+)
+def test_overwriting_removes_nothing_that_no_run_wrote(name: str, tmp_path: Path) -> None:
+    run = finished(tmp_path / "run", **{"model/config.json": "{}", name: "precious"})
+    before = contents(run)
+    with pytest.raises(OutputError, match="was not written by a run, so --overwrite does not remove it"):
+        begin(run, overwrite=True)
+    assert contents(run) == before
+    assert begin(run, resume=True).record.finished
+    assert contents(run) == before
+
+
+def test_all_that_runs_write_is_replaced(tmp_path: Path) -> None:
+    ours = ["README.md", "progress.csv", "lr_find.csv", "lr_find-student.csv", "lr_find.png", "plots/a.png"]
+    ours += ["model/config.json", "model/model.safetensors", "model/vocab.txt", "checkpoints/student.pt"]
+    ours += ["teacher_words/0a.bin", "tracking/wandb/run/x.log", ".model.understudy-0123456789ab.tmp"]
+    run = finished(tmp_path / "run", **dict.fromkeys(ours, ""))
+    begin(run, overwrite=True)
+    assert sorted(contents(run)) == ["config.yaml", "record.json"]
+
+
+def test_a_family_goes_with_its_children_and_with_nothing_else(tmp_path: Path) -> None:
+    config = {**CONFIG, "seeds": [0, 1]}
+    family = begin(tmp_path / "family", config).folder
+    for seed in (0, 1):
+        finished(family / f"seed-{seed}", **{"model/config.json": "{}"})
+    (family / "seed-1" / "mine.txt").touch()
+    with pytest.raises(OutputError, match=r"seed-1/mine.txt: was not written by a run"):
+        begin(family, config, overwrite=True)
+    (family / "seed-1" / "mine.txt").unlink()
+    (family / "seed-2").mkdir()
+    with pytest.raises(OutputError, match=r"seed-2: was not written by a run"):
+        begin(family, config, overwrite=True)
+    (family / "seed-2").rmdir()
+    begin(family, config, overwrite=True)
+    assert sorted(contents(family)) == ["config.yaml", "record.json"]
+
+
+def test_a_run_that_cannot_be_written_replaces_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = finished(tmp_path / "run", **{"model/config.json": "{}"})
+    before = contents(run)
+    with pytest.raises(ValueError):
+        begin(run, {**CONFIG, "temperature": float("inf")}, overwrite=True)
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OutputError, match="the disk is full"):
+            begin(run, overwrite=True)
+    assert contents(run) == before
+    begin(run, overwrite=True)  # and the folder is free
+
+
+def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a.pt").touch()
+    (tmp_path / "precious.csv").write_text("precious", encoding="utf-8")
+    for name, target in {"checkpoints": "elsewhere", "progress.csv": "precious.csv", "plots": "elsewhere"}.items():
+        run = begin(tmp_path / name.partition(".")[0]).folder
+        (run / name).symlink_to(tmp_path / target)
+        with pytest.raises(OutputError, match="is a link, and a run writes to its own folder only"):
+            begin(run, resume=True)
+        with pytest.raises(OutputError, match=f"{name}: was not written by a run"):
+            begin(run, overwrite=True)
+    Run(tmp_path / "checkpoints", RunRecord(command="distill", config={})).finish()
+    assert (tmp_path / "elsewhere" / "a.pt").exists()
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "run").symlink_to(tmp_path / "disk")  # the run folder itself may lie on another disk
+    begin(tmp_path / "run")
+    assert not begin(tmp_path / "run", overwrite=True).record.finished
+    assert (tmp_path / "disk" / "record.json").exists()
+
+
+def test_a_folder_has_one_writer(tmp_path: Path) -> None:
+    run = open_run("distill", CONFIG, given={}, output=str(tmp_path / "run"))
+    for how in ({"resume": True}, {"overwrite": True}, {}):
+        with pytest.raises(OutputError, match=r"another process is writing this run. Wait until it ends"):
+            begin(tmp_path / "run", **how)
+    options: dict[str, Any] = {"given": {}, "output": str(run.folder), "overwrite": True, "resume": False}
+    assert "another process is writing" in output_faults("distill", CONFIG, **options)[0]
+    assert output_faults("distill", CONFIG, **(options | {"output": str(tmp_path / "other")})) == []
+    run.close()
+    assert output_faults("distill", CONFIG, **options) == []
+    assert not begin(run.folder, resume=True).record.finished
+    with pytest.raises(OutputError, match="an unfinished run is there"):
+        begin(run.folder)
+    begin(run.folder, overwrite=True)  # a refusal keeps no lock
+
+
+def test_the_configuration_is_what_ran(tmp_path: Path) -> None:
+    run = begin(tmp_path / "run", {**CONFIG, "resume": False, "old": 1}, given={"data": "a.csv"})
+    (run.folder / "config.yaml").write_text("command: distill\nepochs: 99\n", encoding="utf-8")
+    now = {**CONFIG, "resume": True, "old": 1, "added": 5, "time_budget": "3m"}
+    again = begin(tmp_path / "run", now, given={"data": "a.csv", "time_budget": "3m"}, resume=True)
+    assert again.record.config == {**now, "resume": False}
+    assert again.record.given == {"data": "a.csv", "time_budget": "3m"}
+    assert (run.folder / "config.yaml").read_text(encoding="utf-8") == to_yaml("distill", again.record.config)
+    assert RunRecord.load(run.folder / "record.json").config == again.record.config
+
+
+def test_what_is_read_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "run" / "model").mkdir(parents=True)
+    (tmp_path / "run" / "mine.csv").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    (tmp_path / "beside").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert clashes(tmp_path / "run", ["beside", "org/name", "nowhere.csv", "runs"]) == []
+    assert "the command reads it" in clashes(Path("run"), [str(tmp_path / "link")])[0]
+    assert "link: holds run/mine.csv" in clashes(Path("link"), ["run/mine.csv"])[0]
+    assert "run/new: lies in link" in clashes(Path("run/new"), ["link"])[0]
+    assert len(clashes(Path("run"), ["run", "./run", "run/model", "run/mine.csv"])) == 3

@@ -1,0 +1,1 @@
+"""Run folders: whose they are, and who may write."""

@@ -1,0 +1,112 @@
+"""What is in a run folder: what a run wrote, what is somebody else's, what the command itself reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from understudy.atomic import is_temporary
+
+MODEL_FILES = ("*.json", "*.safetensors", "*.txt", "*.jinja", "*.model", "*.codes", "*.spm", "*.vocab", "*.tokenizer")
+"""The names of the files that saving a model and its tokenizer writes."""
+_FILES = ("record.json", "config.yaml", "README.md", "progress.csv", "lr_find*.csv", "lr_find*.png")
+_FOLDERS: Mapping[str, Sequence[str] | None] = {
+    "model": MODEL_FILES,
+    "plots": ("*.png",),
+    "checkpoints": ("*.pt",),
+    "teacher_words": ("*.bin",),
+    "tracking": None,
+}
+"""The folders of a run and the files in them; None for a tracker's, which has whatever it likes."""
+_DEMO = {"data": ("train.csv", "validation.csv", "test.csv", "pool.txt")}
+
+
+def strangers(folder: Path) -> list[Path]:
+    """What lies in a run folder, or in those of its children, and was not written by a run; links are never ours."""
+    about = _read(folder / "record.json")
+    children, own = set(_children(about)), dict(_FOLDERS)
+    if about.get("command") == "demo":
+        own |= _DEMO
+    found: list[Path] = []
+    for entry in sorted(folder.iterdir()):
+        if entry.is_symlink() or not (entry.is_dir() or is_temporary(entry) or _fits(entry, _FILES)):
+            found.append(entry)
+        elif entry.is_dir() and not is_temporary(entry):
+            if entry.name in children:
+                found += strangers(entry)
+            elif entry.name in own:
+                found += _others(entry, own[entry.name])
+            else:
+                found.append(entry)
+    return found
+
+
+def is_a_model(folder: Path) -> bool:
+    """Whether a folder holds a model that was saved here, and nothing else."""
+    return "understudy" in _read(folder / "config.json") and not _others(folder, MODEL_FILES)
+
+
+def links(folder: Path) -> Iterator[Path]:
+    """The links in a run folder and below, through which a run would write elsewhere."""
+    for entry in sorted(folder.iterdir()):
+        if entry.is_symlink():
+            yield entry
+        elif entry.is_dir() and entry.name != "tracking":  # trackers link to their latest run
+            yield from links(entry)
+
+
+def clashes(output: Path, read: Iterable[str]) -> list[str]:
+    """Why an output must not be replaced: it is, holds or lies in something that the command reads.
+
+    Args:
+        read: what the command reads; names of nothing on this disk, such as hub ids, are passed over.
+    """
+    place, faults = output.resolve(), []
+    for name in read:
+        if not Path(name).expanduser().exists():
+            continue
+        there = Path(name).expanduser().resolve()
+        if there == place:
+            faults.append(f"{output}: the command reads it, so --overwrite must not replace it. Name another --output.")
+        elif place in there.parents:
+            faults.append(
+                f"{output}: holds {name}, which the command reads, so --overwrite must not replace it. Name another --output."
+            )
+        elif there in place.parents:
+            faults.append(
+                f"{output}: lies in {name}, which the command reads, so --overwrite must not replace it. Name another --output."
+            )
+    return list(dict.fromkeys(faults))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A file of JSON as it stands; nothing where it cannot be read."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _children(about: Mapping[str, Any]) -> Iterator[str]:
+    """The names of the folders of a family's runs, those that have not begun included."""
+    if about.get("command") == "demo":
+        yield from ("teacher", "student")
+    config, known = about.get("config"), about.get("children")
+    seeds = config.get("seeds") if isinstance(config, dict) else None
+    yield from (f"seed-{seed}" for seed in (seeds if isinstance(seeds, list) else ()))
+    yield from (str(path).partition("/")[0] for path in (known if isinstance(known, list) else ()))
+
+
+def _others(folder: Path, patterns: Sequence[str] | None) -> list[Path]:
+    if patterns is None:
+        return []
+    entries = [entry for entry in sorted(folder.iterdir()) if not is_temporary(entry)]
+    return [entry for entry in entries if entry.is_symlink() or entry.is_dir() or not _fits(entry, patterns)]
+
+
+def _fits(path: Path, patterns: Iterable[str]) -> bool:
+    return any(fnmatch(path.name, pattern) for pattern in patterns)
