@@ -10,7 +10,7 @@ import torch
 
 from understudy.data.batches.bucketed import BucketedBatches
 from understudy.data.splits import Rows, Splits
-from understudy.data.tokens.encode import encode, input_names
+from understudy.data.tokens.encode import encode
 from understudy.errors import ConfigError
 from understudy.inference.answering import Answering
 from understudy.inference.logits import logits, token_budget
@@ -18,8 +18,9 @@ from understudy.inference.predictor import LinearPredictor, Predictor
 from understudy.models.awd_lstm.config import reads_whole, set_reading
 from understudy.models.files.classifiers import load_classifier, load_encoder, load_mean_classifier
 from understudy.models.files.save import save_model
-from understudy.models.files.tokenizers import check_tokenizer, ensure_pad_token, load_tokenizer
+from understudy.models.files.tokenizers import check_tokenizer, load_tokenizer
 from understudy.models.linear import fit_linear
+from understudy.models.structure.inputs import settle_inputs
 from understudy.models.students.pooled import PooledClassifier
 from understudy.objectives.supervised import Supervised
 from understudy.objectives.terms import term_names
@@ -99,10 +100,9 @@ class Transformer(Classification):
         load = load_mean_classifier if settings.pooling == "mean" else load_classifier
         self.model: Any = load(settings.model, splits.task)
         check_tokenizer(self.model, self.tokenizer, name=settings.model)
-        ensure_pad_token(self.model, self.tokenizer)
         set_reading(self.model, name=settings.model, gradient_tokens=settings.max_length, drop_mult=settings.drop_mult)
         self.length = text_length(self.model, self.tokenizer, settings.max_length)
-        self.names = input_names(self.model, self.tokenizer)
+        self.names = settle_inputs(self.model, self.tokenizer)
         self.validation = encode(splits.validation.texts, self.tokenizer, max_length=self.length)
         state = processes()
         train = encode(splits.train.texts, self.tokenizer, max_length=self.length)
@@ -153,6 +153,10 @@ class FrozenEncoder(Classification):
         self.tokenizer, self.encoder = load_tokenizer(settings.model), load_encoder(settings.model)
         check_tokenizer(self.encoder, self.tokenizer, name=settings.model)
         self.length = text_length(self.encoder, self.tokenizer, settings.max_length)
+        # with the identity for a head, the outputs are the pooled vectors themselves
+        width = self.encoder.config.hidden_size
+        self.features = PooledClassifier.assemble(self.encoder, torch.eye(width), torch.zeros(width))
+        self.names = settle_inputs(self.features, self.tokenizer)
 
     def plan_lines(self) -> Mapping[str, str]:
         """How many rows go through the encoder."""
@@ -161,24 +165,21 @@ class FrozenEncoder(Classification):
 
     def train(self, session: Session) -> Predictor:
         """Embed the rows, fit the linear layer, put both together."""
-        task, width = self.splits.task, self.encoder.config.hidden_size
-        # with the identity for a head, the outputs are the pooled vectors themselves
-        features = PooledClassifier.assemble(self.encoder, torch.eye(width), torch.zeros(width)).to(session.device)
-        names = input_names(features, self.tokenizer)
+        task, features = self.splits.task, self.features.to(session.device)
 
         def vectors(part: str, rows: Rows) -> np.ndarray:
             encoded = encode(rows.texts, self.tokenizer, max_length=self.length)
             for note in said_of_cuts({part: encoded}, self.length, more=how_to_read_more(self.encoder)):
                 session.run.say(note)
             return logits(
-                features, encoded, names=names, device=session.device, on_batch=lambda _: session.stop_if_asked()
+                features, encoded, names=self.names, device=session.device, on_batch=lambda _: session.stop_if_asked()
             )
 
         with session.run.timed("train_s"):
             validation = (vectors("validation", self.splits.validation), self.splits.validation.labels)
             train = self.splits.train
             weight, bias = fit_linear(vectors("train", train), train.labels, task, validation=validation)
-        model = PooledClassifier.assemble(self.encoder, torch.from_numpy(weight), torch.from_numpy(bias))
+        model = PooledClassifier.assemble(features.encoder, torch.from_numpy(weight), torch.from_numpy(bias))
         return Predictor(model, self.tokenizer, task, self.length)
 
 

@@ -11,11 +11,12 @@ from torch import nn
 
 from understudy.data.batches.bucketed import BucketedBatches, PacedBatches
 from understudy.data.splits import Splits
-from understudy.data.tokens.encode import Encoded, encode, input_names
+from understudy.data.tokens.encode import Encoded, encode
 from understudy.errors import ConfigError, gathered
 from understudy.inference.logits import token_budget
 from understudy.inference.predictor import Predictor
 from understudy.models.files.save import save_model
+from understudy.models.structure.inputs import settle_inputs
 from understudy.objectives.distill import DistillClassifier
 from understudy.objectives.supervised import Supervised
 from understudy.objectives.teachers.teacher import Teacher
@@ -86,7 +87,8 @@ class Distillation:
             options=options_of(settings),
             seed=settings.seed,
         )
-        model = self.student.model
+        model: Any = self.student.model
+        self.names = settle_inputs(model, self.student.tokenizer)
         self.start = copy.deepcopy(model)  # the student without teacher starts from the same weights
         with gathered(faults):
             self.plan = learning_plan(
@@ -98,7 +100,6 @@ class Distillation:
     def _encode(self) -> None:
         """Token ids of all texts for the student, and what is to be said of them."""
         tokenizer = self.student.tokenizer
-        self.names = input_names(self.student.model, tokenizer)
         self.encoded = encode(self.texts, tokenizer, max_length=self.length)
         self.encoded_labelled = encode(self.labelled.texts, tokenizer, max_length=self.length)
         self.encoded_validation = encode(self.splits.validation.texts, tokenizer, max_length=self.length)
