@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
+from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase
 
 from understudy.atomic import OUTPUT, new_folder
@@ -17,7 +20,13 @@ from understudy.models.files.stored_task import set_task
 
 
 def save_model(
-    folder: Path, model: Any, tokenizer: PreTrainedTokenizerBase, *, task: Task | None, max_length: int
+    folder: Path,
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    task: Task | None,
+    max_length: int,
+    check: Callable[[Path], None] = lambda written: None,
 ) -> None:
     """Write a model folder: config.json, model.safetensors and the tokenizer. It appears whole or not at all.
 
@@ -26,6 +35,7 @@ def save_model(
     Args:
         task: the task of a trained classifier; None for a language model.
         max_length: how many tokens of a text the model reads.
+        check: called with the complete folder before it gets its name; what it raises leaves the old folder there.
 
     Raises:
         OutputError: if it cannot be written.
@@ -44,5 +54,17 @@ def save_model(
         with new_folder(folder, remedy=OUTPUT, replace=True) as temporary, quiet():
             model.save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)
+            _copy_vocabulary(tokenizer, temporary)
+            check(temporary)
     except SafetensorError as error:  # what safetensors raises when the disk is full
         raise OutputError(f"{folder}: the model cannot be written: {error}. Make room there, or {OUTPUT}.") from error
+
+
+def _copy_vocabulary(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """The files of a tokenizer without tokenizer.json as it read them: BERTweet's cannot read what it writes."""
+    if isinstance(getattr(tokenizer, "backend_tokenizer", None), Tokenizer):
+        return
+    for key, name in tokenizer.vocab_files_names.items():
+        source = tokenizer.init_kwargs.get(key)
+        if isinstance(source, str) and Path(source).is_file():
+            shutil.copyfile(source, folder / name)

@@ -12,12 +12,10 @@ from understudy.data.batches.bucketed import BucketedBatches
 from understudy.data.splits import Rows, Splits
 from understudy.data.tokens.encode import encode
 from understudy.errors import ConfigError
-from understudy.inference.answering import Answering
 from understudy.inference.logits import logits, token_budget
 from understudy.inference.predictor import LinearPredictor, Predictor
 from understudy.models.awd_lstm.config import reads_whole, set_reading
 from understudy.models.files.classifiers import load_classifier, load_encoder, load_mean_classifier
-from understudy.models.files.save import save_model
 from understudy.models.files.tokenizers import check_tokenizer, load_tokenizer
 from understudy.models.linear import fit_linear
 from understudy.models.structure.inputs import settle_inputs
@@ -30,6 +28,7 @@ from understudy.runs.fitting.phase import train_phase
 from understudy.runs.inputs import read_rows
 from understudy.runs.plans import rows_plan
 from understudy.runs.reading import how_to_read_more, said_of_cuts, text_length
+from understudy.runs.saving import save_classifier
 from understudy.runs.scoring import describe_answering, describe_tfidf, fit_tfidf, validation_scores
 from understudy.runs.session import Session
 from understudy.runs.skeleton import TrainingRecipe, Work
@@ -71,20 +70,15 @@ class Classification:
         """What is about to be done."""
         raise NotImplementedError
 
-    def train(self, session: Session) -> Answering:
+    def train(self, session: Session) -> Predictor | LinearPredictor:
         """The trained model."""
         raise NotImplementedError
-
-    def save(self, model: Any, session: Session) -> None:
-        """Write the trained model."""
-        folder = session.run.folder / "model"
-        save_model(folder, model.model, model.tokenizer, task=model.task, max_length=model.max_length)
 
     def carry_out(self, session: Session) -> None:
         """Train, save the model, score it, set the baseline beside it."""
         model = self.train(session)
         if session.run.writes:
-            self.save(model, session)
+            save_classifier(session.run.folder / "model", model, self.splits.reporting()[1].texts)
             describe_answering(session, "model", model, self.splits)
             if self.settings.baseline and self.settings.model != "tfidf":
                 describe_tfidf(session, self.splits)
@@ -194,7 +188,3 @@ class TfidfBaseline(Classification):
         """Fit it."""
         with session.run.timed("train_s"):
             return LinearPredictor(fit_tfidf(self.splits.train, self.splits))
-
-    def save(self, model: LinearPredictor, session: Session) -> None:
-        """Write the TF-IDF model."""
-        model.tfidf.save(session.run.folder / "model")

@@ -15,7 +15,6 @@ from understudy.data.tokens.encode import Encoded, encode
 from understudy.errors import ConfigError, gathered
 from understudy.inference.logits import token_budget
 from understudy.inference.predictor import Predictor
-from understudy.models.files.save import save_model
 from understudy.models.structure.inputs import settle_inputs
 from understudy.objectives.distill import DistillClassifier
 from understudy.objectives.supervised import Supervised
@@ -31,6 +30,7 @@ from understudy.runs.fitting.learning import learning_plan
 from understudy.runs.fitting.phase import train_phase
 from understudy.runs.plans import rows_plan
 from understudy.runs.reading import how_to_read_more, said_of_cuts, text_length
+from understudy.runs.saving import save_classifier
 from understudy.runs.scoring import describe, describe_answering, describe_tfidf, validation_scores
 from understudy.runs.session import Session
 from understudy.runs.work import Subject, metric_faults
@@ -149,9 +149,8 @@ class Distillation:
             budget_s=None if remaining is None else max(remaining, 0.0) * share,
         )
         if session.run.writes:
-            folder = session.run.folder / "model"
-            model, tokenizer = self.student.model, self.student.tokenizer
-            save_model(folder, model, tokenizer, task=self.task, max_length=self.length)
+            predictor = Predictor(self.student.model, self.student.tokenizer, self.task, self.length)
+            save_classifier(session.run.folder / "model", predictor, self.splits.reporting()[1].texts)
         return batches.steps(0)
 
     def train_alone(self, session: Session, steps: int) -> None:
