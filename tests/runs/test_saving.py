@@ -144,7 +144,7 @@ def test_the_saved_model_answers_as_the_scored_one_or_there_is_none(name: str, t
     try:
         save_classifier(folder, model, TEXTS)
     except ModelError:
-        assert name in ("BERTweet, normalising", "written in Python")
+        assert name == "written in Python"
         assert not list(folder.parent.iterdir())
     else:
         np.testing.assert_allclose(load(folder).logits(TEXTS), model.logits(TEXTS), rtol=1e-6)
@@ -165,7 +165,7 @@ def test_what_differs_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
     with monkeypatch.context() as patch:
         patch.setattr(StaticBag, "save_pretrained", rounded)
-        with pytest.raises(ModelError, match=r"its weights differ: classifier\.bias"):
+        with pytest.raises(ModelError, match=r"its weights differ: classifier\.weight"):
             save_classifier(tmp_path / "model", model, TEXTS)
     assert not (tmp_path / "model").exists()
     save_classifier(tmp_path / "model", model, TEXTS)
@@ -206,7 +206,7 @@ def test_a_run_that_cannot_save_keeps_its_checkpoint(
 ) -> None:
     run = tmp_path / "run"
     command = ["finetune", "--data", str(reviews), "--model", str(tiny_bert), "--epochs", "1", "--no_baseline"]
-    other = train_tokenizer(CORPUS, "words:60")
+    other = train_tokenizer(["film good bad"], "words:20")
     with monkeypatch.context() as patch:
         patch.setattr(hf.PreTrainedTokenizerFast, "save_pretrained", lambda self, folder: write(other, folder))
         assert main([*command, "--output", str(run)]) == 2

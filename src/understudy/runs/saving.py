@@ -11,7 +11,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from understudy.data.tokens.encoder import Text, TextEncoder
-from understudy.errors import ModelError
+from understudy.errors import ModelError, UnderstudyError
 from understudy.inference.predictor import LinearPredictor, Predictor
 from understudy.loading import load
 from understudy.models.files.classifiers import load_encoder
@@ -39,11 +39,11 @@ def save_classifier(folder: Path, model: Predictor | LinearPredictor, texts: Seq
     """
     some = _some(texts)
     if isinstance(model, LinearPredictor):
-        model.tfidf.save(folder, check=lambda written: _same_answers(folder, model, load(written), some))
+        model.tfidf.save(folder, check=lambda written: _same_answers(folder, model, _read(folder, written, load), some))
         return
 
     def check(written: Path) -> None:
-        found: Any = load(written)
+        found: Any = _read(folder, written, load)
         _same_tokens(folder, model.encoder, found.encoder, some)
         found.to(next(model.model.parameters()).device)
         _same_answers(folder, model, found, some, weights=(model.model, found.model))
@@ -63,7 +63,7 @@ def save_language_model(
     some = _some(texts)
 
     def check(written: Path) -> None:
-        found, its_tokenizer = _language_model(str(written), model)
+        found, its_tokenizer = _read(folder, written, lambda path: _language_model(str(path), model))
         own, other = (TextEncoder(one, max_length=min(max_length, _TOKENS)) for one in (tokenizer, its_tokenizer))
         _same_tokens(folder, own, other, some)
         rows = [ids for ids in (own.one(text)[0] for text in some) if ids]
@@ -82,6 +82,13 @@ def _language_model(name: str, like: Any) -> tuple[Any, PreTrainedTokenizerBase]
         found = load_masked_model(name)
         return found.model, found.tokenizer
     return load_next_token_model(name)
+
+
+def _read(folder: Path, written: Path, loader: Callable[[Path], Any]) -> Any:
+    try:
+        return loader(written)
+    except UnderstudyError as error:
+        raise _differs(folder, " ".join(error.faults).replace(str(written), "it").rstrip(".")) from error
 
 
 def _some(texts: Sequence[Text]) -> list[Text]:

@@ -140,7 +140,7 @@ def test_a_model_whose_rows_read_each_other_is_refused() -> None:
             out.logits = out.logits + out.logits.sum(0)
             return out
 
-    with pytest.raises(ModelError, match="'bert' model cannot be used here.*other texts of the batch"):
+    with pytest.raises(ModelError, match=r"'bert' model cannot be used here.*other texts of the batch"):
         settle_inputs(Mixing(hf.BertConfig(**SIZES)), words(side="right", pad=True))
 
 

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from understudy.atomic import OUTPUT, new_folder
 from understudy.data.tasks import Task
-from understudy.errors import OutputError
+from understudy.errors import ModelError, OutputError
 from understudy.models.files.names import kind_of_type
 from understudy.models.files.quiet import quiet
 from understudy.models.files.stored_task import set_task
@@ -38,7 +38,8 @@ def save_model(
         check: called with the complete folder before it gets its name; what it raises leaves the old folder there.
 
     Raises:
-        OutputError: if it cannot be written.
+        ModelError: if the tokenizer cannot be written.
+        OutputError: if the folder cannot be written.
     """
     if task is None:
         model.config.understudy = {"kind": "language_model", "max_length": max_length}
@@ -53,18 +54,29 @@ def save_model(
     try:
         with new_folder(folder, remedy=OUTPUT, replace=True) as temporary, quiet():
             model.save_pretrained(temporary)
-            tokenizer.save_pretrained(temporary)
-            _copy_vocabulary(tokenizer, temporary)
+            _write_tokenizer(tokenizer, temporary, name=str(folder))
             check(temporary)
     except SafetensorError as error:  # what safetensors raises when the disk is full
         raise OutputError(f"{folder}: the model cannot be written: {error}. Make room there, or {OUTPUT}.") from error
 
 
-def _copy_vocabulary(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """The files of a tokenizer without tokenizer.json as it read them: BERTweet's cannot read what it writes."""
+def _write_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path, *, name: str) -> None:
+    """A tokenizer's files. Without tokenizer.json they are those that it read: BERTweet's cannot read what it writes.
+
+    Raises:
+        ModelError: if it has parts that cannot be written.
+    """
+    try:
+        tokenizer.save_pretrained(folder)
+    except Exception as error:  # `tokenizers` raises exactly this class for parts written in Python
+        if type(error) is not Exception:
+            raise
+        raise ModelError(
+            f"{name}: is not written, because its tokenizer cannot be saved ({error}). Give a model whose tokenizer has no parts written in Python."
+        ) from error
     if isinstance(getattr(tokenizer, "backend_tokenizer", None), Tokenizer):
         return
-    for key, name in tokenizer.vocab_files_names.items():
-        source = tokenizer.init_kwargs.get(key)
+    for key, file in tokenizer.vocab_files_names.items():
+        source = getattr(tokenizer, key, None) or tokenizer.init_kwargs.get(key)
         if isinstance(source, str) and Path(source).is_file():
-            shutil.copyfile(source, folder / name)
+            shutil.copyfile(source, folder / file)
