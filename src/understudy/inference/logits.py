@@ -31,7 +31,7 @@ def logits(
     The model runs in evaluation mode; afterwards every module is in the mode that it had before.
 
     Args:
-        names: the inputs that the model gets, see :func:`understudy.data.tokens.encode.input_names`.
+        names: the inputs that the model gets, see :func:`understudy.models.structure.inputs.settle_inputs`.
         rows: the numbers of the rows, in the order of the result; all rows by default.
         max_tokens: padded tokens of a batch; by default :func:`token_budget`.
         device: where the model is; by default where its first parameter is.
@@ -44,7 +44,7 @@ def logits(
     out: np.ndarray | None = None
     max_tokens = max_tokens or token_budget(device or device_of(model), model)
     with evaluating(model), torch.inference_mode():
-        for batch in length_batches(encoded.lengths[rows], max_tokens=max_tokens):
+        for batch in length_batches(encoded.lengths[rows], max_tokens=max_tokens, padded="attention_mask" in names):
             part = batch_logits(model, encoded, rows[batch], names=names, device=device)
             if out is None:
                 out = np.empty((len(rows), part.shape[1]), np.float32)

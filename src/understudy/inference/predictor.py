@@ -12,7 +12,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from understudy.data.tasks import Task
-from understudy.data.tokens.encode import encode_in_memory, input_names
+from understudy.data.tokens.encode import encode_in_memory
 from understudy.data.tokens.encoder import Text, TextEncoder
 from understudy.errors import ModelError
 from understudy.inference.answering import Answering
@@ -20,6 +20,7 @@ from understudy.inference.answers import averaged_logits, check_texts
 from understudy.inference.logits import logits, outputs_of, parameter_summary
 from understudy.models.files.fingerprints import model_fingerprint
 from understudy.models.structure.first_token import classifier_logits
+from understudy.models.structure.inputs import settle_inputs
 from understudy.models.tfidf import Tfidf
 
 _TFIDF_FORMAT = 1
@@ -84,7 +85,7 @@ class Predictor(Answering):
         self.task = task
         self.max_length = max_length
         self.max_tokens = max_tokens
-        self.names = input_names(model, tokenizer)
+        self.names = settle_inputs(model, tokenizer)
         # our students read a text without padding faster when they get no mask
         self._is_student = bool(getattr(getattr(model, "config", None), "understudy_student", False))
         self._anchor = next(model.parameters(), None)  # tells the device without a walk through the modules
@@ -137,8 +138,8 @@ class Predictor(Answering):
             # torch takes five times as long as NumPy to read a list
             input_ids = torch.from_numpy(np.array([ids or [self.encoder.pad_id]], np.int64))
             inputs = {"input_ids": input_ids}
-            if not (self._is_student and ids):
-                inputs["attention_mask"] = torch.full_like(input_ids, bool(ids))
+            if "attention_mask" in self.names and not self._is_student:
+                inputs["attention_mask"] = torch.ones_like(input_ids)
             if "token_type_ids" in self.names:
                 inputs["token_type_ids"] = torch.tensor([segments]) if segments else torch.zeros_like(input_ids)
             if self._anchor is not None and self._anchor.device.type != "cpu":

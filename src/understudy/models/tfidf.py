@@ -19,7 +19,7 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -167,8 +167,11 @@ class Tfidf:
             "size_bytes": sum(map(len, self._files().values())),
         }
 
-    def save(self, folder: str | os.PathLike[str]) -> None:
+    def save(self, folder: str | os.PathLike[str], *, check: Callable[[Path], None] = lambda written: None) -> None:
         """Write config.json, vocabulary.json, model.safetensors and checksums. The folder appears whole or not at all.
+
+        Args:
+            check: called with the complete folder before it gets its name.
 
         Raises:
             OutputError: if it cannot be written.
@@ -177,6 +180,7 @@ class Tfidf:
             for name, content in self._files().items():
                 (temporary / name).write_bytes(content)
             list_checksums(temporary, without="config.json")
+            check(temporary)
 
     def _files(self) -> dict[str, bytes]:
         from safetensors.numpy import save

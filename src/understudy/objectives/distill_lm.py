@@ -238,7 +238,7 @@ def real_tokens(inputs: Mapping[str, Tensor], pad_id: int) -> tuple[Tensor, Tens
         >>> real_tokens({"input_ids": ids, "attention_mask": packed}, pad_id=0)[0]
         tensor([[ True,  True,  True, False]])
     """
-    mask = inputs["attention_mask"].bool()
+    mask = inputs.get("attention_mask", torch.ones_like(inputs["input_ids"])).bool()
     if mask.dim() == 2:
         return mask, mask
     same, padding = mask[:, 0], inputs["input_ids"] == pad_id

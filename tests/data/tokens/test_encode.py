@@ -399,10 +399,12 @@ class TakesNone(Takes):
 
 def test_segments_are_fed_only_where_they_say_something() -> None:
     bert, roberta = make_tokenizer("bert"), make_tokenizer("roberta")
-    assert "token_type_ids" in input_names(Takes(), bert)
+    assert "token_type_ids" in input_names(Takes(type_vocab_size=2), bert)
+    assert "token_type_ids" not in input_names(Takes(type_vocab_size=1), bert)  # RoBERTa: it would fail on a 1
+    assert "token_type_ids" not in input_names(Takes(), bert)  # GPT-2: it would read them as words
     assert "token_type_ids" not in input_names(TakesNone(), bert)
-    assert "token_type_ids" not in input_names(Takes(), roberta)
+    assert "token_type_ids" not in input_names(Takes(type_vocab_size=2), roberta)
     assert "token_type_ids" in input_names(Takes(understudy_student=True, pair=True), roberta)
     assert "token_type_ids" not in input_names(Takes(understudy_student=True, pair=False), bert)
     bert.model_input_names = ["input_ids", "attention_mask"]
-    assert "token_type_ids" not in input_names(Takes(), bert)
+    assert "token_type_ids" not in input_names(Takes(type_vocab_size=2), bert)

@@ -27,7 +27,7 @@ class BucketedBatches:
     Args:
         encoded: the token ids of the rows.
         labels: as in :class:`understudy.data.splits.Rows`, or None.
-        names: the inputs that the model takes.
+        names: the inputs that the model takes. Without ``attention_mask`` nothing is padded.
         rows: the numbers of the rows to use. None: all.
         teacher: maps row numbers to logits ``(rows, outputs)``. It is called when a batch is made and is never part of
             the model.
@@ -62,6 +62,7 @@ class BucketedBatches:
             seed=seed,
             world_size=world_size,
             rank=rank,
+            padded="attention_mask" in names,
         )
         self._steps = len(self._plan(epoch=0))
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from understudy.errors import ConfigError
+
 _POOL = 64
 """Batches that are sorted together: enough to group similar lengths, few enough to keep the order random."""
 
@@ -24,6 +26,7 @@ def bucketed_plan(
     epoch: int,
     world_size: int = 1,
     rank: int = 0,
+    padded: bool = True,
 ) -> list[Step]:
     """Plan one epoch of length-bucketed batches.
 
@@ -37,12 +40,14 @@ def bucketed_plan(
         batch_size: rows of an optimizer step, over all ranks.
         max_tokens: padded tokens (rows times the longest) of a micro-batch. A single longer row is a micro-batch.
         seed, epoch: together they determine the order.
+        padded: whether a micro-batch may hold rows of several lengths.
 
     Returns:
         The steps of this rank, each a list of row-number arrays.
 
     Raises:
         ValueError: if the batch has fewer rows than there are ranks, or there are fewer rows than ranks.
+        ConfigError: if nothing may be padded and there are several ranks, whose rows differ in length.
 
     Example:
         >>> plan = bucketed_plan(np.array([3, 9, 3, 9]), batch_size=2, max_tokens=64, seed=0, epoch=0)
@@ -52,6 +57,10 @@ def bucketed_plan(
     if batch_size < world_size or len(lengths) < world_size:
         raise ValueError(
             f"{world_size} processes need batches and data of at least as many rows, but batch_size is {batch_size} and there are {len(lengths)} rows"
+        )
+    if world_size > 1 and not padded:
+        raise ConfigError(
+            f"this model cannot mask padding, so its batches are of one length, but {world_size} processes would get rows of several. Train it in one process, or name another model."
         )
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(len(lengths))
@@ -63,7 +72,17 @@ def bucketed_plan(
         batches += [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
     if len(batches) > 1 and len(batches[-1]) < world_size:
         batches[-2:] = [np.concatenate(batches[-2:])]
-    return [_slice(batches[i], lengths, max_tokens, world_size)[rank] for i in rng.permutation(len(batches))]
+    order = rng.permutation(len(batches))
+    if padded:
+        return [_slice(batches[i], lengths, max_tokens, world_size)[rank] for i in order]
+    return [
+        [part for run in _runs(batches[i], lengths) for part in _slice(run, lengths, max_tokens, 1)[0]] for i in order
+    ]
+
+
+def _runs(rows: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
+    """Rows that are sorted by length, cut where the length changes."""
+    return np.split(rows, np.flatnonzero(np.diff(lengths[rows])) + 1)
 
 
 def _slice(rows: np.ndarray, lengths: np.ndarray, max_tokens: int, world_size: int) -> list[Step]:
@@ -82,7 +101,9 @@ def _pieces_needed(lengths: np.ndarray, max_tokens: int) -> int:
     return len(lengths)
 
 
-def length_batches(lengths: np.ndarray, *, max_tokens: int, max_rows: int = 256) -> list[np.ndarray]:
+def length_batches(
+    lengths: np.ndarray, *, max_tokens: int, max_rows: int = 256, padded: bool = True
+) -> list[np.ndarray]:
     """Batches for inference: rows sorted by length, cut where the padded size would exceed `max_tokens`.
 
     The batches depend only on the arguments, so an interrupted run that is resumed computes the same batches.
@@ -91,6 +112,7 @@ def length_batches(lengths: np.ndarray, *, max_tokens: int, max_rows: int = 256)
         lengths: ``(rows,)``, tokens of each row.
         max_tokens: padded tokens of a batch. A single longer row is a batch.
         max_rows: the most rows of a batch.
+        padded: whether a batch may hold rows of several lengths.
 
     Returns:
         The row numbers of each batch.
@@ -104,7 +126,7 @@ def length_batches(lengths: np.ndarray, *, max_tokens: int, max_rows: int = 256)
     start = 0
     for end in range(1, len(order) + 1):
         full = end == len(order) or (end + 1 - start) * lengths[order[end]] > max_tokens or end - start == max_rows
-        if full:
+        if full or not (padded or lengths[order[end]] == lengths[order[start]]):
             batches.append(order[start:end])
             start = end
     return batches

@@ -29,7 +29,7 @@ class MaskedLines:
     Args:
         encoded: the token ids of the texts, special tokens included.
         masking: which tokens are hidden.
-        names: the inputs that the model takes, see :func:`understudy.data.tokens.encode.input_names`.
+        names: the inputs that the model takes, see :func:`understudy.models.structure.inputs.settle_inputs`.
         batch_size, max_tokens, seed, world_size, rank: as in :func:`understudy.data.batches.by_length.bucketed_plan`.
     """
 
@@ -49,7 +49,13 @@ class MaskedLines:
         self.masking = masking
         self.names = names
         self._bucketed = partial(
-            bucketed_plan, batch_size=batch_size, max_tokens=max_tokens, seed=seed, world_size=world_size, rank=rank
+            bucketed_plan,
+            batch_size=batch_size,
+            max_tokens=max_tokens,
+            seed=seed,
+            world_size=world_size,
+            rank=rank,
+            padded="attention_mask" in names,
         )
         self.plan = lru_cache(maxsize=2)(self._plan_of)
         self._counts: dict[int, int] = {}
@@ -163,7 +169,7 @@ def fixed_batches(
     encoded: Encoded, masking: Masking, *, names: Sequence[str], max_tokens: int, epoch: int = 0
 ) -> Iterator[Batch]:
     """Every text once, one a row, with the same masks at every call: what scores are computed on."""
-    for rows in length_batches(encoded.lengths, max_tokens=max_tokens):
+    for rows in length_batches(encoded.lengths, max_tokens=max_tokens, padded="attention_mask" in names):
         yield masked_batch(encoded, rows, masking, epoch=epoch, names=names)
 
 

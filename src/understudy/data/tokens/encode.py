@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import math
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -112,6 +114,8 @@ def encode_in_memory(encoder: TextEncoder, texts: Iterable[Text]) -> Encoded:
 def collate(encoded: Encoded, rows: np.ndarray, *, names: Sequence[str]) -> dict[str, Tensor]:
     """Rows as one padded batch: the model's keyword arguments, int64 ``(rows, longest)`` each.
 
+    A row without a token is one token of padding that counts as real: a model that attends to nothing answers anything.
+
     Args:
         rows: the numbers of the rows, in the order of the batch.
         names: which of ``input_ids``, ``attention_mask`` and ``token_type_ids`` the model takes.
@@ -128,7 +132,8 @@ def collate(encoded: Encoded, rows: np.ndarray, *, names: Sequence[str]) -> dict
     """
     source, places, lengths = tokens_of(encoded, rows)
     shape = (len(lengths), max(1, int(lengths.max(initial=0))))
-    first_cell = np.arange(shape[0]) * shape[1] + (shape[1] - lengths if encoded.padding_side == "left" else 0)
+    at_least = np.maximum(lengths, 1)
+    first_cell = np.arange(shape[0]) * shape[1] + (shape[1] - at_least if encoded.padding_side == "left" else 0)
     cells = np.repeat(first_cell, lengths) + places
 
     def padded(values: np.ndarray | int, fill: int) -> Tensor:
@@ -142,6 +147,7 @@ def collate(encoded: Encoded, rows: np.ndarray, *, names: Sequence[str]) -> dict
             batch[name] = padded(encoded.ids[source], encoded.pad_id)
         elif name == "attention_mask":
             batch[name] = padded(1, 0)
+            batch[name].view(-1)[torch.from_numpy(first_cell[lengths == 0])] = 1
         elif name == "token_type_ids":
             batch[name] = padded(0 if encoded.segments is None else encoded.segments[source], encoded.pad_segment)
         else:
@@ -176,8 +182,9 @@ def tokens_of(encoded: Encoded, rows: np.ndarray) -> tuple[np.ndarray, np.ndarra
 def input_names(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
     """The names of a model's inputs: segments only if the model can tell them apart.
 
-    It can if it is one of our students for pairs. Any other model can if it takes segments and its tokenizer sets them.
-    (Type ids that are always zero carry no information, and a model without a second type would fail on ours.)
+    It can if it is one of our students for pairs. Any other model can if it takes segments, has a table with a row for
+    each of them, and its tokenizer sets them. (Type ids that are always zero carry no information, a model without a
+    second type would fail on ours, and GPT-2 would read them as words.)
     """
     names = ("input_ids", "attention_mask")
     config = getattr(model, "config", None)
@@ -187,9 +194,18 @@ def input_names(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> tuple[s
         "token_type_ids" in tokenizer.model_input_names
         and "token_type_ids" in inspect.signature(model.forward).parameters
     )
-    if taken and any(tokenizer("a", "a", return_token_type_ids=True)["token_type_ids"]):
+    if taken and 0 < max(tokenizer("a", "a", return_token_type_ids=True)["token_type_ids"]) < _segment_rows(model):
         return (*names, "token_type_ids")
     return names
+
+
+def _segment_rows(model: nn.Module) -> float:
+    """The rows of a model's table of segments. XLNet compares segments instead, so it takes any."""
+    config: Any = getattr(model, "config", None)
+    rows = getattr(getattr(config, "encoder_config", config), "type_vocab_size", None)
+    if rows is None and any(name.endswith("seg_embed") for name, _ in model.named_parameters()):
+        return math.inf
+    return rows if isinstance(rows, int) else 0
 
 
 def _write(folder: Path, encoder: TextEncoder, texts: Iterable[Text]) -> None:

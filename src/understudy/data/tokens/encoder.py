@@ -136,8 +136,24 @@ class TextEncoder:
         out = self._tokenizer(*columns, **cut, return_token_type_ids=True, verbose=False)
         lengths = np.array([len(ids) for ids in out["input_ids"]], np.int64)
         ids = np.concatenate([np.array(ids, np.int32) for ids in out["input_ids"]])
-        segments = np.concatenate([np.array(types, np.uint8) for types in out["token_type_ids"]])
+        types = out["token_type_ids"]
+        if len(columns) == 2 and not any(self._tokenizer("a", "a", return_token_type_ids=True)["token_type_ids"]):
+            types = (out.encodings and map(_sequence_ids, out.encodings)) or self._slow_sequences(columns)
+        segments = np.concatenate([np.array(row, np.uint8) for row in types])
         return EncodedPart(ids, lengths, segments)
+
+    def _slow_sequences(self, columns: list[list[str]]) -> list[list[int]]:
+        """Which text of a pair each token is in, as :func:`_sequence_ids`, from a tokenizer that does not say it."""
+        tokenizer: Any = self._tokenizer
+        first, second = (tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"] for texts in columns)
+        between = tokenizer.build_inputs_with_special_tokens([-1], [-2])  # one token each
+        rows = []
+        for one, other in zip(first, second):
+            over = 0 if self.max_length is None else len(one) + len(other) + len(between) - 2 - self.max_length
+            one, other, _ = tokenizer.truncate_sequences(one, other, over, "longest_first")
+            tail = len(between) - between.index(-2) - 1 + len(other) if other else 0
+            rows.append([0] * (len(one) + len(other) + len(between) - 2 - tail) + [1] * tail)
+        return rows
 
     def _slow_rows_of(self, texts: list[Text]) -> EncodedPart:
         assert self.max_length is not None, "without a limit there is nothing to split at"

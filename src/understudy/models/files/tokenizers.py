@@ -67,15 +67,3 @@ def check_tokenizer(model: Any, tokenizer: PreTrainedTokenizerBase, *, name: str
         raise ModelError(
             f"{name}: its tokenizer goes up to id {highest}, but its embedding table has {rows} rows: they do not belong together. Use the tokenizer that the model was trained with."
         )
-
-
-def ensure_pad_token(model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Give a causal model without a padding token, such as GPT-2, one: its end-of-text token.
-
-    As a classifier such a model reads the last token of a row that is not padding. Without a padding token it refuses
-    batches.
-    """
-    if tokenizer.pad_token_id is None and tokenizer.eos_token_id is not None:
-        tokenizer.pad_token = tokenizer.eos_token
-    if getattr(model.config, "pad_token_id", None) is None:
-        model.config.pad_token_id = tokenizer.pad_token_id

@@ -122,7 +122,8 @@ class _Network:
 
     def batches(self, rows: np.ndarray) -> list[np.ndarray]:
         """Batches of similar length, under the token budget."""
-        return length_batches(self._encoded.lengths[rows], max_tokens=self._max_tokens)
+        padded = "attention_mask" in self._names
+        return length_batches(self._encoded.lengths[rows], max_tokens=self._max_tokens, padded=padded)
 
     def logits(self, rows: np.ndarray) -> np.ndarray:
         """One padded batch through the network."""

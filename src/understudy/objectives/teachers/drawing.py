@@ -114,7 +114,7 @@ class Drawing:
             OutputError: if the disk is full or a folder cannot be written.
         """
         counts = hidden_tokens(self._encoded, self._masking, epoch=epoch)
-        batches = length_batches(self._encoded.lengths, max_tokens=max_tokens)
+        batches = length_batches(self._encoded.lengths, max_tokens=max_tokens, padded="attention_mask" in self._names)
         path = cache_dir() / "teacher_words" / f"{self._name(epoch)}.bin"
         size = int(counts.sum()) * self._record.itemsize
         if still_sound(path) != size:

@@ -9,7 +9,7 @@ from understudy.errors import ModelError, gathered
 from understudy.models.awd_lstm.fastai import awd_lstm_from_fastai
 from understudy.models.awd_lstm.fastai_files import read_vocabulary, read_weights
 from understudy.models.files.lengths import max_length
-from understudy.models.files.save import save_model
+from understudy.runs.saving import save_language_model
 from understudy.settings.configuration import check
 from understudy.settings.ship.import_fastai import ImportFastaiSettings
 from understudy.terminal.lines import show
@@ -42,7 +42,8 @@ class ImportFastai(ImportFastaiSettings):
                 f"{paths[1]}: has {len(words):,} words, but the weights are for {model.config.vocab_size:,}: they do not belong together. Give the vocabulary that was published with the weights."
             )
         folder = Path(self.output).expanduser()
-        save_model(folder, model, tokenizer, task=None, max_length=max_length(model.config, tokenizer, None))
+        length = max_length(model.config, tokenizer, None)
+        save_language_model(folder, model, tokenizer, max_length=length, texts=[" ".join(words[:100])])
         config = model.config
         show(
             f"{folder}: an AWD-LSTM of {config.num_hidden_layers} layers, {config.embedding_size}/{config.hidden_size}, {len(words):,} words{', backward' if config.backward else ''}; {model.num_parameters():,} parameters."

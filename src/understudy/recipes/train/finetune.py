@@ -10,16 +10,15 @@ import torch
 
 from understudy.data.batches.bucketed import BucketedBatches
 from understudy.data.splits import Rows, Splits
-from understudy.data.tokens.encode import encode, input_names
+from understudy.data.tokens.encode import encode
 from understudy.errors import ConfigError
-from understudy.inference.answering import Answering
 from understudy.inference.logits import logits, token_budget
 from understudy.inference.predictor import LinearPredictor, Predictor
 from understudy.models.awd_lstm.config import reads_whole, set_reading
 from understudy.models.files.classifiers import load_classifier, load_encoder, load_mean_classifier
-from understudy.models.files.save import save_model
-from understudy.models.files.tokenizers import check_tokenizer, ensure_pad_token, load_tokenizer
+from understudy.models.files.tokenizers import check_tokenizer, load_tokenizer
 from understudy.models.linear import fit_linear
+from understudy.models.structure.inputs import settle_inputs
 from understudy.models.students.pooled import PooledClassifier
 from understudy.objectives.supervised import Supervised
 from understudy.objectives.terms import term_names
@@ -28,6 +27,7 @@ from understudy.runs.fitting.learning import learning_plan
 from understudy.runs.fitting.phase import train_phase
 from understudy.runs.inputs import read_rows
 from understudy.runs.plans import rows_plan
+from understudy.runs.saving import save_classifier
 from understudy.runs.scoring import describe_answering, describe_tfidf, fit_tfidf, validation_scores
 from understudy.runs.session import Session
 from understudy.runs.skeleton import TrainingRecipe, Work
@@ -70,20 +70,15 @@ class Classification:
         """What is about to be done."""
         raise NotImplementedError
 
-    def train(self, session: Session) -> Answering:
+    def train(self, session: Session) -> Predictor | LinearPredictor:
         """The trained model."""
         raise NotImplementedError
-
-    def save(self, model: Any, session: Session) -> None:
-        """Write the trained model."""
-        folder = session.run.folder / "model"
-        save_model(folder, model.model, model.tokenizer, task=model.task, max_length=model.max_length)
 
     def carry_out(self, session: Session) -> None:
         """Train, save the model, score it, set the baseline beside it."""
         model = self.train(session)
         if session.run.writes:
-            self.save(model, session)
+            save_classifier(session.run.folder / "model", model, self.splits.reporting()[1].texts)
             describe_answering(session, "model", model, self.splits)
             if self.settings.baseline and self.settings.model != "tfidf":
                 describe_tfidf(session, self.splits)
@@ -99,10 +94,9 @@ class Transformer(Classification):
         load = load_mean_classifier if settings.pooling == "mean" else load_classifier
         self.model: Any = load(settings.model, splits.task)
         check_tokenizer(self.model, self.tokenizer, name=settings.model)
-        ensure_pad_token(self.model, self.tokenizer)
         set_reading(self.model, name=settings.model, gradient_tokens=settings.max_length, drop_mult=settings.drop_mult)
         self.length = text_length(self.model, self.tokenizer, settings.max_length)
-        self.names = input_names(self.model, self.tokenizer)
+        self.names = settle_inputs(self.model, self.tokenizer)
         self.validation = encode(splits.validation.texts, self.tokenizer, max_length=self.length)
         state = processes()
         train = encode(splits.train.texts, self.tokenizer, max_length=self.length)
@@ -153,6 +147,10 @@ class FrozenEncoder(Classification):
         self.tokenizer, self.encoder = load_tokenizer(settings.model), load_encoder(settings.model)
         check_tokenizer(self.encoder, self.tokenizer, name=settings.model)
         self.length = text_length(self.encoder, self.tokenizer, settings.max_length)
+        # with the identity for a head, the outputs are the pooled vectors themselves
+        width = self.encoder.config.hidden_size
+        self.features = PooledClassifier.assemble(self.encoder, torch.eye(width), torch.zeros(width))
+        self.names = settle_inputs(self.features, self.tokenizer)
 
     def plan_lines(self) -> Mapping[str, str]:
         """How many rows go through the encoder."""
@@ -161,24 +159,21 @@ class FrozenEncoder(Classification):
 
     def train(self, session: Session) -> Predictor:
         """Embed the rows, fit the linear layer, put both together."""
-        task, width = self.splits.task, self.encoder.config.hidden_size
-        # with the identity for a head, the outputs are the pooled vectors themselves
-        features = PooledClassifier.assemble(self.encoder, torch.eye(width), torch.zeros(width)).to(session.device)
-        names = input_names(features, self.tokenizer)
+        task, features = self.splits.task, self.features.to(session.device)
 
         def vectors(part: str, rows: Rows) -> np.ndarray:
             encoded = encode(rows.texts, self.tokenizer, max_length=self.length)
             for note in said_of_cuts({part: encoded}, self.length, more=how_to_read_more(self.encoder)):
                 session.run.say(note)
             return logits(
-                features, encoded, names=names, device=session.device, on_batch=lambda _: session.stop_if_asked()
+                features, encoded, names=self.names, device=session.device, on_batch=lambda _: session.stop_if_asked()
             )
 
         with session.run.timed("train_s"):
             validation = (vectors("validation", self.splits.validation), self.splits.validation.labels)
             train = self.splits.train
             weight, bias = fit_linear(vectors("train", train), train.labels, task, validation=validation)
-        model = PooledClassifier.assemble(self.encoder, torch.from_numpy(weight), torch.from_numpy(bias))
+        model = PooledClassifier.assemble(features.encoder, torch.from_numpy(weight), torch.from_numpy(bias))
         return Predictor(model, self.tokenizer, task, self.length)
 
 
@@ -193,7 +188,3 @@ class TfidfBaseline(Classification):
         """Fit it."""
         with session.run.timed("train_s"):
             return LinearPredictor(fit_tfidf(self.splits.train, self.splits))
-
-    def save(self, model: LinearPredictor, session: Session) -> None:
-        """Write the TF-IDF model."""
-        model.tfidf.save(session.run.folder / "model")

@@ -15,13 +15,11 @@ from understudy.data.texts import Texts
 from understudy.data.tokens.encode import Encoded, encode
 from understudy.errors import ConfigError, DataError
 from understudy.inference.logits import token_budget
-from understudy.models.structure.hidden_states import can_pack
+from understudy.models.structure.hidden_states import can_pack, hidden_states
+from understudy.models.structure.inputs import settle_inputs
 from understudy.objectives.masked_lm import masked_scores
 from understudy.runs.devices import processes
 from understudy.runs.text_limits import said_of_cuts, text_length
-
-NAMES = ("input_ids", "attention_mask")
-"""The models' inputs. A single text has one segment, which is every model's default."""
 
 _FIXED_SEED = 0
 """Seed of the masks that models are scored on: the same for every run, whatever its seed and masking."""
@@ -68,6 +66,9 @@ class MaskedTexts:
         self.length = min(text_length(model, tokenizer, settings.max_length) for model in models)
         self.max_tokens = settings.max_tokens or token_budget(processes().device)
         self.notes: list[str] = []
+        # a single text has one segment, which is every model's default
+        taken = [settle_inputs(model, tokenizer, answers=hidden_states) for model in models]
+        self.names = tuple(name for name in ("input_ids", "attention_mask") if all(name in names for names in taken))
         pack = settings.blocks == "pack"
 
         self.parts = {name: self._encoded(part, name, split=pack and name == "train") for name, part in texts.items()}
@@ -111,7 +112,7 @@ class MaskedTexts:
         )
         state = processes()
         options: dict[str, Any] = {
-            "names": NAMES,
+            "names": self.names,
             "batch_size": settings.batch_size,
             "max_tokens": self.max_tokens,
             "seed": settings.seed,
@@ -139,7 +140,7 @@ class MaskedTexts:
 
     def _shown(self, part: str, epoch: int) -> Iterator[Batch]:
         masking = Masking.of(self.tokenizer, seed=_FIXED_SEED)
-        return fixed_batches(self.parts[part], masking, names=NAMES, max_tokens=self.max_tokens, epoch=epoch)
+        return fixed_batches(self.parts[part], masking, names=self.names, max_tokens=self.max_tokens, epoch=epoch)
 
     def _fixed_epoch(self, part: str) -> int:
         """The first epoch whose masks hide a token of a part: 0, unless there is hardly any text.

@@ -11,11 +11,11 @@ from torch import nn
 
 from understudy.data.batches.bucketed import BucketedBatches, PacedBatches
 from understudy.data.splits import Splits
-from understudy.data.tokens.encode import Encoded, encode, input_names
+from understudy.data.tokens.encode import Encoded, encode
 from understudy.errors import ConfigError, gathered
 from understudy.inference.logits import token_budget
 from understudy.inference.predictor import Predictor
-from understudy.models.files.save import save_model
+from understudy.models.structure.inputs import settle_inputs
 from understudy.objectives.distill import DistillClassifier
 from understudy.objectives.supervised import Supervised
 from understudy.objectives.teachers.teacher import Teacher
@@ -29,6 +29,7 @@ from understudy.runs.devices import processes
 from understudy.runs.fitting.learning import learning_plan
 from understudy.runs.fitting.phase import train_phase
 from understudy.runs.plans import rows_plan
+from understudy.runs.saving import save_classifier
 from understudy.runs.scoring import describe, describe_answering, describe_tfidf, validation_scores
 from understudy.runs.session import Session
 from understudy.runs.subject import Subject, metric_faults
@@ -86,7 +87,8 @@ class Distillation:
             options=options_of(settings),
             seed=settings.seed,
         )
-        model = self.student.model
+        model: Any = self.student.model
+        self.names = settle_inputs(model, self.student.tokenizer)
         self.start = copy.deepcopy(model)  # the student without teacher starts from the same weights
         with gathered(faults):
             self.plan = learning_plan(
@@ -98,7 +100,6 @@ class Distillation:
     def _encode(self) -> None:
         """Token ids of all texts for the student, and the notes on them."""
         tokenizer = self.student.tokenizer
-        self.names = input_names(self.student.model, tokenizer)
         self.encoded = encode(self.texts, tokenizer, max_length=self.length)
         self.encoded_labelled = encode(self.labelled.texts, tokenizer, max_length=self.length)
         self.encoded_validation = encode(self.splits.validation.texts, tokenizer, max_length=self.length)
@@ -148,9 +149,8 @@ class Distillation:
             budget_s=None if remaining is None else max(remaining, 0.0) * share,
         )
         if session.run.writes:
-            folder = session.run.folder / "model"
-            model, tokenizer = self.student.model, self.student.tokenizer
-            save_model(folder, model, tokenizer, task=self.task, max_length=self.length)
+            predictor = Predictor(self.student.model, self.student.tokenizer, self.task, self.length)
+            save_classifier(session.run.folder / "model", predictor, self.splits.reporting()[1].texts)
         return batches.steps(0)
 
     def train_alone(self, session: Session, steps: int) -> None:

@@ -10,7 +10,7 @@ from accelerate.utils import broadcast_object_list
 from understudy.errors import ConfigError
 from understudy.objectives.teachers.drawing import Drawing, Draws
 from understudy.objectives.teachers.language import LanguageTeacher
-from understudy.recipes.train.masked_texts import NAMES, MaskedTexts
+from understudy.recipes.train.masked_texts import MaskedTexts
 from understudy.report.numbers import human_bytes
 from understudy.runs.session import Session
 from understudy.settings.train.distill_lm import DistillLMSettings
@@ -94,7 +94,7 @@ class DrawnWords:
             self._teacher,
             self._texts.parts["train"],
             self._texts.batches.masking,
-            names=NAMES,
+            names=self._texts.names,
             count=self._settings.teacher_words,
             temperature=self._settings.temperature,
             precision=precision,

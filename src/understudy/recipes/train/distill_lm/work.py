@@ -21,7 +21,6 @@ from understudy.evaluation.quality import Evaluation
 from understudy.functional.metrics import DISTANCE, LANGUAGE_MODEL_METRICS
 from understudy.inference.logits import parameter_summary
 from understudy.inference.predictor import Predictor
-from understudy.models.files.save import save_model
 from understudy.models.masked import load_masked_model
 from understudy.models.shrink.cut import layer_count
 from understudy.models.structure.layers import base_model, evaluating
@@ -41,6 +40,7 @@ from understudy.runs.entries import has_entry, put_on_record
 from understudy.runs.fitting.learning import compiled, learning_plan
 from understudy.runs.fitting.phase import train_phase
 from understudy.runs.plans import texts_plan
+from understudy.runs.saving import save_language_model
 from understudy.runs.session import Session
 from understudy.runs.subject import Subject, metric_faults
 from understudy.runs.text_limits import text_length, unknown_notes
@@ -143,7 +143,8 @@ class LanguageDistillation:
         if session.run.writes:
             shipped = base_model(self.model) if self.headless else self.model
             folder = session.run.folder / "model"
-            save_model(folder, shipped, self.tokenizer, task=None, max_length=self.texts.length)
+            length, texts = self.texts.length, self.corpus.validation
+            save_language_model(folder, shipped, self.tokenizer, max_length=length, texts=texts)
             models = {STUDENT: self.model, ALONE: self.alone}
             for name, result in results.items():
                 found = {metric: result.metrics[metric] for metric in self.metrics}

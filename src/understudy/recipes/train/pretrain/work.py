@@ -15,13 +15,13 @@ from understudy.data.tokens.encode import Encoded
 from understudy.evaluation.quality import Evaluation
 from understudy.functional.metrics import LANGUAGE_MODEL_METRICS
 from understudy.inference.logits import parameter_summary
-from understudy.models.files.save import save_model
 from understudy.objectives.terms import term_names
 from understudy.report.scores import BEFORE_TRAINING
 from understudy.runs.entries import has_entry, put_on_record
 from understudy.runs.fitting.learning import learning_plan
 from understudy.runs.fitting.phase import train_phase
 from understudy.runs.plans import texts_plan
+from understudy.runs.saving import save_language_model
 from understudy.runs.session import Session
 from understudy.runs.subject import Subject
 from understudy.settings.train.pretrain import PretrainSettings
@@ -82,7 +82,8 @@ class LanguageWork:
         result = self.train(session)
         if writes:
             folder = session.run.folder / "model"
-            save_model(folder, self.model, self.tokenizer, task=None, max_length=self.length)
+            texts = self.corpus.validation
+            save_language_model(folder, self.model, self.tokenizer, max_length=self.length, texts=texts)
             found = {"validation": Evaluation({name: result.metrics[name] for name in LANGUAGE_MODEL_METRICS})}
             if self.corpus.test is not None:
                 found["test"] = self._evaluate(session, "test")
