@@ -22,7 +22,7 @@ _ITEM = re.compile(
     r"""
     (?:np\.\w+\()?                                  # numpy 2 prints np.int64(1), np.str_('a')
     (?: (?P<quoted> [ub]?"(?:[^"\\]|\\.)*" | [ub]?'(?:[^'\\]|\\.)*' )
-      | (?P<bare> [-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)? | True | False | true | false | None | null | [nN]a[nN] ) )
+      | (?:np\.)?(?P<bare> [-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)? | True | False | true | false | None | null | [nN]a[nN] )_? )
     \)?
     (?: \s*,\s* | \s+ | $ )""",
     re.VERBOSE | re.DOTALL,

@@ -10,7 +10,7 @@ from decimal import Decimal
 import numpy as np
 
 from understudy.data.readers.faults import Faults
-from understudy.data.readers.labels.cells import MISSING, hot, joints_of, labels_in_cell, number, printed_list, whole
+from understudy.data.readers.labels.cells import hot, joints_of, labels_in_cell, number, printed_list, whole
 from understudy.data.readers.labels.labels import Labels
 from understudy.data.readers.labels.odd import note_cells, note_classes
 from understudy.data.readers.labels.values import distinct_values, label_name
@@ -32,6 +32,9 @@ def learn_labels(
         asked: the user named the columns.
     """
     column, origin = label_name(columns), table.origin
+    if column in table.objects:
+        faults.add(f"{origin}: column '{column}' holds objects, not labels. Name another with --label.")
+        return None
     values, codes = distinct_values(table, column)
     if not values:
         faults.add(
@@ -122,7 +125,6 @@ def _named(labels: Labels, values: list[str]) -> Labels:
     """The labels with the names that occur: sorted, integers by value."""
     if labels.kind == "multi_label":
         parts = {part for value in values for part in labels_in_cell(value, labels.joints) or ()}
-        parts -= MISSING
     else:
         parts = set(values)
     integers = all(whole(part) for part in parts)
