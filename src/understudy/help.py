@@ -51,7 +51,7 @@ def command_help(command: Command, settings: type, *, everything: bool = False) 
 
 def _usage(flag: Flag, settings: type) -> str:
     value = _value(flag)
-    several = " ..." if typing.get_origin(flag.hint) is list else ""
+    several = " ..." if typing.get_origin(_without_none(flag.hint)) is list else ""
     bare = flag.name in getattr(settings, "positional", ())
     return f"{value}{several}" if bare else f"--{flag.name} {value}{several}"
 
@@ -61,7 +61,7 @@ def _lines(flag: Flag) -> list[str]:
     group, dot, field = flag.name.rpartition(".")
     name = f"--{group}{dot}no_{field}" if flag.default is True else f"--{flag.name}"
     value = "" if flag.hint is bool else f" {_value(flag)}"
-    several = " ..." if typing.get_origin(flag.hint) is list else ""
+    several = " ..." if typing.get_origin(_without_none(flag.hint)) is list else ""
     text = flag.shown.off if flag.default is True else help_text(flag)
     return _row(f"{name}{value}{several}", text)
 

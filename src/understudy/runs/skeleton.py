@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from understudy.models.files.pretrained import noting
 from understudy.record import RunRecord
 from understudy.runs.concluding import finish
 from understudy.runs.devices import as_begun, machine_faults
@@ -42,6 +43,14 @@ class TrainingRecipe:
         """Load, build and check the models."""
         raise NotImplementedError
 
+    def prepared(self, data: Any) -> Work:
+        """What :meth:`prepare` returns, with what there is to say of the checkpoints among its notes."""
+        notes: list[str] = []
+        with noting(notes):
+            work = self.prepare(data)
+        work.notes = [*work.notes, *notes]  # type: ignore[misc]
+        return work
+
     def conclude(self, session: Session, work: Work) -> None:
         """Do the work in an open run, and write the report."""
         work.carry_out(session)
@@ -65,7 +74,7 @@ class TrainingRecipe:
 
     def _run(self, settings: Any) -> RunRecord:
         """One run, of checked settings."""
-        work = self.prepare(self.read())
+        work = self.prepared(self.read())
         self.say_plan(work)
         if settings.dry_run:
             say_notes([*work.subject.notes, *work.notes])

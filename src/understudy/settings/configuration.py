@@ -127,9 +127,10 @@ def _with_lists(recipe: type, values: Mapping[str, Any]) -> dict[str, Any]:
     hints = typing.get_type_hints(recipe)
     known = {key: value for key, value in values.items() if key in hints}
     for key, value in known.items():
-        if typing.get_origin(hints[key]) is list and isinstance(value, str | int | float):
+        kinds = (hints[key], *typing.get_args(hints[key]))  # a list, or a list or None
+        if any(typing.get_origin(kind) is list for kind in kinds) and isinstance(value, str | int | float):
             known[key] = value = [value]
-        if hints[key] == list[str] and isinstance(value, list):  # YAML reads the 1 of `unfreeze: [1, all]` as a number
+        if list[str] in kinds and isinstance(value, list):  # YAML reads the 1 of `unfreeze: [1, all]` as a number
             known[key] = [str(item) if type(item) in (int, float) else item for item in value]
     return known
 

@@ -26,8 +26,8 @@ class DataSettings:
     """Test rows: read once, at the end."""
     text: Annotated[list[str], Shown("COLUMN")] = field(default_factory=list)
     """Text columns: one, two for a pair, `title+description` to join some (found by their usual names)."""
-    label: Annotated[str | None, Shown("COLUMN")] = None
-    """The label column (found by its usual name)."""
+    label: Annotated[list[str] | None, Shown("COLUMN")] = None
+    """The label column, or several of 0 and 1, one for each label (found by its usual name)."""
     kind: Annotated[Literal["single_label", "multi_label", "regression"] | None, Shown(rare=True)] = None
     """What the labels are (as the column shows)."""
     limit_train: Annotated[int, Gt(0)] | None = None

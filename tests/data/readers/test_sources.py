@@ -79,7 +79,7 @@ def test_a_folder_of_splits(tmp_path: Path, name: str) -> None:
     assert splits.test is not None
     assert (len(splits.train), len(splits.validation), len(splits.test)) == (8, 4, 6)
     assert splits.test.origin == f"{tmp_path}/test.csv.gz"
-    assert splits.notes == ()
+    assert splits.notes == (f"{tmp_path}: files that are not read as a split: plain.csv.",)
     other = write(tmp_path / "other.csv", ["text", "label"], reviews(10, 50))
     assert len(load_splits(str(tmp_path), validation=other).validation) == 10
     assert len(load_splits(train=other, test=str(plain)).train) == 9
@@ -96,7 +96,7 @@ def test_a_split_that_stands_twice(tmp_path: Path) -> None:
 def test_nothing_to_train_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert "no training data" in faults()[0]
-    assert "Looked for train, validation (or valid, dev) and test" in faults(str(tmp_path))[0]
+    assert "Looked for train, validation (or valid, val, dev, eval) and test" in faults(str(tmp_path))[0]
     write(tmp_path / "test.csv", ["text", "label"], reviews(8))
     assert "no training split, only test" in faults(str(tmp_path))[0]
     write(tmp_path / "reviews.csv", ["text", "label"], reviews(8))
@@ -192,11 +192,11 @@ def test_regression(tmp_path: Path) -> None:
     assert load_splits(whole, validation=whole).task.kind == "regression"
     assert load_splits(whole, validation=whole, kind="single_label").task.labels == ("1", "2")
     bad = write(
-        tmp_path / "c.csv", ["text", "score"], [("a", "1.5"), ("b", "nan"), ("c", "inf"), ("d", "many"), ("e", "1e99")]
+        tmp_path / "c.csv", ["text", "score"], [("a", "1.5"), ("b", "3,5"), ("c", "inf"), ("d", "many"), ("e", "1e99")]
     )
     found = faults(bad, validation=path, label="score")
     assert [fault.split("'")[0].strip() for fault in found[-4:]] == [f"{bad}, line {i}:" for i in (3, 4, 5, 6)]
-    assert "'nan' in column 'score' is not a finite number" in found[-4]
+    assert "'3,5' in column 'score' is not a finite number, which a regression target must be. Write 3.5." in found[-4]
 
 
 def test_multi_label(tmp_path: Path) -> None:
@@ -374,7 +374,7 @@ def test_limit_train_is_balanced_and_holds_the_cut(tmp_path: Path) -> None:
     assert "fewer rows than there are classes (3)" in faults(path, limit_train=2)[0]
     assert "at least 2" in faults(path, limit_train=0)[0]
     few = write(tmp_path / "few.csv", ["text", "label"], [("a", "x"), ("b", "y")])
-    assert "too few to cut a validation split off" in faults(few)[0]
+    assert "no class has a second text, so none can be spared for a validation split" in faults(few)[0]
 
 
 def test_importing_needs_no_torch() -> None:

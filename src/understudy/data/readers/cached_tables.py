@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from understudy.data.cache import cache_dir, map_arrow, write_arrow
 from understudy.data.readers import delimited as files
-from understudy.data.readers.faults import Faults
+from understudy.data.readers.faults import Faults, quoted
 from understudy.data.readers.parsed import BATCH_ROWS, Parsed, Unreadable
 from understudy.data.readers.typed_formats import dataset_batches
 
-_VERSION = b"1"
+_VERSION = b"2"
 """To be raised when the layout of the cached tables changes, or how a format is read."""
 
 
@@ -32,6 +33,10 @@ class SourceTable:
     lines: pa.ChunkedArray
     lists: frozenset[str]
     """Columns with list values; their cells are JSON."""
+    objects: frozenset[str]
+    """Columns with objects; their cells are JSON."""
+    named: frozenset[str]
+    """Columns whose values are class names from the schema of the file."""
     unit: str
     """What `lines` counts: ``line``, or ``row`` where the format has no lines."""
     blank: int
@@ -42,13 +47,16 @@ class SourceTable:
     """The name in the cache, a hash of the contents."""
     whole: bool = True
     """False if some rows could not be read: faults were reported, and the other rows serve to find more of them."""
+    shards: tuple[tuple[int, str], ...] = ()
+    """The first row and the name of each file, if there are several."""
 
     def __len__(self) -> int:
         return int(self.cells.num_rows)
 
     def where(self, row: int) -> str:
         """The place of a row, for messages, such as ``reviews.csv, line 318``."""
-        return f"{self.origin}, {self.unit} {self.lines[row].as_py()}"
+        origin = next((name for first, name in reversed(self.shards) if row >= first), self.origin)
+        return f"{origin}, {self.unit} {self.lines[row].as_py()}"
 
 
 def read_table(path: Path, origin: str, faults: Faults, *, longest: int | None = None) -> SourceTable | None:
@@ -87,6 +95,16 @@ def read_table(path: Path, origin: str, faults: Faults, *, longest: int | None =
     return _build(key, origin, parsed, faults, unchanged)
 
 
+def read_shards(
+    paths: Sequence[Path], origin: str, faults: Faults, *, longest: int | None = None
+) -> SourceTable | None:
+    """Read several files as one table, as :func:`read_table` does; None if one of them has no rows or other columns."""
+    folder = origin.rpartition("/")[0]
+    tables = [read_table(path, f"{folder}/{path.name}", faults, longest=longest) for path in paths]
+    whole = [table for table in tables if table is not None]
+    return _joined(whole, origin, faults) if len(whole) == len(tables) else None
+
+
 def read_dataset(dataset: Any, origin: str, faults: Faults) -> SourceTable | None:
     """Read one split of a ``datasets`` data set; class numbers become class names."""
     digest = hashlib.sha256(str(dataset.features).encode())
@@ -95,6 +113,35 @@ def read_dataset(dataset: Any, origin: str, faults: Faults) -> SourceTable | Non
             digest.update(batch.serialize())
     key = hashlib.sha256(b"\0".join([_VERSION, b"hub", origin.encode(), digest.digest()])).hexdigest()
     return _build(key, origin, dataset_batches(dataset, origin, faults), faults)
+
+
+def _joined(tables: Sequence[SourceTable], origin: str, faults: Faults) -> SourceTable | None:
+    """The tables of several files as one; None, and a fault, if they have different columns.
+
+    Args:
+        origin: what the files are called together.
+    """
+    first, starts = tables[0], np.cumsum([0, *map(len, tables)])
+    for table in tables[1:]:
+        if set(table.names) != set(first.names):
+            faults.add(
+                f"{table.origin}: the columns are {quoted(table.names)}, but those of {first.origin} are {quoted(first.names)}. Files of one split need the same columns."
+            )
+            return None
+    return replace(
+        first,
+        origin=origin,
+        cells=pa.concat_tables([table.cells.select(first.names) for table in tables]),
+        lines=pa.chunked_array([chunk for table in tables for chunk in table.lines.chunks]),
+        lists=frozenset().union(*(table.lists for table in tables)),
+        objects=frozenset().union(*(table.objects for table in tables)),
+        named=frozenset().union(*(table.named for table in tables)),
+        blank=sum(table.blank for table in tables),
+        long=sum(table.long for table in tables),
+        key=hashlib.sha256("".join(table.key for table in tables).encode()).hexdigest(),
+        whole=all(table.whole for table in tables),
+        shards=tuple((int(start), table.origin) for start, table in zip(starts, tables)),
+    )
 
 
 def _sha256(path: Path) -> bytes:
@@ -134,6 +181,8 @@ def _build(
         cells=table.select(list(range(len(names)))),
         lines=table.column(len(names)),
         lists=frozenset(about["lists"]),
+        objects=frozenset(about["objects"]),
+        named=frozenset(about["named"]),
         unit=about["unit"],
         blank=about["blank"],
         long=about.get("long", 0),

@@ -37,7 +37,7 @@ def find_text(
     *,
     origin: str,
     faults: Faults,
-    label: str | None = None,
+    label: str | Sequence[str] | None = None,
     arity: int | None = None,
     remedy: str = "Name what to read with --text",
 ) -> TextColumns | None:
@@ -46,7 +46,7 @@ def find_text(
     Args:
         names: the columns of the table.
         wanted: one entry for each text of a row; ``title+description`` joins columns. Empty: look for usual names.
-        label: a column that is never taken for text.
+        label: columns that are never taken for text.
         arity: how many texts a row must have, if that is known.
         remedy: the way out in the message, if no column has a usual name.
 
@@ -72,7 +72,8 @@ def find_text(
             )
             return None
         return None if missing else entries
-    usual = {name.lower(): name for name in reversed(names) if name != label}
+    labels = {label} if isinstance(label, str) else set(label or ())
+    usual = {name.lower(): name for name in reversed(names) if name not in labels}
     if arity != 1:
         for first, second in PAIRS:
             if first in usual and second in usual:
@@ -119,9 +120,23 @@ def find_label(
     return None
 
 
-def has_columns(table: SourceTable, text: TextColumns, label: str | None, faults: Faults) -> bool:
+def find_labels(
+    names: Sequence[str], wanted: Sequence[str], *, text: Sequence[str], origin: str, faults: Faults
+) -> tuple[str, ...]:
+    """The label columns that were asked for, or the one with a usual name; empty if `faults` were added."""
+    found = [find_label(names, name, text=text, origin=origin, faults=faults) for name in dict.fromkeys(wanted)]
+    if not wanted:
+        found = [find_label(names, None, text=text, origin=origin, faults=faults)]
+    for name in {*wanted} & {*text}:
+        faults.add(
+            f"{origin}: column '{name}' is named as text and as label. Name one of them otherwise, with --text or --label."
+        )
+    return () if None in found else tuple(name for name in found if name is not None)
+
+
+def has_columns(table: SourceTable, text: TextColumns, labels: Sequence[str], faults: Faults) -> bool:
     """Whether a table has the columns found in another one, usually the training file. A missing column is a fault."""
-    wanted = [(name, "text") for entry in text for name in entry] + ([(label, "label")] if label else [])
+    wanted = [(name, "text") for entry in text for name in entry] + [(name, "label") for name in labels]
     missing = [(name, role) for name, role in wanted if name not in table.names]
     for name, role in missing:
         faults.add(
@@ -132,12 +147,14 @@ def has_columns(table: SourceTable, text: TextColumns, label: str | None, faults
 
 def texts_of(table: SourceTable, text: TextColumns, faults: Faults) -> Texts | None:
     """The texts of a table, mapped from the cache. Columns of one text are joined with a space, without empty cells."""
-    lists = [name for entry in text for name in entry if name in table.lists]
-    for name in lists:
-        faults.add(f"{table.origin}: column '{name}' holds lists, not text. Name another with --text.")
-    if lists:
-        return None
     columns = [name for entry in text for name in entry]
+    other = {name: kind for kind in ("lists", "objects") for name in columns if name in getattr(table, kind)}
+    for name, kind in other.items():
+        faults.add(
+            f"{table.origin}: column '{name}' holds {kind}, not text. Name another with --text, or give the text a column of its own."
+        )
+    if other:
+        return None
     if len(columns) == len(text) and not any(table.cells.column(name).null_count for name in columns):
         return Texts(table.cells.select(columns))
     chosen = hashlib.sha256(json.dumps([table.key, text]).encode()).hexdigest()

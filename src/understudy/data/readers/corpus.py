@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from understudy.data.readers.cached_tables import SourceTable, read_dataset, read_table
+from understudy.data.readers.cached_tables import SourceTable, read_dataset, read_shards, read_table
 from understudy.data.readers.columns import TextColumns, blank_rows, find_text, has_columns, texts_of
 from understudy.data.readers.delimited import is_txt
+from understudy.data.readers.duplicates import grouped, note_copies
 from understudy.data.readers.faults import Faults, counted
 from understudy.data.readers.locate import Source, locate
 from understudy.data.texts import Texts
@@ -68,7 +69,7 @@ def load_corpus(
         OutputError: if the cache cannot be written.
     """
     faults, notes = Faults(), list[str]()
-    sources = locate(data, {"train": train, "validation": validation, "test": test}, faults)
+    sources = locate(data, {"train": train, "validation": validation, "test": test}, faults, notes)
     tables = {split: table for split, source in sources.items() if (table := _read(source, faults)) is not None}
     parts: dict[str, Texts] = {}
     columns = _columns(list(tables.values()), text, faults)
@@ -93,6 +94,8 @@ def load_corpus(
 
 
 def _read(source: Source, faults: Faults) -> SourceTable | None:
+    if source.shards:
+        return read_shards(source.shards, source.origin, faults, longest=_LONGEST)
     if source.path is None:
         return read_dataset(source.dataset, source.origin, faults)
     return read_table(source.path, source.origin, faults, longest=_LONGEST)
@@ -111,7 +114,7 @@ def _texts(table: SourceTable, columns: TextColumns | None, faults: Faults, note
     """The texts of a table that are not empty; None if there are faults."""
     if is_txt(table.origin):
         columns = (("text",),)
-    if columns is None or not has_columns(table, columns, None, faults):
+    if columns is None or not has_columns(table, columns, (), faults):
         return None
     texts = texts_of(table, columns, faults)
     if texts is None:
@@ -142,15 +145,18 @@ def _draw(texts: Texts, limit: int, seed: int, notes: list[str]) -> Texts:
 
 
 def _cut(texts: Texts, origin: str, seed: int, notes: list[str]) -> tuple[Texts, Texts]:
-    """The training texts that stay, and the validation texts cut off them."""
-    if len(texts) < 2:
+    """The training texts that stay, and the validation texts cut off them; all copies of a text are on one side."""
+    heads, copy_of = grouped(texts)
+    if len(heads) < 2:
         raise DataError(
             f"{origin}: holds a single text, so no validation part can be cut off. Put each text (an article, a paragraph) on a line of its own, or name a file with --validation."
         )
-    number = min(max(1, round(_VALIDATION_SHARE * len(texts))), _VALIDATION_AT_MOST)
-    chosen = np.sort(np.random.default_rng([seed, 2]).choice(len(texts), size=number, replace=False))
-    notes.append(f"validation: {counted(number, 'text')} cut off the training texts (seed {seed}).")
-    return texts.take(np.setdiff1d(np.arange(len(texts)), chosen, assume_unique=True)), texts.take(chosen)
+    number = min(max(1, round(_VALIDATION_SHARE * len(heads))), _VALIDATION_AT_MOST)
+    drawn = np.random.default_rng([seed, 2]).choice(len(heads), size=number, replace=False)
+    chosen = np.isin(copy_of, drawn)
+    notes.append(f"validation: {counted(int(chosen.sum()), 'text')} cut off the training texts (seed {seed}).")
+    note_copies(len(texts), len(heads), notes)
+    return texts.take(np.flatnonzero(~chosen)), texts.take(np.flatnonzero(chosen))
 
 
 def _note_repeats(train: Texts, validation: Texts, test: Texts | None, notes: list[str]) -> None:

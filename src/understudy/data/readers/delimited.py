@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -81,20 +80,58 @@ def _tsv(parsed: Parsed, opener: Opener) -> Iterator[pa.RecordBatch]:
 def _is_quoted(stream: BinaryIO) -> bool:
     """Whether a tsv file quotes fields by the rules of csv. GLUE's files do not: their quote marks are plain text.
 
-    Quote marks are plain text if every line has as many fields as the header and some field opens a quote without closing
-    it.
+    The whole file is read both ways, and the cheaper one is taken. As plain text, a line costs one if it is not as wide
+    as the header. With quotes, so does a row that is not, a row that breaks the rules, and each line as wide as the
+    header that a quoted field swallows. Where both cost the same, quote marks are plain text if some field opens a quote
+    and does not close it.
     """
-    width = None
-    stray = False
+    plain = quoted = tabs = whole = 0
+    width: int | None = None
+    opened = stray = False
     for line in stream:
-        tabs = line.count(b"\t")
-        width = tabs if width is None else width
-        if line.strip() and tabs != width:
-            return True
-        if not stray and b'"' in line:
-            fields = line.rstrip(b"\r\n").split(b"\t")
-            stray = any(field.startswith(b'"') and not re.fullmatch(rb'"([^"]|"")*"', field) for field in fields)
-    return not stray
+        found = line.count(b"\t")
+        if not line.strip() and not opened:
+            continue
+        width = found if width is None else width
+        plain += bool(line.strip()) and found != width
+        if not opened:
+            tabs = whole = 0
+        more, opened, broken = _scan(line.rstrip(b"\r\n"), opened)
+        tabs, whole, stray = tabs + more, whole + (found == width), stray or opened or broken
+        if not opened:
+            quoted += (broken or tabs != width) + max(0, whole - 1)
+    quoted += opened + max(0, whole - 1) * opened
+    return quoted < plain or (quoted == plain and not stray)
+
+
+def _scan(line: bytes, opened: bool) -> tuple[int, bool, bool]:
+    """The tabs of a line outside quotes; whether a quote is open at its end; whether it breaks the rules of quoting.
+
+    Args:
+        opened: whether a quote is open at its beginning.
+    """
+    at = tabs = 0
+    while True:
+        if not opened:
+            if line[at : at + 1] != b'"':
+                at = line.find(b"\t", at) + 1
+                if not at:
+                    return tabs, False, False
+                tabs += 1
+                continue
+            at += 1
+        end = line.find(b'"', at)
+        if end < 0:
+            return tabs, True, False
+        at, opened = end + 1, line[end + 1 : end + 2] == b'"'
+        if opened:
+            at += 1
+        elif at == len(line):
+            return tabs, False, False
+        elif line[at : at + 1] != b"\t":
+            return tabs, False, True
+        else:
+            tabs, at = tabs + 1, at + 1
 
 
 _CSV_FAULTS = {
@@ -135,11 +172,16 @@ def _delimited(parsed: Parsed, stream: BinaryIO, delimiter: str, quoting: Any) -
             width = len(row)
         elif len(row) != width:
             few = "few" if len(row) < width else "many"
+            many = (
+                "Take the tab out of the text: quote marks are plain text in this file, so quoting does not help."
+                if quoting == csv.QUOTE_NONE
+                else "Quote the field that contains the separator."
+            )
             faults.row(
                 origin,
                 f"with too {few} fields",
                 f"{origin}, line {place}: too {few} fields, {len(row)} where the header has {width} ({', '.join(parsed.names)}). "
-                + ("Add what is missing." if few == "few" else "Quote the field that contains the separator."),
+                + ("Add what is missing." if few == "few" else many),
             )
         else:
             rows.append(row)

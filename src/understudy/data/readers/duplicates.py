@@ -27,9 +27,31 @@ def note_conflicts(rows: Rows, table: SourceTable, notes: list[str]) -> None:
     one, other = sorted(int(places[order[i]]) for i in (first, first + 1))
     number = len(np.unique(texts[order][1:][differs]))
     occur = "text occurs" if number == 1 else "texts occur"
-    notes.append(
-        f"{table.origin}: {number:,} {occur} more than once with different labels, as on {table.unit}s {table.lines[one]} and {table.lines[other]}; all are kept."
+    places_said = (
+        f"in {table.where(one)} and {table.where(other)}"
+        if table.shards
+        else f"on {table.unit}s {table.lines[one]} and {table.lines[other]}"
     )
+    notes.append(
+        f"{table.origin}: {number:,} {occur} more than once with different labels, as {places_said}; all are kept."
+    )
+
+
+def grouped(texts: Texts) -> tuple[np.ndarray, np.ndarray]:
+    """The first row of each distinct text, in order, and for every row the index of its text among these."""
+    _, first, group = np.unique(texts.keys(), return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    places = np.empty_like(order)
+    places[order] = np.arange(len(order))
+    return first[order], places[group.reshape(-1)]
+
+
+def note_copies(rows: int, distinct: int, notes: list[str]) -> None:
+    """Note that the copies of a text were not cut apart, if there are any."""
+    if distinct < rows:
+        notes.append(
+            f"train: {counted(rows - distinct, 'row')} repeat the text of another one; the cut keeps all copies of a text on one side."
+        )
 
 
 def drop_leaked(rows: Rows, drawn: np.ndarray, table: SourceTable, test: Rows, notes: list[str]) -> np.ndarray:
@@ -54,6 +76,15 @@ def drop_leaked(rows: Rows, drawn: np.ndarray, table: SourceTable, test: Rows, n
             f"{rows.origin}: {counted(len(dropped), 'unlabelled row')} also in the test split {test.origin}, dropped (first: {table.where(int(dropped[0]))})."
         )
     return drawn[~leaked | labelled]
+
+
+def note_repeats(rows: Rows, validation: Rows, notes: list[str]) -> None:
+    """Note the training rows whose text is also in a validation split of its own; they are kept."""
+    number = int(np.isin(rows.texts.keys(), validation.texts.keys()).sum())
+    if number:
+        notes.append(
+            f"{rows.origin}: {counted(number, 'training row')} also in the validation split {validation.origin}, kept. Validation scores may be too good."
+        )
 
 
 def clean_pool(pool: Texts, test: Rows | None, others: Sequence[Texts], notes: list[str]) -> Texts | None:

@@ -38,6 +38,10 @@ class Parsed:
         self.unit = unit
         self.names: tuple[str, ...] = ()
         self.lists: set[str] = set()
+        self.objects: set[str] = set()
+        """Columns with objects; like lists, they are no text."""
+        self.named: set[str] = set()
+        """Columns whose values are class names from the schema."""
         self.blank = 0
         self.long = 0
         """The number of lines that were cut because they are too long."""
@@ -53,7 +57,9 @@ class Parsed:
 
     def about(self) -> dict[str, Any]:
         """What belongs to the table besides its rows, for JSON."""
-        return {"lists": sorted(self.lists), "unit": self.unit, "blank": self.blank, "long": self.long}
+        sets = {"lists": self.lists, "objects": self.objects, "named": self.named}
+        columns = {name: sorted(found) for name, found in sets.items()}
+        return {**columns, "unit": self.unit, "blank": self.blank, "long": self.long}
 
     def set_names(self, names: list[str], line: int) -> bool:
         """Set the column names; False, with a fault, if two are equal."""

@@ -7,24 +7,39 @@ from collections.abc import Sequence
 import numpy as np
 
 from understudy.data.readers.cached_tables import SourceTable
-from understudy.data.readers.columns import TextColumns, blank_rows, find_label, find_text, has_columns, texts_of
+from understudy.data.readers.columns import (
+    LABELS,
+    TextColumns,
+    blank_rows,
+    find_labels,
+    find_text,
+    has_columns,
+    texts_of,
+)
 from understudy.data.readers.delimited import is_txt
 from understudy.data.readers.duplicates import note_conflicts
-from understudy.data.readers.faults import Faults, counted
-from understudy.data.readers.labels import Labels, missing_labels
+from understudy.data.readers.faults import Faults, counted, quoted
+from understudy.data.readers.labels.labels import Labels
+from understudy.data.readers.labels.learning import learn_labels
+from understudy.data.readers.labels.values import with_label_column
 from understudy.data.splits import Rows
 from understudy.data.tasks import Kind
 from understudy.data.texts import Texts
+from understudy.errors import nearest
 
 
 def learn_columns(
-    table: SourceTable, wanted: Sequence[str], label: str | None, kind: Kind | None, faults: Faults
+    table: SourceTable, wanted: Sequence[str], label: Sequence[str], kind: Kind | None, faults: Faults, notes: list[str]
 ) -> tuple[TextColumns | None, Labels | None]:
     """The text columns and the labels of a task, learnt from its training table; None for what has `faults`."""
     columns = find_text(table.names, wanted, origin=table.origin, faults=faults, label=label)
     taken = [name for entry in columns or () for name in entry]
-    column = find_label(table.names, label, text=taken, origin=table.origin, faults=faults)
-    return columns, None if column is None else Labels.learn(table, column, kind, faults if table.whole else Faults())
+    found = find_labels(table.names, label, text=taken, origin=table.origin, faults=faults)
+    if not found:
+        return columns, None
+    whole = with_label_column(table, found)
+    known = learn_labels(whole, found, kind, faults if table.whole else Faults(), notes, asked=bool(label))
+    return columns, known
 
 
 def labelled_rows(
@@ -36,21 +51,25 @@ def labelled_rows(
     notes: list[str],
     *,
     allow_unlabelled: bool,
-    may_be_bare: bool,
 ) -> Rows | None:
     """One labelled split, checked row by row.
 
     Args:
         labels: None to check the texts only.
         allow_unlabelled: a row without a label is no fault: it is kept in training and left out of the other splits.
-        may_be_bare: a split without any label is no fault: it is left out.
 
     Returns:
-        The rows; None if there are faults, or if no row has a label and that is allowed.
+        The rows; None if there are faults, or if a split other than ``train`` has no labels.
     """
     before = faults.count
-    if not has_columns(table, columns, labels.column if labels else None, faults):
+    label = [] if labels is None else list(labels.columns or (labels.column,))
+    unused = f"so it is not used as the {split} split."
+    if split != "train" and label and not _may_have(table, columns, label):
+        notes.append(f"{table.origin}: no label column ({quoted(label)}), {unused}")
         return None
+    if not has_columns(table, columns, label, faults):
+        return None
+    table = with_label_column(table, label)
     texts = texts_of(table, columns, faults)
     named = " and ".join("+".join(entry) for entry in columns)
     faults.rows(
@@ -61,11 +80,12 @@ def labelled_rows(
     )
     if labels is None or texts is None:
         return None
-    rows = Rows(texts, labels.read(table, faults), table.origin)
+    rows = Rows(texts, labels.read(table, faults, may_hide=split != "train"), table.origin)
     # A value that cannot be read is a fault already. A missing label is a cell without any value.
-    bare = missing_labels(table, labels)
-    if len(bare) == len(rows) and split != "train" and (may_be_bare or allow_unlabelled):
-        notes.append(f"{table.origin}: no row has a label, so it is not used as the {split} split.")
+    values, codes = labels.cells(table, may_hide=split != "train")
+    bare = np.flatnonzero(codes < 0)
+    if len(bare) == len(rows) and split != "train":
+        notes.append(f"{table.origin}: no row has a label, {unused}")
         return None
     if len(bare) and not allow_unlabelled:
         faults.rows(
@@ -73,18 +93,34 @@ def labelled_rows(
             "without a label",
             bare,
             lambda row: (
-                f"{table.where(row)}: no label in column '{labels.column}'. Label the row or remove it (distill takes such training rows as unlabelled)."
+                f"{table.where(row)}: no label in column '{labels.column}'{_written(table, labels, row)}. Label the row or remove it (distill takes such training rows as unlabelled)."
             ),
         )
     if faults.count > before:
         return None
     if len(bare):
         fate = "taken as unlabelled" if split == "train" else "left out"
+        first = f"first: {table.where(int(bare[0]))}{_written(table, labels, int(bare[0]))}"
+        notes.append(f"{table.origin}: {counted(len(bare), 'row')} without a label, {fate} ({first}).")
+    if "" in values:
+        none = int((codes == values.index("")).sum())
         notes.append(
-            f"{table.origin}: {counted(len(bare), 'row')} without a label, {fate} (first: {table.where(int(bare[0]))})."
+            f"{table.origin}: {counted(none, 'row')} with an empty cell in '{labels.column}': none of the labels."
         )
     note_conflicts(rows, table, notes)
     return rows if split == "train" else rows.take(np.flatnonzero(rows.labelled))
+
+
+def _may_have(table: SourceTable, text: TextColumns, label: Sequence[str]) -> bool:
+    """Whether a table has label columns, or columns that are probably meant to be those."""
+    others = {name for name in table.names if not any(name in entry for entry in text)}
+    return any(name in label or name.lower() in LABELS or nearest(name, label) for name in others)
+
+
+def _written(table: SourceTable, labels: Labels, row: int) -> str:
+    """What stands in the cell of a row without a label."""
+    cell = (table.cells.column(labels.column)[row].as_py() or "").strip()
+    return f" ('{cell[:60]}' means that there is none; if it is a class, call it something else)" if cell else ""
 
 
 def pool_texts(table: SourceTable, columns: TextColumns, faults: Faults, notes: list[str]) -> Texts | None:
@@ -92,7 +128,7 @@ def pool_texts(table: SourceTable, columns: TextColumns, faults: Faults, notes: 
     found: TextColumns | None = columns
     if is_txt(table.origin):
         found = txt_columns(table, faults, arity=len(columns))
-    elif not has_columns(table, columns, None, faults):
+    elif not has_columns(table, columns, (), faults):
         found = None
     texts = None if found is None else texts_of(table, found, faults)
     if found is None or texts is None:

@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from understudy.data.readers.cached_tables import SourceTable, read_dataset, read_table
+from understudy.data.readers.cached_tables import SourceTable, read_dataset, read_shards, read_table
 from understudy.data.readers.columns import TextColumns, find_text, texts_of
 from understudy.data.readers.delimited import is_txt
-from understudy.data.readers.duplicates import clean_pool, drop_leaked
+from understudy.data.readers.duplicates import clean_pool, drop_leaked, grouped, note_copies, note_repeats
 from understudy.data.readers.faults import Faults, counted
-from understudy.data.readers.labels import Labels
+from understudy.data.readers.labels.labels import Labels
 from understudy.data.readers.locate import Source, locate, locate_file
 from understudy.data.readers.rows import labelled_rows, learn_columns, pool_texts, txt_columns
 from understudy.data.splits import Rows, Splits
@@ -34,7 +34,7 @@ def load_splits(
     test: str | None = None,
     unlabeled: str | None = None,
     text: Sequence[str] = (),
-    label: str | None = None,
+    label: str | Sequence[str] | None = None,
     kind: Kind | None = None,
     limit_train: int | None = None,
     pool_rest: bool = False,
@@ -49,7 +49,7 @@ def load_splits(
         train, validation, test: files; each replaces that split of `data`.
         unlabeled: a file of further texts, the pool.
         text: one entry for each text of a row; ``title+description`` joins columns. Empty: columns with usual names.
-        label: the label column. None: the one with a usual name.
+        label: the label column, or several of 0 and 1, one for each label. None: the one with a usual name.
         kind: the kind of the labels. None: integers and names are classes, fractions or a column ``score`` are
             regression, lists are multi-label.
         limit_train: draw so many labelled training rows, balanced over the classes. If there is no validation split, it
@@ -68,7 +68,8 @@ def load_splits(
     files = {"train": train, "validation": validation, "test": test}
     tables = _read_tables(data, files, unlabeled, faults, notes)
     wanted = (text,) if isinstance(text, str) else tuple(text)
-    columns, labels = learn_columns(tables.splits["train"], wanted, label, kind, faults)
+    named = (label,) if isinstance(label, str) else tuple(label or ())
+    columns, labels = learn_columns(tables.splits["train"], wanted, named, kind, faults, notes)
     rows: dict[str, Rows] = {}
     pool = None
     if columns is not None:
@@ -119,8 +120,6 @@ def read_texts(path: str | Path, *, text: Sequence[str] = (), arity: int | None 
 
 class _Tables(NamedTuple):
     splits: dict[str, SourceTable]
-    may_be_bare: set[str]
-    """Splits that may have no labels at all, as test splits on the hub often have none."""
     pool: SourceTable | None
 
 
@@ -149,7 +148,7 @@ def _read_tables(
     Raises:
         DataError: if the training table cannot be read.
     """
-    sources = locate(data, files, faults)
+    sources = locate(data, files, faults, notes, pool=unlabeled)
     pool_source = None if unlabeled is None else locate_file(unlabeled, faults)
     splits: dict[str, SourceTable] = {}
     for split, source in sources.items():
@@ -159,8 +158,7 @@ def _read_tables(
     pool = None if pool_source is None else _read(pool_source, faults, notes)
     if "train" not in splits:
         faults.check()  # a table that cannot be read is a fault, so this always raises
-    may_be_bare = {split for split, source in sources.items() if source.dataset is not None and split != "train"}
-    return _Tables(splits, may_be_bare, pool)
+    return _Tables(splits, pool)
 
 
 def _read_rows(
@@ -177,17 +175,14 @@ def _read_rows(
     for split, table in tables.splits.items():
         # Training rows that could not be read may have had labels that only they have: other splits cannot be checked.
         known = labels if split == "train" or tables.splits["train"].whole else None
-        bare = split in tables.may_be_bare
-        found = labelled_rows(
-            table, split, columns, known, faults, notes, allow_unlabelled=allow_unlabelled, may_be_bare=bare
-        )
+        found = labelled_rows(table, split, columns, known, faults, notes, allow_unlabelled=allow_unlabelled)
         if found is not None:
             rows[split] = found
     return rows
 
 
 def _may_be_labelled(source: Source, split: str, faults: Faults) -> bool:
-    if source.path is not None and is_txt(source.origin):
+    if source.dataset is None and is_txt(source.origin):
         faults.add(
             f"{source.origin}: a txt file holds texts without labels, but the {split} split needs labels. Give it as --unlabeled, or write a csv with a text and a label column."
         )
@@ -196,9 +191,12 @@ def _may_be_labelled(source: Source, split: str, faults: Faults) -> bool:
 
 
 def _read(source: Source, faults: Faults, notes: list[str]) -> SourceTable | None:
-    if source.path is None:
+    if source.shards:
+        table = read_shards(source.shards, source.origin, faults)
+    elif source.path is None:
         return read_dataset(source.dataset, source.origin, faults)
-    table = read_table(source.path, source.origin, faults)
+    else:
+        table = read_table(source.path, source.origin, faults)
     if table is not None and table.blank:
         notes.append(f"{table.origin}: {counted(table.blank, 'empty line')} skipped.")
     return table
@@ -215,6 +213,8 @@ def _select(
     train = everything.take(drawn)
     if validation is None:
         train, validation = _cut(train, share, seed, limit is not None, notes)
+    else:
+        note_repeats(train, validation, notes)
     return train, validation, everything.texts.take(rest)
 
 
@@ -237,14 +237,25 @@ def _draw(rows: Rows, limit: int | None, seed: int, notes: list[str]) -> tuple[n
 
 
 def _cut(rows: Rows, share: float, seed: int, limited: bool, notes: list[str]) -> tuple[Rows, Rows]:
-    """The training rows that stay, and the validation rows cut off them."""
-    assert rows.labels is not None
-    stay, off = cut_validation(rows.labels, share, seed)
-    if not len(off):
+    """The training rows that stay, and the validation rows cut off them; all copies of a text are on one side.
+
+    Copies of a text without a label stay in training, and the labelled ones with them.
+    """
+    heads, copy_of = grouped(rows.texts)
+    unlabelled = np.bincount(copy_of, ~rows.labelled, minlength=len(heads)) > 0
+    heads = np.where(unlabelled, -1, heads)
+    free = np.flatnonzero(heads >= 0)
+    _, drawn = cut_validation(rows.labels[heads[free]], share, seed)
+    chosen = np.isin(copy_of, free[drawn])
+    if not len(drawn):
+        single = rows.labels.dtype.kind == "i" and len(free) > 1
+        why = "no class has a second text, so none can be spared for" if single else "they are too few to cut off"
         raise DataError(
-            f"{rows.origin}: {int(rows.labelled.sum())} labelled rows are too few to cut a validation split off. Add rows, or name a file with --validation."
+            f"{rows.origin}: {int(rows.labelled.sum())} labelled rows, but {why} a validation split. Add rows, or name a file with --validation."
         )
+    stay, off = np.flatnonzero(~chosen), np.flatnonzero(chosen)
     within = f", so that train and validation hold {int(rows.labelled.sum()):,} labels together" if limited else ""
+    note_copies(len(rows), len(heads), notes)
     notes.append(f"validation: {counted(len(off), 'row')} cut off the training split (seed {seed}){within}.")
     return rows.take(stay), rows.take(off)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import math
 import tempfile
 from collections.abc import Iterator
 from typing import Any, BinaryIO
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from understudy.data.readers.faults import Faults
+from understudy.data.readers.labels.class_names import class_names, has_class_names, schema_features, with_class_names
 from understudy.data.readers.parsed import BATCH_BYTES, BATCH_ROWS, BOM, Lines, Opener, Parsed, Unreadable
 
 
@@ -107,12 +109,16 @@ def _strings(parsed: Parsed, name: str, values: list[Any], places: list[int] | r
         return pa.array([None] * len(cells), pa.large_string())
 
 
-def _cell(parsed: Parsed, name: str, value: Any) -> str:
+def _cell(parsed: Parsed, name: str, value: Any) -> str | None:
+    """A value as a string; not-a-number is a missing value, as null is."""
     if isinstance(value, list):
         parsed.lists.add(name)
+    if isinstance(value, dict):
+        parsed.objects.add(name)
+    if isinstance(value, float):
+        return None if math.isnan(value) else repr(value)
     try:
-        # Floats are written as Python writes them, so not-a-number is 'nan' in every format.
-        return repr(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False, default=str)
+        return json.dumps(value, ensure_ascii=False, default=str)
     except RecursionError:
         parsed.faults.add(f"{parsed.origin}: a value in column '{name}' is nested too deeply. Write flat objects.")
         return ""
@@ -135,7 +141,7 @@ def parquet_batches(parsed: Parsed, opener: Opener) -> Iterator[pa.RecordBatch]:
             source = whole
         try:
             with pq.ParquetFile(source) as file:
-                yield from _arrow_batches(parsed, file.schema_arrow, file.iter_batches(batch_size=BATCH_ROWS), {})
+                yield from _arrow_batches(parsed, file.schema_arrow, file.iter_batches(batch_size=BATCH_ROWS))
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, gzip.BadGzipFile):
                 raise
@@ -147,21 +153,19 @@ def parquet_batches(parsed: Parsed, opener: Opener) -> Iterator[pa.RecordBatch]:
 def dataset_batches(dataset: Any, origin: str, faults: Faults) -> Parsed:
     """Prepare to read a split of a ``datasets`` data set."""
     parsed = Parsed(origin, faults, unit="row")
-    classes = {name: feature.names for name, feature in dataset.features.items() if hasattr(feature, "int2str")}
     schema = dataset.features.arrow_schema
 
     def batches() -> Iterator[pa.RecordBatch]:
         tables = dataset.with_format("arrow").iter(batch_size=BATCH_ROWS)
-        return _arrow_batches(parsed, schema, (batch for table in tables for batch in table.to_batches()), classes)
+        return _arrow_batches(parsed, schema, (batch for table in tables for batch in table.to_batches()))
 
     parsed.batches = batches
     return parsed
 
 
-def _arrow_batches(
-    parsed: Parsed, schema: pa.Schema, batches: Iterator[pa.RecordBatch], classes: dict[str, list[str]]
-) -> Iterator[pa.RecordBatch]:
+def _arrow_batches(parsed: Parsed, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Typed columns as strings. Columns of bytes (images, sound) contain no text and are left out."""
+    features = schema_features(schema)
     kept = [
         i
         for i, field in enumerate(schema)
@@ -173,22 +177,28 @@ def _arrow_batches(
     for batch in batches:
         places = range(first, first + batch.num_rows)
         columns = [
-            _typed(parsed, name, batch.column(i), classes.get(schema[i].name), places)
+            _typed(parsed, name, batch.column(i), features.get(schema[i].name), places)
             for name, i in zip(parsed.names, kept)
         ]
         yield parsed.batch(columns, places)
         first += batch.num_rows
 
 
-def _typed(parsed: Parsed, name: str, column: pa.Array, classes: list[str] | None, places: range) -> pa.Array:
-    """One typed column as strings, converted by Arrow where it can."""
+def _typed(parsed: Parsed, name: str, column: pa.Array, feature: Any, places: range) -> pa.Array:
+    """One typed column as strings, converted by Arrow where it can.
+
+    Args:
+        feature: what ``datasets`` says of the column, if anything.
+    """
     kind = column.type
     if pa.types.is_dictionary(kind):
         column, kind = column.dictionary_decode(), kind.value_type
-    if classes is not None and pa.types.is_integer(kind):
-        known = pc.and_(pc.greater_equal(column, 0), pc.less(column, len(classes)))  # -1 means: no label
-        numbers = pc.if_else(known, column, pa.scalar(None, kind))
-        return pa.array(classes, pa.large_string()).take(numbers)
+    if has_class_names(feature):
+        parsed.named.add(name)
+        if pa.types.is_integer(kind) and (classes := class_names(feature)):
+            known = pc.and_(pc.greater_equal(column, 0), pc.less(column, len(classes)))  # -1 means: no label
+            numbers = pc.if_else(known, column, pa.scalar(None, kind))
+            return pa.array(classes, pa.large_string()).take(numbers)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         try:
             column.validate(full=True)
@@ -209,7 +219,12 @@ def _typed(parsed: Parsed, name: str, column: pa.Array, classes: list[str] | Non
             )
             return pa.nulls(len(column), pa.large_string())
     if pa.types.is_nested(kind):
-        return _strings(parsed, name, column.to_pylist(), places)
+        values = column.to_pylist()
+        if has_class_names(feature):
+            values = [with_class_names(value, feature) for value in values]
+        return _strings(parsed, name, values, places)
+    if pa.types.is_floating(kind):
+        column = pc.if_else(pc.is_nan(column), pa.scalar(None, kind), column)
     try:
         return column.cast(pa.large_string())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):

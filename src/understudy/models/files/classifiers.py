@@ -69,7 +69,7 @@ def load_encoder(name: str) -> Any:
         raise ModelError(
             f"{path}: holds one of our own networks ({config.model_type.removeprefix('understudy_')}), which contains no encoder of transformers. Name an encoder of transformers."
         )
-    model, lacking = load_pretrained(path, AutoModel, config)
+    model, lacking = load_pretrained(path, AutoModel, config, encoder_only=True)
     broken = sorted(key for key in lacking if "pooler" not in key)
     if broken:
         raise ModelError(f"{path}: lacks {first_names(broken)}. Give a complete checkpoint of this architecture.")

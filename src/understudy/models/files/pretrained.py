@@ -5,9 +5,11 @@ Remote code is never run. What goes wrong is said in one sentence.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,6 +38,9 @@ _OWN: dict[str, Any] = {
     model.config_class.model_type: model
     for model in (BiLSTM, StaticBag, PooledClassifier, AWDLSTMForSequenceClassification)
 }
+
+
+_notes: ContextVar[list[str] | None] = ContextVar("notes", default=None)
 
 
 class Checkpoint(NamedTuple):
@@ -141,13 +146,18 @@ def _check_config(path: str, told: Any) -> None:
                 raise ModelError(f"{path}: '{key}' in its config.json {rule}.")
 
 
-def load_pretrained(path: str, loader: Any, config: Any, *, ignore_mismatched_sizes: bool = False) -> LoadedModel:
+def load_pretrained(
+    path: str, loader: Any, config: Any, *, ignore_mismatched_sizes: bool = False, encoder_only: bool = False
+) -> LoadedModel:
     """The weights of a checkpoint in a model, in float32.
 
     Args:
         loader: the class whose ``from_pretrained`` is called.
         config: the configuration of the model.
         ignore_mismatched_sizes: initialise weights of another shape newly instead of refusing them.
+        encoder_only: a head of the checkpoint is not wanted, and not mentioned.
+
+    Weights of the checkpoint that the model has no place for are named in a note, see :func:`noting`.
 
     Raises:
         ModelError: if it cannot be loaded, or if it is damaged.
@@ -169,6 +179,15 @@ def load_pretrained(path: str, loader: Any, config: Any, *, ignore_mismatched_si
         for tensor in (*model.parameters(), *model.buffers()):
             # Views into the mapped file are not aligned in memory: some kernels round differently there and run slower.
             tensor.data = tensor.data.clone()
+    unread = sorted(info["unexpected_keys"])
+    if encoder_only:
+        parts = {model.base_model_prefix, *(name for name, _ in model.named_children())}
+        unread = [key for key in unread if key.partition(".")[0] in parts]
+    if unread:
+        number = f"{len(unread)} weights" if len(unread) > 1 else "a weight"
+        _say(
+            f"{path}: the checkpoint holds {number} that {type(model).__name__} has no place for: {first_names(unread)}."
+        )
     return LoadedModel(model, set(info["missing_keys"]) | {key[0] for key in info["mismatched_keys"]})
 
 
@@ -200,6 +219,24 @@ def _check_sizes(path: str, config: Any) -> None:
             raise ModelError(
                 f"{path}: '{key}' in its config.json is {shortened(value)}, more than its weights have bytes. Correct it."
             )
+
+
+@contextmanager
+def noting(notes: list[str]) -> Iterator[None]:
+    """Inside, what is to be said of checkpoints that are loaded is added to `notes`; outside it is logged as a warning."""
+    token = _notes.set(notes)
+    try:
+        yield
+    finally:
+        _notes.reset(token)
+
+
+def _say(note: str) -> None:
+    notes = _notes.get()
+    if notes is None:
+        logging.getLogger("understudy").warning(note)
+    elif note not in notes:
+        notes.append(note)
 
 
 def first_names(names: list[str]) -> str:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from understudy.data.readers.cached_tables import SourceTable
 from understudy.data.readers.columns import TextColumns, find_label, find_text, quoted
 from understudy.data.readers.faults import Faults
-from understudy.data.readers.labels import Labels
+from understudy.data.readers.labels.learning import known_labels
 from understudy.data.tasks import NO_LABEL, Task
 
 _PREFIXES = ("probability_", "p_", "")
@@ -102,8 +102,7 @@ def read_answers(
     )
     if column is None:
         return None
-    whole = all(name.lstrip("-").isdigit() for name in task.labels)
-    values = Labels(column, task.kind, task.labels, whole and task.kind != "regression").read(table, faults)
+    values = known_labels(table, column, task).read(table, faults)
     if task.kind == "single_label":
         shares = np.where((values == NO_LABEL)[:, None], np.nan, np.zeros((1, task.outputs)))
         told = np.flatnonzero(values >= 0)

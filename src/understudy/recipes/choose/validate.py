@@ -37,7 +37,7 @@ def validate(command: str, recipe: Any) -> list[str]:
             data = recipe.read()
             notes = _said_of_texts(data) if isinstance(data, Corpus) else _said_of_rows(data)
             if not faults:
-                notes += recipe.prepare(data).notes
+                notes += recipe.prepared(data).notes
     if faults:
         raise ConfigError(*dict.fromkeys(faults))
     for note in notes:

@@ -1,0 +1,1 @@
+"""Labels as people write them: cells, lists, one-hot columns, and what looks odd about them."""
