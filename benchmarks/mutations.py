@@ -137,9 +137,10 @@ def damaged_bytes(content: bytes, rng: random.Random) -> bytes:
 
 def damaged_json(content: bytes, rng: random.Random) -> bytes:
     """A JSON file with other values, or other bytes."""
-    if rng.random() < 0.3:
-        return damaged_bytes(content, rng)
-    return json.dumps(damaged_value(json.loads(content), rng)).encode()
+    with contextlib.suppress(ValueError, RecursionError):  # it may have been damaged before
+        if rng.random() < 0.7:
+            return json.dumps(damaged_value(json.loads(content), rng)).encode()
+    return damaged_bytes(content, rng)
 
 
 def make_inputs(folder: Path) -> Inputs:

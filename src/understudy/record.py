@@ -83,15 +83,14 @@ class RunRecord:
         try:
             from pydantic import TypeAdapter
 
-            content = Path(path).read_bytes()
-            TypeAdapter(cls).validate_json(content, strict=True)
+            TypeAdapter(cls).validate_json(content := Path(path).read_bytes(), strict=True)
             record = cls(**json.loads(content))
             record.as_bytes()  # or a number without end would be found when the run is over
             return record
         except (ValueError, TypeError, RecursionError) as error:
-            lines = str(error).partition(" [type=")[0].splitlines()
-            reason = " ".join(map(str.strip, lines[1:] or lines))
+            reason = " ".join(str(error).partition(" [type=")[0].partition("\n")[2].split()) or error
             raise OutputError(f"{path}: not a record of a run ({reason}). Name another --output.") from None
+        return record
 
 
 def versions() -> dict[str, str]:

@@ -21,7 +21,7 @@ BOMB = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + "".join(f"a{i}: &a{i} [{','.join([f'*a{
         (BOMB + "data: *a8\n", "stands for more than 10,000 values"),
         ("a: &a {b: 1}\n" + "c: &c {<<: [*a, *a]}\n" * 1 + "d: &d [*d]\n", "stands for more than 10,000 values"),
         ("seed: " + "9" * 5000, "cannot be read as int"),
-        ("a: " + "[" * 5000, "nested too deeply"),
+        ("a: " + "[" * 1500, "nested too deeply"),
         ("a: " * 5000, "not a YAML file"),
         ("epochs: 1\nepochs: 2\n", "the key 'epochs' stands here a second time"),
         ("text: !!set {a, b}\n", "could not determine a constructor"),

@@ -62,7 +62,7 @@ def build(recipe: type[Settings], values: Mapping[str, Any], *, origin: str = "t
         faults |= unusable(as_dict(made))  # a number may have been written as a text
     except ValidationError as error:
         for fault in error.errors():
-            name = ".".join(str(part) for part in fault["loc"] if not isinstance(part, int)) or "the configuration"
+            name = _field(recipe, fault["loc"]) or "the configuration"
             faults.setdefault(name, _sentence(name, fault))
     if unknown or faults:
         raise ConfigError(*unknown, *faults.values())
@@ -99,7 +99,8 @@ def check(recipe: Any) -> None:
     except ConfigError as error:
         faults += error.faults
     try:
-        faults += recipe.faults()
+        named = {fault.partition(" ")[0] for fault in faults}
+        faults += [fault for fault in recipe.faults() if fault.partition(" ")[0] not in named]
     except UnderstudyError as error:
         faults += error.faults
     except (TypeError, ValueError, AttributeError):
@@ -133,6 +134,15 @@ def _with_lists(recipe: type, values: Mapping[str, Any]) -> dict[str, Any]:
         if list[str] in kinds and isinstance(value, list):  # YAML reads the 1 of `unfreeze: [1, all]` as a number
             known[key] = [str(item) if type(item) in (int, float) else item for item in value]
     return known
+
+
+def _field(recipe: type, place: tuple[int | str, ...]) -> str:
+    """The name of the setting at a place; below it come numbers in a list, and the types that were tried."""
+    if not place or place[0] not in (hints := typing.get_type_hints(recipe)):
+        return ""
+    name, inner = str(place[0]), hints[place[0]]
+    below = _field(typing.cast(type, inner), place[1:]) if dataclasses.is_dataclass(inner) else ""
+    return f"{name}.{below}" if below else name
 
 
 def _sentence(name: str, fault: Any) -> str:

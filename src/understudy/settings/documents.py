@@ -70,11 +70,12 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """A mapping in which no key stands twice; one that `<<` brings in may stand beside a key of its own."""
-        seen = set()
+        seen: set[str] = set()
         for key, _ in node.value:
-            if key.value in seen and isinstance(key.value, str) and key.value != "<<":
-                raise _fault(key, f"the key '{key.value}' stands here a second time")
-            seen.add(key.value if isinstance(key.value, str) else id(key))
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                if key.value in seen:
+                    raise _fault(key, f"the key {shortened(key.value)} stands here a second time")
+                seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 

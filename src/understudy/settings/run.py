@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar
 
 from annotated_types import Ge
 
+from understudy.errors import shortened
 from understudy.folders.contents import clashes
 from understudy.folders.run import output_faults
 from understudy.settings.configuration import as_dict, given
@@ -52,7 +53,7 @@ class RunSettings:
             faults.append("--overwrite and --resume contradict each other: give one of them.")
         if self.time_budget is not None and seconds(self.time_budget) is None:
             faults.append(
-                f"time_budget must be a number with s, m or h, such as 90s, 30m or 1.5h, but is {self.time_budget!r}."
+                f"time_budget must be a number with s, m or h, such as 90s, 30m or 1.5h, but is {shortened(self.time_budget)}."
             )
         if self.overwrite and self.output is not None:
             faults += clashes(Path(self.output).expanduser(), [*self.data_read(), *self.models_read()])

@@ -30,7 +30,7 @@ def parse_rate(given: float | str | None) -> float | tuple[float, float] | Liter
     rates = [part for part in parts if isinstance(part, float) and 0 < part < math.inf]
     if len(rates) != len(parts) or len(rates) > 2:
         raise ConfigError(
-            f"learning_rate must be a positive number such as 5e-5, two for the first and the last layer such as 1e-5:1e-3, or auto, but is {given!r}."
+            f"learning_rate must be a positive number such as 5e-5, two for the first and the last layer such as 1e-5:1e-3, or auto, but is {shortened(given)}."
         )
     if rates[0] > rates[-1]:
         raise ConfigError(
