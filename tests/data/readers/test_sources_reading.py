@@ -245,10 +245,10 @@ def test_an_unwritable_cache_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_pairs_and_arity(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", ["premise", "hypothesis", "text"], [("p", "h", "t")])
     assert list(read_texts(path)) == [("p", "h")]
-    assert list(read_texts(path, arity=1)) == [("t",)]
-    assert "--text names 1 texts" in fault(lambda: read_texts(path, text=["text"], arity=2))
+    assert list(read_texts(path, trained=(("text",),))) == [("t",)]
+    assert "--text names 1 texts" in fault(lambda: read_texts(path, text=["text"], trained=(("p",), ("h",))))
     (tmp_path / "a.txt").write_text("line\n", encoding="utf-8")
-    assert "pairs of texts are needed" in fault(lambda: read_texts(tmp_path / "a.txt", arity=2))
+    assert "pairs of texts are needed" in fault(lambda: read_texts(tmp_path / "a.txt", trained=(("p",), ("h",))))
 
 
 def test_memory_stays_flat_as_rows_grow(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def test_a_teacher_answers_in_the_order_of_the_tasks_labels(
 ) -> None:
     turned = replace(TASK, labels=("Positive", "Negative"))
     saved(tmp_path / "run" / inner, tiny_bert, kind, turned)
-    model, columns = load_teacher(str(tmp_path / "run"), TASK)
+    model, columns, _ = load_teacher(str(tmp_path / "run"), TASK)
     assert type(model) is (LinearPredictor if kind == "tfidf" else Predictor)
     assert columns.tolist() == [1, 0]
     texts = Texts.of(TEXTS)
