@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         place = f" of {error.filename}" if error.filename else ""
         return _refuse(
             [
-                f"no space left on the device{place}. Free some, or name another --output or UNDERSTUDY_CACHE; --resume then goes on."
+                f"no space left on the device{place}. Free some (a run then goes on with --resume), or name another --output or UNDERSTUDY_CACHE."
             ]
         )
 

@@ -16,7 +16,7 @@ from understudy.record import Run, RunRecord
 from understudy.report.aggregate import aggregate, reporting_split
 from understudy.report.card.write import write_card
 from understudy.report.family import family_table
-from understudy.runs.session import open_folder
+from understudy.runs.session import go_on, open_folder
 from understudy.settings.configuration import as_dict
 from understudy.settings.values import seconds
 
@@ -75,7 +75,7 @@ def run_seeds(recipe: Any) -> RunRecord:
         try:
             children[seed] = run_child(run, f"seed-{seed}", child)
         except Interrupted as error:
-            error.remedy = f"Go on with the same command, --output {run.folder} and --resume."
+            error.remedy = go_on(run.folder, recipe)
             raise
         except Exception as error:
             failed[seed] = error
@@ -83,7 +83,7 @@ def run_seeds(recipe: Any) -> RunRecord:
                 traceback.print_exc()
             run.say(f"seed {seed} failed: {' '.join(str(error).split())}")
     _sum_up(run, list(children.values()), complete=not failed)
-    _raise(run, failed)
+    _raise(run, failed, go_on(run.folder, recipe))
     return run.record
 
 
@@ -111,12 +111,12 @@ def _sum_up(run: Run, children: list[RunRecord], *, complete: bool) -> None:
     print(f"Everything is in {run.folder}")
 
 
-def _raise(run: Run, failed: dict[int, Exception]) -> None:
+def _raise(run: Run, failed: dict[int, Exception], remedy: str) -> None:
     for error in failed.values():
         if not isinstance(error, UnderstudyError):
             raise error
     if failed:
         raise UnderstudyError(
             *(f"seed {seed}: {fault}" for seed, error in failed.items() for fault in getattr(error, "faults", ())),
-            f"{len(failed)} of the runs in {run.folder} failed. Mend that, then go on with the same command and --resume.",
+            f"{len(failed)} of the runs in {run.folder} failed. Mend that first. {remedy}",
         )

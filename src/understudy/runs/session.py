@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -91,6 +93,12 @@ def open_folder(settings: Any) -> Run:
     )
 
 
+def go_on(folder: Path, settings: Any) -> str:
+    """How to go on with a run that was stopped: a sentence, its path quoted for a shell."""
+    without = ", without --overwrite" if settings.overwrite else ""
+    return f"Go on with the same command, --output {shlex.quote(str(folder))} and --resume{without}."
+
+
 @contextmanager
 def open_session(settings: Any, work: Described) -> Iterator[Session]:
     """Open a run and everything around it; in the end the record is saved and the signal handlers are put back.
@@ -120,7 +128,7 @@ def open_session(settings: Any, work: Described) -> Iterator[Session]:
         try:
             yield Session(run, accelerator, stop, display, log, settings, subject.metrics)
         except Interrupted as error:
-            error.remedy = f"Go on with the same command, --output {run.folder} and --resume."
+            error.remedy = go_on(run.folder, settings)
             raise
     if settings.track:
         accelerator.end_training()
@@ -140,7 +148,7 @@ def _describe(run: Run, work: Described, accelerator: Accelerator) -> None:
     before = record.data or found
     if changed := [name for name in before | found if before.get(name) != found.get(name)]:
         raise OutputError(
-            f"{run.folder}: was begun on other data: {', '.join(changed)} changed since. Give --overwrite to start afresh, or resume with the data of before."
+            f"{run.folder}: was begun on other data: {', '.join(changed)} changed since. Give --overwrite instead of --resume to start afresh, or resume with the data of before."
         )
     record.data = found
     for note in [*subject.notes, *work.notes]:

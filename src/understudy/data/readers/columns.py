@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from understudy.data.cache import cache_dir, map_arrow, write_arrow
-from understudy.data.readers.faults import Faults, quoted
+from understudy.data.readers.faults import Faults, counted, quoted
 from understudy.data.readers.tables import SourceTable
 from understudy.data.texts import Texts
 from understudy.errors import nearest
@@ -70,8 +70,13 @@ def find_text(
                 f"{origin}: no column '{name}'. The columns are {quoted(names)}.{nearest(name, names)} Name the text columns with --text."
             )
         if len(entries) > 2 or (arity is not None and len(entries) != arity):
+            way = (
+                "Name two columns"
+                if len(entries) < (arity or 1)
+                else "Join columns into one text with '+', as in --text title+description"
+            )
             faults.add(
-                f"--text names {len(entries)} texts ({' '.join(wanted)}), but a row has {arity or 'one or two'}. Join columns into one text with '+', as in --text title+description."
+                f"--text names {counted(len(entries), 'text')} ({' '.join(wanted)}), but a row has {arity or 'one or two'}. {way}."
             )
             return None
         return None if missing else entries
@@ -88,7 +93,7 @@ def find_text(
     kind = "pair of text columns" if arity == 2 else "text column"
     kind = f"column {quoted(known)} and no {kind}" if known else kind
     faults.add(
-        f"{origin}: no {kind} with a usual name. The columns are {quoted(names)}. {remedy} (the first line of a csv or tsv file must hold the column names)."
+        f"{origin}: no {kind} with a usual name. The columns are {quoted(names)}. {remedy}; if the first line of the file is a row of data, put a line with the names of the columns above it."
     )
     return None
 

@@ -56,8 +56,11 @@ class Parsed:
     def set_names(self, names: list[str], line: int) -> bool:
         """Set the column names; False, with a fault, if two are equal."""
         named = [name.strip() or f"unnamed {i}" for i, name in enumerate(names, 1)]
+        header = self.unit == "line" and line == 1
+        way = "Rename one of them"
+        way += "; if this line is a row of data, put a line with the names of the columns above it" * header
         for name in sorted({name for name in named if named.count(name) > 1}):
-            self.faults.add(f"{self.origin}, {self.unit} {line}: two columns are called '{name}'. Rename one of them.")
+            self.faults.add(f"{self.origin}, {self.unit} {line}: two columns are called '{name}'. {way}.")
         self.names = tuple(named)
         return len(set(named)) == len(named)
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 
 from understudy.data.readers.columns import TextColumns, blank_rows, find_label, find_text, has_columns, texts_of
 from understudy.data.readers.duplicates import note_conflicts
 from understudy.data.readers.faults import Faults, counted
-from understudy.data.readers.files import is_txt
+from understudy.data.readers.files import format_of, is_txt
 from understudy.data.readers.labels import Labels, missing_labels
 from understudy.data.readers.tables import SourceTable
 from understudy.data.splits import Rows
@@ -24,6 +26,12 @@ def learn_columns(
     columns = find_text(table.names, wanted, origin=table.origin, faults=faults, label=label)
     taken = [name for entry in columns or () for name in entry]
     column = find_label(table.names, label, text=taken, origin=table.origin, faults=faults)
+    if column is not None and format_of(Path(table.origin))[0] in ("csv", "tsv"):
+        same = np.flatnonzero(pc.equal(table.cells.column(column), column).to_numpy().astype(bool))
+        if len(same):
+            faults.add(
+                f"{table.where(int(same[0]))}: the label is '{column}', as the column is called. If the first line of the file is a row of data, put a line with the names of the columns above it; if this line repeats the header, remove it; else rename the column."
+            )
     return columns, None if column is None else Labels.learn(table, column, kind, faults if table.whole else Faults())
 
 

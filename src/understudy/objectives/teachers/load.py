@@ -70,7 +70,7 @@ def _network(name: str, task: Task, asked: int | None) -> LoadedTeacher:
 def _check_kind(name: str, known: Task, task: Task) -> None:
     if known.kind != task.kind:
         raise ModelError(
-            f"{name}: was trained for {known.kind} labels, but the data's are {task.kind}. Fine-tune a teacher on this data, or give --kind."
+            f"{name}: was trained for {known.kind} labels, but the data's are {task.kind}. Fine-tune a teacher on this data, or give --kind {known.kind} if the labels are such."
         )
 
 

@@ -9,6 +9,7 @@ from understudy.errors import ModelError, gathered
 from understudy.models.awd_lstm.fastai import awd_lstm_from_fastai
 from understudy.models.awd_lstm.fastai_files import read_vocabulary, read_weights
 from understudy.models.files.lengths import max_length
+from understudy.models.files.names import fine_tune, pretrain
 from understudy.models.files.save import save_model
 from understudy.settings.configuration import check
 from understudy.settings.ship.import_fastai import ImportFastaiSettings
@@ -51,9 +52,7 @@ class ImportFastai(ImportFastaiSettings):
         print("Texts are cut as fast.ai cut them, except for:")
         for exception in NOT_REPRODUCED:
             print(f"  {exception}")
-        print(
-            f"Go on with: understudy pretrain --model {folder} --data TEXTS, or understudy finetune --model {folder} --data ROWS"
-        )
+        print(f"Go on with:\n  {pretrain(str(folder))}\n  {fine_tune(str(folder))}")
         return folder
 
     def _notes(self, path: Path, *, alone: bool) -> list[str]:

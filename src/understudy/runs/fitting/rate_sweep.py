@@ -117,7 +117,7 @@ def sweep_warnings(curve: Curve, suggestion: Suggestion) -> list[str]:
     if not curve.diverged and curve.smoothed.argmin() == len(curve.smoothed) - 1:
         found.append(
             f"the loss still fell at the highest learning rate, {curve.rates[-1]:.0e}: the best one may be higher. "
-            "See with understudy lr-find and a higher --highest."
+            "See with a higher --highest of understudy lr-find."
         )
     return [warning for warning in found if warning]
 
