@@ -25,8 +25,9 @@ def parse_spec(spec: str) -> tuple[str, int]:
     match = re.fullmatch(r"([a-z]+):(\d+)", spec)
     if match is None or match[1] not in _KINDS:
         kind = spec.partition(":")[0]
-        size = spec.partition(":")[2] if spec.partition(":")[2].isdecimal() else "8000"
-        hint = nearest(f"{kind}:{size}", [f"{known}:{size}" for known in _KINDS])
+        given = spec.partition(":")[2]
+        number = given if given.isdecimal() else "8000"
+        hint = nearest(f"{kind}:{number}", [f"{known}:{number}" for known in _KINDS])
         raise ConfigError(
             f"tokenizer '{spec}' is neither words:N nor bpe:N, for example words:30000 or bpe:8000.{hint}"
         )

@@ -21,8 +21,8 @@ from understudy.evaluation.quality import Evaluation
 from understudy.functional.metrics import DISTANCE, LANGUAGE_MODEL_METRICS
 from understudy.inference.logits import parameter_summary
 from understudy.inference.predictor import Predictor
-from understudy.models.files.save import save_model
 from understudy.models.files.names import pretrain
+from understudy.models.files.save import save_model
 from understudy.models.masked import load_masked_model
 from understudy.models.shrink.cut import layer_count
 from understudy.models.structure.layers import base_model, evaluating
@@ -230,7 +230,7 @@ class LanguageDistillation:
         if self.corpus.test is not None:
             with session.run.timed("evaluate_s"):
                 scores["test"] = Evaluation(self._scores(session, model, "test"))
-        facts: dict[str, Any] = {"model_type": model.config.model_type}
+        facts: dict[str, Any] = {"model_type": model.config.model_type, "mask_token": self.tokenizer.mask_token}
         if name in (STUDENT, TEACHER):
             with session.run.timed("bench_s"):
                 facts |= cost.measure(self._reader(model, session), self._sample())
