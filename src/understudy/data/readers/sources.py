@@ -201,7 +201,7 @@ def _read_rows(
 def _may_be_labelled(source: Source, split: str, faults: Faults) -> bool:
     if source.path is not None and is_txt(source.origin):
         faults.add(
-            f"{source.origin}: a txt file holds texts without labels, but the {split} split needs labels. Give it as --unlabeled, or write a csv with a text and a label column."
+            f"{source.origin}: a txt file holds texts without labels, but the {split} split needs labels. Write a csv with a text and a label column, or give it to distill as --unlabeled."
         )
         return False
     return True

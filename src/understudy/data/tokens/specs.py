@@ -27,7 +27,7 @@ def parse_spec(spec: str) -> tuple[str, int]:
         kind = spec.partition(":")[0]
         given = spec.partition(":")[2]
         number = given if given.isdecimal() else "8000"
-        hint = nearest(f"{kind}:{number}", [f"{known}:{number}" for known in _KINDS])
+        hint = nearest(kind, _KINDS).replace("'?", f":{number}'?")
         raise ConfigError(
             f"tokenizer '{spec}' is neither words:N nor bpe:N, for example words:30000 or bpe:8000.{hint}"
         )
@@ -53,8 +53,8 @@ def parse_choice(choice: str) -> str | None:
         return None
     kind, _, size = choice.partition(":")
     if kind not in ("new", "words") or not size.isdecimal():
-        size = size if size.isdecimal() else "16000"
-        hint = nearest(choice, ["keep"]) or nearest(f"{kind}:{size}", [f"{known}:{size}" for known in ("new", "words")])
+        number = size if size.isdecimal() else "16000"
+        hint = nearest(choice, ["keep"]) or nearest(kind, ("new", "words")).replace("'?", f":{number}'?")
         raise ConfigError(
             f"vocabulary must be keep, new:N (pieces of words) or words:N, for example new:16000, but is {choice!r}.{hint}"
         )
