@@ -195,7 +195,7 @@ def followed(name: str, said: str, old: str, new: str) -> tuple[str, list[str]]:
     line = MISTAKES[name]
     assert old in line
     line = line.replace(old, new) if old else line + new
-    words = {word.lstrip("-") for word in re.findall(r"--[\w.]+", said)}
+    words = {word.lstrip("-") for word in re.findall(r"--[\w.]*\w", said)}
     assert not words - set(re.findall(r"[\w.]+", f"{line} {MISTAKES[name]}")), "the remedy was not followed"
     return (f"validate {line}" if line.split()[0] in TRAINING else line), sentences
 
@@ -216,7 +216,7 @@ def test_names_from_elsewhere_lead_to_flags_that_the_command_has() -> None:
         flags = set(_flags_of(settings_class(command.name)))
         for name in {*_SAME, *_INSTEAD}:
             said = elsewhere(name, flags)
-            named = set(re.findall(r"--([\w.]+)", said)) | set(re.findall(r"Here it is '(.*)'", said))
+            named = set(re.findall(r"--(\w+)", said)) | set(re.findall(r"Here it is '(.*)'", said))
             assert named <= flags, f"understudy {command.name} --{name}:{said}"
 
 

@@ -70,7 +70,7 @@ def test_the_maximal_length_is_the_trained_one_unless_another_is_given(tiny_bert
     [
         (
             replace(TASK, kind="multi_label", metrics=()),
-            "was trained for multi_label labels, but the data's are single_label. Fine-tune a teacher on this data, or give --kind.",
+            "was trained for multi_label labels, but the data's are single_label. Fine-tune a teacher on this data, or give --kind multi_label if the labels are such.",
         ),
         (
             replace(TASK, text=(("one",), ("two",))),
