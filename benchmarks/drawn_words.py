@@ -52,16 +52,23 @@ def drawn(work: Any, count: int) -> dict[str, Any]:
     import time
 
     from understudy.objectives.teachers.drawing import Drawing
-    from understudy.recipes.train.masked_texts import NAMES
+    from understudy.objectives.teachers.drawn import DrawnBatches
 
     texts, masking = work.texts.parts["train"], work.texts.batches.masking
     drawing = Drawing(
-        work.taught, texts, masking, names=NAMES, count=count, temperature=work.recipe.temperature, precision="no"
+        work.taught,
+        texts,
+        masking,
+        names=work.texts.names,
+        count=count,
+        temperature=work.settings.temperature,
+        precision="no",
     )
     start = time.perf_counter()
     with fresh_cache(), tempfile.TemporaryDirectory() as scratch:
         draws = drawing.draw(0, max_tokens=work.texts.max_tokens, scratch=Path(scratch))
-    work.drawn.rounds[:] = [draws]
+    work.drawn = DrawnBatches(work.texts.batches)
+    work.drawn.rounds = [draws]
     return {"seconds": time.perf_counter() - start, "bytes_a_token": draws.table.nbytes / len(texts.ids)}
 
 
@@ -82,7 +89,7 @@ def gradient_errors(work: Any, counts: tuple[int, ...], draws: int) -> list[dict
     from understudy.functional.drawn_words import draw_words, drawn_kl
     from understudy.functional.logit_distances import forward_kl
 
-    model, temperature = work.model.eval(), work.recipe.temperature
+    model, temperature = work.model.eval(), work.settings.temperature
     batch = work.texts.batches.batch(np.arange(GRADIENT_TEXTS), 0)
     chosen = batch.labels != NO_LABEL
     states = work.objective._look(batch.inputs).last[chosen]

@@ -65,7 +65,7 @@ def test_printed_config_runs_the_same_command(tmp_path: Path, capsys: pytest.Cap
         (["distil"], "unknown command 'distil'. Did you mean 'distill'?"),
         (["distill", "--studnt", "bilstm"], "unknown flag --studnt. Did you mean '--student'?"),
         (["finetune", "--data", "nowhere.csv", "--model", "tfidf"], "nowhere.csv"),
-        (["finetune", "--data", "a.csv", "--model", "bilstmm"], "Did you mean 'bilstm'?"),
+        (["finetune", "--data", "a.csv", "--model", "tfidff"], "Did you mean 'tfidf'?"),
         (["distill", "--config"], "--config needs a value"),
         (["distill", "--config", "none.yaml"], "none.yaml: no such file"),
         (

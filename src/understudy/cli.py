@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ _HELP = {"-h", "--help", "--help_all"}
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code: 0 done, 2 the user's mistake, 1 ours, 128 + n stopped by signal n."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _write_utf8()
     try:
         return _dispatch(arguments)
     except UnderstudyError as error:
@@ -40,9 +42,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         place = f" of {error.filename}" if error.filename else ""
         return _refuse(
             [
-                f"no space left on the device{place}. Free some, or name another --output or UNDERSTUDY_CACHE; --resume then goes on."
+                f"no space left on the device{place}. Free some (a run then goes on with --resume), or name another --output or UNDERSTUDY_CACHE."
             ]
         )
+
+
+def _write_utf8() -> None:
+    """Write UTF-8 whatever the locale says: a code page of Windows or ASCII has no character for many a label and text."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 def _refuse(faults: Sequence[str]) -> int:

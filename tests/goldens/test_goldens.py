@@ -36,12 +36,6 @@ MISTAKES_WERE, WERE = golden("mistakes"), golden("runs")
 
 
 @pytest.fixture(scope="module")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    """A folder in which the cases run."""
-    return Workshop(tmp_path_factory.mktemp("goldens").resolve())
-
-
-@pytest.fixture(scope="module")
 def same_machine() -> bool:
     """Whether bits can be compared."""
     return machine() == WERE["machine"]

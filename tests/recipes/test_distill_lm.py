@@ -273,7 +273,7 @@ def test_a_time_budget_that_ends_before_the_teacher_is_done_says_how_to_go_on(
     error = capsys.readouterr().err
     assert "of 128 texts; they are kept" in error
     assert " 0 of 128" not in error
-    assert f"--output {tmp_path / 'run'}, --resume and a longer --time_budget" in error
+    assert f"longer --time_budget. Go on with the same command, --output {tmp_path / 'run'} and --resume." in error
     assert run(corpus, teacher, tmp_path / "run", *flags, "--resume").teacher_forward_texts == 2 * 64
 
 

@@ -156,7 +156,9 @@ def test_best_weights_are_written_when_they_change_and_old_ones_deleted(
 def test_a_checkpoint_without_its_best_weights_is_refused(tmp_path: Path) -> None:
     stopped(tmp_path, 3)
     (tmp_path / "train-best-4.pt").unlink()
-    with pytest.raises(ConfigError, match=r"train-best-4.pt: is missing. Give --overwrite to start afresh"):
+    with pytest.raises(
+        ConfigError, match=r"train-best-4.pt: is missing. Give --overwrite instead of --resume to start afresh"
+    ):
         train(tmp_path, bert(), resume=True)
 
 

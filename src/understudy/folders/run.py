@@ -235,7 +235,7 @@ def _other_settings(
         return [f"{folder}: holds a run of '{old.command}', not of '{command}'. Name another --output."]
     before, now = flat(old.config), flat(config)
     return [
-        f"{folder}: was begun with {key} = {before.get(key)!r}, but is resumed with {now.get(key)!r}. Use the same value, name another --output, or give --overwrite to start again."
+        f"{folder}: was begun with {key} = {before.get(key)!r}, but is resumed with {now.get(key)!r}. Use the same value, name another --output, or give --overwrite instead of --resume to start again."
         for key in {**before, **now}
         if key.partition(".")[0] not in _FREE_TO_CHANGE
         and before.get(key) != now.get(key)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from understudy.data.tasks import Task
+from understudy.errors import ModelError
 
 if TYPE_CHECKING:
     from understudy.data.tokens.encoder import Text
@@ -99,11 +100,18 @@ def predictions(logits: np.ndarray, task: Task, *, threshold: float = 0.5) -> li
         logits: ``(rows, outputs)``.
         threshold: of a multi-label task, the least probability of a label that is predicted.
 
+    Raises:
+        ModelError: if a logit is infinite or not a number: any label would be made up.
+
     Example:
         >>> task = Task(text=(("text",),), label="label", kind="multi_label", labels=("funny", "sad"))
         >>> predictions(np.array([[2.0, -2.0]]), task)[0].label
         ['funny']
     """
+    if not np.isfinite(logits).all():
+        raise ModelError(
+            "the model's answers are not finite numbers for some texts, so they say nothing. Its weights are damaged, or its training went wrong: copy or train it again."
+        )
     if task.kind == "regression":
         return [Prediction(value, {}) for value in logits[:, 0].tolist()]
     found = []

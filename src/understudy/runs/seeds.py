@@ -15,7 +15,7 @@ from understudy.record import RunRecord
 from understudy.report.aggregate import aggregate, reporting_split
 from understudy.report.card.write import write_card
 from understudy.report.family import family_table
-from understudy.runs.session import check_inputs, open_folder
+from understudy.runs.session import check_inputs, go_on, open_folder
 from understudy.settings.configuration import as_dict
 from understudy.settings.values import seconds
 from understudy.terminal.lines import say, show
@@ -85,7 +85,7 @@ def _run_children(run: Run, recipe: Any) -> RunRecord:
         try:
             children[seed] = run_child(run, f"seed-{seed}", child)
         except Interrupted as error:
-            error.remedy = f"Go on with the same command, --output {run.folder} and --resume."
+            error.remedy = go_on(run.folder, recipe)
             raise
         except Exception as error:
             failed[seed] = error
@@ -93,7 +93,7 @@ def _run_children(run: Run, recipe: Any) -> RunRecord:
                 say(traceback.format_exc())
             run.say(f"seed {seed} failed: {' '.join(str(error).split())}")
     _sum_up(run, list(children.values()), complete=not failed)
-    _raise(run, failed)
+    _raise(run, failed, go_on(run.folder, recipe))
     return run.record
 
 
@@ -121,12 +121,12 @@ def _sum_up(run: Run, children: list[RunRecord], *, complete: bool) -> None:
     show(f"Everything is in {run.folder}")
 
 
-def _raise(run: Run, failed: dict[int, Exception]) -> None:
+def _raise(run: Run, failed: dict[int, Exception], remedy: str) -> None:
     for error in failed.values():
         if not isinstance(error, UnderstudyError):
             raise error
     if failed:
         raise UnderstudyError(
             *(f"seed {seed}: {fault}" for seed, error in failed.items() for fault in getattr(error, "faults", ())),
-            f"{len(failed)} of the runs in {run.folder} failed. Fix that, then run the same command with --resume.",
+            f"{len(failed)} of the runs in {run.folder} failed. Fix that first. {remedy}",
         )

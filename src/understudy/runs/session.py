@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -133,8 +135,14 @@ def check_inputs(run: Run, names: Iterable[str]) -> None:
 
 def _begun_on(what: str, changed: list[str], run: Run) -> OutputError:
     return OutputError(
-        f"{run.folder}: was started on {what}: {', '.join(changed)} changed since. Resume with the original, or give --overwrite to start again."
+        f"{run.folder}: was started on {what}: {', '.join(changed)} changed since. Resume with the original, or give --overwrite instead of --resume to start again."
     )
+
+
+def go_on(folder: Path, settings: Any) -> str:
+    """How to go on with a run that was stopped: a sentence, its path quoted for a shell."""
+    without = ", without --overwrite" if settings.overwrite else ""
+    return f"Go on with the same command, --output {shlex.quote(str(folder))} and --resume{without}."
 
 
 @contextmanager
@@ -176,7 +184,7 @@ def _training(run: Run, settings: Any, work: Described) -> Iterator[Session]:
         try:
             yield Session(run, accelerator, stop, display, log, settings, metrics)
         except Interrupted as error:
-            error.remedy = f"Go on with the same command, --output {run.folder} and --resume."
+            error.remedy = go_on(run.folder, settings)
             raise
     if settings.track:
         accelerator.end_training()

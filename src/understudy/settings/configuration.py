@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shlex
 import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from understudy.commands import BY_NAME
 from understudy.errors import ConfigError, UnderstudyError, nearest, shortened
 from understudy.record import flat
 from understudy.settings.documents import read_documents
@@ -36,13 +38,16 @@ def read_config(path: str, command: str) -> dict[str, Any]:
     """
     documents = read_documents(path)
     if len(documents) > 1:
-        raise ConfigError(f"{path}: holds {len(documents)} steps. Run them all: understudy run {path}")
+        raise ConfigError(f"{path}: holds {len(documents)} steps. Run them all: understudy run {shlex.quote(path)}")
     (content,) = documents
     named = content.pop("command", command)
     if named not in (command, command.rpartition(" ")[2]):
-        raise ConfigError(
-            f"{path}: is a configuration of '{named}', not of '{command}'. Run: understudy {named} --config {path}"
+        way = (
+            f"Run: understudy {named} --config {shlex.quote(path)}"
+            if str(named) in BY_NAME
+            else f"There is no such command.{nearest(str(named), BY_NAME)} Correct it, or leave it out."
         )
+        raise ConfigError(f"{path}: is a configuration of '{named}', not of '{command}'. {way}")
     return content
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 
 _SAME = {
@@ -86,4 +87,5 @@ def elsewhere(name: str, known: Collection[str]) -> str:
     plain = name.replace("-", "_")
     if _SAME.get(plain) in known:
         return f" Here it is '{_SAME[plain]}'."
-    return f" Here, {_INSTEAD[plain]}." if plain in _INSTEAD else ""
+    instead = _INSTEAD.get(plain, "")
+    return f" Here, {instead}." if instead and set(re.findall(r"--(\w+)", instead)) <= set(known) else ""

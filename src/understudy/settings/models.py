@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from understudy.errors import UnderstudyError
 from understudy.models.files.names import resolve
 
 
-def model_faults(name: str) -> list[str]:
-    """What is wrong with the name of a model, before anything is loaded."""
+def model_faults(name: str, *, built: Sequence[str] = ()) -> list[str]:
+    """What is wrong with the name of a model, before anything is loaded; `built` are those that the command builds."""
     try:
-        resolve(name)
+        resolve(name, built=built)
     except UnderstudyError as error:
         return list(error.faults)
     return []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import TextIO, cast
+from typing import TextIO
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters but tabs and line feeds, changes of the direction of writing, and halves of characters."""
@@ -42,19 +42,3 @@ def give(text: str) -> None:
 def _print(text: str, stream: TextIO) -> None:
     encoding = stream.encoding or "utf-8"
     print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
-
-
-def standard_output() -> TextIO:
-    """Standard output for a stream of data. On a terminal, control characters are written to it as escapes."""
-    return cast(TextIO, _VisibleStream(sys.stdout)) if sys.stdout.isatty() else sys.stdout
-
-
-class _VisibleStream:
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        return self._stream.write(visible(text))
-
-    def flush(self) -> None:
-        self._stream.flush()

@@ -134,12 +134,12 @@ class PhaseFiles:
     def _check(self, content: Mapping[str, Any], path: Path) -> None:
         if content.get("format") != _FORMAT:
             raise ConfigError(
-                f"{path}: was written by another version of understudy. Give --overwrite to start afresh."
+                f"{path}: was written by another version of understudy. Give --overwrite instead of --resume to start afresh."
             )
         if content["frozen"] != self._weights.frozen_fingerprint:
             raise ConfigError(
                 f"{path}: the frozen weights are not those that the run began with, and no checkpoint has a copy of them. "
-                "Resume with the model of before, or give --overwrite to start afresh."
+                "Resume with the model of before, or give --overwrite instead of --resume to start afresh."
             )
 
     def _rank_path(self, step: int) -> Path:
@@ -161,5 +161,5 @@ class PhaseFiles:
 def _needed(path: Path) -> dict[str, Any]:
     content = load_checkpoint(path)
     if content is None:
-        raise ConfigError(f"{path}: is missing. Give --overwrite to start afresh.")
+        raise ConfigError(f"{path}: is missing. Give --overwrite instead of --resume to start afresh.")
     return content

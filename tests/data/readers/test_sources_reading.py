@@ -176,7 +176,7 @@ def test_rows_with_too_few_or_many_fields_are_all_counted(tmp_path: Path) -> Non
         ("a.parquet", b"PAR1 but not really", "not a Parquet file"),
         ("a.csv.gz", gzip.compress(b"text,label\n" + b"a,0\n" * 9999, mtime=0)[:-30], "damaged or cut short"),
         ("a.csv.gz", b"text,label\na,0\n", "damaged or cut short"),
-        ("a.doc", b"", "must end in .csv, .tsv, .jsonl, .parquet or .txt"),
+        ("a.doc", b"", "Save it in one of these: .csv, .tsv, .jsonl, .parquet or .txt"),
         ("a.csv", b"title,body text\na,b\n", "The columns are 'title', 'body text'"),
     ],
 )
@@ -290,10 +290,12 @@ def test_an_unwritable_cache_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_pairs_and_arity(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", ["premise", "hypothesis", "text"], [("p", "h", "t")])
     assert list(read_texts(path)) == [("p", "h")]
-    assert list(read_texts(path, arity=1)) == [("t",)]
-    assert "--text names 1 texts" in fault(lambda: read_texts(path, text=["text"], arity=2))
+    assert list(read_texts(path, trained=(("text",),))) == [("t",)]
+    assert "--text names 1 text (text), but a row has 2. Name two columns" in fault(
+        lambda: read_texts(path, text=["text"], trained=(("p",), ("h",)))
+    )
     (tmp_path / "a.txt").write_text("line\n", encoding="utf-8")
-    assert "pairs of texts are needed" in fault(lambda: read_texts(tmp_path / "a.txt", arity=2))
+    assert "pairs of texts are needed" in fault(lambda: read_texts(tmp_path / "a.txt", trained=(("p",), ("h",))))
 
 
 def test_memory_stays_flat_as_rows_grow(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from understudy.errors import ConfigError
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("word:30000", r"neither words:N nor bpe:N, for example words:30000.*Did you mean 'words'"),
+        ("word:30000", r"neither words:N nor bpe:N, for example words:30000.*Did you mean 'words:30000'"),
         ("words", r"Did you mean 'words:8000'"),
         ("words:", r"Did you mean 'words:8000'"),
         ("bpe:-5", r"Did you mean 'bpe:8000'"),
@@ -32,7 +32,7 @@ def test_malformed_specs(spec: str, message: str) -> None:
     ("choice", "message"),
     [
         ("new", "Did you mean 'new:16000'"),
-        ("word:300", "Did you mean 'words'"),
+        ("word:300", "Did you mean 'words:300'"),
         ("new:-3", "must be keep, new:N"),
         ("bpe:300", "for example new:16000, but is 'bpe:300'"),
         ("new:5", "more than the 5 special tokens. For example: new:16000"),

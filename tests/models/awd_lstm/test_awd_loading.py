@@ -27,9 +27,10 @@ from understudy.models.files.lengths import max_length
 from understudy.models.files.names import kind_of, resolve
 from understudy.models.files.pretrained import register_architectures
 from understudy.models.files.save import save_model
-from understudy.models.files.tokenizers import ensure_pad_token, load_tokenizer
+from understudy.models.files.tokenizers import load_tokenizer
 from understudy.models.files.trained import load_trained
 from understudy.models.shrink.cut import cut_layers
+from understudy.models.structure.inputs import settle_inputs
 from understudy.models.structure.layers import head_modules
 from understudy.models.structure.parameter_groups import layer_groups, undecayed
 
@@ -155,7 +156,7 @@ def test_a_causal_language_model_of_transformers_becomes_a_classifier(task: Task
     model = load_classifier(str(tmp_path), task).eval()
     assert torch.equal(model.transformer.h[1].mlp.c_fc.weight, original.transformer.h[1].mlp.c_fc.weight)
     assert (model.config.pad_token_id, tokenizer.pad_token_id) == (None, None)
-    ensure_pad_token(model, tokenizer)
+    settle_inputs(model, tokenizer)
     assert model.config.pad_token_id == tokenizer.pad_token_id == tokenizer.eos_token_id
     padded = torch.tensor([[7, 9, 6, 8], [7, 9, 6, tokenizer.pad_token_id]])
     logits = model(padded, attention_mask=torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]])).logits

@@ -33,8 +33,8 @@ def test_hub_ids_pass(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("bilstmm", "Did you mean 'bilstm'"),
-        ("statik", "Did you mean 'static'"),
+        ("bilstmm", "no model of this name can be built here. Give a run folder"),
+        ("statik", "no model of this name can be built here. Give a run folder"),
         ("bilstm", "not a trained model"),
         ("layers:3", "not a trained model"),
         ("runs/teacher", "no such folder"),

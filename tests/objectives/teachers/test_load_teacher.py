@@ -45,7 +45,7 @@ def test_a_teacher_answers_in_the_order_of_the_tasks_labels(
 ) -> None:
     turned = replace(TASK, labels=("Positive", "Negative"))
     saved(tmp_path / "run" / inner, tiny_bert, kind, turned)
-    model, columns = load_teacher(str(tmp_path / "run"), TASK)
+    model, columns, _ = load_teacher(str(tmp_path / "run"), TASK)
     assert type(model) is (LinearPredictor if kind == "tfidf" else Predictor)
     assert columns.tolist() == [1, 0]
     texts = Texts.of(TEXTS)
@@ -70,7 +70,7 @@ def test_the_maximal_length_is_the_trained_one_unless_another_is_given(tiny_bert
     [
         (
             replace(TASK, kind="multi_label", metrics=()),
-            "was trained for multi_label labels, but the data's are single_label. Fine-tune a teacher on this data, or give --kind.",
+            "was trained for multi_label labels, but the data's are single_label. Fine-tune a teacher on this data, or give --kind multi_label if the labels are such.",
         ),
         (
             replace(TASK, text=(("one",), ("two",))),

@@ -35,7 +35,7 @@ def test_a_family_has_a_card_of_its_own(family: dict[str, Any], tmp_path: Path) 
         "| tfidf (n = 1) | 80.2 | – | – |",
         "| seeds | 0 1 2 3 |",
         "| bilstm.hidden | 96 |",
-        "understudy distill --config config.yaml",
+        "/config.yaml --output ",
         "seed-3 failed: out of memory.",
     ):
         assert words in body, words

@@ -76,7 +76,7 @@ def test_the_card_holds_the_numbers_and_how_to_go_on(record: dict[str, Any], tmp
     fences = [token.content for token in tokens if token.type == "fence"]
     assert "understudy predict --model news" in fences[0]
     assert 'understudy.load("news")' in fences[1]
-    assert fences[2] == "understudy distill --config config.yaml\n"
+    assert fences[2] == "understudy distill --config news/config.yaml --output news-again\n"
     for words in (
         "12 training rows also stand",
         "25,813 distinct texts",

@@ -68,12 +68,12 @@ def read_table(path: Path, origin: str, faults: Faults, *, longest: int | None =
     Returns:
         The table, or None if no rows could be read. It is not whole if `faults` were found.
     """
-    kind, zipped = files.format_of(path)
-    if kind is None:
-        faults.add(f"{origin}: not a format that can be read. The name must end in {files.FORMAT_ENDINGS}.")
-        return None
     if path.is_dir():
         faults.add(f"{origin}: a folder, but a file is needed. Name the file in it.")
+        return None
+    kind, zipped = files.format_of(path)
+    if kind is None:
+        faults.add(f"{origin}: not a format that can be read. Save it in one of these: {files.FORMAT_ENDINGS}.")
         return None
     try:
         content = _sha256(path)

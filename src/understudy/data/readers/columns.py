@@ -6,6 +6,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,7 @@ import pyarrow.compute as pc
 
 from understudy.data.cache import cache_dir, map_arrow, write_arrow
 from understudy.data.readers.cached_tables import SourceTable
-from understudy.data.readers.faults import Faults, quoted
+from understudy.data.readers.faults import Faults, counted, quoted
 from understudy.data.texts import Texts
 from understudy.errors import nearest
 
@@ -40,6 +41,7 @@ def find_text(
     label: str | Sequence[str] | None = None,
     arity: int | None = None,
     remedy: str = "Name what to read with --text",
+    known: Sequence[str] = (),
 ) -> TextColumns | None:
     """The text columns that were asked for, or those with usual names.
 
@@ -49,6 +51,7 @@ def find_text(
         label: columns that are never taken for text.
         arity: how many texts a row must have, if that is known.
         remedy: the way out in the message, if no column has a usual name.
+        known: columns that would have been read, for that message.
 
     Returns:
         The columns, or None if `faults` were added.
@@ -67,8 +70,13 @@ def find_text(
                 f"{origin}: no column '{name}'. The columns are {quoted(names)}.{nearest(name, names)} Name the text columns with --text."
             )
         if len(entries) > 2 or (arity is not None and len(entries) != arity):
+            way = (
+                "Name two columns"
+                if len(entries) < (arity or 1)
+                else "Join columns into one text with '+', as in --text title+description"
+            )
             faults.add(
-                f"--text names {len(entries)} texts ({' '.join(wanted)}), but a row has {arity or 'one or two'}. Join columns into one text with '+', as in --text title+description."
+                f"--text names {counted(len(entries), 'text')} ({' '.join(wanted)}), but a row has {arity or 'one or two'}. {way}."
             )
             return None
         return None if missing else entries
@@ -84,10 +92,70 @@ def find_text(
                 both = name == "description" and "title" in usual
                 return ((usual["title"], usual[name]),) if both else ((usual[name],),)
     kind = "pair of text columns" if arity == 2 else "text column"
+    kind = f"column {quoted(known)} and no {kind}" if known else kind
     faults.add(
-        f"{origin}: no {kind} with a usual name. The columns are {quoted(names)}. {remedy} (the first line of a csv or tsv file must hold the column names)."
+        f"{origin}: no {kind} with a usual name. The columns are {quoted(names)}. {remedy}; if the first line of the file is a row of data, put a line with the names of the columns above it."
     )
     return None
+
+
+def task_columns(
+    names: Sequence[str],
+    trained: TextColumns,
+    wanted: Sequence[str],
+    *,
+    origin: str,
+    faults: Faults,
+    notes: list[str],
+    label: str | None = None,
+    remedy: str = "Name what to read with --text",
+) -> TextColumns | None:
+    """The text columns for a task that is known: those that were asked for, else the task's own, else the usual ones.
+
+    Args:
+        trained: the task's own columns, in its order.
+        notes: is told where other columns are read than the task's own, though none were asked for.
+        label, remedy: as in :func:`find_text`.
+
+    Returns:
+        The columns, or None if `faults` were added.
+
+    Example:
+        >>> known, notes = (("headline",),), []
+        >>> task_columns(["text", "headline"], known, (), origin="a.csv", faults=Faults(), notes=notes), notes
+        ((('headline',),), [])
+        >>> task_columns(["text", "title"], known, (), origin="a.csv", faults=Faults(), notes=notes)
+        (('text',),)
+        >>> notes
+        ["a.csv: there is no column 'headline', so 'text' is read. Name what to read with --text, if that is wrong."]
+    """
+    missing = [name for entry in trained for name in entry if name not in names]
+    if not wanted and not missing:
+        return trained
+    found = find_text(
+        names, wanted, origin=origin, faults=faults, label=label, arity=len(trained), remedy=remedy, known=missing
+    )
+    if found is not None and not wanted:
+        notes.append(
+            f"{origin}: there is no column {quoted(missing)}, so {_in_words(found)} is read. {remedy}, if that is wrong."
+        )
+    return found
+
+
+def said_of_columns(name: str, trained: TextColumns, read: TextColumns) -> list[str]:
+    """A sentence about a model that reads other columns than it was trained on, or the same in another order.
+
+    Example:
+        >>> said_of_columns("runs/a", (("premise",), ("hypothesis",)), (("hypothesis",), ("premise",)))[0]
+        "runs/a: was trained on 'premise' and 'hypothesis', but reads 'hypothesis' and 'premise' here."
+    """
+    if trained == read:
+        return []
+    return [f"{name}: was trained on {_in_words(trained)}, but reads {_in_words(read)} here."]
+
+
+def _in_words(text: TextColumns) -> str:
+    return " and ".join(f"'{'+'.join(entry)}'" for entry in text)
 
 
 def find_label(
@@ -143,6 +211,22 @@ def has_columns(table: SourceTable, text: TextColumns, labels: Sequence[str], fa
             f"{table.origin}: no {role} column '{name}', as the other rows have. The columns are {quoted(table.names)}.{nearest(name, table.names)} Rename the column, or name others with --{role}."
         )
     return not missing
+
+
+def pairs_unfolded(table: SourceTable) -> SourceTable:
+    """A table with columns ``sentence1`` and ``sentence2`` where each ``text`` is a list of two texts.
+
+    ``understudy predict`` writes pairs so to JSON lines. Other tables are returned unchanged.
+    """
+    if "text" not in table.lists or set(PAIRS[0]) & set(table.names):
+        return table
+    rows = [json.loads(cell) if cell and cell.startswith("[") else [] for cell in table.cells["text"].to_pylist()]
+    if not all(len(row) == 2 and all(isinstance(part, str) for part in row) for row in rows):
+        return table
+    cells = table.cells
+    for name, column in zip(PAIRS[0], zip(*rows)):
+        cells = cells.append_column(name, pa.chunked_array([pa.array(column, pa.large_string())]))
+    return replace(table, names=(*table.names, *PAIRS[0]), cells=cells)
 
 
 def texts_of(table: SourceTable, text: TextColumns, faults: Faults) -> Texts | None:

@@ -140,6 +140,12 @@ _CSV_FAULTS = {
     "new-line character": "a bare carriage return outside quotes. Remove it, or quote the field; if all lines end with one, save the file with line feeds",
 }
 
+_SHORT_HEADER = "Put a name for the first column (R and pandas write row numbers there) before the others."
+_SEPARATOR_AT_END = "The last field is always empty: put a separator at the end of the header too."
+_SEPARATORS = {"\t": "tabs", ";": "semicolons", ",": "commas", "|": "vertical bars"}
+_ENDINGS = {"\t": "tsv", ",": "csv"}
+"""What a file with these separators must be called."""
+
 
 def _delimited(parsed: Parsed, stream: BinaryIO, delimiter: str, quoting: Any) -> Iterator[pa.RecordBatch]:
     csv.field_size_limit(2**31 - 1)  # a text may be longer than the default limit of 128 kB
@@ -150,6 +156,9 @@ def _delimited(parsed: Parsed, stream: BinaryIO, delimiter: str, quoting: Any) -
     places: list[int] = []
     width = 0
     done = 0
+    wide: list[tuple[int, int]] = []  # the rows with too many fields: their lines and numbers of fields
+    last = False  # whether something stands in the last field of one of them
+    others = False  # whether there are rows with the right number of fields, or too few
 
     def flush() -> pa.RecordBatch:
         return parsed.batch([pa.array(column, pa.large_string()) for column in zip(*rows)], places)
@@ -167,30 +176,58 @@ def _delimited(parsed: Parsed, stream: BinaryIO, delimiter: str, quoting: Any) -
         if not row:
             parsed.blank += bool(width)
         elif not width:
-            if not parsed.set_names(row, place):
+            if said := _other_separator(row, delimiter):
+                faults.add(f"{origin}, line {place}: {said}")
+            if said or not parsed.set_names(row, place):
                 return
             width = len(row)
-        elif len(row) != width:
-            few = "few" if len(row) < width else "many"
-            many = (
-                "Take the tab out of the text: quote marks are plain text in this file, so quoting does not help."
-                if quoting == csv.QUOTE_NONE
-                else "Quote the field that contains the separator."
-            )
+        elif len(row) > width:
+            wide.append((place, len(row)))
+            last = last or bool(row[-1])
+        elif len(row) < width:
+            others = True
             faults.row(
                 origin,
-                f"with too {few} fields",
-                f"{origin}, line {place}: too {few} fields, {len(row)} where the header has {width} ({', '.join(parsed.names)}). "
-                + ("Add what is missing." if few == "few" else many),
+                "with too few fields",
+                f"{origin}, line {place}: too few fields, {len(row)} where the header has {width} ({', '.join(parsed.names)}). Add what is missing.",
             )
         else:
+            others = True
             rows.append(row)
             places.append(place)
             if len(rows) == BATCH_ROWS or lines.bytes - done > BATCH_BYTES:
                 yield flush()
                 rows, places, done = [], [], lines.bytes
+    if wide and not others and {fields for _, fields in wide} == {width + 1}:
+        way = _SHORT_HEADER if last else _SEPARATOR_AT_END
+        faults.add(f"{origin}, line 1: every row has one field more than the header ({', '.join(parsed.names)}). {way}")
+    else:
+        way = "Quote the field that contains the separator."
+        if quoting == csv.QUOTE_NONE:
+            way = "Take the tab out of the text: quote marks are plain text in this file, so quoting does not help."
+        faults.rows(
+            origin,
+            "with too many fields",
+            range(len(wide)),
+            lambda row: (
+                f"{origin}, line {wide[row][0]}: too many fields, {wide[row][1]} where the header has {width} ({', '.join(parsed.names)}). {way}"
+            ),
+        )
     if rows:
         yield flush()
+
+
+def _other_separator(header: list[str], delimiter: str) -> str:
+    """What is to be said of a header of one column whose name has another separator in it; nothing of another header."""
+    found = next((sign for sign in _SEPARATORS if sign in header[0]), None) if len(header) == 1 else None
+    if found is None or found == delimiter:
+        return ""
+    way = (
+        f"Give the file a name that ends in .{_ENDINGS[found]}"
+        if found in _ENDINGS
+        else f"Save the file with {_SEPARATORS[delimiter]} between its columns"
+    )
+    return f"the columns are separated by {_SEPARATORS[found]}, but here {_SEPARATORS[delimiter]} separate them. {way}; if it is a single column, take them out of its name."
 
 
 def _txt(parsed: Parsed, opener: Opener, *, longest: int | None) -> Iterator[pa.RecordBatch]:

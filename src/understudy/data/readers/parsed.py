@@ -69,8 +69,11 @@ class Parsed:
                 f"{self.origin}, {self.unit} {line}: the name of column {shortened(broken[0])} holds half a character or a NUL byte. Rename it."
             )
             return False
+        header = self.unit == "line" and line == 1
+        way = "Rename one of them"
+        way += "; if this line is a row of data, put a line with the names of the columns above it" * header
         for name in sorted({name for name in named if named.count(name) > 1}):
-            self.faults.add(f"{self.origin}, {self.unit} {line}: two columns are called '{name}'. Rename one of them.")
+            self.faults.add(f"{self.origin}, {self.unit} {line}: two columns are called '{name}'. {way}.")
         self.names = tuple(named)
         return len(set(named)) == len(named)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 
 from understudy.data.readers.cached_tables import SourceTable
 from understudy.data.readers.columns import (
@@ -16,7 +18,7 @@ from understudy.data.readers.columns import (
     has_columns,
     texts_of,
 )
-from understudy.data.readers.delimited import is_txt
+from understudy.data.readers.delimited import format_of, is_txt
 from understudy.data.readers.duplicates import note_conflicts
 from understudy.data.readers.faults import Faults, counted, quoted
 from understudy.data.readers.labels.labels import Labels
@@ -37,6 +39,12 @@ def learn_columns(
     found = find_labels(table.names, label, text=taken, origin=table.origin, faults=faults)
     if not found:
         return columns, None
+    if len(found) == 1 and format_of(Path(table.origin))[0] in ("csv", "tsv"):
+        same = np.flatnonzero(pc.equal(table.cells.column(found[0]), found[0]).to_numpy().astype(bool))
+        if len(same):
+            faults.add(
+                f"{table.where(int(same[0]))}: the label is '{found[0]}', as the column is called. If the first line of the file is a row of data, put a line with the names of the columns above it; if this line repeats the header, remove it; else rename the column."
+            )
     whole = with_label_column(table, found)
     known = learn_labels(whole, found, kind, faults if table.whole else Faults(), notes, asked=bool(label))
     return columns, known

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from understudy.data.readers.cached_tables import SourceTable, read_dataset, read_shards, read_table
-from understudy.data.readers.columns import TextColumns, find_text, texts_of
+from understudy.data.readers.columns import TextColumns, find_text, pairs_unfolded, task_columns, texts_of
 from understudy.data.readers.delimited import is_txt
 from understudy.data.readers.duplicates import clean_pool, drop_leaked, grouped, note_copies, note_repeats
 from understudy.data.readers.faults import Faults, counted
@@ -90,13 +90,21 @@ def load_splits(
     return Splits(task, train_rows, validation_rows, rows.get("test"), pool, tuple(notes))
 
 
-def read_texts(path: str | Path, *, text: Sequence[str] = (), arity: int | None = None) -> Texts:
-    """All texts of one file in order, empty ones included: a pool, or texts to predict on.
+def read_texts(
+    path: str | Path,
+    *,
+    text: Sequence[str] = (),
+    trained: TextColumns | None = None,
+    notes: list[str] | None = None,
+) -> Texts:
+    """All texts of one file in order, empty ones included, for a model to answer.
 
     Args:
         path: a csv, tsv, jsonl, parquet or txt file, or its ``.gz``.
         text: as in :func:`load_splits`; a txt file has the single column ``text``.
-        arity: how many texts a row must have. None: one or two.
+        trained: the columns of the model's task. They are read where the file has them and `text` names no others; a
+            row has as many texts as they. None: one text or two, by the usual names.
+        notes: is told where other columns are read than the task's own, though `text` names none.
 
     Raises:
         DataError: with every fault of the file.
@@ -107,11 +115,15 @@ def read_texts(path: str | Path, *, text: Sequence[str] = (), arity: int | None 
     found = None
     if table is not None:
         wanted = (text,) if isinstance(text, str) else tuple(text)
-        columns = (
-            txt_columns(table, faults, arity=arity or len(wanted) or 1)
-            if is_txt(table.origin)
-            else find_text(table.names, wanted, origin=table.origin, faults=faults, arity=arity)
-        )
+        table = pairs_unfolded(table)
+        columns: TextColumns | None
+        if is_txt(table.origin):
+            columns = txt_columns(table, faults, arity=len(trained or wanted) or 1)
+        elif trained is None:
+            columns = find_text(table.names, wanted, origin=table.origin, faults=faults)
+        else:
+            said = [] if notes is None else notes
+            columns = task_columns(table.names, trained, wanted, origin=table.origin, faults=faults, notes=said)
         found = None if columns is None else texts_of(table, columns, faults)
     faults.check()
     assert found is not None
@@ -184,7 +196,7 @@ def _read_rows(
 def _may_be_labelled(source: Source, split: str, faults: Faults) -> bool:
     if source.dataset is None and is_txt(source.origin):
         faults.add(
-            f"{source.origin}: a txt file holds texts without labels, but the {split} split needs labels. Give it as --unlabeled, or write a csv with a text and a label column."
+            f"{source.origin}: a txt file holds texts without labels, but the {split} split needs labels. Write a csv with a text and a label column, or give it to distill as --unlabeled."
         )
         return False
     return True

@@ -25,7 +25,9 @@ def parse_spec(spec: str) -> tuple[str, int]:
     match = re.fullmatch(r"([a-z]+):(\d+)", spec)
     if match is None or match[1] not in _KINDS:
         kind = spec.partition(":")[0]
-        hint = f" Did you mean '{kind}:8000'?" if kind in _KINDS else nearest(kind, _KINDS)
+        given = spec.partition(":")[2]
+        number = given if given.isdecimal() else "8000"
+        hint = nearest(kind, _KINDS).replace("'?", f":{number}'?")
         raise ConfigError(
             f"tokenizer '{spec}' is neither words:N nor bpe:N, for example words:30000 or bpe:8000.{hint}"
         )
@@ -51,7 +53,8 @@ def parse_choice(choice: str) -> str | None:
         return None
     kind, _, size = choice.partition(":")
     if kind not in ("new", "words") or not size.isdecimal():
-        hint = f" Did you mean '{kind}:16000'?" if kind in ("new", "words") else nearest(kind, ("keep", "new", "words"))
+        number = size if size.isdecimal() else "16000"
+        hint = nearest(choice, ["keep"]) or nearest(kind, ("new", "words")).replace("'?", f":{number}'?")
         raise ConfigError(
             f"vocabulary must be keep, new:N (pieces of words) or words:N, for example new:16000, but is {choice!r}.{hint}"
         )

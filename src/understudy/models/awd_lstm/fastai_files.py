@@ -62,7 +62,7 @@ def _from_pickle(content: bytes, path: Path) -> Any:
             if opcode.name not in _PLAIN_OPCODES:
                 what = f" {str(argument).replace(' ', '.')}" if opcode.name in ("GLOBAL", "INST") else ""
                 raise DataError(
-                    f"{path}: is more than a list of words (it holds the operation {opcode.name}{what}), and a pickle that holds more can run code while it is loaded, so it is not opened. If you trust its origin, convert it to JSON once, in Python: json.dump(list(pickle.load(open({path.name!r}, 'rb'))), open('itos.json', 'w')), and name itos.json instead."
+                    f"{path}: is more than a list of words (it holds the operation {opcode.name}{what}), and a pickle that holds more can run code while it is loaded, so it is not opened. If you trust its origin, convert it to JSON once, in Python: json.dump(list(pickle.load(open({str(path)!r}, 'rb'))), open('itos.json', 'w')), and name itos.json instead."
                 )
             if opcode.name.endswith("PUT") and int(str(argument)) > count:  # it would allocate that many places
                 raise ValueError(f"it stores something at place {argument}")
@@ -107,7 +107,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         called = re.search(r"(?:GLOBAL|Unsupported global:|Unsupported class|class) ([\w.]+)", str(error))
         what = f" ({called[1]})" if called else ""
         raise ModelError(
-            f"{path}: holds more than tensors{what}, which could run code while it is loaded, or is not one of torch's files, so it is not opened. If you trust its origin, save its tensors alone once, in Python: torch.save(torch.load({path.name!r}, weights_only=False)['model'], 'plain.pth'), and name plain.pth instead."
+            f"{path}: holds more than tensors{what}, which could run code while it is loaded, or is not one of torch's files, so it is not opened. If you trust its origin, save its tensors alone once, in Python: torch.save(torch.load({str(path)!r}, weights_only=False)['model'], 'plain.pth'), and name plain.pth instead."
         ) from None
     except (RuntimeError, ValueError, EOFError, OSError, LookupError, AttributeError, SafetensorError) as error:
         said = "" if isinstance(error, LookupError | AttributeError) else " ".join(str(error).split())[:200].rstrip(".")

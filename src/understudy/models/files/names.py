@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +24,18 @@ UNTRAINED_LANGUAGE_MODELS = ("awd_lstm",)
 
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9_][\w.-]*)?")
+_GIVE = "Give a run folder, a model folder or a hub id, such as google-bert/bert-base-uncased."
 _CONVERT = "if you trust its origin, convert it to safetensors once: AutoModelForSequenceClassification.from_pretrained(...).save_pretrained(...)"
 
 
-def resolve(name: str, *, weights: bool = True) -> str:
+def resolve(name: str, *, weights: bool = True, built: Sequence[str] = ()) -> str:
     """The model folder that `name` stands for, or `name` itself if it is a hub id.
 
     A run folder stands for its ``model/``.
 
     Args:
         weights: whether the folder must hold weights, not just a configuration.
+        built: models that the command builds by name, for the message.
 
     Raises:
         ModelError: if a folder lacks its configuration or its weights, if the weights are pickled, or if `name` neither
@@ -54,21 +58,38 @@ def resolve(name: str, *, weights: bool = True) -> str:
         )
     kind = name.partition(":")[0]
     if kind in STUDENTS:
-        raise ModelError(
-            f"'{name}' says how to build a student, but it is not a trained model. Give a run folder, a model folder or a hub id, such as google-bert/bert-base-uncased."
-        )
+        raise ModelError(f"'{name}' says how to build a student, but it is not a trained model. {_GIVE}")
     if name in UNTRAINED_LANGUAGE_MODELS:
         raise ModelError(
             f"'{name}' says how to build a language model, but it is not trained yet. Pretrain it first (understudy pretrain --model {name} --data TEXTS), then name that run."
         )
-    if "/" not in name and (near := nearest(kind, (*STUDENTS, *UNTRAINED_LANGUAGE_MODELS))):
-        raise ModelError(f"{name}: there is no such folder, and no model of this name can be built.{near}")
+    if "/" not in name and nearest(kind, (*STUDENTS, *UNTRAINED_LANGUAGE_MODELS)):
+        way = nearest(kind, built) or f" {_GIVE}"
+        raise ModelError(f"{name}: there is no such folder, and no model of this name can be built here.{way}")
     if not _HUB_ID.fullmatch(name) or path.parts[:1] == ("runs",) or (path.parent != Path() and path.parent.is_dir()):
         siblings = [entry.name for entry in path.parent.iterdir() if entry.is_dir()] if path.parent.is_dir() else []
-        raise ModelError(
-            f"{name}: there is no such folder.{nearest(path.name, siblings)} Give a run folder, a model folder or a hub id, such as google-bert/bert-base-uncased."
-        )
+        raise ModelError(f"{name}: there is no such folder.{nearest(path.name, siblings)} {_GIVE}")
     return name
+
+
+def fine_tune(name: str) -> str:
+    """The command that makes a classifier of a model, for a shell."""
+    return f"understudy finetune --model {shlex.quote(name)} --data ROWS"
+
+
+def pretrain(name: str) -> str:
+    """The command that trains a language model further, for a shell."""
+    return f"understudy pretrain --model {shlex.quote(name)} --data TEXTS"
+
+
+def _finish(run: Path) -> str:
+    """How to finish a run that was stopped, as far as its files tell."""
+    try:
+        command = json.loads((run / "record.json").read_text(encoding="utf-8"))["command"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return "Finish it first, with the command that began it and --resume."
+    folder = shlex.quote(str(run))
+    return f"Finish it first: understudy {command} --config {folder}/config.yaml --output {folder} --resume"
 
 
 def _model_folder(path: Path, *, weights: bool) -> Path:
@@ -76,7 +97,7 @@ def _model_folder(path: Path, *, weights: bool) -> Path:
         if (path / "model" / "config.json").is_file():
             return _model_folder(path / "model", weights=weights)
         if (path / "config.yaml").is_file() or (path / "checkpoints").is_dir():
-            raise ModelError(f"{path}: this run has no model yet. Finish it with --resume.")
+            raise ModelError(f"{path}: this run has no model yet. {_finish(path)}")
         raise ModelError(f"{path}: is not a model folder: it holds no config.json.")
     if weights and not any(path.glob("*.safetensors")):
         pickles = sorted(entry.name for entry in path.iterdir() if entry.suffix in _PICKLES)

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from understudy.data.tasks import Task
 from understudy.errors import ModelError
 from understudy.models.files.lengths import max_length
-from understudy.models.files.names import kind_of_type, resolve
+from understudy.models.files.names import fine_tune, kind_of_type, resolve
 from understudy.models.files.pretrained import explained, first_names, load_pretrained, read_pretrained
 from understudy.models.files.stored_task import is_language_model, stored_task
 from understudy.models.files.tokenizers import check_tokenizer, load_tokenizer
@@ -46,15 +46,13 @@ def load_trained(name: str) -> TrainedModel:
     loader, config = read_pretrained(path)
     if is_language_model(config):
         raise ModelError(
-            f"{path}: is a language model, not a trained classifier. Fine-tune it first (understudy finetune --model {name})."
+            f"{path}: is a language model, not a trained classifier. Fine-tune it first ({fine_tune(name)})."
         )
     model, lacking = load_pretrained(path, loader, config)
     if lacking:
         missing = sorted(lacking)
         remedy = (
-            "Give a complete checkpoint."
-            if _in_encoder(missing, model)
-            else "Fine-tune it first (understudy finetune)."
+            "Give a complete checkpoint." if _in_encoder(missing, model) else f"Fine-tune it first ({fine_tune(name)})."
         )
         raise ModelError(f"{path}: is not a trained classifier: it lacks {first_names(missing)}. {remedy}")
     tokenizer = load_tokenizer(path)

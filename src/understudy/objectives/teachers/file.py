@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from understudy.data.readers.cached_tables import read_table
-from understudy.data.readers.columns import quoted, texts_of
+from understudy.data.readers.columns import quoted, task_columns, texts_of
 from understudy.data.readers.faults import Faults
 from understudy.data.tasks import Task
 from understudy.data.texts import Texts
 from understudy.objectives.teachers.cache_files import places_of, sortable
-from understudy.objectives.teachers.file_answers import read_answers, rename_text, text_columns, unfolded
+from understudy.objectives.teachers.file_answers import read_answers, rename_text, unfolded
 
 
 class FileTeacher:
@@ -68,7 +68,17 @@ class FileTeacher:
         faults.check()
         assert table is not None
         table = unfolded(table, task)
-        columns = text_columns(table, task, text, faults)
+        notes: list[str] = []
+        columns = task_columns(
+            table.names,
+            task.text,
+            text,
+            origin=table.origin,
+            faults=faults,
+            notes=notes,
+            label=task.label,
+            remedy=rename_text(task),
+        )
         answers = read_answers(table, task, label, columns, faults)
         answered = None if columns is None else texts_of(table, columns, faults)
         faults.check()
@@ -84,13 +94,16 @@ class FileTeacher:
         )
         self.covered = int(found.sum())
         self.uncovered = len(texts) - self.covered
-        self.notes = _notes(
-            table.origin,
-            texts=len(texts),
-            covered=self.covered,
-            unused=len(keys) - len(np.unique(at[found])),
-            empty=int((~given).sum()),
-            repeated=int((votes > 1).sum()),
+        self.notes = (
+            *notes,
+            *_notes(
+                table.origin,
+                texts=len(texts),
+                covered=self.covered,
+                unused=len(keys) - len(np.unique(at[found])),
+                empty=int((~given).sum()),
+                repeated=int((votes > 1).sum()),
+            ),
         )
         if len(texts) and not self.covered:
             shown = " | ".join(answered[0])

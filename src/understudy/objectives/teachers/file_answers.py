@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from understudy.data.readers.cached_tables import SourceTable
-from understudy.data.readers.columns import TextColumns, find_label, find_text, quoted
+from understudy.data.readers.columns import TextColumns, find_label, pairs_unfolded, quoted
 from understudy.data.readers.faults import Faults
 from understudy.data.readers.labels.learning import known_labels
 from understudy.data.tasks import NO_LABEL, Task
@@ -25,8 +25,10 @@ _SUM_TOLERANCE = 0.02
 def unfolded(table: SourceTable, task: Task) -> SourceTable:
     """A table with a column for each class where the rows have their probabilities in one mapping.
 
-    ``understudy predict`` writes such mappings to JSON lines. Other tables are returned unchanged.
+    ``understudy predict`` writes such mappings to JSON lines. Pairs, which it writes as lists, get a column for each
+    text. Other tables are returned unchanged.
     """
+    table = pairs_unfolded(table)
     if "probabilities" not in table.names or not task.labels:
         return table
     try:
@@ -41,21 +43,6 @@ def unfolded(table: SourceTable, task: Task) -> SourceTable:
         values = [str(mapping.get(label, "")) for mapping in mappings]
         cells = cells.append_column(name, pa.array(values, cells["probabilities"].type))
     return replace(table, names=(*table.names, *columns), cells=cells)
-
-
-def text_columns(table: SourceTable, task: Task, wanted: Sequence[str], faults: Faults) -> TextColumns | None:
-    """The text columns: those that were named, else the task's own, else the usual ones. None where there are none."""
-    if not wanted and all(name in table.names for entry in task.text for name in entry):
-        return task.text
-    return find_text(
-        table.names,
-        wanted,
-        origin=table.origin,
-        faults=faults,
-        label=task.label,
-        arity=len(task.text),
-        remedy=rename_text(task),
-    )
 
 
 def rename_text(task: Task) -> str:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from understudy.data.readers.columns import TextColumns
 from understudy.data.tasks import Task
 from understudy.errors import ModelError
 from understudy.inference.answering import Answering
@@ -24,6 +25,8 @@ class LoadedTeacher(NamedTuple):
     model: Answering
     columns: np.ndarray
     """int64 ``(outputs,)``: the model's outputs in the order of the task's labels."""
+    trained: TextColumns | None
+    """The columns that it was trained on, where it says so."""
 
 
 def load_teacher(name: str, task: Task, *, max_length: int | None = None) -> LoadedTeacher:
@@ -49,7 +52,7 @@ def _tfidf(name: str, path: Path, task: Task) -> LoadedTeacher:
     tfidf = Tfidf.load(path)
     _check_kind(name, tfidf.task, task)
     _check_arity(name, tfidf.task, task)
-    return LoadedTeacher(LinearPredictor(tfidf), _columns(name, tfidf.task, task, ours=True))
+    return LoadedTeacher(LinearPredictor(tfidf), _columns(name, tfidf.task, task, ours=True), tfidf.task.text)
 
 
 def _network(name: str, task: Task, asked: int | None) -> LoadedTeacher:
@@ -60,13 +63,14 @@ def _network(name: str, task: Task, asked: int | None) -> LoadedTeacher:
         _check_arity(name, trained.task, task)
     length = max_length(trained.model.config, trained.tokenizer, asked or trained.max_length)
     predictor = Predictor(trained.model, trained.tokenizer, task, length)
-    return LoadedTeacher(predictor, _columns(name, trained.task, task, ours=ours))
+    columns = _columns(name, trained.task, task, ours=ours)
+    return LoadedTeacher(predictor, columns, trained.task.text if ours else None)
 
 
 def _check_kind(name: str, known: Task, task: Task) -> None:
     if known.kind != task.kind:
         raise ModelError(
-            f"{name}: was trained for {known.kind} labels, but the data's are {task.kind}. Fine-tune a teacher on this data, or give --kind."
+            f"{name}: was trained for {known.kind} labels, but the data's are {task.kind}. Fine-tune a teacher on this data, or give --kind {known.kind} if the labels are such."
         )
 
 

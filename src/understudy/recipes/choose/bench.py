@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import torch
@@ -32,10 +33,14 @@ class Bench(BenchSettings):
         entries = []
         for name in self.models:
             model = load(name)
-            arity = len(model.task.text)
+            columns, notes = model.task.text, list[str]()
             texts = (
-                list(read_texts(self.texts, text=self.text, arity=arity)) if self.texts else [(_FILLER,) * arity] * 64
+                list(read_texts(self.texts, text=self.text, trained=columns, notes=notes))
+                if self.texts
+                else [(_FILLER,) * len(columns)] * 64
             )
+            for note in notes:
+                print(f"  {name}: {note}", file=sys.stderr)
             entries.append({"name": name, **measure(model, texts)})
         if self.json:
             give(json.dumps(entries, indent=1))

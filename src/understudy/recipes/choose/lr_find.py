@@ -95,7 +95,8 @@ def usage(settings: Any, plan: LearningPlan, rate: float) -> str:
         if name in _NOT_REPEATED:
             continue
         if isinstance(value, bool):
-            words.append(f"--{name}" if value else f"--no_{name}")
+            group, dot, switch = name.rpartition(".")
+            words.append(f"--{name}" if value else f"--{group}{dot}no_{switch}")
         else:
             words += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
     first, last = plan.learning_rate if isinstance(plan.learning_rate, tuple) else (1.0, 1.0)

@@ -9,6 +9,7 @@ from understudy.errors import ModelError, gathered
 from understudy.models.awd_lstm.fastai import awd_lstm_from_fastai
 from understudy.models.awd_lstm.fastai_files import read_vocabulary, read_weights
 from understudy.models.files.lengths import max_length
+from understudy.models.files.names import fine_tune, pretrain
 from understudy.runs.saving import save_language_model
 from understudy.settings.configuration import check
 from understudy.settings.ship.import_fastai import ImportFastaiSettings
@@ -53,9 +54,7 @@ class ImportFastai(ImportFastaiSettings):
         show("Texts are cut as fast.ai cut them, except for:")
         for exception in NOT_REPRODUCED:
             show(f"  {exception}")
-        show(
-            f"Go on with: understudy pretrain --model {folder} --data TEXTS, or understudy finetune --model {folder} --data ROWS"
-        )
+        show(f"Go on with:\n  {pretrain(str(folder))}\n  {fine_tune(str(folder))}")
         return folder
 
     def _notes(self, path: Path, *, alone: bool) -> list[str]:

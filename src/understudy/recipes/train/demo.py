@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -90,9 +91,10 @@ class Demo(DemoSettings):
 
 
 def _next_steps(folder: Path) -> str:
+    student = folder / "student"
     return f"""
 What to do next:
-  look at     {folder}/student/README.md and the plots beside it
-  use it      echo "Return the inverse of a matrix." | understudy predict --model {folder}/student
+  look at     {student}/README.md and the plots beside it
+  use it      echo "Return the inverse of a matrix." | understudy predict --model {shlex.quote(str(student))}
   your data   understudy finetune --data reviews.csv --model your-bert --output runs/teacher
               understudy distill --data reviews.csv --teacher runs/teacher --unlabeled pool.txt --output runs/student"""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 from understudy.commands import recipe_class
-from understudy.errors import ConfigError, UnderstudyError
+from understudy.errors import ConfigError, Interrupted, UnderstudyError
 from understudy.folders.contents import clashes
 from understudy.runs.devices import as_begun
 from understudy.settings.configuration import build, check
@@ -27,7 +28,11 @@ class Pipeline(PipelineSettings):
             Interrupted: on SIGTERM or Ctrl-C.
         """
         check(self)
-        run_steps(read_steps(self.file), resume=self.resume, overwrite=self.overwrite)
+        try:
+            run_steps(read_steps(self.file), resume=self.resume, overwrite=self.overwrite)
+        except Interrupted as error:
+            error.remedy = f"Go on with: understudy run {shlex.quote(self.file)} --resume"
+            raise
 
 
 def read_steps(path: str) -> list[Any]:

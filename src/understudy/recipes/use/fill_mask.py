@@ -9,6 +9,7 @@ from typing import Any
 from understudy.errors import ModelError
 from understudy.inference.fill_mask import Filler
 from understudy.models.files.lengths import max_length
+from understudy.models.files.names import pretrain
 from understudy.models.masked import load_masked_model
 from understudy.report.tables.fillings import fillings_table
 from understudy.settings.configuration import check
@@ -30,7 +31,7 @@ class FillMask(FillMaskSettings):
         found = load_masked_model(self.model)
         if found.note is not None:
             raise ModelError(
-                f"{self.model}: has no trained masked-LM head, so it cannot fill gaps. Train it first (understudy pretrain --model {self.model}), or name a masked language model."
+                f"{self.model}: has no trained masked-LM head, so it cannot fill gaps. Train it first ({pretrain(self.model)}), or name a masked language model."
             )
         length = max_length(found.model.config, found.tokenizer, None)
         filler = Filler(found.model, found.tokenizer, max_length=length)

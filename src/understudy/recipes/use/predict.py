@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
-import io
-import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO
 
 from understudy.atomic import OUTPUT, new_file
+from understudy.data.readers.columns import said_of_columns
 from understudy.data.readers.faults import Faults
 from understudy.data.readers.parsed import Lines, Parsed
 from understudy.data.readers.sources import read_texts
+from understudy.data.tasks import Task
 from understudy.errors import DataError
+from understudy.inference.answer_lines import csv_header, csv_row, json_row
 from understudy.inference.answers import Prediction
+from understudy.inference.predictor import Ensemble
 from understudy.loading import load
 from understudy.settings.configuration import check
 from understudy.settings.use.predict import PredictSettings
-from understudy.terminal.lines import standard_output
+from understudy.terminal.lines import say, visible
 
 
 class Predict(PredictSettings):
@@ -36,24 +37,35 @@ class Predict(PredictSettings):
         """
         check(self)
         model = load(*self.models())
+        if isinstance(model, Ensemble):
+            for name, member in zip(self.models(), model.members):
+                _say(said_of_columns(name, member.task.text, model.task.text))
         count = 0
         with ExitStack() as stack:
-            file = self._open(stack)
-            answered = _answered(model, self._texts(len(model.task.text)), self.batch_size)
-            first = list(islice(answered, 1))  # faults of the input are found before anything is written
-            write = _csv_writer(file, model.task) if self._format() == "csv" else _jsonl_writer(file)
-            for text, prediction in chain(first, answered):
-                write(text, prediction)
-                count += 1
+            write = self._open(stack)
+            blocks = _answered(model, self._texts(model.task), self.batch_size)
+            first = list(islice(blocks, 1))  # faults of the input are found before anything is written
+            as_csv = self._format() == "csv"
+            row = csv_row if as_csv else json_row
+            if as_csv:
+                write(csv_header(model.task))
+            for texts, answers in chain(first, blocks):
+                write("".join(row(text, answer, model.task) for text, answer in zip(texts, answers)))
+                count += len(texts)
         return count
 
     def _format(self) -> str:
         return self.format or ("jsonl" if self.output and self.output.endswith((".jsonl", ".jsonl.gz")) else "csv")
 
-    def _open(self, stack: ExitStack) -> TextIO:
+    def _open(self, stack: ExitStack) -> Callable[[str], Any]:
+        """What writes text, as UTF-8 whatever the terminal and its locale are."""
         if self.output is None:
             stack.callback(sys.stdout.flush)
-            return standard_output()
+            binary, on_terminal = getattr(sys.stdout, "buffer", None), sys.stdout.isatty()
+            if binary is None:  # a notebook's, or one that collects text in memory
+                return sys.stdout.write
+            sys.stdout.flush()
+            return lambda text: binary.write((visible(text) if on_terminal else text).encode())
         path = Path(self.output).expanduser()
         if _is_special(path):  # it cannot be renamed in the end
             stream: Any = stack.enter_context(path.open("wb"))
@@ -61,20 +73,21 @@ class Predict(PredictSettings):
             stream = stack.enter_context(new_file(path.resolve(), remedy=OUTPUT))
         if self.output.endswith(".gz"):
             stream = stack.enter_context(gzip.GzipFile("", "wb", fileobj=stream, mtime=0))
-        text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
-        stack.callback(text.detach)  # flushes, and leaves the closing to whoever opened
-        return text
+        return lambda text: stream.write(text.encode())
 
-    def _texts(self, arity: int) -> Iterator[tuple[str, ...]]:
+    def _texts(self, task: Task) -> Iterator[tuple[str, ...]]:
         for name in self.input:
             path = Path(name).expanduser()
             if _is_special(path):  # its name tells no format, and it can be read only once
                 with open(path, "rb") as stream:
-                    yield from _lines(stream, name, arity)
+                    yield from _lines(stream, name, len(task.text))
             else:
-                yield from read_texts(name, text=self.text, arity=arity)
+                notes: list[str] = []
+                texts = read_texts(name, text=self.text, trained=task.text, notes=notes)
+                _say(notes)
+                yield from texts
         if not self.input:
-            yield from _lines(sys.stdin.buffer, "standard input", arity)
+            yield from _lines(sys.stdin.buffer, "standard input", len(task.text))
 
 
 def _is_special(path: Path) -> bool:
@@ -82,16 +95,23 @@ def _is_special(path: Path) -> bool:
     return path.exists() and not path.is_file()
 
 
+def _say(notes: list[str]) -> None:
+    for note in notes:
+        say(f"  {note}")
+
+
 def _lines(stream: BinaryIO, origin: str, arity: int) -> Iterator[tuple[str, ...]]:
     """A text a line, the two of a pair with a tab between them.
 
     Raises:
-        DataError: with the line, where it is not UTF-8 or no pair.
+        DataError: with the line, where it is not UTF-8, holds a NUL byte or is no pair.
     """
     faults = Faults()
     lines = Lines(stream, Parsed(origin, faults))
     for line in lines:
         faults.check()
+        if "\0" in line:
+            raise DataError(f"{origin}, line {lines.number}: a NUL byte. Remove it.")
         whole = line.removesuffix("\n").removesuffix("\r")
         parts = tuple(whole.split("\t")) if arity == 2 else (whole,)
         if len(parts) != arity:
@@ -101,28 +121,8 @@ def _lines(stream: BinaryIO, origin: str, arity: int) -> Iterator[tuple[str, ...
         yield parts
 
 
-def _answered(model: Any, texts: Iterator[tuple[str, ...]], batch: int) -> Iterator[tuple[tuple[str, ...], Prediction]]:
-    while chunk := list(islice(texts, batch)):
-        yield from zip(chunk, model.predict(chunk))
-
-
-def _csv_writer(file: TextIO, task: Any) -> Any:
-    writer = csv.writer(file, lineterminator="\n")
-    texts = ["text"] if len(task.text) == 1 else ["sentence1", "sentence2"]
-    writer.writerow([*texts, "label", *(f"probability_{label}" for label in task.labels)])
-
-    def write(text: tuple[str, ...], prediction: Prediction) -> None:
-        label = "|".join(prediction.label) if isinstance(prediction.label, list) else prediction.label
-        writer.writerow([*text, label, *(f"{value:.6f}" for value in prediction.probabilities.values())])
-
-    return write
-
-
-def _jsonl_writer(file: TextIO) -> Any:
-    def write(text: tuple[str, ...], prediction: Prediction) -> None:
-        row: dict[str, Any] = {"text": text[0] if len(text) == 1 else list(text), "label": prediction.label}
-        if prediction.probabilities:
-            row["probabilities"] = prediction.probabilities
-        file.write(json.dumps(row, ensure_ascii=False) + "\n")
-
-    return write
+def _answered(
+    model: Any, texts: Iterator[tuple[str, ...]], batch: int
+) -> Iterator[tuple[list[tuple[str, ...]], list[Prediction]]]:
+    while block := list(islice(texts, batch)):
+        yield block, model.predict(block)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ def facts_of_every_card(folder: Path, record: Record) -> dict[str, Any]:
         "absent": ABSENT,
         "name": folder.resolve().name,
         "path": folder_path(folder),
-        "rerun": Markdown(f"understudy {one_line(record['command'])} --config config.yaml"),
+        "rerun": Markdown(_rerun(one_line(record["command"]), one_line(folder_path(folder)))),
         "origin": {key: shareable(config[key]) if config.get(key) else "" for key in ("teacher", "student", "model")},
         "distilled": is_distilled(record),
         "split": shown_split(record),
@@ -64,6 +65,11 @@ def facts_of_every_card(folder: Path, record: Record) -> dict[str, Any]:
             if value is not None
         ],
     }
+
+
+def _rerun(command: str, path: str) -> str:
+    """The command that runs it again into a folder beside it, where the paths in its settings hold, for a shell."""
+    return f"understudy {command} --config {shlex.quote(f'{path}/config.yaml')} --output {shlex.quote(f'{path}-again')}"
 
 
 def facts_of_a_run(folder: Path, record: Record) -> dict[str, Any]:

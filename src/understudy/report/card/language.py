@@ -20,7 +20,7 @@ class LanguageModelWords(NamedTuple):
     unit: str
     """What its scores are means over."""
     command: str
-    """Shows it at work; ``{}`` stands for the folder."""
+    """Shows it at work; ``{0}`` stands for the folder, ``{1}`` for the model's mask token."""
     auto: str
     """The class of transformers that loads it."""
     pipeline: str
@@ -29,12 +29,12 @@ class LanguageModelWords(NamedTuple):
 
 LANGUAGE_MODELS = {
     "language_model": LanguageModelWords(
-        *("language model", "let it continue a text", "token", 'understudy generate {} "Once upon a time"'),
+        *("language model", "let it continue a text", "token", 'understudy generate {0} "Once upon a time"'),
         *("AutoModelForCausalLM", "text-generation"),
     ),
     "masked_language_model": LanguageModelWords(
         *("masked language model", "let it fill in a word", "masked token"),
-        *('understudy fill-mask {} "This is a [MASK]."', "AutoModelForMaskedLM", "fill-mask"),
+        *('understudy fill-mask {0} "This is a {1}."', "AutoModelForMaskedLM", "fill-mask"),
     ),
 }
 """By the ``kind`` of the record's task."""
@@ -56,14 +56,14 @@ def language_facts(folder: Path, record: Record) -> dict[str, Any]:
         "unit": words.unit,
         "ours": ours,
         "before": next((name for name in model_names(record) if name.endswith(BEFORE_TRAINING)), ""),
-        "shell_example": Markdown(_shell_example(words, path)),
+        "shell_example": Markdown(_shell_example(words, path, str(main_model(record).get("mask_token") or "[MASK]"))),
         "python_example": Markdown(_python_example(words, path, ours=ours)),
     }
 
 
-def _shell_example(words: LanguageModelWords, path: str) -> str:
+def _shell_example(words: LanguageModelWords, path: str, mask: str) -> str:
     quoted = shlex.quote(path)
-    return f"{words.command.format(quoted)}\nunderstudy finetune --model {quoted} --data reviews.csv"
+    return f"{words.command.format(quoted, mask)}\nunderstudy finetune --model {quoted} --data reviews.csv"
 
 
 def _python_example(words: LanguageModelWords, path: str, *, ours: bool) -> str:

@@ -39,9 +39,10 @@ class FinetuneSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
         """What is wrong with these settings, as far as it shows without reading data or weights."""
         faults = self.data_faults() + self.run_faults() + self.seeds_faults() + self.train_faults()
         if not self.model:
-            faults.append("no model: name a model folder, a hub id, or tfidf with --model.")
+            known = "a model folder or a hub id" if self.finds_rate else "a model folder, a hub id, or tfidf"
+            faults.append(f"no model: name {known} with --model.")
         elif self.model != "tfidf":
-            faults += model_faults(self.model)
+            faults += model_faults(self.model, built=() if self.finds_rate else ("tfidf",))
         if self.model == "tfidf" and self.features == "frozen":
             faults.append(
                 "--features frozen needs an encoder, but --model is tfidf. Name an encoder, or leave --features out."

@@ -76,10 +76,10 @@ class PretrainSettings(CorpusSettings, MaskingSettings, TrainSettings, SeedsSett
             faults += self._tokenizer_faults() + self.masking_faults()
             if self.vocabulary != "keep":
                 faults.append(
-                    f"--vocabulary is for a model that is trained already, but {NEW} is a new one. Give --tokenizer bpe:N or words:N."
+                    f"--vocabulary is for a model that is trained already, but {NEW} is a new one. Give --tokenizer bpe:N or words:N instead."
                 )
         else:
-            faults += model_faults(self.model)
+            faults += model_faults(self.model, built=(NEW,))
             faults += [
                 f"--{name} is for a new model, but {self.model} is trained already. Leave it out."
                 for name in self._given_for_a_new_one()
@@ -95,7 +95,10 @@ class PretrainSettings(CorpusSettings, MaskingSettings, TrainSettings, SeedsSett
         if self.tokenizer.partition(":")[0] not in ("bpe", "words") and (
             "/" in self.tokenizer or Path(self.tokenizer).expanduser().exists()
         ):
-            return [*model_faults(self.tokenizer), *(["--cased is for a tokenizer that is trained."] * self.cased)]
+            return [
+                *model_faults(self.tokenizer),
+                *(["--cased is for a tokenizer that is trained. Leave it out."] * self.cased),
+            ]
         faults: list[str] = []
         with gathered(faults):
             parse_spec(self.tokenizer)

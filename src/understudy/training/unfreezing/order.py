@@ -53,7 +53,9 @@ def frozen_layers(freeze: Sequence[str], names: Sequence[str]) -> list[str]:
 def unfreeze_faults(unfreeze: Sequence[str], unfreeze_epochs: Sequence[int]) -> list[str]:
     """What is wrong with ``--unfreeze`` and ``--unfreeze_epochs``, whatever the model."""
     if not unfreeze:
-        return ["--unfreeze_epochs belongs to --unfreeze: give that too, or --epochs."] if unfreeze_epochs else []
+        return (
+            ["--unfreeze_epochs belongs to --unfreeze: give that too, or --epochs instead."] if unfreeze_epochs else []
+        )
     if list(unfreeze) in (["gradual"], ["chain-thaw"]):
         return []
     numbers = [int(word) for word in unfreeze if word.isdecimal()]

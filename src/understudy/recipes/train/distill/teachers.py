@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 
+from understudy.data.readers.columns import said_of_columns
 from understudy.data.tasks import Task
 from understudy.data.texts import Texts
 from understudy.errors import gathered
@@ -65,8 +66,15 @@ class Teachers:
     @property
     def mask_token(self) -> str:
         """The mask token of the first teacher that has one."""
-        tokenizers = [model.tokenizer for model, _ in self.models.values() if isinstance(model, Predictor)]
+        tokenizers = [model.tokenizer for model, *_ in self.models.values() if isinstance(model, Predictor)]
         return next((tokenizer.mask_token for tokenizer in tokenizers if tokenizer.mask_token), "[MASK]")
+
+    @property
+    def notes(self) -> list[str]:
+        """Which models read other columns than they were trained on, and what the files were found to hold."""
+        read = self.task.text
+        other = [said_of_columns(name, known.trained or read, read) for name, known in self.models.items()]
+        return [note for notes in (*other, *(file.notes for file in self.files.values())) for note in notes]
 
     def read_files(self, texts: Texts, faults: list[str]) -> None:
         """Read the files of outputs, for the texts that they are to answer."""
@@ -89,13 +97,13 @@ class Teachers:
             return None
         known = [
             CachedTeacher.label(model, texts, columns=columns, on_texts=lambda done, total: session.stop_if_asked())
-            for model, columns in self.models.values()
+            for model, columns, _ in self.models.values()
         ]
         return self._average(known, list(self.models))(np.arange(len(texts))).numpy()
 
     def as_one(self) -> Ensemble:
         """The models among the teachers as one, for what they cost."""
-        return Ensemble([model for model, _ in self.models.values()])
+        return Ensemble([model for model, *_ in self.models.values()])
 
     def _has_layers(self, name: str) -> bool:
         return name not in self.models or isinstance(self.models[name].model, Predictor)
@@ -106,7 +114,7 @@ class Teachers:
         return AveragedTeacher(teachers, [self._weights[name] for name in names])
 
     def _cached(self, session: Session, name: str, texts: Texts) -> CachedTeacher:
-        model, columns = self.models[name]
+        model, columns, _ = self.models[name]
         model.to(session.device)
         budget, record = session.stop.remaining(), session.run.record
         session.display.start(f"{name} labels", len(texts))

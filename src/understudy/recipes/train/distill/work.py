@@ -105,7 +105,7 @@ class Distillation:
         self.encoded_validation = encode(self.splits.validation.texts, tokenizer, max_length=self.length)
         parts = {"student": self.encoded, "validation": self.encoded_validation}
         self.notes = [] if self.student.note is None else [self.student.note]
-        self.notes += [note for file in self.teachers.files.values() for note in file.notes]
+        self.notes += self.teachers.notes
         self.notes += said_of_cuts(parts, self.length, more=how_to_read_more(self.student.model))
 
     def plan_lines(self) -> Mapping[str, str]:

@@ -12,7 +12,7 @@ from understudy.objectives.teachers.drawing import Drawing, Draws
 from understudy.objectives.teachers.language import LanguageTeacher
 from understudy.recipes.train.masked_texts import MaskedTexts
 from understudy.report.numbers import human_bytes
-from understudy.runs.session import Session
+from understudy.runs.session import Session, go_on
 from understudy.settings.train.distill_lm import DistillLMSettings
 
 
@@ -75,7 +75,7 @@ class DrawnWords:
                 session.stop_if_asked()
                 if ended[0]:
                     raise ConfigError(
-                        f"the time budget ended when the teacher had drawn words for {sum(drawn.values()):,} of {self.rounds * texts:,} texts; they are kept. Go on with the same command, --output {session.run.folder}, --resume and a longer --time_budget."
+                        f"the time budget ended when the teacher had drawn words for {sum(drawn.values()):,} of {self.rounds * texts:,} texts; they are kept. Give a longer --time_budget. {go_on(session.run.folder, session.settings)}"
                     )
                 draws = draws or draw()  # from the cache
                 assert draws is not None

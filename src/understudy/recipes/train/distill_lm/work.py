@@ -21,6 +21,7 @@ from understudy.evaluation.quality import Evaluation
 from understudy.functional.metrics import DISTANCE, LANGUAGE_MODEL_METRICS
 from understudy.inference.logits import parameter_summary
 from understudy.inference.predictor import Predictor
+from understudy.models.files.names import pretrain
 from understudy.models.masked import load_masked_model
 from understudy.models.shrink.cut import layer_count
 from understudy.models.structure.layers import base_model, evaluating
@@ -71,7 +72,7 @@ class LanguageDistillation:
             found = load_masked_model(settings.teacher)
             if found.note is not None and settings.ce_weight:
                 faults.append(
-                    f"{settings.teacher}: has no trained masked-LM head, so it has no words to teach. Train it first (understudy pretrain --model {settings.teacher}), or set --ce_weight 0 and learn from its states."
+                    f"{settings.teacher}: has no trained masked-LM head, so it has no words to teach. Train it first ({pretrain(settings.teacher)}), or set --ce_weight 0 and learn from its states."
                 )
             self.teacher, self.tokenizer = found.model, found.tokenizer
             student = build_language_student(
@@ -230,7 +231,7 @@ class LanguageDistillation:
         if self.corpus.test is not None:
             with session.run.timed("evaluate_s"):
                 scores["test"] = Evaluation(self._scores(session, model, "test"))
-        facts: dict[str, Any] = {"model_type": model.config.model_type}
+        facts: dict[str, Any] = {"model_type": model.config.model_type, "mask_token": self.tokenizer.mask_token}
         if name in (STUDENT, TEACHER):
             with session.run.timed("bench_s"):
                 facts |= cost.measure(self._reader(model, session), self._sample())

@@ -52,7 +52,7 @@ class Streams(NextToken):
     def __init__(self, settings: PretrainSettings, corpus: Corpus) -> None:
         if settings.max_length is not None:
             raise ConfigError(
-                "--max_length is for models that read blocks; an AWD-LSTM reads on from window to window. Leave it out, or give --bptt."
+                "--max_length is for models that read blocks; an AWD-LSTM reads on from window to window. Leave it out, or give --bptt instead."
             )
         new = settings.model == NEW
         super().__init__(
@@ -94,7 +94,7 @@ class Blocks(NextToken):
     def __init__(self, settings: PretrainSettings, corpus: Corpus) -> None:
         if settings.bptt is not None:
             raise ConfigError(
-                f"--bptt is for an AWD-LSTM, but {settings.model} reads blocks. Leave it out, or give --max_length."
+                f"--bptt is for an AWD-LSTM, but {settings.model} reads blocks. Leave it out, or give --max_length instead."
             )
         loaded = load_next_token_model(settings.model)
         set_reading(loaded.model, name=settings.model, gradient_tokens=None, drop_mult=settings.drop_mult)

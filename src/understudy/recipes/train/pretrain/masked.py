@@ -27,7 +27,7 @@ class HiddenWords(LanguageWork):
     def __init__(self, settings: PretrainSettings, corpus: Corpus) -> None:
         if settings.bptt is not None:
             raise ConfigError(
-                f"--bptt is for an AWD-LSTM, but {settings.model} reads a text at a time. Leave it out, or give --max_length."
+                f"--bptt is for an AWD-LSTM, but {settings.model} reads a text at a time. Leave it out, or give --max_length instead."
             )
         super().__init__(settings, corpus)
         torch.manual_seed(settings.seed)  # a head that nothing has trained is random

@@ -108,6 +108,7 @@ class LanguageWork:
     def _describe(self, session: Session, name: str, scores: Mapping[str, Evaluation]) -> None:
         """Put the model on the record; the trained one comes first."""
         facts = {"model_type": self.model.config.model_type, **parameter_summary(self.model)}
+        facts |= {"mask_token": self.tokenizer.mask_token} if self.kind == "masked_language_model" else {}
         put_on_record(session, name, scores=scores, facts=facts, order=("model",))
 
     def scores(self, model: Any, part: str, device: torch.device) -> dict[str, float]:

@@ -1,0 +1,57 @@
+"""Answers as the lines of a CSV file or of JSON lines, written so that any reader gets its rows back."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+
+from understudy.data.tasks import Task
+from understudy.inference.answers import Label, Prediction
+
+_TO_QUOTE = re.compile(r'[",;]|[^\S ]|^ | $|^$')
+"""Cells that some reader takes for several, for several lines, for nothing, or strips, unless they are quoted.
+
+White space other than a space (a carriage return, a tab, a line separator) ends a line or a cell for some readers.
+"""
+_JOINT = re.compile(r"[|;,]|^\[")
+"""Names of labels that would not come back from a list with ``|`` between them."""
+_LINE_ENDS = str.maketrans({"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"})
+"""Characters that JSON allows bare, but where some readers end a line."""
+
+
+def csv_header(task: Task) -> str:
+    """The line of column names: the texts, the label, and a probability for each label."""
+    texts = ["text"] if len(task.text) == 1 else ["sentence1", "sentence2"]
+    return _csv_line([*texts, "label", *(f"probability_{label}" for label in task.labels)])
+
+
+def csv_row(text: tuple[str, ...], answer: Prediction, task: Task) -> str:
+    r"""One answer as a line of CSV. Names of several labels are joined by ``|``, or are a JSON list if that is unclear.
+
+    Example:
+        >>> task = Task(text=(("text",),), label="label", kind="single_label", labels=("no", "yes"))
+        >>> csv_row(("a film\rof note",), Prediction("yes", {"no": 0.25, "yes": 0.75}), task)
+        '"a film\rof note",yes,0.250000,0.750000\n'
+    """
+    return _csv_line([*text, _label_cell(answer.label, task), *(f"{p:.6f}" for p in answer.probabilities.values())])
+
+
+def json_row(text: tuple[str, ...], answer: Prediction, task: Task) -> str:
+    """One answer as a line of JSON: ``text`` (a list for a pair), ``label`` and, if there are any, ``probabilities``."""
+    row: dict[str, object] = {"text": text[0] if len(text) == 1 else list(text), "label": answer.label}
+    if answer.probabilities:
+        row["probabilities"] = answer.probabilities
+    return json.dumps(row, ensure_ascii=False).translate(_LINE_ENDS) + "\n"
+
+
+def _label_cell(label: Label, task: Task) -> str:
+    if not isinstance(label, list):
+        return str(label)
+    unclear = any(_JOINT.search(name) or name != name.strip() or not name for name in task.labels)
+    return json.dumps(label, ensure_ascii=False) if unclear else "|".join(label)
+
+
+def _csv_line(cells: Iterable[str]) -> str:
+    doubled = (cell.replace('"', '""') for cell in cells)
+    return ",".join(f'"{cell}"' if _TO_QUOTE.search(cell) else cell for cell in doubled) + "\n"
