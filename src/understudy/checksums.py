@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 import zlib
 from pathlib import Path
 from typing import BinaryIO
+
+from understudy.terminal.lines import say
 
 _MARK = b"understudy crc32"
 _END = len(_MARK) + 4
@@ -90,7 +91,7 @@ def still_sound(path: Path, *, remove: Path | None = None) -> int | None:
 
 def say_damaged(path: Path, reason: str) -> None:
     """Note on standard error that a file is damaged and is made again."""
-    print(f"  {path}: is damaged ({reason}). It is made again.", file=sys.stderr)
+    say(f"  {path}: is damaged ({reason}). It is made again.")
 
 
 def list_checksums(folder: Path, *, without: str) -> None:

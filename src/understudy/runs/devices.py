@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -19,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from understudy.models.structure.compiler import can_compile
 from understudy.record import RunRecord
 from understudy.settings.training import TrainSettings
+from understudy.terminal.lines import say
 
 _WAIT = timedelta(days=2)
 """How long the other processes wait while one labels."""
@@ -66,7 +66,7 @@ def as_begun(settings: Any) -> Iterator[None]:
         yield
         return
     if processes().is_main_process:
-        print(f"  {record.parent}: uses {begun} threads, as when it was begun, not {now}.", file=sys.stderr)
+        say(f"  {record.parent}: uses {begun} threads, as when it was begun, not {now}.")
     with threadpool_limits(begun):
         torch.set_num_threads(begun)
         try:

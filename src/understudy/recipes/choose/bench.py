@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from understudy.loading import load
 from understudy.report.tables.costs import costs_table
 from understudy.settings.choose.bench import BenchSettings
 from understudy.settings.configuration import check
-from understudy.terminal.lines import give
+from understudy.terminal.lines import give, say
 from understudy.terminal.screen import draw
 
 
@@ -40,7 +39,7 @@ class Bench(BenchSettings):
                 else [(_FILLER,) * len(columns)] * 64
             )
             for note in notes:
-                print(f"  {name}: {note}", file=sys.stderr)
+                say(f"  {name}: {note}")
             entries.append({"name": name, **measure(model, texts)})
         if self.json:
             give(json.dumps(entries, indent=1))

@@ -42,7 +42,7 @@ class Demo(DemoSettings):
                 self._write(Path(scratch))
         with as_begun(self), open_folder(self) as run:
             if run.record.finished:
-                print(f"{run.folder}: the demo is finished already. Give --overwrite to run it again.")
+                show(f"{run.folder}: the demo is finished already. Give --overwrite to run it again.")
                 return run.record
             try:
                 return self._run(run, teacher)
