@@ -40,6 +40,8 @@ def written(draw: st.DrawFn) -> tuple[str, bytes, str]:
     cells = st.sampled_from(STYLES[style])
     rows = draw(st.lists(st.tuples(texts, cells), min_size=4, max_size=8))
     ending = draw(st.sampled_from(["csv", "tsv"]))
+    if ending == "tsv":  # a line of a quoted text that is as wide as the header looks like a row
+        rows = [(text.replace("\t", " ") if "\n" in text else text, label) for text, label in rows]
     quoting = draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC]))
     stream = io.StringIO(newline="")
     ends = draw(st.sampled_from(["\n", "\r\n"]))
@@ -136,6 +138,7 @@ def test_one_odd_line_turns_no_quoting_on(tmp_path: Path, first: str) -> None:
     splits = load_splits(str(path), validation=str(path))
     assert len(splits.train) == 40
     assert splits.train.texts[3] == ('"text 3 of some words',)
+    assert f"{path}: quote marks are read as plain text; as quoting, they would join 5 rows to others." in splits.notes
     path.write_text(stray(40, first=first, extra=True), encoding="utf-8")
     place = 8 + len(first)
     with pytest.raises(DataError, match=f"line {place}: too many fields.* Take the tab out of the text"):
