@@ -14,8 +14,9 @@ from understudy import cli
 from understudy.cli import main
 from understudy.commands import COMMANDS
 from understudy.errors import UnderstudyError, require
-from understudy.settings.configuration import as_dict, build
+from understudy.settings.configuration import as_dict, build, check
 from understudy.settings.train.distill import DistillSettings
+from understudy.settings.train.finetune import FinetuneSettings
 
 
 def test_help_imports_no_torch_and_lists_every_command() -> None:
@@ -32,6 +33,22 @@ def test_help_imports_no_torch_and_lists_every_command() -> None:
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*command.split(), "--help"]) == 0
     assert "usage" in capsys.readouterr().out
+
+
+def test_one_label_or_several(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def printed(*arguments: str) -> object:
+        assert main(["finetune", "--data", "a.csv", "--model", "x", *arguments, "--print_config"]) == 0
+        return yaml.safe_load(capsys.readouterr().out)["label"]
+
+    assert printed() is None
+    assert printed("--label", "topic") == ["topic"]
+    assert printed("--label", "toxic", "insult") == ["toxic", "insult"]
+    for written, read in (("topic", ["topic"]), ("[a, b]", ["a", "b"]), ("null", None), ("7", ["7"])):
+        (tmp_path / "c.yaml").write_text(f"label: {written}\n", encoding="utf-8")
+        assert printed("--config", str(tmp_path / "c.yaml")) == read
+    settings = FinetuneSettings(data="a.csv", model="x", label="topic")  # type: ignore[arg-type]
+    check(settings)
+    assert settings.label == ["topic"]
 
 
 def test_printed_config_runs_the_same_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

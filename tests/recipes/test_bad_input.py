@@ -108,7 +108,7 @@ GOOD = b"text,label\na good film,positive\na bad film,negative\n"
         (
             "t.csv",
             b"text,score\na,0.5\nb,NaN\nc,0.1\n",
-            ["t.csv, line 3: 'NaN' in column 'score' is not a finite number", "Correct or remove the row"],
+            ["t.csv, line 3: no label in column 'score'", "Label the row or remove it"],
         ),
         ("t.csv", GOOD + b"no label,\n", ["t.csv, line 4: no label in column 'label'", "Label the row or remove it"]),
         (

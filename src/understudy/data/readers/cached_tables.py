@@ -43,6 +43,8 @@ class SourceTable:
     """The number of empty lines between the rows; they are not rows."""
     long: int
     """The number of lines that were cut into several rows."""
+    joined: int
+    """The number of lines that quote marks would join to others, were they not plain text."""
     key: str
     """The name in the cache, a hash of the contents."""
     whole: bool = True
@@ -138,6 +140,7 @@ def _joined(tables: Sequence[SourceTable], origin: str, faults: Faults) -> Sourc
         named=frozenset().union(*(table.named for table in tables)),
         blank=sum(table.blank for table in tables),
         long=sum(table.long for table in tables),
+        joined=sum(table.joined for table in tables),
         key=hashlib.sha256("".join(table.key for table in tables).encode()).hexdigest(),
         whole=all(table.whole for table in tables),
         shards=tuple((int(start), table.origin) for start, table in zip(starts, tables)),
@@ -185,7 +188,8 @@ def _build(
         named=frozenset(about["named"]),
         unit=about["unit"],
         blank=about["blank"],
-        long=about.get("long", 0),
+        long=about["long"],
+        joined=about["joined"],
         key=key if whole else f"{key}-part",
         whole=whole,
     )

@@ -72,20 +72,23 @@ def _csv(parsed: Parsed, opener: Opener) -> Iterator[pa.RecordBatch]:
 
 def _tsv(parsed: Parsed, opener: Opener) -> Iterator[pa.RecordBatch]:
     with opener() as stream:
-        quoted = _is_quoted(stream)
+        quoted, joined = _is_quoted(stream)
+    parsed.joined = 0 if quoted else joined
     with opener() as stream:
         yield from _delimited(parsed, stream, "\t", csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
 
 
-def _is_quoted(stream: BinaryIO) -> bool:
+def _is_quoted(stream: BinaryIO) -> tuple[bool, int]:
     """Whether a tsv file quotes fields by the rules of csv. GLUE's files do not: their quote marks are plain text.
+
+    Also, how many lines as wide as the header would be joined to others if it did.
 
     The whole file is read both ways, and the cheaper one is taken. As plain text, a line costs one if it is not as wide
     as the header. With quotes, so does a row that is not, a row that breaks the rules, and each line as wide as the
     header that a quoted field swallows. Where both cost the same, quote marks are plain text if some field opens a quote
     and does not close it.
     """
-    plain = quoted = tabs = whole = 0
+    plain = quoted = joined = tabs = whole = 0
     width: int | None = None
     opened = stray = False
     for line in stream:
@@ -99,9 +102,11 @@ def _is_quoted(stream: BinaryIO) -> bool:
         more, opened, broken = _scan(line.rstrip(b"\r\n"), opened)
         tabs, whole, stray = tabs + more, whole + (found == width), stray or opened or broken
         if not opened:
-            quoted += (broken or tabs != width) + max(0, whole - 1)
-    quoted += opened + max(0, whole - 1) * opened
-    return quoted < plain or (quoted == plain and not stray)
+            quoted += broken or tabs != width
+            joined += max(0, whole - 1)
+    if opened:
+        quoted, joined = quoted + 1, joined + max(0, whole - 1)
+    return quoted + joined < plain or (quoted + joined == plain and not stray), joined
 
 
 def _scan(line: bytes, opened: bool) -> tuple[int, bool, bool]:

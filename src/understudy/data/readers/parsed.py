@@ -45,6 +45,8 @@ class Parsed:
         self.blank = 0
         self.long = 0
         """The number of lines that were cut because they are too long."""
+        self.joined = 0
+        """The number of lines that quote marks would join to others, were they not plain text."""
         self.batches: Callable[[], Iterator[pa.RecordBatch]] = lambda: iter(())
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
@@ -59,7 +61,7 @@ class Parsed:
         """What belongs to the table besides its rows, for JSON."""
         sets = {"lists": self.lists, "objects": self.objects, "named": self.named}
         columns = {name: sorted(found) for name, found in sets.items()}
-        return {**columns, "unit": self.unit, "blank": self.blank, "long": self.long}
+        return {**columns, "unit": self.unit, "blank": self.blank, "long": self.long, "joined": self.joined}
 
     def set_names(self, names: list[str], line: int) -> bool:
         """Set the column names; False, with a fault, if two are equal."""

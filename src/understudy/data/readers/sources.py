@@ -211,6 +211,10 @@ def _read(source: Source, faults: Faults, notes: list[str]) -> SourceTable | Non
         table = read_table(source.path, source.origin, faults)
     if table is not None and table.blank:
         notes.append(f"{table.origin}: {counted(table.blank, 'empty line')} skipped.")
+    if table is not None and table.joined:
+        notes.append(
+            f"{table.origin}: quote marks are read as plain text; as quoting, they would join {counted(table.joined, 'row')} to others."
+        )
     return table
 
 
