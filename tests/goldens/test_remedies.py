@@ -212,7 +212,7 @@ def test_a_remedy_followed_to_the_letter_works(name: str, said: str, old: str, n
 
 
 def test_names_from_elsewhere_lead_to_flags_that_the_command_has() -> None:
-    for command in COMMANDS:
+    for command in (row for row in COMMANDS if row.settings):
         flags = set(_flags_of(settings_class(command.name)))
         for name in {*_SAME, *_INSTEAD}:
             said = elsewhere(name, flags)
