@@ -67,6 +67,9 @@ def test_a_cached_file_is_sound_or_damaged_or_not_there(tmp_path: Path, capsys: 
     assert still_sound(path, remove=path) is None
     assert "it has no checksum: its end is lost, or an earlier version wrote it" in capsys.readouterr().err
     assert not path.exists()
+    assert still_sound(path / "below a file that is not there") is None
+    assert still_sound(tmp_path) is None
+    assert f"{tmp_path}: is damaged (it cannot be read: Is a directory)" in capsys.readouterr().err
 
 
 def test_a_folder_lists_its_checksums(tmp_path: Path) -> None:

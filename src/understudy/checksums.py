@@ -54,18 +54,23 @@ def verified(path: Path) -> int:
         The length of the content, without the checksum.
 
     Raises:
-        OSError: if it cannot be read.
-        DamagedFile: if its checksum is missing or wrong.
+        FileNotFoundError, NotADirectoryError: if there is no such file.
+        DamagedFile: if it cannot be read, or if its checksum is missing or wrong.
     """
-    with open(path, "rb") as file:
-        size = file.seek(0, 2) - _END
-        file.seek(max(size, 0))
-        end = file.read()
-        if end[: len(_MARK)] != _MARK:
-            raise DamagedFile("it has no checksum: its end is lost, or an earlier version wrote it")
-        file.seek(0)
-        if checksum(file, size).to_bytes(4, "little") != end[len(_MARK) :]:
-            raise DamagedFile("its checksum is wrong")
+    try:
+        with open(path, "rb") as file:
+            size = file.seek(0, 2) - _END
+            file.seek(max(size, 0))
+            end = file.read()
+            if end[: len(_MARK)] != _MARK:
+                raise DamagedFile("it has no checksum: its end is lost, or an earlier version wrote it")
+            file.seek(0)
+            if checksum(file, size).to_bytes(4, "little") != end[len(_MARK) :]:
+                raise DamagedFile("its checksum is wrong")
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as error:
+        raise DamagedFile(f"it cannot be read: {error.strerror}") from error
     return size
 
 
@@ -80,7 +85,7 @@ def still_sound(path: Path, *, remove: Path | None = None) -> int | None:
     """
     try:
         return verified(path)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except DamagedFile as error:
         say_damaged(path, str(error))
@@ -110,7 +115,7 @@ def check_listed(folder: Path, *, weights: bool) -> None:
         listed = dict(json.loads((folder / _LIST).read_bytes()))
     except OSError:
         return
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise DamagedFile(f"{_LIST} cannot be read") from None
     for path in sorted(folder.iterdir()):
         if path.name in listed and weights == (path.suffix == ".safetensors") and listed[path.name] != _of(path):

@@ -137,7 +137,7 @@ def check_undamaged(folder: str | Path, *, weights: bool) -> None:
     """
     try:
         check_listed(Path(folder), weights=weights)
-    except DamagedFile as error:
+    except (DamagedFile, OSError) as error:
         raise ModelError(
             f"{folder}: {error}. Copy the folder again or train again. If you changed the file yourself, delete checksums.json there."
         ) from None

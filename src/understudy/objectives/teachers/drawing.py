@@ -208,6 +208,7 @@ class Drawing:
             model_fingerprint(self._teacher.model),
             self._encoded.fingerprint,
             self._masking.fingerprint,
+            self._names,
             self._count,
             self._temperature,
             self._precision,
