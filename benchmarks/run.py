@@ -33,6 +33,7 @@ MEASURED = (
     "exactness",
     "memory",
     "kills",
+    "mutations",
     "albert_arithmetic",
     "albert_start",
     "masked_step",

@@ -358,7 +358,11 @@ def test_outputs_that_cannot_be(
         (tmp_path / "file", [], "a file is there, but --output must be a folder. Name another --output."),
         (tmp_path / "file" / "run", [], "cannot be written"),
         (tmp_path / "mine", ["--overwrite"], "the folder is not empty and holds no run. Name another --output."),
-        (tmp_path / "broken", ["--overwrite"], "not a record of a run. Name another --output."),
+        (
+            tmp_path / "broken",
+            ["--overwrite"],
+            "not a record of a run (Invalid JSON: EOF while parsing an object at line 1 column 1). Name another --output.",
+        ),
         (used, [], "a finished run is there already. Name another --output, or give --overwrite."),
         (
             unfinished,
