@@ -174,6 +174,7 @@ class Flips:
         else:
             outcome = "NOT noticed"
         kind = path.relative_to(within).parts[0] if not checkpoint else "checkpoint"
+        print(f"{kind}, {path.name}, bit {bit} of byte {at}: {outcome}", flush=True)
         return {"kind": kind, "file": path.name, "byte": at, "bit": bit, "outcome": outcome}
 
 
