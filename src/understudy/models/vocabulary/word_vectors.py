@@ -42,7 +42,8 @@ def read_vectors(path: Path, wanted: dict[str, Any]) -> Iterator[tuple[str, np.n
                 if word not in wanted:
                     continue
                 try:
-                    vector = np.array(fields[-width:], dtype=np.float32)
+                    with np.errstate(over="ignore"):  # a number too large becomes infinite and is refused below
+                        vector = np.array(fields[-width:], dtype=np.float32)
                 except ValueError:
                     raise DataError(
                         f"{path}, line {number}: the values of '{word}' must be numbers, but one of them is not."
