@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import typing
 from typing import Any
 
@@ -62,18 +63,18 @@ def read_flags(settings: type, arguments: list[str], faults: list[str]) -> dict[
             group, field = _split(name)
             name, on = group + field.removeprefix("no_"), False
         flag = known[name]
+        several = any(typing.get_origin(part) is list for part in (flag.hint, *typing.get_args(flag.hint)))
         if flag.hint is bool:
             if given:
                 faults.append(f"--{word} is a switch and takes no value, but was given {' '.join(given)}.")
             _put(values, name, on)
-        elif typing.get_origin(flag.hint) is not list and len(given) != 1:
+        elif not several and len(given) != 1:
             was = f"but was given {' '.join(given)}" if given else "but none follows it"
             faults.append(f"--{word} takes one value, {was}.")
         else:
             with gathered(faults):
                 hint = typing.get_type_hints(flag.owner)[flag.field]
-                value: Any = given if typing.get_origin(hint) is list else given[0]
-                _put(values, name, convert(hint, value, name=name))
+                _put(values, name, convert(hint, given if several else given[0], name=name))
     return values
 
 
@@ -142,7 +143,7 @@ def _meant(flag: str, command: str, names: dict[str, bool], known: set[str]) -> 
     """What an unknown flag was probably meant to be."""
     name = flag.removeprefix("--").replace("-", "_")
     if here := elsewhere(name, names):
-        return here.replace("'", "--", 1).replace("'", "")
+        return re.sub(r"'(\w+)'", r"--\1", here)
     owners = [row.name for row in COMMANDS if row.settings and name in _flags_of(settings_class(row.name))]
     if owners:
         return f" It is a flag of {', '.join(owners)}, not of {command}."

@@ -77,8 +77,8 @@ def test_other_settings_cannot_be_resumed_and_all_are_named(tmp_path: Path) -> N
     with pytest.raises(OutputError) as caught:
         begin(tmp_path / "run", CONFIG | {"epochs": 4, "data": "b.csv"}, resume=True)
     assert [fault.partition(": ")[2] for fault in caught.value.faults] == [
-        "was begun with data = 'a.csv', but is resumed with 'b.csv'. Give the same, another --output, or --overwrite to begin again.",
-        "was begun with epochs = 3, but is resumed with 4. Give the same, another --output, or --overwrite to begin again.",
+        "was begun with data = 'a.csv', but is resumed with 'b.csv'. Use the same value, name another --output, or give --overwrite instead of --resume to start again.",
+        "was begun with epochs = 3, but is resumed with 4. Use the same value, name another --output, or give --overwrite instead of --resume to start again.",
     ]
     with pytest.raises(OutputError, match="holds a run of 'distill', not of 'finetune'"):
         open_run("finetune", CONFIG, given={}, output=str(tmp_path / "run"), resume=True)

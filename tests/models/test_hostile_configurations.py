@@ -134,6 +134,7 @@ def test_answers_are_finite_numbers(classifier: Path, tmp_path: Path) -> None:
     weights = load_file(classifier / "model.safetensors")
     weights["classifier.bias"] = np.full_like(weights["classifier.bias"], np.nan)
     save_file(weights, classifier / "model.safetensors", metadata={"format": "pt"})
+    (classifier / "checksums.json").unlink(missing_ok=True)
     with pytest.raises(ModelError, match="not finite"):
         load(classifier).predict(["good film"])
     (tmp_path / "in.txt").write_text("good film\nbad film\n")

@@ -26,7 +26,7 @@ from understudy.models.files.save import save_model
 from understudy.models.files.tokenizers import load_tokenizer
 from understudy.recipes.train.distill import teachers, work
 from understudy.record import RunRecord
-from understudy.runs import concluding
+from understudy.runs import concluding, saving
 from understudy.training import checkpoint_files, trainer
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -219,7 +219,7 @@ class Killed(BaseException):
     ("owner", "name", "number", "steps_left"),
     [
         (checkpoint_files, "save_checkpoint", 1, 92),  # the student's first one
-        (work, "save_model", 1, 46),  # the student is trained, but not saved
+        (saving, "save_model", 1, 46),  # the student is trained, but not saved
         (work.Distillation, "train_alone", 1, 46),
         (trainer.Trainer, "step", 60, 36),  # the 14th of the student without teacher, with a checkpoint after the 10th
         (cost, "measure", 3, 0),

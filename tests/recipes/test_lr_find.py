@@ -241,7 +241,7 @@ def test_a_configuration_of_the_command_itself_serves(
 def test_the_sweep_of_a_masked_language_model(tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("understudy.runs.fitting.rate_sweep._draw", lambda *args: None)
     text = tmp_path / "text.txt"
-    text.write_text("the plot is good but the film was bad and sad\n" * 40, encoding="utf-8")
+    text.write_text("".join(f"the plot is good but film {i} was bad and sad\n" for i in range(40)), encoding="utf-8")
     asked = ["--data", str(text), "--model", str(tiny_bert), "--batch_size", "8", "--steps", "20"]
     assert main(["lr-find", "pretrain", *asked, "--output", str(tmp_path / "rate")]) == 0
     assert record(tmp_path / "rate").training["sweep"]["rate"] <= 1e-4
@@ -258,7 +258,7 @@ def test_an_optimizer_without_a_default_rate_needs_none_to_find_one(reviews: Pat
 
 def test_the_sweep_of_a_language_model(tmp_path: Path) -> None:
     text = tmp_path / "text.txt"
-    text.write_text("\n".join("the plot is good but the film was bad and sad" for _ in range(200)), encoding="utf-8")
+    text.write_text("\n".join(f"the plot is good but film {i} was bad and sad" for i in range(200)), encoding="utf-8")
     run = tmp_path / "rate"
     sizes = ["--awd_lstm.embedding", "12", "--awd_lstm.hidden", "16", "--awd_lstm.layers", "1", "--bptt", "12"]
     asked = ["--data", str(text), "--model", "awd_lstm", "--tokenizer", "words:50", "--batch_size", "8", *sizes]

@@ -82,7 +82,7 @@ def test_all_faults_come_together(folders: list[Path], tmp_path: Path, capsys: p
     error = capsys.readouterr().err
     assert "holds no config.json" in error
     assert "none: there is no such folder" in error
-    assert "Did you mean 'bilstm'?" in error
+    assert "bilstmm: there is no such folder, and no model of this name can be built here" in error
     assert main(["params"]) == 2
     assert "no models: name runs" in capsys.readouterr().err
     assert main(["params", str(folders[0]), "--jsn"]) == 2

@@ -196,7 +196,7 @@ def test_a_family_is_of_one_data_and_is_replaced_only_when_the_next_can_begin(
     kept = data.read_bytes()
     data.write_bytes(kept + b"a bad film,positive\n")
     assert main([*words, "--resume"]) == 2
-    assert f"was begun on other files: {data} changed since" in capsys.readouterr().err
+    assert f"was started on other files: {data} changed since" in capsys.readouterr().err
     data.write_bytes(kept)
     assert main([*words, "--resume"]) == 0
     weights(tmp_path / "family" / "seed-1")

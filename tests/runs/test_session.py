@@ -112,8 +112,8 @@ def test_a_run_goes_on_only_with_the_labels_and_the_model_it_was_begun_with(
     swapped = kept.replace(",yes", ",?").replace(",no", ",yes").replace(",?", ",no")
     named = kept.replace(",yes", ",yeah")
     for content, said in (
-        (swapped, "was begun on other data: train"),
-        (named, "was begun on another task: labels changed since"),
+        (swapped, "was started on other data: train"),
+        (named, "was started on another task: labels changed since"),
     ):
         rows.write_text(content, encoding="utf-8")
         capsys.readouterr()
@@ -125,20 +125,21 @@ def test_a_run_goes_on_only_with_the_labels_and_the_model_it_was_begun_with(
         other = content.replace(b'"good"', b'"goof"') if name.endswith("json") else content[:-4] + b"\0\0\0\1"
         (model / name).write_bytes(other)
         assert run(*words) == 2
-        assert f"was begun on other files: {model} changed since" in capsys.readouterr().err
+        assert f"was started on other files: {model} changed since" in capsys.readouterr().err
         (model / name).write_bytes(content)
     (model / "README.md").write_text("read by nobody", encoding="utf-8")
     assert run(*words) == 0
     assert run(*words) == 0  # finished, and still of these rows
     rows.write_text(swapped, encoding="utf-8")
     assert run(*words) == 2
-    assert "was begun on other data" in capsys.readouterr().err
+    assert "was started on other data" in capsys.readouterr().err
 
 
 def test_a_distillation_goes_on_only_with_its_teacher_its_answers_and_its_vectors(
     begun: Callable[..., list[str | Path]], rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("finetune", "--data", rows, "--model", "tfidf", "--output", tmp_path / "tfidf") == 0
+    (tmp_path / "tfidf" / "model" / "checksums.json").unlink()  # a change that is meant
     answers = write(tmp_path / "answers.csv", [])
     answers.write_bytes(rows.read_bytes())
     vectors = tmp_path / "vectors.txt"
@@ -150,7 +151,9 @@ def test_a_distillation_goes_on_only_with_its_teacher_its_answers_and_its_vector
         content = path.read_bytes()
         path.write_bytes(content[:-4] + b"\0\0\0\0" if path == weights else content + content.splitlines()[-1] + b"\n")
         assert run(*words) == 2
-        assert f"was begun on other files: {tmp_path / 'tfidf' if path == weights else path}" in capsys.readouterr().err
+        assert (
+            f"was started on other files: {tmp_path / 'tfidf' if path == weights else path}" in capsys.readouterr().err
+        )
         path.write_bytes(content)
     assert run(*words) == 0
 

@@ -220,7 +220,7 @@ def test_a_command_resumes_with_its_model_and_refuses_another(
     save_file(weights | {"pooler.dense.bias": weights["pooler.dense.bias"] + 1}, file, metadata={"format": "pt"})
     assert main(resume) == 2
     error = capsys.readouterr().err
-    assert "the frozen weights are not those that the run began with" in error
+    assert f"was started on other files: {base} changed since" in error
     assert "Traceback" not in error
     file.write_bytes(original)
     assert main(resume) == 0

@@ -14,7 +14,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 from torch.nn import functional as F
-from toys import Rows, accuracy, read, rows
+from toys import Rows, accuracy, read, rewrite, rows
 
 from understudy.data.batches.contract import Batch
 from understudy.errors import ConfigError, Interrupted
@@ -206,7 +206,7 @@ def test_a_finished_phase_stands_where_training_would_have_left_it(tmp_path: Pat
     train(tmp_path, again, Rows(x, y, [16]), resume=True, accelerator=Elsewhere(cpu=True))
     assert {p.device.type for p in again.parameters()} == {"meta"}
     content = torch.load(tmp_path / "train-done.pt")
-    torch.save(content | {"format": 0}, tmp_path / "train-done.pt")
+    rewrite(tmp_path / "train-done.pt", content | {"format": 0})
     with pytest.raises(ConfigError, match="was written by another version of understudy"):
         train(tmp_path, toy(), Rows(x, y, [16]), resume=True)
 
@@ -337,7 +337,7 @@ def test_a_checkpoint_of_other_processes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
         train(tmp_path, toy(), Rows(x, y, [16]), stop=stop)
     path = tmp_path / "train.pt"
-    torch.save(torch.load(path, weights_only=True) | {"processes": 4}, path)
+    rewrite(path, torch.load(path, weights_only=True) | {"processes": 4})
     with pytest.raises(ConfigError, match="written by 4 processes, but there are now 1"):
         train(tmp_path, toy(), Rows(x, y, [16]), resume=True)
 

@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import nn
 from torch.nn import functional as F
-from toys import Rows, read, rows
+from toys import Rows, read, rewrite, rows
 
 from understudy.data.batches.contract import Batch
 from understudy.errors import ConfigError, Interrupted
@@ -456,6 +456,6 @@ def test_a_checkpoint_of_another_format_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
         train(tmp_path, model, Rows(x, y, [16]), planned(model), stop=stop)
     path = tmp_path / "train.pt"
-    torch.save(torch.load(path, weights_only=True) | {"format": 1}, path)
+    rewrite(path, torch.load(path, weights_only=True) | {"format": 1})
     with pytest.raises(ConfigError, match="written by another version of understudy"):
         train(tmp_path, model, Rows(x, y, [16]), planned(model), resume=True)

@@ -60,9 +60,8 @@ def run_seeds(recipe: Any) -> RunRecord:
         show(f"{len(recipe.seeds)} runs, one a seed ({' '.join(map(str, recipe.seeds))}); the first of them:")
         dataclasses.replace(recipe, seed=recipe.seeds[0], seeds=[]).run()
         return RunRecord(command=recipe.command, config=as_dict(recipe), seed=recipe.seed)
-    if recipe.overwrite:  # what is there goes only when the first run can begin
-        first = dataclasses.replace(recipe, seed=recipe.seeds[0], seeds=[])
-        first.prepare(first.read())
+    first = dataclasses.replace(recipe, seed=recipe.seeds[0], seeds=[])
+    first.prepare(first.read())  # faults of data and models are said once, before anything is written or replaced
     with open_folder(recipe) as run:
         if run.record.finished:
             show(f"{run.folder}: this family of runs is finished already; nothing to do.")
@@ -92,6 +91,7 @@ def _run_children(run: Run, recipe: Any) -> RunRecord:
             if not isinstance(error, UnderstudyError):
                 say(traceback.format_exc())
             run.say(f"seed {seed} failed: {' '.join(str(error).split())}")
+            run.save()
     _sum_up(run, list(children.values()), complete=not failed)
     _raise(run, failed, go_on(run.folder, recipe))
     return run.record

@@ -13,8 +13,6 @@ _SAME = {
     "per_device_train_batch_size": "batch_size",
     "per_gpu_train_batch_size": "batch_size",
     "train_batch_size": "batch_size",
-    "model_name_or_path": "model",
-    "model_name": "model",
     "teacher_name_or_path": "teacher",
     "student_name_or_path": "student",
     "lr": "learning_rate",
@@ -43,7 +41,6 @@ _SAME = {
     "wd": "weight_decay",
     "metric_for_best_model": "metric",
     "early_stopping_patience": "patience",
-    "gradient_accumulation_steps": "max_tokens",
     "resume_from_checkpoint": "resume",
     "overwrite_output_dir": "overwrite",
     "report_to": "track",
@@ -54,7 +51,14 @@ _SAME = {
     "hard_label_weight": "alpha",
     "torch_compile": "compile",
 }
+_FIRST_OF = {
+    "model_name_or_path": ("model", "models", "teacher"),
+    "model_name": ("model", "models", "teacher"),
+}
+"""Of these names, the first that the command has."""
 _INSTEAD = {
+    "gradient_accumulation_steps": "give the full --batch_size, and --max_tokens for what fits into memory at once",
+    "eval_batch_size": "leave it out: evaluation chooses its batches by length",
     "fp16": "give --precision fp16",
     "bf16": "give --precision bf16",
     "do_train": "leave it out: training, validation and test happen in every run",
@@ -69,7 +73,7 @@ _INSTEAD = {
     "per_device_eval_batch_size": "leave it out: evaluation chooses its batches by length",
     "line_by_line": "give --blocks line",
     "use_fast": "leave it out: fast tokenizers are used where there are any",
-    "task_name": "give --data, with the task's rows",
+    "task_name": "give --data, with the rows of the task",
 }
 
 
@@ -85,7 +89,8 @@ def elsewhere(name: str, known: Collection[str]) -> str:
         (" Here it is 'epochs'.", ' Here, leave it ou', '')
     """
     plain = name.replace("-", "_")
-    if _SAME.get(plain) in known:
-        return f" Here it is '{_SAME[plain]}'."
+    for ours in _FIRST_OF.get(plain, (_SAME.get(plain),)):
+        if ours in known:
+            return f" Here it is '{ours}'."
     instead = _INSTEAD.get(plain, "")
     return f" Here, {instead}." if instead and set(re.findall(r"--(\w+)", instead)) <= set(known) else ""

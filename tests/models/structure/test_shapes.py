@@ -137,5 +137,5 @@ def test_what_is_not_a_model_is_refused(tmp_path: Path) -> None:
 def test_an_impossible_configuration_is_refused_in_one_sentence(wrong: dict[str, Any], tmp_path: Path) -> None:
     sizes = {"vocab_size": 9, "hidden_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1}
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert", **sizes, "intermediate_size": 8, **wrong}))
-    with pytest.raises(ModelError, match="cannot load it"):
+    with pytest.raises(ModelError, match=r"cannot load it|must be a list of names"):
         meta_model(str(tmp_path))

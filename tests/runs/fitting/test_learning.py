@@ -172,7 +172,7 @@ def test_killed_in_a_later_stage_and_resumed_it_has_the_same_bits(
         (["--learning_rate", "fast"], "learning_rate must be a positive number such as 5e-5, two"),
         (["--learning_rate", "0"], "learning_rate must be a positive number"),
         (["--learning_rate", "1e-5:1e-4:1e-3"], "learning_rate must be a positive number"),
-        (["--learning_rate", "nan"], "learning_rate must be a positive number"),
+        (["--learning_rate", "nan"], "learning_rate must be a finite number"),
         (["--discriminative", "1"], "discriminative must be greater than 1"),
         (
             ["--learning_rate", "1e-5:1e-3", "--discriminative", "2.6"],
@@ -275,7 +275,7 @@ def test_what_has_no_blocks_cannot_be_compiled(
     model: str, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     texts = tmp_path / "texts.txt"
-    texts.write_text("a good film\n" * 400, encoding="utf-8")
+    texts.write_text("".join(f"a good film {i}\n" for i in range(400)), encoding="utf-8")
     command = ["finetune", "--data", reviews] if model == "tfidf" else ["pretrain", "--data", texts]
     assert run(*command, "--model", model, "--compile", "--output", tmp_path / "run") == 2
     error = capsys.readouterr().err

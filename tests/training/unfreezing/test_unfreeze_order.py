@@ -98,7 +98,7 @@ def test_epochs_of_stages() -> None:
     assert epochs_of([1, 2], 2) == [1, 2]
     with pytest.raises(ConfigError, match="one for each of the 3 stages, but are 2: 1 2"):
         epochs_of([1, 2], 3)
-    assert unfreeze_faults([], [1]) == ["--unfreeze_epochs belongs to --unfreeze: give that too, or --epochs."]
+    assert unfreeze_faults([], [1]) == ["--unfreeze_epochs belongs to --unfreeze: give that too, or --epochs instead."]
     assert unfreeze_faults([], []) == unfreeze_faults(["gradual"], [1, 1, 1]) == []
     (fault,) = unfreeze_faults(["1", "all"], [1, 1, 1])
     assert "each of the 2 stages, but are 3" in fault

@@ -96,6 +96,10 @@ def _model_folder(path: Path, *, weights: bool) -> Path:
     if not (path / "config.json").is_file():
         if (path / "model" / "config.json").is_file():
             return _model_folder(path / "model", weights=weights)
+        if seeds := sorted(entry.name for entry in path.glob("seed-*") if entry.is_dir()):
+            raise ModelError(
+                f"{path}: is a family of runs, one a seed, and not one model. Name one of them, such as {path / seeds[0]}."
+            )
         if (path / "config.yaml").is_file() or (path / "checkpoints").is_dir():
             raise ModelError(f"{path}: this run has no model yet. {_finish(path)}")
         raise ModelError(f"{path}: is not a model folder: it holds no config.json.")

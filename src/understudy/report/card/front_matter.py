@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from understudy.models.files.names import STUDENTS, UNTRAINED_LANGUAGE_MODELS
 from understudy.report.card.language import LANGUAGE_MODELS
 from understudy.report.scores import Record, is_distilled
 
@@ -19,8 +20,6 @@ _HUB_METRICS = {
     "spearman": "spearmanr",
 }
 """The hub's names of our metrics, where they differ."""
-_NO_HUB_ID = {"tfidf", "bilstm", "static", "awd_lstm"}
-"""Names of models that are built here."""
 _FILES = {".csv", ".tsv", ".jsonl", ".json", ".parquet", ".txt", ".gz"}
 
 
@@ -48,4 +47,4 @@ def _is_hub_id(name: str) -> bool:
     first, *rest = name.split("/")
     shaped = re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", name) is not None
     local = Path(name).exists() or (rest and (first == "runs" or Path(first).is_dir())) or Path(name).suffix in _FILES
-    return shaped and not local and first not in _NO_HUB_ID
+    return shaped and not local and first not in (*STUDENTS, *UNTRAINED_LANGUAGE_MODELS)

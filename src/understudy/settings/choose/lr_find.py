@@ -25,9 +25,12 @@ class SweepSettings:
 
     def sweep_faults(self) -> list[str]:
         """What is wrong with these settings by themselves."""
-        if self.lowest < self.highest:
-            return []
-        return [f"lowest must be below highest, but they are {self.lowest:g} and {self.highest:g}."]
+        faults = []
+        if not self.lowest < self.highest:
+            faults.append(f"lowest must be below highest, but they are {self.lowest:g} and {self.highest:g}.")
+        if getattr(self, "seeds", []):
+            faults.append("--seeds trains once with each seed, but a sweep needs one. Give --seed.")
+        return faults
 
 
 @dataclass(kw_only=True)

@@ -21,11 +21,11 @@ class ImportFastaiSettings:
     (`understudy import fastai weights.pth itos.pkl`)."""
     vocabulary: Annotated[str, Shown("FILE", required=True)] = ""
     """The vocabulary: itos.pkl, a pickled list of words, or the same as .json; also as a bare word."""
-    output: Annotated[str, Shown("FOLDER", required=True)] = ""
+    output: Annotated[str, Shown("FOLDER", group="Run", required=True)] = ""
     """The folder to make."""
     backward: bool = False
     """The model was trained on reversed text, as fast.ai's `bwd` models were."""
-    overwrite: bool = False
+    overwrite: Annotated[bool, Shown(group="Run")] = False
     """Replace --output if it exists."""
 
     def faults(self) -> list[str]:

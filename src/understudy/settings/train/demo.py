@@ -40,9 +40,9 @@ class DemoSettings:
     """Passes of the student over all paragraphs."""
     max_length: Annotated[int, Gt(2)] = 96
     """Tokens read of a paragraph."""
-    seed: Annotated[int, Ge(0)] = 0
+    seed: Annotated[int, Ge(0), Shown(group="Run")] = 0
     """Fixes everything random."""
-    overwrite: bool = False
+    overwrite: Annotated[bool, Shown(group="Run")] = False
     """Replace a finished demo in --output."""
 
     def data_read(self) -> list[str]:

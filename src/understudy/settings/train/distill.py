@@ -45,6 +45,7 @@ class DistillSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
     """Train a small student to answer as the teacher does, and compare it with the same student trained without one."""
 
     command: ClassVar[str] = "distill"
+    group: ClassVar[str] = "Method"
     teacher: Annotated[list[str], Shown("TEACHER", group="Teacher", required=True)] = field(default_factory=list)
     """The teacher: a run (TF-IDF too), a model folder, a hub id, or a file of its outputs. Several are averaged."""
     teacher_weights: Annotated[list[float], Shown("X", group="Teacher", rare=True)] = field(default_factory=list)

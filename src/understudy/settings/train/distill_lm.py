@@ -32,6 +32,7 @@ class DistillLMSettings(CorpusSettings, MaskingSettings, TrainSettings, SeedsSet
     """Train a small masked language model to read and predict as its teacher does, from raw text alone."""
 
     command: ClassVar[str] = "distill-lm"
+    group: ClassVar[str] = "Method"
     teacher: Annotated[str, Shown("MODEL", group="Teacher", required=True)] = ""
     """A masked language model: a run, a model folder or a hub id."""
     student: Annotated[str, Shown("STUDENT", group="Student")] = "layers:3"

@@ -16,9 +16,9 @@ class PipelineSettings:
     positional: ClassVar[tuple[str, ...]] = ("file",)
     file: Annotated[str, Shown("FILE", required=True)] = ""
     """The YAML file; also as a bare word (`understudy run recipes/ulmfit.yaml`)."""
-    resume: bool = False
+    resume: Annotated[bool, Shown(group="Run")] = False
     """Skip the steps that are finished and go on with the one that was stopped."""
-    overwrite: bool = False
+    overwrite: Annotated[bool, Shown(group="Run")] = False
     """Replace what earlier runs left in the outputs."""
 
     def faults(self) -> list[str]:

@@ -27,13 +27,13 @@ class PredictSettings:
     """Files of texts: csv, tsv, jsonl, parquet or txt, also .gz (standard input, one text a line; pipes are read the same way)."""
     text: Annotated[list[str], Shown("COLUMN")] = field(default_factory=list)
     """The text columns of --input (found by their usual names)."""
-    output: Annotated[str | None, Shown("FILE")] = None
+    output: Annotated[str | None, Shown("FILE", group="Run")] = None
     """The file to write; .gz is compressed (standard output)."""
     format: Literal["csv", "jsonl"] | None = None
     """Format of the output (by the name of --output, otherwise csv)."""
     batch_size: Annotated[int, Gt(0)] = 256
     """Texts that are read, labelled and written together."""
-    overwrite: bool = False
+    overwrite: Annotated[bool, Shown(group="Run")] = False
     """Replace --output if it exists."""
 
     def faults(self) -> list[str]:

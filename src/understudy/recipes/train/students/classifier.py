@@ -73,7 +73,7 @@ def build_student(
         layers = next(group for group in options if isinstance(group, LayersOptions))
         if teacher is None:
             raise ModelError(
-                f"student {spec} is cut from its teacher, but no teacher is a network. Choose bilstm, static or a model folder."
+                f"student {spec} is cut from its teacher, but no teacher is a network. Choose {', '.join(group.name for group in options if is_table(group.name))} or a model folder."
             )
         model = cut_student(load_classifier(teacher, task), spec, layers)
         fresh = layers.start == "random"
