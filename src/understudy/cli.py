@@ -105,7 +105,7 @@ def _validate(arguments: list[str]) -> int:
     """``understudy validate distill --data …``: everything that can be wrong, found without training."""
     if not arguments or arguments[0] in _HELP:
         show(
-            "usage: understudy validate COMMAND [the command's own flags]\n\nChecks the settings, the data and the models of a command without running it, and lists every fault.\n\n  understudy validate distill --data reviews.csv --teacher runs/teacher\n  understudy validate distill --config distill.yaml"
+            "usage: understudy validate COMMAND [the command's own flags]\n\nChecks the settings, the data and the models of a command without running it,\nand lists every fault.\n\n  understudy validate distill --data reviews.csv --teacher runs/teacher\n  understudy validate distill --config distill.yaml"
         )
         return 0
     command, rest = _command(arguments)

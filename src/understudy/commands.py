@@ -34,7 +34,7 @@ class Command(NamedTuple):
 COMMANDS = (
     Command(
         *("demo", "Train", "train.demo:DemoSettings", "train.demo:Demo"),
-        "The whole job on the documentation of this machine's packages",
+        "The whole job, on the documentation of installed packages",
         "quickstart.md",
     ),
     Command(

@@ -8,6 +8,7 @@ import gc
 import hashlib
 import io
 import json
+import logging
 import os
 import platform
 import re
@@ -100,6 +101,9 @@ def run(folder: Path, line: str, *more: str, cache: str = "cache") -> Outcome:
         warnings.simplefilter("ignore")
         stack.enter_context(contextlib.redirect_stdout(out))
         stack.enter_context(contextlib.redirect_stderr(err))
+        logger, handler = logging.getLogger("understudy"), logging.StreamHandler(err)
+        logger.addHandler(handler)
+        stack.callback(logger.removeHandler, handler)
         code = main([*shlex.split(line), *more])
     return Outcome(code, _anywhere(out.getvalue(), folder), _anywhere(err.getvalue(), folder))
 

@@ -13,7 +13,7 @@ from gather import Workshop, run
 
 from understudy.commands import COMMANDS, settings_class
 from understudy.parsing import _flags_of
-from understudy.settings.foreign_names import _INSTEAD, _SAME, elsewhere
+from understudy.settings.foreign_names import _FIRST_OF, _INSTEAD, _SAME, elsewhere
 
 ROOT = Path(__file__).parents[2]
 REFUSALS = json.loads((Path(__file__).parent / "mistakes.json").read_text(encoding="utf-8"))
@@ -70,7 +70,6 @@ FOLLOWED: list[tuple[str, str, str, str]] = [
     ("no such file", "Did you mean 'train.csv'?", "trian", "train"),
     ("rows without text", "Name what to read with --text", "", " --text txt --validation faulty/no-text.csv"),
     ("rows without label", "Name the right one with --label", "", " --label stars --validation faulty/no-label.csv"),
-    ("rows with a NaN", "give --kind single_label", "", " --kind single_label --validation faulty/nan.csv"),
     (
         "file of texts alone",
         "or give it to distill as --unlabeled",
@@ -105,7 +104,7 @@ FOLLOWED: list[tuple[str, str, str, str]] = [
     ("student of layers not there", "For example: 0", "1 7", "0"),
     ("student with idle options", "--bilstm.hidden. Leave it out", "--bilstm.hidden 9", ""),
     ("student with an idle table", "Leave it out", "--tokenizer words:50 --embeddings random", ""),
-    ("student told twice", "Give --student layers with it", "layers:2", "layers"),
+    ("student told twice", "Give --student layers with --layers.keep", "layers:2", "layers"),
     ("student of an odd width", "For example: 8", "15", "8"),
     ("student that starts in vain", "Give --layers.hidden too", "", " --layers.hidden 8"),
     ("student that starts in vain", "or leave it out", "--layers.start svd", ""),
@@ -150,7 +149,7 @@ FOLLOWED: list[tuple[str, str, str, str]] = [
     ("output of a finished run", "or give --overwrite", "", " --overwrite"),
     ("output of an unfinished run", "give --resume", "", " --resume"),
     ("output of an unfinished run", "or --overwrite", "", " --overwrite"),
-    ("resumed with other settings", "Give the same", "--seed 3 --clip 2 ", ""),
+    ("resumed with other settings", "Use the same value", "--seed 3 --clip 2 ", ""),
     ("resumed with other settings", "--overwrite instead of --resume", "--resume", "--overwrite"),
     ("resumed as another command", "Name another --output", "faulty/unfinished", "other"),
     # models in use
@@ -214,7 +213,7 @@ def test_a_remedy_followed_to_the_letter_works(name: str, said: str, old: str, n
 def test_names_from_elsewhere_lead_to_flags_that_the_command_has() -> None:
     for command in (row for row in COMMANDS if row.settings):
         flags = set(_flags_of(settings_class(command.name)))
-        for name in {*_SAME, *_INSTEAD}:
+        for name in {*_SAME, *_FIRST_OF, *_INSTEAD}:
             said = elsewhere(name, flags)
             named = set(re.findall(r"--(\w+)", said)) | set(re.findall(r"Here it is '(.*)'", said))
             assert named <= flags, f"understudy {command.name} --{name}:{said}"

@@ -434,7 +434,7 @@ def test_a_teacher_without_words_can_teach_its_states(corpus: Path, tiny_bert: P
     [
         (["--student", "layers:9"], ["the teacher has 4 layers", "9 were asked for"]),
         (["--student", "layers"], ["student layers needs a number"]),
-        (["--student", "layers:2", "--layers.keep", "0"], ["--layers.keep which ones", "--student layers"]),
+        (["--student", "layers:2", "--layers.keep", "0"], ["--layers.keep lists them", "--student layers"]),
         (["--student", "layers:2", "--layers.start", "svd"], ["Give --layers.hidden too"]),
         (["--student", "layers:2", "--albert.embedding", "8"], ["--student layers:2 does not use --albert.embedding"]),
         (["--student", "bert"], ["layers:N, albert, a model folder or a hub id", "'bert'"]),

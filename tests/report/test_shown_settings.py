@@ -27,9 +27,10 @@ def test_main_settings_come_first_in_reading_order_and_then_what_was_given() -> 
         ("data", "reviews"),
         ("student", "layers:2"),
         ("layers.choose", "evenly"),
+        ("mlm_weight", "2.0"),
+        ("cosine_weight", "0.5"),
         ("epochs", "3"),
         ("seed", "0"),
-        ("cosine_weight", "0.5"),
         ("baseline", "False"),
     ]
 

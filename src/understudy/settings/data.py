@@ -31,7 +31,7 @@ class DataSettings:
     kind: Annotated[Literal["single_label", "multi_label", "regression"] | None, Shown(rare=True)] = None
     """What the labels are (as the column shows)."""
     limit_train: Annotated[int, Gt(0)] | None = None
-    """Use only so many training rows, drawn by the seed, balanced over the classes."""
+    """Use only N training rows, drawn by the seed, balanced over the classes."""
 
     def data_read(self) -> list[str]:
         """The names of the data that the command reads."""
@@ -60,7 +60,7 @@ class CorpusSettings:
     text: Annotated[list[str], Shown("COLUMN")] = field(default_factory=list)
     """The text column of tables, `title+description` to join some (found by its usual name)."""
     limit_train: Annotated[int, Gt(0)] | None = None
-    """Use only so many training texts, drawn by the seed."""
+    """Use only N training texts, drawn by the seed."""
 
     def data_read(self) -> list[str]:
         """The names of the data that the command reads."""
@@ -85,7 +85,7 @@ class MaskingSettings:
     whole_words: bool = False
     """Masked language models: mask all pieces of a word together."""
     mask_rounds: Annotated[int, Gt(0), Shown(rare=True)] | None = None
-    """Masked language models: repeat the masks after so many epochs (never)."""
+    """Masked language models: repeat the masks after N epochs (never)."""
 
     def masking_given(self) -> list[str]:
         """The names of these settings that differ from their defaults."""

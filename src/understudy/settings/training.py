@@ -60,13 +60,13 @@ class TrainSettings:
     max_length: Annotated[int, Gt(2)] | None = None
     """Tokens read of a text (at most 256). An AWD-LSTM reads all; the gradient reaches so many of its last tokens."""
     eval_steps: Annotated[int, Gt(0), Shown(rare=True)] | None = None
-    """Also evaluate every so many steps, not only after each epoch."""
+    """Also evaluate every N steps, not only after each epoch."""
     metric: Annotated[str | None, Shown("NAME", rare=True)] = None
     """The validation metric that chooses the best weights (the task's first)."""
     patience: Annotated[int, Gt(0)] | None = None
-    """Stop after so many evaluations without improvement."""
+    """Stop after N evaluations without improvement."""
     save_steps: Annotated[int, Gt(0), Shown(rare=True)] | None = None
-    """Write a checkpoint every so many steps (often enough to cost 3 % of the time)."""
+    """Write a checkpoint every N steps (often enough to cost 3 % of the time)."""
     precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], Shown(rare=True)] = "auto"
     """Number format of the computation; auto is bf16 on CUDA and fp32 elsewhere."""
     compile: Annotated[bool, Shown(rare=True)] = False

@@ -11,6 +11,7 @@ import pytest
 from understudy.errors import ModelError, UnderstudyError
 from understudy.models.files import names
 from understudy.models.files.names import bundled_encoder, kind_of, resolve
+from understudy.settings import student_options
 
 
 def model_folder(path: Path, config: str = "{}") -> Path:
@@ -128,3 +129,14 @@ assert read_model_config({str(folder)!r}) == {{"model_type": "bert"}}
 sys.exit(any(name in sys.modules for name in ("torch", "transformers")))
 """
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_every_student_is_known_by_name() -> None:
+    assert {*student_options.STUDENTS, "tfidf"} == set(names.STUDENTS)
+
+
+def test_a_family_of_runs_names_its_runs(tmp_path: Path) -> None:
+    model_folder(tmp_path / "family" / "seed-3" / "model")
+    (tmp_path / "family" / "config.yaml").touch()
+    with pytest.raises(ModelError, match=r"is a family of runs.*such as .*seed-3\."):
+        resolve(str(tmp_path / "family"))

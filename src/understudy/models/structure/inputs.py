@@ -46,7 +46,8 @@ def settle_inputs(
         answers: model and inputs to one row of numbers a text.
 
     Raises:
-        ModelError: if a text's answer depends on the batch even there, or the model does not take such inputs.
+        ModelError: if a text's answer depends on the batch even there, or the model does not take such inputs, or its
+            answers are not finite.
     """
     names = input_names(model, tokenizer)
     config = getattr(model.config, "encoder_config", model.config)
@@ -113,11 +114,12 @@ def _one_answer(
     with torch.inference_mode(), torch.random.fork_rng(devices=[]), evaluating(model):
         alone = _answered(model, encoded, [rows[i : i + 1] for i in rows], names, answers)
         together = _answered(model, encoded, batches, names, answers)
+    if not all(one.isfinite().all() for one in alone.values()):
+        raise ModelError(
+            "the model's answers are not finite numbers: its weights or its config.json are damaged. Copy or train it again."
+        )
     largest = max(float(one.abs().max()) for one in alone.values())
-    return all(
-        torch.allclose(one, together[row], rtol=0, atol=_TOLERANCE * largest, equal_nan=True)
-        for row, one in alone.items()
-    )
+    return all(torch.allclose(one, together[row], rtol=0, atol=_TOLERANCE * largest) for row, one in alone.items())
 
 
 def _answered(
