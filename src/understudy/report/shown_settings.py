@@ -45,7 +45,7 @@ def shown_settings(record: Record) -> list[tuple[str, str]]:
 
     Example:
         >>> shown_settings({"config": {"epochs": 3, "freeze": []}, "given": {"mlm_weight": 1.0, "output": "runs/a"}})
-        [('epochs', '3'), ('mlm_weight', '1.0')]
+        [('mlm_weight', '1.0'), ('epochs', '3')]
     """
     given: Mapping[str, Any] = record.get("given") or {}
     shown = dict(_main_settings(record.get("config") or {}, given))
