@@ -1,4 +1,4 @@
-"""From a file to record batches: csv, tsv and txt are parsed here, jsonl and parquet in `structured`."""
+"""From a file to record batches: csv, tsv and txt are parsed here, jsonl and parquet in `typed_formats`."""
 
 from __future__ import annotations
 
