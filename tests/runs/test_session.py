@@ -303,3 +303,20 @@ def test_the_demo_leaves_a_folder_alone_that_is_not_its_own(tmp_path: Path, caps
 def test_runs_of_one_process_may_differ_in_precision() -> None:
     for precision, known in (("fp32", "no"), ("bf16", "bf16"), ("fp32", "no")):
         assert make_accelerator(TrainSettings(precision=precision)).mixed_precision == known  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("threads", ["1", None, True, 0, -1, 10**9, 2.5])
+def test_threads_that_cannot_be_are_refused(
+    threads: object,
+    begun: Callable[..., list[str | Path]],
+    tiny_bert: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = begun("finetune", "--model", tiny_bert, "--no_baseline")
+    path = tmp_path / "run" / "record.json"
+    old = json.loads(path.read_text(encoding="utf-8"))
+    old["hardware"]["threads"] = threads
+    path.write_text(json.dumps(old), encoding="utf-8")
+    assert run(*words) == 2
+    assert "threads must be a number from 1 to" in capsys.readouterr().err

@@ -15,6 +15,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import ProjectConfiguration
 from threadpoolctl import threadpool_limits
 
+from understudy.errors import OutputError
 from understudy.models.structure.compiler import can_compile
 from understudy.record import RunRecord
 from understudy.settings.training import TrainSettings
@@ -22,6 +23,7 @@ from understudy.terminal.lines import say
 
 _WAIT = timedelta(days=2)
 """How long the other processes wait while one labels."""
+_MOST_THREADS = 4096
 
 
 def processes() -> PartialState:
@@ -57,11 +59,18 @@ def as_begun(settings: Any) -> Iterator[None]:
     """Inside, torch and the libraries of linear algebra use as many threads as the run that is resumed was begun with.
 
     A sum that is cut into another number of parts has other bits.
+
+    Raises:
+        OutputError: if the record says no possible number.
     """
     record = Path(settings.output or "").expanduser() / "record.json"
     known = RunRecord.load(record) if settings.resume and settings.output and record.exists() else None
     now = torch.get_num_threads()
     begun = now if known is None else known.hardware.get("threads", now)
+    if type(begun) is not int or not 0 < begun <= _MOST_THREADS:
+        raise OutputError(
+            f"{record}: not a record of a run (threads must be a number from 1 to {_MOST_THREADS:,}). Name another --output."
+        )
     if begun == now:
         yield
         return
