@@ -143,3 +143,11 @@ def test_answers_are_finite_numbers(classifier: Path, tmp_path: Path) -> None:
     Tfidf(tfidf.task, tfidf.vocabulary, tfidf.idf, tfidf.weight, tfidf.bias * np.inf).save(tmp_path / "tfidf")
     with pytest.raises(ModelError, match="not finite"):
         Tfidf.load(tmp_path / "tfidf")
+
+
+def test_a_vocabulary_without_its_unknown_token_is_refused(classifier: Path, tmp_path: Path) -> None:
+    content = json.loads((classifier / "tokenizer.json").read_text(encoding="utf-8"))
+    content["model"]["unk_token"] = "[NONE]"
+    change(classifier, "tokenizer.json", model=content["model"])
+    (tmp_path / "in.txt").write_text("\u2603 \u2603\n", encoding="utf-8")
+    assert main(["predict", "--model", str(classifier), "--input", str(tmp_path / "in.txt")]) == 2

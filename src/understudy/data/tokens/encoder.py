@@ -17,7 +17,7 @@ import transformers
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase
 
-from understudy.errors import ConfigError
+from understudy.errors import ConfigError, ModelError
 
 _TEXTS_AT_ONCE, _CHARACTERS_AT_ONCE = 2000, 4_000_000
 _FORMAT = "1"
@@ -97,7 +97,7 @@ class TextEncoder:
             part = self._slow_part([text])
             return part.ids.tolist(), None if part.segments is None else part.segments.tolist()
         kind = self._segment_kind(text)
-        encoding = self._backend.encode_batch_fast([_bare(text)])[0]
+        encoding = self._batch([_bare(text)])[0]
         if kind == "none":
             return encoding.ids, None
         return encoding.ids, encoding.type_ids if kind == "types" else _sequence_ids(encoding)
@@ -111,7 +111,7 @@ class TextEncoder:
     def _fast_part(self, texts: list[Text]) -> EncodedPart:
         assert self._backend is not None
         kind = self._segment_kind(texts[0])
-        encodings = self._backend.encode_batch_fast(list(map(_bare, texts)))
+        encodings = self._batch(list(map(_bare, texts)))
         if self.split:
             encodings = [piece for encoding in encodings for piece in (encoding, *encoding.overflowing)]
         lengths = np.fromiter(map(len, encodings), np.int64, len(encodings))
@@ -180,9 +180,20 @@ class TextEncoder:
                 self._backend.enable_truncation(
                     self.max_length, strategy="longest_first", direction=self._tokenizer.truncation_side
                 )
-            probe = self._backend.encode_batch_fast(["a" if arity == 1 else ("a", "a")])[0]
+            probe = self._batch(["a" if arity == 1 else ("a", "a")])[0]
             self._segment_kinds[arity] = "types" if any(probe.type_ids) else "sequences" if arity == 2 else "none"
         return self._segment_kinds[arity]
+
+    def _batch(self, texts: list[Any]) -> Any:
+        assert self._backend is not None
+        try:
+            return self._backend.encode_batch_fast(texts)
+        except Exception as error:
+            if type(error) is not Exception:  # what the library raises for a vocabulary with gaps
+                raise
+            raise ModelError(
+                f"the tokenizer cannot read a text ({error}): its files are damaged. Copy the model again or train it again."
+            ) from error
 
 
 def _chunks(texts: Iterable[Text]) -> Iterator[list[Text]]:
