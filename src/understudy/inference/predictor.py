@@ -14,13 +14,12 @@ from transformers import PreTrainedTokenizerBase
 from understudy.data.tasks import Task
 from understudy.data.tokens.encode import encode_in_memory
 from understudy.data.tokens.encoder import Text, TextEncoder
-from understudy.errors import ModelError
 from understudy.inference.answering import Answering
 from understudy.inference.answers import averaged_logits, check_texts
 from understudy.inference.logits import logits, outputs_of, parameter_summary
 from understudy.models.files.fingerprints import model_fingerprint
 from understudy.models.structure.first_token import classifier_logits
-from understudy.models.structure.inputs import settle_inputs
+from understudy.models.structure.inputs import not_finite, settle_inputs
 from understudy.models.tfidf import Tfidf
 
 _TFIDF_FORMAT = 1
@@ -112,9 +111,7 @@ class Predictor(Answering):
             else logits(self.model, encode_in_memory(self.encoder, texts), names=self.names, max_tokens=self.max_tokens)
         )
         if not np.isfinite(found).all():
-            raise ModelError(
-                "the model's answers are not finite numbers: its weights or its config.json are damaged. Copy or train it again."
-            )
+            raise not_finite()
         return found
 
     def summary(self) -> dict[str, int]:

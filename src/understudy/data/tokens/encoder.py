@@ -185,6 +185,7 @@ class TextEncoder:
         return self._segment_kinds[arity]
 
     def _batch(self, texts: list[Any]) -> Any:
+        """The encodings of texts or pairs by the fast backend; a ModelError if its vocabulary has gaps."""
         assert self._backend is not None
         try:
             return self._backend.encode_batch_fast(texts)

@@ -74,6 +74,13 @@ def settle_inputs(
     )
 
 
+def not_finite() -> ModelError:
+    """The refusal of a model that answers with NaN or infinity."""
+    return ModelError(
+        "the model's answers are not finite numbers: its weights or its config.json are damaged. Copy or train it again."
+    )
+
+
 def _ways(tokenizer: PreTrainedTokenizerBase, known: int | None) -> Iterator[tuple[int | None, str, int]]:
     """Padding token, side and padding token of the configuration; first of all those that are there already."""
     own = [token for token in (tokenizer.pad_token_id, known) if token is not None and 0 <= token < len(tokenizer)]
@@ -115,9 +122,7 @@ def _one_answer(
         alone = _answered(model, encoded, [rows[i : i + 1] for i in rows], names, answers)
         together = _answered(model, encoded, batches, names, answers)
     if not all(one.isfinite().all() for one in alone.values()):
-        raise ModelError(
-            "the model's answers are not finite numbers: its weights or its config.json are damaged. Copy or train it again."
-        )
+        raise not_finite()
     largest = max(float(one.abs().max()) for one in alone.values())
     return all(torch.allclose(one, together[row], rtol=0, atol=_TOLERANCE * largest) for row, one in alone.items())
 
