@@ -33,7 +33,7 @@ BASELINE_SEEDS = {"static": (0, 1, 2), "bilstm": (0, 1, 2), "layers:2": ()}
 def teacher(setting: Setting) -> str:
     """The run of the teacher, fine-tuned on the training file, trained now if it is not there yet."""
     from understudy.models.files.names import bundled_encoder
-    from understudy.recipes.train.finetune import Finetune
+    from understudy.recipes.train.finetune.recipe import Finetune
 
     folder = setting.runs / "ag_news" / "teacher"
     run(

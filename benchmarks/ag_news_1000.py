@@ -32,7 +32,7 @@ ALWAYS = ("soft", "hard")
 def teacher(setting: Setting, seed: int) -> str:
     """A teacher that has seen the seed's 1,000 rows, a tenth of them as validation rows, and no other."""
     from understudy.models.files.names import bundled_encoder
-    from understudy.recipes.train.finetune import Finetune
+    from understudy.recipes.train.finetune.recipe import Finetune
 
     folder = setting.runs / "ag_news_1000" / f"teacher-{seed}"
     run(

@@ -83,7 +83,7 @@ def costs(setting: Setting) -> dict[str, list[dict[str, float]]]:
     """A teacher, its student, and that student again from the cache, in turn."""
     from understudy.models.files.names import bundled_encoder
     from understudy.recipes.train.distill.recipe import Distill
-    from understudy.recipes.train.finetune import Finetune
+    from understudy.recipes.train.finetune.recipe import Finetune
 
     folder = setting.runs / "checksums"
     options: dict[str, Any] = {"data": data(setting), "max_length": 64, "overwrite": True}

@@ -122,7 +122,7 @@ def of_task(setting: Setting, arm: str, task: str, seed: int) -> dict[str, Any]:
 
 def finetune(setting: Setting, arm: str, task: str, seed: int) -> None:
     """Train an arm's model, or the teacher, on a task."""
-    from understudy.recipes.train.finetune import Finetune
+    from understudy.recipes.train.finetune.recipe import Finetune
 
     run(
         Finetune(

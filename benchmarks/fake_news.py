@@ -172,7 +172,7 @@ def adapted(setting: Setting, variant: str, arm: str, peak: float, seed: int) ->
 
 def classifier(setting: Setting, name: str, arm: str, chosen: dict[str, Any], seed: int, **changes: Any) -> Any:
     """The recipe of a classifier. That of the first arm fits TF-IDF, too."""
-    from understudy.recipes.train.finetune import Finetune
+    from understudy.recipes.train.finetune.recipe import Finetune
 
     variant, labels = SETS[name]
     plain = "gradual" if arm == WITHOUT else arm

@@ -89,7 +89,7 @@ def data(setting: Setting) -> tuple[str, str]:
 def places(setting: Setting) -> dict[str, str]:
     """What the commands name: data, and teachers of a thousand rows or less: how good they are does not matter here."""
     from understudy.models.files.names import bundled_encoder
-    from understudy.recipes.train.finetune import Finetune
+    from understudy.recipes.train.finetune.recipe import Finetune
     from understudy.recipes.train.pretrain.recipe import Pretrain
     from understudy.recipes.use.predict import Predict
 

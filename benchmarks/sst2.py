@@ -26,7 +26,7 @@ THINNED_EPOCHS, THINNED_AUGMENT, THINNED_AUGMENTED_EPOCHS = 6, 4, 3
 def teacher(setting: Setting) -> str:
     """The run of the teacher, fine-tuned on the whole training file."""
     from understudy.models.files.names import bundled_encoder
-    from understudy.recipes.train.finetune import Finetune
+    from understudy.recipes.train.finetune.recipe import Finetune
 
     folder = setting.runs / "sst2" / "teacher"
     run(
@@ -86,7 +86,7 @@ def thinned(setting: Setting, seed: int) -> str:
 def imbalanced(setting: Setting, seed: int) -> None:
     """Teacher and students on the thinned rows, chosen by average precision."""
     from understudy.models.files.names import bundled_encoder
-    from understudy.recipes.train.finetune import Finetune
+    from understudy.recipes.train.finetune.recipe import Finetune
 
     folder, whole = setting.runs / "sst2" / "thinned" / f"seed-{seed}", setting.data("sst2")
     files = {"train": thinned(setting, seed), "validation": f"{whole}/dev.csv", "test": f"{whole}/test.csv"}

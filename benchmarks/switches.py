@@ -83,7 +83,7 @@ def data(setting: Setting) -> str:
 def recipe(setting: Setting, labels: int, arm: str, peak: float, seed: int) -> Any:
     """A run. That of the plain arm fits TF-IDF, too."""
     from understudy.models.files.names import bundled_encoder
-    from understudy.recipes.train.finetune import Finetune
+    from understudy.recipes.train.finetune.recipe import Finetune
 
     options: dict[str, Any] = {"features": "frozen"} if arm == FROZEN else {"learning_rate": peak, **ARMS[arm]}
     if "unfreeze" in options:

@@ -38,7 +38,7 @@ COMMANDS = (
         "quickstart.md",
     ),
     Command(
-        *("finetune", "Train", "train.finetune:FinetuneSettings", "train.finetune:Finetune"),
+        *("finetune", "Train", "train.finetune:FinetuneSettings", "train.finetune.recipe:Finetune"),
         "Train a transformer, or a baseline, on labelled rows",
         "finetune.md",
     ),

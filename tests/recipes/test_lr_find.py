@@ -14,7 +14,7 @@ from torch import nn
 from understudy.cli import main
 from understudy.models.files.fingerprints import weights_fingerprint
 from understudy.models.files.trained import load_trained
-from understudy.recipes.train.finetune import LEARNING_RATE
+from understudy.recipes.train.finetune.transformer import LEARNING_RATE
 from understudy.record import RunRecord
 from understudy.runs.fitting.learning import learning_plan, stages
 from understudy.settings.training import TrainSettings

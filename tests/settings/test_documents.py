@@ -8,7 +8,7 @@ import pytest
 
 from understudy.cli import main
 from understudy.errors import ConfigError, shortened
-from understudy.recipes.train.finetune import Finetune
+from understudy.recipes.train.finetune.recipe import Finetune
 from understudy.settings.configuration import build, check
 from understudy.settings.documents import read_documents
 

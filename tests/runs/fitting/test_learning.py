@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from understudy.cli import main
 from understudy.errors import ConfigError
 from understudy.models.structure import compiled
-from understudy.recipes.train.finetune import Finetune
+from understudy.recipes.train.finetune.recipe import Finetune
 from understudy.record import RunRecord
 from understudy.settings.configuration import as_dict, build
 from understudy.settings.values import parse_rate

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from torch import nn
 
 from understudy.data.batches.contract import BatchSource
-from understudy.recipes.train.finetune import Finetune
+from understudy.recipes.train.finetune.recipe import Finetune
 from understudy.recipes.train.pretrain.recipe import Pretrain
 from understudy.runs.fitting.phase import begin
 from understudy.runs.fitting.rate_sweep import find_rate, on_record, sweep_warnings

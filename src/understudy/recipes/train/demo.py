@@ -12,7 +12,7 @@ from understudy.errors import Interrupted
 from understudy.folders.run import Run
 from understudy.models.files.names import bundled_encoder
 from understudy.recipes.train.distill.recipe import Distill
-from understudy.recipes.train.finetune import Finetune
+from understudy.recipes.train.finetune.recipe import Finetune
 from understudy.record import RunRecord
 from understudy.runs.devices import as_begun
 from understudy.runs.seeds import run_child
