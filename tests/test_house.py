@@ -46,7 +46,7 @@ SAME = {
     "errors": "record",
     "terminal": "record",
 }
-SAME |= {"failpoints": "record", "version": "record", "folders": "record"}
+SAME |= {"failpoints": "record", "version": "record", "folders": "record", "cores": "record"}
 MOST_MODULES, MOST_LINES, LONGEST_FUNCTION, MEDIAN = 12, 300, 80, 130
 
 

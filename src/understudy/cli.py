@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from understudy.commands import BY_NAME, COMMANDS, settings_class
+from understudy.cores import wait_briefly
 from understudy.errors import Interrupted, UnderstudyError
 from understudy.terminal.lines import say, show
 from understudy.version import VERSION
@@ -20,6 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code: 0 done, 2 the user's mistake, 1 ours, 128 + n stopped by signal n."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     _write_utf8()
+    wait_briefly()  # before torch is loaded
     try:
         return _dispatch(arguments)
     except UnderstudyError as error:

@@ -16,7 +16,7 @@ _FILES = ("record.json", "config.yaml", "README.md", "progress.csv", "lr_find*.c
 _FOLDERS: Mapping[str, Sequence[str] | None] = {
     "model": MODEL_FILES,
     "plots": ("*.png",),
-    "checkpoints": ("*.pt",),
+    "checkpoints": ("*.pt", "*.csv"),
     "teacher_words": ("*.bin",),
     "tracking": None,
 }

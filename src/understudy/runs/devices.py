@@ -1,4 +1,4 @@
-"""Processes, devices and precision, by ``accelerate``."""
+"""Processes, devices and precision, by ``accelerate``; threads."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
@@ -15,15 +14,11 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import ProjectConfiguration
 from threadpoolctl import threadpool_limits
 
-from understudy.errors import OutputError
 from understudy.models.structure.compiler import can_compile
-from understudy.record import RunRecord
 from understudy.settings.training import TrainSettings
-from understudy.terminal.lines import say
 
 _WAIT = timedelta(days=2)
 """How long the other processes wait while one labels."""
-_MOST_THREADS = 4096
 
 
 def processes() -> PartialState:
@@ -55,33 +50,30 @@ def accelerator_name(accelerator: Accelerator | PartialState) -> str | None:
 
 
 @contextmanager
-def as_begun(settings: Any) -> Iterator[None]:
-    """Inside, torch and the libraries of linear algebra use as many threads as the run that is resumed was begun with.
+def on_threads(count: int) -> Iterator[None]:
+    """Inside ``with``, torch and the libraries of linear algebra use so many threads.
 
-    A sum that is cut into another number of parts has other bits.
+    Args:
+        count: of this process.
 
-    Raises:
-        OutputError: if the record says no possible number.
+    Example:
+        >>> before = torch.get_num_threads()
+        >>> with on_threads(1):
+        ...     torch.get_num_threads()
+        1
+        >>> torch.get_num_threads() == before
+        True
     """
-    record = Path(settings.output or "").expanduser() / "record.json"
-    known = RunRecord.load(record) if settings.resume and settings.output and record.exists() else None
-    now = torch.get_num_threads()
-    begun = now if known is None else known.hardware.get("threads", now)
-    if type(begun) is not int or not 0 < begun <= _MOST_THREADS:
-        raise OutputError(
-            f"{record}: not a record of a run (threads must be a number from 1 to {_MOST_THREADS:,}). Name another --output."
-        )
-    if begun == now:
+    before = torch.get_num_threads()
+    if count == before:
         yield
         return
-    if processes().is_main_process:
-        say(f"  {record.parent}: uses {begun} threads, as when it was begun, not {now}.")
-    with threadpool_limits(begun):
-        torch.set_num_threads(begun)
+    with threadpool_limits(count):
+        torch.set_num_threads(count)
         try:
             yield
         finally:
-            torch.set_num_threads(now)
+            torch.set_num_threads(before)
 
 
 def machine_faults(settings: TrainSettings) -> list[str]:

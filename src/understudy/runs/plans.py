@@ -67,18 +67,24 @@ def texts_plan(
 
 def cost_lines(plan: LearningPlan, batches: BatchSource, *, tokens: int) -> dict[str, str]:
     """Time, memory and disk of a training with so many tokens an epoch."""
+    time_s = training_seconds(plan, batches, tokens=tokens)
     everything = list(plan.objective.parameters())
     with plan.at_its_widest() as learning:
-        time_s = _seconds_per_token(plan.objective, batches) * tokens * plan.epochs
-    # what does not learn has no gradient, no moments and no copy among the best weights or in a checkpoint
-    weights, moving = (sum(p.numel() * p.element_size() for p in some) for some in (everything, learning))
-    learns, total = (sum(p.numel() for p in some) for some in (learning, everything))
+        # what does not learn has no gradient, no moments and no copy among the best weights or in a checkpoint
+        weights, moving = (sum(p.numel() * p.element_size() for p in some) for some in (everything, learning))
+        learns, total = (sum(p.numel() for p in some) for some in (learning, everything))
     slower = " on the processor, less on the accelerator" * (processes().device.type != "cpu")
     return {
         "training": f"{'at most' if len(plan.parts) > 1 else 'about'} {duration(time_s)}{slower} for "
         + (f"{learns:,} parameters" if learns == total else f"{learns:,} of {total:,} parameters"),
         "memory": f"about {(weights + 4 * moving) / 1e6:,.0f} MB for weights, gradients, moments and the best weights; {4 * moving / 1e6:,.0f} MB of disk for a checkpoint",
     }
+
+
+def training_seconds(plan: LearningPlan, batches: BatchSource, *, tokens: int) -> float:
+    """About how long a training with so many tokens an epoch takes, on the threads of this moment."""
+    with plan.at_its_widest():
+        return _seconds_per_token(plan.objective, batches) * tokens * plan.epochs
 
 
 def _seconds_per_token(objective: nn.Module, batches: BatchSource) -> float:

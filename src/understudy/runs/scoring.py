@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from understudy.inference.answering import Answering
 from understudy.inference.logits import logits
 from understudy.models.tfidf import Tfidf
 from understudy.report.scores import TFIDF
+from understudy.runs.devices import on_threads
 from understudy.runs.entries import put_on_record
 from understudy.runs.session import Session
 
@@ -25,12 +27,21 @@ from understudy.runs.session import Session
 def validation_scores(
     encoded: Encoded, rows: Rows, task: Task, *, names: Sequence[str], device: torch.device | str
 ) -> Callable[[nn.Module], dict[str, float]]:
-    """A function that scores a model on the validation rows."""
+    """A function that scores a model on the validation rows; it can be sent to another process."""
 
-    def score(model: nn.Module) -> dict[str, float]:
-        return evaluate(logits(model, encoded, names=names, device=device), rows.labels, task).metrics
+    return partial(_score, encoded=encoded, labels=rows.labels, task=task, names=names, device=device)
 
-    return score
+
+def _score(
+    model: nn.Module,
+    *,
+    encoded: Encoded,
+    labels: np.ndarray,
+    task: Task,
+    names: Sequence[str],
+    device: torch.device | str,
+) -> dict[str, float]:
+    return evaluate(logits(model, encoded, names=names, device=device), labels, task).metrics
 
 
 def describe(session: Session, name: str, model: cost.Measurable, outputs: np.ndarray, splits: Splits) -> None:
@@ -55,7 +66,8 @@ def describe_answering(session: Session, name: str, model: Answering, splits: Sp
 def fit_tfidf(train: Rows, splits: Splits) -> Tfidf:
     """TF-IDF with a linear model on labelled rows, its penalty chosen on the validation rows."""
     validation = (splits.validation.texts, splits.validation.labels)
-    return Tfidf.fit(train.texts, train.labels, splits.task, validation=validation)
+    with on_threads(1):  # sparse rows: more threads only wait for each other
+        return Tfidf.fit(train.texts, train.labels, splits.task, validation=validation)
 
 
 def describe_tfidf(session: Session, splits: Splits) -> None:

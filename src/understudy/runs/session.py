@@ -24,6 +24,7 @@ from understudy.models.files.fingerprints import files_fingerprint
 from understudy.record import RunRecord, flat, hardware, versions
 from understudy.runs.devices import accelerator_name, make_accelerator, processes
 from understudy.runs.subject import Described
+from understudy.runs.threads.chosen import BECAUSE, SIDE_BY_SIDE, TRAINING_THREADS, Threads
 from understudy.settings.configuration import as_dict, given
 from understudy.settings.values import seconds
 from understudy.terminal.lines import show
@@ -46,6 +47,17 @@ class Session:
     settings: Any
     metrics: Sequence[str]
     """The names of the scores that an evaluation gives; the first one selects, unless the settings name another."""
+
+    @property
+    def threads(self) -> int:
+        """How many threads a process trains with."""
+        known = self.run.record.hardware
+        return int(known.get(TRAINING_THREADS, known["threads"]))
+
+    @property
+    def side_by_side(self) -> bool:
+        """Whether two phases are trained at the same time."""
+        return bool(self.run.record.hardware.get(SIDE_BY_SIDE, False))
 
     @property
     def device(self) -> torch.device:
@@ -98,7 +110,9 @@ def open_folder(settings: Any) -> Run:
     if not run.record.finished:
         before = _circumstances(run.record)
         run.record.versions = versions()
-        run.record.hardware = hardware(
+        kept = (TRAINING_THREADS, BECAUSE, SIDE_BY_SIDE)
+        chosen = {name: known for name, known in run.record.hardware.items() if name in kept}
+        run.record.hardware = chosen | hardware(
             threads=torch.get_num_threads(), accelerator=accelerator_name(state), processes=state.num_processes
         )
         for name, value in _circumstances(run.record).items():
@@ -146,8 +160,13 @@ def go_on(folder: Path, settings: Any) -> str:
 
 
 @contextmanager
-def open_session(settings: Any, work: Described) -> Iterator[Session]:
+def open_session(settings: Any, work: Described, threads: Threads | None = None) -> Iterator[Session]:
     """Open a run and everything around it; in the end the record is saved and the signal handlers are put back.
+
+    Args:
+        settings: of the command.
+        work: what is done in it.
+        threads: those of training; by default as many as of everything else.
 
     A run that is finished already has ``run.record.finished`` set: there is nothing left to do.
 
@@ -155,6 +174,8 @@ def open_session(settings: Any, work: Described) -> Iterator[Session]:
         OutputError: as :func:`open_folder`; or if the run was begun on other data, for another task or with other models.
     """
     with open_folder(settings) as run:
+        if threads is not None and not run.record.finished:
+            run.record.hardware |= threads.on_record()
         _describe(run, work, settings.models_read())
         if run.record.finished:
             show(f"{run.folder}: this run is finished already; nothing to do.")

@@ -8,11 +8,12 @@ from typing import Any, Protocol
 from understudy.models.files.pretrained import noting
 from understudy.record import RunRecord
 from understudy.runs.concluding import finish
-from understudy.runs.devices import as_begun, machine_faults
+from understudy.runs.devices import machine_faults, on_threads
 from understudy.runs.plans import say_notes, say_plan
 from understudy.runs.seeds import run_seeds
 from understudy.runs.session import Session, open_session
 from understudy.runs.subject import Described
+from understudy.runs.threads.choice import Threads, as_begun, choose
 from understudy.settings.configuration import as_dict, check
 
 
@@ -56,9 +57,11 @@ class TrainingRecipe:
         work.carry_out(session)
         finish(session)
 
-    def say_plan(self, work: Work) -> None:
+    def say_plan(self, work: Work, threads: Threads) -> None:
         """Print what is about to be done."""
-        say_plan(work.plan_lines())
+        with on_threads(threads.training):
+            lines = work.plan_lines()
+        say_plan({**lines, "threads": threads.line})
 
     def run(self) -> RunRecord:
         """Check everything, then train, keep the weights that are best on the validation data, and report.
@@ -75,11 +78,12 @@ class TrainingRecipe:
     def _run(self, settings: Any) -> RunRecord:
         """One run, of checked settings."""
         work = self.prepared(self.read())
-        self.say_plan(work)
+        threads = choose(settings, work)
+        self.say_plan(work, threads)
         if settings.dry_run:
             say_notes([*work.subject.notes, *work.notes])
             return RunRecord(command=settings.command, config=as_dict(settings), seed=settings.seed)
-        with open_session(settings, work) as session:
+        with open_session(settings, work, threads) as session:
             if not session.run.record.finished:
                 self.conclude(session, work)
             return session.run.record

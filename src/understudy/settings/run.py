@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from annotated_types import Ge
+from annotated_types import Ge, Le
 
+from understudy.cores import MOST_THREADS
 from understudy.errors import shortened
 from understudy.folders.contents import clashes
 from understudy.folders.run import output_faults
@@ -37,6 +38,8 @@ class RunSettings:
     """End cleanly after this long, with the best weights so far."""
     seed: Annotated[int, Ge(0)] = 0
     """Fixes data order, initialisation and dropout."""
+    threads: Annotated[int, Ge(1), Le(MOST_THREADS), Shown("N")] | None = None
+    """Processor threads of a process (OMP_NUM_THREADS; else one for small models, and the fastest number for others)."""
 
     def data_read(self) -> Sequence[str]:
         """The names of the data that the command reads."""

@@ -39,7 +39,7 @@ class PhaseFiles:
         self, stem: Path, weights: Weights, keepers: Mapping[str, BestWeights], accelerator: Accelerator
     ) -> None:
         self._stem, self._weights, self._keepers, self._accelerator = stem, weights, keepers, accelerator
-        self.path, self.done_path = stem.with_name(f"{stem.name}.pt"), stem.with_name(f"{stem.name}-done.pt")
+        self.path, self.done_path = stem.with_name(f"{stem.name}.pt"), done_path(stem.parent, stem.name)
         self._kept: dict[str, int] = {}
         """The steps of the best weights on disk, by the keeper's name."""
 
@@ -156,6 +156,11 @@ class PhaseFiles:
         for path in set(self._stem.parent.glob(f"{self._stem.name}-{kind}-*.pt")):
             if path not in all_but:
                 path.unlink()
+
+
+def done_path(folder: Path, phase: str) -> Path:
+    """The file that a finished phase leaves."""
+    return folder / f"{phase}-done.pt"
 
 
 def _needed(path: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from understudy.data.readers.sources import read_texts
 from understudy.evaluation.cost import measure
 from understudy.loading import load
 from understudy.report.tables.costs import costs_table
+from understudy.runs.devices import on_threads
 from understudy.settings.choose.bench import BenchSettings
 from understudy.settings.configuration import check
 from understudy.terminal.lines import give, say
@@ -27,8 +28,15 @@ class Bench(BenchSettings):
             UnderstudyError: if a model cannot be loaded or the texts do not suit it.
         """
         check(self)
-        if self.threads:
-            torch.set_num_threads(self.threads)
+        with on_threads(self.threads or torch.get_num_threads()):
+            entries = self._measured()
+        if self.json:
+            give(json.dumps(entries, indent=1))
+        else:
+            draw(costs_table(entries))
+        return entries
+
+    def _measured(self) -> list[dict[str, Any]]:
         entries = []
         for name in self.models:
             model = load(name)
@@ -41,10 +49,6 @@ class Bench(BenchSettings):
             for note in notes:
                 say(f"  {name}: {note}")
             entries.append({"name": name, **measure(model, texts)})
-        if self.json:
-            give(json.dumps(entries, indent=1))
-        else:
-            draw(costs_table(entries))
         return entries
 
 

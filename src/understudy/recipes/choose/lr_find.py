@@ -11,9 +11,11 @@ from torch import nn
 from understudy.data.batches.contract import BatchSource
 from understudy.recipes.train.finetune.recipe import Finetune
 from understudy.recipes.train.pretrain.recipe import Pretrain
+from understudy.runs.devices import on_threads
 from understudy.runs.fitting.phase import begin
 from understudy.runs.fitting.rate_sweep import find_rate, on_record, sweep_warnings
 from understudy.runs.session import Session
+from understudy.runs.threads.choice import Threads
 from understudy.settings.choose.lr_find import FindForFinetuneSettings, FindForPretrainSettings
 from understudy.settings.configuration import given
 from understudy.terminal.lines import show
@@ -34,10 +36,10 @@ class Trainable(Protocol):
 class Sweeping:
     """Sweeps instead of training, and keeps nothing of it. In the list of bases it comes before the recipe."""
 
-    def say_plan(self, work: Any) -> None:
+    def say_plan(self, work: Any, threads: Threads) -> None:
         """Print the plan on a dry run alone: its steps and times are those of training."""
         if self.dry_run:  # type: ignore[attr-defined]
-            super().say_plan(work)  # type: ignore[misc]
+            super().say_plan(work, threads)  # type: ignore[misc]
 
     def conclude(self, session: Session, work: Any) -> None:
         """Write ``lr_find.png``, ``lr_find.csv`` and ``record.json``; print the suggestion."""
@@ -56,7 +58,7 @@ def sweep_and_say(session: Session, work: Trainable, settings: Any) -> None:
     """Sweep; write the curve, its picture and the record; say what it suggests and how to use it."""
     plan = begin(session, work.objective, learning_rate=1.0)
     folder = session.run.folder
-    with session.run.timed("lr_find_s"):
+    with session.run.timed("lr_find_s"), on_threads(session.threads):
         curve, suggestion = find_rate(
             session,
             plan,

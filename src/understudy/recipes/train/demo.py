@@ -14,9 +14,9 @@ from understudy.models.files.names import bundled_encoder
 from understudy.recipes.train.distill.recipe import Distill
 from understudy.recipes.train.finetune.recipe import Finetune
 from understudy.record import RunRecord
-from understudy.runs.devices import as_begun
 from understudy.runs.seeds import run_child
 from understudy.runs.session import check_inputs, open_folder
+from understudy.runs.threads.choice import as_begun
 from understudy.settings.configuration import check
 from understudy.settings.train.demo import DemoSettings
 from understudy.terminal.lines import show
@@ -67,6 +67,7 @@ class Demo(DemoSettings):
             max_length=self.max_length,
             baseline=False,
             seed=self.seed,
+            threads=self.threads,
         )
         run_child(run, "teacher", finetune)
         show("3 of 3: a BiLSTM, with the teacher over all paragraphs and without it")
@@ -77,6 +78,7 @@ class Demo(DemoSettings):
             epochs=self.epochs,
             max_length=self.max_length,
             seed=self.seed,
+            threads=self.threads,
         )
         found = run_child(run, "student", distill)
         own = run.record

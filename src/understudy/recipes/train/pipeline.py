@@ -9,7 +9,7 @@ from typing import Any
 from understudy.commands import recipe_class
 from understudy.errors import ConfigError, Interrupted, UnderstudyError
 from understudy.folders.contents import clashes
-from understudy.runs.devices import as_begun
+from understudy.runs.threads.choice import as_begun
 from understudy.settings.configuration import build, check
 from understudy.settings.documents import read_documents
 from understudy.settings.run import RunSettings
@@ -90,7 +90,8 @@ def run_steps(recipes: list[Any], *, resume: bool = False, overwrite: bool = Fal
         faults += _loops(recipes)
     if faults:
         raise ConfigError(*dict.fromkeys(faults))
-    with as_begun(recipes[0]):  # steps that have not begun are to be as if nothing had stopped the first
+    # steps that have not begun are to be as if nothing had stopped the first, whatever threads it asks for by itself
+    with as_begun(next((recipe for recipe in recipes if recipe.threads is None), recipes[0])):
         for number, recipe in enumerate(recipes, start=1):
             show(f"\nstep {number} of {len(recipes)}: {recipe.command}, {recipe.output}")
             recipe.run()

@@ -21,6 +21,7 @@ from understudy.inference.answer_lines import csv_header, csv_row, json_row
 from understudy.inference.answers import Prediction
 from understudy.inference.predictor import Ensemble
 from understudy.loading import load
+from understudy.runs.devices import on_threads
 from understudy.settings.configuration import check
 from understudy.settings.use.predict import PredictSettings
 from understudy.terminal.lines import say, visible
@@ -42,6 +43,8 @@ class Predict(PredictSettings):
                 _say(said_of_columns(name, member.task.text, model.task.text))
         count = 0
         with ExitStack() as stack:
+            if self.threads is not None:
+                stack.enter_context(on_threads(self.threads))
             write = self._open(stack)
             blocks = _answered(model, self._texts(model.task), self.batch_size)
             first = list(islice(blocks, 1))  # faults of the input are found before anything is written

@@ -59,7 +59,7 @@ def facts_of_every_card(folder: Path, record: Record) -> dict[str, Any]:
         ],
         "notes": list(record.get("notes") or []),
         "environment": [
-            (name, value)
+            (name.replace("_", " "), value)
             for part in ("versions", "hardware")
             for name, value in (record.get(part) or {}).items()
             if value is not None

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from understudy.data.batches.contract import BatchSource
+from understudy.runs.devices import on_threads
 from understudy.runs.fitting.learning import compiled, learning_plan, stages
 from understudy.runs.fitting.rate_sweep import rate_for
 from understudy.runs.session import Session
@@ -30,6 +31,7 @@ def train_phase(
     validation: Callable[[nn.Module], Mapping[str, float]],
     learning_rate: float,
     fresh: bool = False,
+    begun: bool = False,
     budget_s: float | None = None,
 ) -> FitResult:
     """:func:`understudy.training.loop.fit` under a run's settings.
@@ -39,6 +41,7 @@ def train_phase(
         validation: scores of a model on the validation data.
         learning_rate: the peak where the settings name none; a sweep may suggest as much.
         fresh: whether the model's weights are random.
+        begun: whether another process may have begun the phase, even if the run is not resumed.
         budget_s: seconds that this phase may take, a sweep included.
     """
     settings: TrainSettings = session.settings
@@ -48,10 +51,11 @@ def train_phase(
     started = time.monotonic()
     found = None
     if settings.learning_rate == "auto":
-        found = rate_for(session, plan, batches, phase=phase, usual=learning_rate, fresh=fresh)
+        with on_threads(session.threads):
+            found = rate_for(session, plan, batches, phase=phase, usual=learning_rate, fresh=fresh)
     if budget_s is not None:
         budget_s -= time.monotonic() - started
-    with session.run.timed(f"{phase}_s"), compiled(objective.model, settings):
+    with session.run.timed(f"{phase}_s"), on_threads(session.threads), compiled(objective.model, settings):
         result = fit(
             objective,
             batches,
@@ -69,7 +73,7 @@ def train_phase(
             eval_steps=settings.eval_steps,
             patience=settings.patience,
             save_steps=settings.save_steps,
-            resume=session.settings.resume,
+            resume=session.settings.resume or begun,
             stop=session.stop,
             budget_s=budget_s,
             display=session.display,

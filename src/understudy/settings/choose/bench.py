@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
-from annotated_types import Gt
+from annotated_types import Ge, Le
 
+from understudy.cores import MOST_THREADS
 from understudy.settings.flags import Shown
 from understudy.settings.models import model_faults
 
@@ -22,7 +23,7 @@ class BenchSettings:
     """Texts to measure with (English filler of about 40 words)."""
     text: Annotated[list[str], Shown("COLUMN")] = field(default_factory=list)
     """The text columns of --texts (found by their usual names)."""
-    threads: Annotated[int, Gt(0)] | None = None
+    threads: Annotated[int, Ge(1), Le(MOST_THREADS), Shown("N")] | None = None
     """Processor threads (as torch chooses)."""
     json: bool = False
     """Print JSON instead of a table."""

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 
+from understudy.cores import MOST_THREADS
 from understudy.folders.contents import clashes
 from understudy.folders.run import output_faults
 from understudy.settings.configuration import as_dict, given
@@ -42,6 +43,8 @@ class DemoSettings:
     """Tokens read of a paragraph."""
     seed: Annotated[int, Ge(0), Shown(group="Run")] = 0
     """Fixes everything random."""
+    threads: Annotated[int, Ge(1), Le(MOST_THREADS), Shown("N", group="Run")] | None = None
+    """Processor threads (OMP_NUM_THREADS; else one for the student, and the fastest number for the teacher)."""
     overwrite: Annotated[bool, Shown(group="Run")] = False
     """Replace a finished demo in --output."""
 

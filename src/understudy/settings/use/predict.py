@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from annotated_types import Gt
+from annotated_types import Ge, Gt, Le
 
+from understudy.cores import MOST_THREADS
 from understudy.folders.contents import clashes
 from understudy.settings.flags import Shown
 from understudy.settings.models import model_faults
@@ -33,6 +34,8 @@ class PredictSettings:
     """Format of the output (by the name of --output, otherwise csv)."""
     batch_size: Annotated[int, Gt(0)] = 256
     """Texts that are read, labelled and written together."""
+    threads: Annotated[int, Ge(1), Le(MOST_THREADS), Shown("N", group="Run")] | None = None
+    """Processor threads (as torch chooses)."""
     overwrite: Annotated[bool, Shown(group="Run")] = False
     """Replace --output if it exists."""
 

@@ -78,6 +78,18 @@ class ProgressLog:
         if self.writes and self.path.stat().st_size > position:
             os.truncate(self.path, position)
 
+    def take_in(self, rows: Path, phase: str) -> None:
+        """Append the rows of another file with the same columns, in place of the phase's own, if it has any.
+
+        Args:
+            rows: the other file.
+            phase: whose rows they are; no phase comes after it.
+        """
+        self.forget(phase)
+        content = rows.read_bytes().partition(b"\n")[2]
+        with open(self.path, "ab") as file:
+            file.write(content)
+
     def forget(self, phase: str) -> None:
         """Delete a phase's rows and all rows after them, because the phase starts again; an incomplete row too."""
         if not self.writes:

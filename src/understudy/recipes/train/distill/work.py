@@ -26,6 +26,7 @@ from understudy.recipes.train.distill.texts import all_labels, all_texts
 from understudy.recipes.train.students.classifier import build_student
 from understudy.report.scores import ALONE, STUDENT, TEACHER
 from understudy.runs.devices import processes
+from understudy.runs.fitting.beside import Beside, Training
 from understudy.runs.fitting.learning import learning_plan
 from understudy.runs.fitting.phase import train_phase
 from understudy.runs.plans import rows_plan
@@ -73,6 +74,7 @@ class Distillation:
         objective = DistillClassifier(self.student.model, self.task.kind, self._distance(), alpha=settings.alpha)
         self.objective = objective
         self.terms = term_names(objective)
+        self.beside: Beside | None = None
 
     def _make_student(self, source: str | None, faults: list[str]) -> None:
         """The student, how it learns and how much of a text it reads; faults of the latter two join `faults`."""
@@ -119,12 +121,29 @@ class Distillation:
             **plan,
         }
 
+    @property
+    def tokens(self) -> int:
+        """Of all texts, as the student reads them."""
+        return int(self.encoded.offsets[-1])
+
+    @property
+    def trains_twice(self) -> bool:
+        """Whether two students are trained in the same way, and nothing but their files comes of it."""
+        settings = self.settings
+        return settings.baseline and settings.track is None and settings.learning_rate != "auto"
+
+    @property
+    def batches(self) -> BucketedBatches:
+        """Those on which a step is measured: no teacher has answered yet."""
+        return self._labelled_batches()
+
     def carry_out(self, session: Session) -> None:
         """Label the texts, train with and without the teacher, compare all on the test rows (or the validation rows)."""
-        teacher = self.teachers.label(session, self.texts)
-        steps = self.train_student(session, teacher)
-        if self.settings.baseline:
-            self.train_alone(session, steps)
+        with Beside(session, STUDENT, ALONE) as self.beside:
+            teacher = self.teachers.label(session, self.texts)
+            steps = self.train_student(session, teacher)
+            if self.settings.baseline:
+                self.train_alone(session, steps)
         if session.run.writes:
             self._compare(session)
 
@@ -136,8 +155,10 @@ class Distillation:
             session.run.say(
                 f"student: {left_out:,} texts have neither a teacher's answer nor a label to learn from, and are left out."
             )
+        if self.beside is not None and self.settings.baseline:
+            self.beside.begin(self._alone(session, batches.steps(0)))
         remaining = session.stop.remaining()
-        share = 0.5 if self.settings.baseline else 1.0
+        share = 0.5 if self.settings.baseline and not session.side_by_side else 1.0
         train_phase(
             session,
             self.objective,
@@ -155,18 +176,24 @@ class Distillation:
 
     def train_alone(self, session: Session, steps: int) -> None:
         """The same student from the same start, for as many steps, stages and evaluations, on the labels alone."""
-        result = train_phase(
-            session,
+        alone = self._alone(session, steps)
+        if self.beside is None:
+            result = alone.carry_out(session, budget_s=session.stop.remaining())
+        else:
+            result = self.beside.finish(alone)
+        # its own epochs are shorter than those that its stages were counted in
+        session.run.record.training[ALONE]["epochs"] = result.rows // len(self.labelled)
+
+    def _alone(self, session: Session, steps: int) -> Training:
+        return Training(
+            ALONE,
             Supervised(self.start, self.task.kind),
             PacedBatches(self._labelled_batches(), steps),
-            phase=ALONE,
             validation=self._validation(session),
             learning_rate=self.student.learning_rate,
             fresh=self.student.fresh,
-            budget_s=session.stop.remaining(),
+            steps=steps * self.plan.epochs,
         )
-        # its own epochs are shorter than those that its stages were counted in
-        session.run.record.training[ALONE]["epochs"] = result.rows // len(self.labelled)
 
     def _compare(self, session: Session) -> None:
         """Put teacher, students and TF-IDF on the record, all on the same rows and measured in the same way."""

@@ -1,0 +1,1 @@
+"""How many processor threads a run uses, and for what: given, measured, or as it was begun."""
