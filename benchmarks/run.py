@@ -44,6 +44,7 @@ MEASURED = (
     "start_up",
     "frozen_checkpoint",
     "checksums",
+    "busy_machine",
 )
 """These measure, once."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import itertools
 import json
 import os
 import signal
@@ -182,6 +183,37 @@ def test_what_an_interrupted_set_has_learnt_serves_other_sets(monkeypatch: pytes
     other = CachedTeacher.label(predictor, Texts.of(make_texts(0, 31)), max_tokens=60)
     assert begun.forward_texts + other.forward_texts == 31
     assert CachedTeacher.label(predictor, Texts.of(make_texts(0, 30))).complete
+
+
+@pytest.mark.usefixtures("shard_each_batch")
+def test_several_batches_at_once_give_the_same_bits_and_stop_at_the_same_place(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    texts, rows = Texts.of(make_texts(0, 40)), np.arange(40)
+    expected = CachedTeacher.label(make_predictor(), texts, max_tokens=60)
+    asked, told = itertools.count(), list[int]()
+    monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "one"))
+    one = CachedTeacher.label(make_predictor(), texts, max_tokens=60, should_stop=lambda: next(asked) == 3)
+    monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "three"))
+    predictor = make_predictor()
+    predictor.model.train()
+    asked = itertools.count()
+    stopped = CachedTeacher.label(predictor, texts, max_tokens=60, should_stop=lambda: next(asked) == 3, workers=3)
+    assert 0 < stopped.forward_texts == one.forward_texts < 40
+    assert torch.equal(stopped(rows).nan_to_num(7), one(rows).nan_to_num(7))
+    resumed = CachedTeacher.label(predictor, texts, max_tokens=60, workers=3, on_texts=lambda *n: told.append(n[0]))
+    assert resumed.forward_texts == 40 - one.forward_texts
+    assert told == sorted(told)
+    assert torch.equal(resumed(rows), expected(rows))
+    assert predictor.model.training
+
+
+def test_what_a_worker_cannot_answer_is_said(tmp_path: Path) -> None:
+    predictor = make_predictor()
+    with torch.no_grad():
+        next(predictor.model.parameters()).fill_(float("nan"))
+    with pytest.raises(ModelError, match="not finite"):
+        CachedTeacher.label(predictor, Texts.of(make_texts(0, 40)), max_tokens=60, workers=3)
 
 
 def test_labels_that_were_saved_survive_an_exception() -> None:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -65,6 +69,7 @@ class CachedTeacher:
         max_tokens: int | None = None,
         on_texts: Callable[[int, int], None] = lambda done, total: None,
         should_stop: Callable[[], bool] = lambda: False,
+        workers: int = 1,
     ) -> CachedTeacher:
         """Have a model label texts, except those that it has labelled before, in this run or in another.
 
@@ -82,6 +87,9 @@ class CachedTeacher:
             on_texts: called with the number of distinct texts that have their labels and the number of all, at first
                 and after each batch.
             should_stop: asked before each batch; once it says yes, what is done is saved and the rest stays NaN.
+            workers: batches of a network that are computed at once, each by a thread of its own; give as many as there
+                are cores, and torch a single thread: a batch then waits for no other, and its bits are always the same.
+                The network must keep nothing from batch to batch.
 
         Raises:
             ModelError: if the model's outputs are not finite.
@@ -94,8 +102,11 @@ class CachedTeacher:
             on_texts(len(keys), len(keys))
             return cls(logits, index.reshape(-1), columns=columns, forward_texts=0, complete=True)
         source = _Network(model, texts, max_tokens) if isinstance(model, Predictor) else _Blocks(model, texts)
-        labelling = _Labelling(source, keys, first, store, on_texts, should_stop)
-        complete = labelling.run()
+        at_once = workers if isinstance(model, Predictor) else 1
+        labelling = _Labelling(source, keys, first, store, on_texts, should_stop, at_once)
+        # once for all batches: a worker that is done must not put others out of evaluation mode
+        with evaluating(model.model) if isinstance(model, Predictor) else nullcontext():
+            complete = labelling.run()
         logits = store.assemble(keys) if complete else store.gather(keys)
         return cls(logits, index.reshape(-1), columns=columns, forward_texts=labelling.forward_texts, complete=complete)
 
@@ -127,8 +138,7 @@ class _Network:
 
     def logits(self, rows: np.ndarray) -> np.ndarray:
         """One padded batch through the network."""
-        with evaluating(self._model):
-            return batch_logits(self._model, self._encoded, rows, names=self._names)
+        return batch_logits(self._model, self._encoded, rows, names=self._names)
 
 
 class _Blocks:
@@ -157,8 +167,9 @@ class _Labelling:
         store: LabelStore,
         on_texts: Callable[[int, int], None],
         should_stop: Callable[[], bool],
+        workers: int,
     ) -> None:
-        self.forward_texts = 0
+        self.forward_texts, self._workers = 0, workers
         self._source, self._store = source, store
         self._keys, self._first = keys, first
         self._on_texts, self._should_stop = on_texts, should_stop
@@ -183,12 +194,14 @@ class _Labelling:
         done = len(self._keys) - sum(len(job.batches[number]) for number in missing)
         pending: dict[int, np.ndarray] = {}
         began = saved = time.monotonic()
+        answers = self._in_order([job.keys[job.batches[number]] for number in missing])
         try:
             for number in missing:
                 self._on_texts(done, len(self._keys))
                 if self._should_stop():
                     break
-                pending[number] = self._answers(job.keys[job.batches[number]])
+                pending[number] = next(answers)
+                self.forward_texts += len(pending[number])
                 done += len(pending[number])
                 failpoint("label.batch")
                 now = time.monotonic()
@@ -198,12 +211,29 @@ class _Labelling:
         finally:
             if pending:
                 job.add(pending)
+            answers.close()  # batches that were begun too early are finished, and left
         return done == len(self._keys)
+
+    def _in_order(self, batches: Sequence[np.ndarray]) -> Generator[np.ndarray, None, None]:
+        """The answers for the keys of each batch, in their order; as many as there are workers are computed at once."""
+        if self._workers == 1:
+            yield from map(self._answers, batches)
+            return
+        # a thread takes its number of threads from torch when it first computes in parallel: too late for some libraries
+        alone = partial(torch.set_num_threads, torch.get_num_threads())
+        with ThreadPoolExecutor(self._workers, initializer=alone) as pool:
+            begun = deque(pool.submit(self._answers, keys) for keys in batches[: self._workers])
+            for later in itertools.count(self._workers):
+                if not begun:
+                    return
+                answers = begun.popleft().result()
+                if later < len(batches):
+                    begun.append(pool.submit(self._answers, batches[later]))
+                yield answers
 
     def _answers(self, keys: np.ndarray) -> np.ndarray:
         rows = self._first[np.searchsorted(self._keys, keys)]
         logits = self._source.logits(rows)
-        self.forward_texts += len(rows)
         if not np.isfinite(logits).all():
             raise ModelError(
                 "the teacher's logits are not finite for some texts: it cannot teach. Check its weights, or use float32 if they are in half precision."

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
+import torch
 
 from understudy.data.readers.columns import said_of_columns
 from understudy.data.tasks import Task
 from understudy.data.texts import Texts
 from understudy.errors import gathered
+from understudy.inference.answering import Answering
 from understudy.inference.predictor import Ensemble, Predictor
+from understudy.models.awd_lstm.config import reads_whole
 from understudy.objectives.teachers.cached import CachedTeacher
 from understudy.objectives.teachers.file import FileTeacher
 from understudy.objectives.teachers.load import LoadedTeacher, load_teacher
 from understudy.objectives.teachers.teacher import AveragedTeacher, Teacher
+from understudy.runs.devices import on_threads
 from understudy.runs.session import Session
 from understudy.settings.train.distill import is_outputs_file
 
@@ -96,7 +101,13 @@ class Teachers:
         if not self.models:
             return None
         known = [
-            CachedTeacher.label(model, texts, columns=columns, on_texts=lambda done, total: session.stop_if_asked())
+            _label(
+                session.device,
+                model,
+                texts,
+                columns=columns,
+                on_texts=lambda done, total: session.stop_if_asked(),
+            )
             for model, columns, _ in self.models.values()
         ]
         return self._average(known, list(self.models))(np.arange(len(texts))).numpy()
@@ -133,7 +144,7 @@ class Teachers:
                 budget is not None and session.stop.out_of_time(budget / 2)
             )
 
-        label = partial(CachedTeacher.label, model, texts, columns=columns, on_texts=on_texts, should_stop=stops)
+        label = partial(_label, session.device, model, texts, columns=columns, on_texts=on_texts, should_stop=stops)
         if session.accelerator.is_main_process:
             teacher = label()
             self._labelled_here[name] = answered.get(name, 0) - record.answered_before.get(name, 0)
@@ -148,3 +159,13 @@ class Teachers:
                 f"{name}: half of the time budget went into labelling; the student learns from the texts labelled by then."
             )
         return teacher
+
+
+def _label(device: torch.device, model: Answering, texts: Texts, **options: Any) -> CachedTeacher:
+    """Label texts; on a processor a network computes a batch on each core, and none of them waits for another."""
+    alone = isinstance(model, Predictor) and not reads_whole(model.model.config)  # an AWD-LSTM keeps its state
+    if device.type != "cpu" or not alone:
+        return CachedTeacher.label(model, texts, **options)
+    workers = torch.get_num_threads()
+    with on_threads(1):
+        return CachedTeacher.label(model, texts, workers=workers, **options)
