@@ -31,6 +31,7 @@ from understudy.runs.devices import make_accelerator
 from understudy.runs.fitting.apart import framed
 from understudy.runs.fitting.phase import train_phase
 from understudy.runs.session import Session
+from understudy.terminal.lines import say
 from understudy.training.checkpoint_files import done_path
 from understudy.training.progress.display import Display
 from understudy.training.progress.log import ProgressLog
@@ -101,6 +102,9 @@ class Beside:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._end()
+
+    def _end(self) -> None:
         process, self._process = self._process, None
         if process is None or process.stdin is None:
             return
@@ -128,9 +132,11 @@ class Beside:
             hardware=session.run.record.hardware,
             ends_at=None if remaining is None else time.time() + remaining,
         )
-        with suppress(OSError):  # it has died: the phase is trained here
+        try:
             self._process.stdin.write(framed(pickle.dumps(work)))
             self._process.stdin.flush()
+        except (OSError, pickle.PicklingError, AttributeError, TypeError):
+            self._end()  # it has died, or is to train what cannot be sent (a class in a function): it is trained here
 
     def finish(self, training: Training) -> FitResult:
         """What came of the phase; what the other process has not done is done here.
@@ -144,10 +150,11 @@ class Beside:
         self._wait(training)
         rows = _rows(session.run.folder, training.phase)
         with _owned(self._folder):
-            if done_path(self._folder, training.phase).exists():
-                log = session.log
-            else:
+            log = session.log
+            if not done_path(self._folder, training.phase).exists():
                 log = ProgressLog(rows, session.log.columns)
+                if self._process is not None:
+                    say(f"  {training.phase}: its process has ended too early; it is trained here.")
             result = training.carry_out(replace(session, log=log), begun=True, budget_s=session.stop.remaining())
             if rows.exists():
                 session.log.take_in(rows, training.phase)

@@ -37,13 +37,9 @@ def as_begun(settings: Any) -> Iterator[None]:
     Raises:
         OutputError: if the record says no possible number.
     """
-    known, now = _begun(settings), torch.get_num_threads()
-    if known is None:
-        most = now if threads_asked_for() else min(now, usable_cores())
-        with on_threads(getattr(settings, "threads", None) or most):
-            yield
-        return
-    begun = _possible(settings, known.hardware.get("threads", now))
+    known, torchs = _begun(settings), torch.get_num_threads()
+    now = settings.threads or (torchs if threads_asked_for() else min(torchs, usable_cores()))
+    begun = now if known is None else _possible(settings, known.hardware.get("threads", now))
     if begun != now and processes().is_main_process:
         say(f"  {Path(settings.output).expanduser()}: uses {begun} threads, as when it was begun, not {now}.")
     with on_threads(begun):
@@ -76,11 +72,11 @@ def choose(settings: Any, work: Any) -> Threads:
     state = processes()
     most = max(1, min(most, cores // state.num_processes))
     if most == 1:
-        return Threads(1, "because a process has one core")
+        return Threads(1, "because a process has one core, or torch was given one thread")
     plan = getattr(work, "plan", None)
-    if plan is None or state.device.type != "cpu":
+    if state.device.type != "cpu" or (plan is None and not getattr(work, "small", False)):
         return Threads(most, "one a core")
-    if _multiplying(work) <= SMALL:
+    if plan is None or _multiplying(work) <= SMALL:
         return Threads(1, "because the model is small", state.num_processes == 1 and _pays_side_by_side(work))
     seconds = step_seconds(plan, work.batches, _contenders(most))
     chosen = fewest_of_the_fast(seconds)

@@ -45,6 +45,9 @@ class Classification:
 class TfidfBaseline(Classification):
     """TF-IDF with a linear model: what every other model has to beat."""
 
+    small = True
+    """It is fitted on one thread."""
+
     def plan_lines(self) -> Mapping[str, str]:
         """The number of rows."""
         return {"rows": f"{len(self.splits.train):,}", "model": "TF-IDF with a linear model"}
