@@ -44,6 +44,7 @@ MEASURED = (
     "start_up",
     "frozen_checkpoint",
     "checksums",
+    "verdict",
 )
 """These measure, once."""
 
