@@ -8,7 +8,7 @@ import numpy as np
 
 FEWEST_ROWS = 50
 """With fewer rows the fit is mostly noise: a single wrong answer decides it."""
-LOWEST, HIGHEST = 0.05, 20.0
+LOWEST, HIGHEST = 1e-3, 1e3
 """The temperatures that are searched. A minimum at an end means that there is none inside."""
 _HALVINGS = 60
 _DIGITS = 4
@@ -60,9 +60,13 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> Temperature:
     slope = _slope_of_decisions if several else _slope_of_classes
     low, high = 1 / HIGHEST, 1 / LOWEST
     if slope(logits, labels, low) >= 0:
-        return Temperature(1.0, "its scores say too little of the validation rows' labels")
+        return Temperature(
+            1.0, f"the best one is above {HIGHEST:g}, because its scores say too little of the validation rows"
+        )
     if slope(logits, labels, high) <= 0:
-        return Temperature(1.0, "it answers all validation rows correctly, so its errors cannot be foreseen")
+        return Temperature(
+            1.0, f"the best one is below {LOWEST:g}, because it errs on no validation row, or its scores hardly differ"
+        )
     for _ in range(_HALVINGS):
         middle = float(np.sqrt(low * high))
         low, high = (middle, high) if slope(logits, labels, middle) < 0 else (low, middle)
