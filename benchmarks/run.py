@@ -45,6 +45,7 @@ MEASURED = (
     "frozen_checkpoint",
     "checksums",
     "busy_machine",
+    "verdict",
 )
 """These measure, once."""
 

@@ -72,7 +72,9 @@ def _load(folder: str | Path) -> Predictor | LinearPredictor:
     if kind_of(found) == "tfidf":
         return LinearPredictor(Tfidf.load(Path(found)))
     trained = load_trained(found)
-    return Predictor(trained.model, trained.tokenizer, trained.task, trained.max_length)
+    return Predictor(
+        trained.model, trained.tokenizer, trained.task, trained.max_length, temperature=trained.temperature
+    )
 
 
 def register() -> None:

@@ -38,6 +38,8 @@ class RunRecord:
     inputs: dict[str, str] = field(default_factory=dict)
     """Fingerprints of the files that the run was begun with: models, teachers, tokenizers, vectors; a family's data too."""
     models: list[dict[str, Any]] = field(default_factory=list)
+    comparisons: list[dict[str, Any]] = field(default_factory=list)
+    """For each two models the paired difference of the selecting metric, ``model`` less ``other``, with its interval."""
     timings: dict[str, float] = field(default_factory=dict)
     teacher_forward_texts: int = 0
     """Distinct texts that a teacher read for this run; for a teacher that reads during training, the rows that it read."""
@@ -51,6 +53,8 @@ class RunRecord:
     """The split that ``aggregate`` sums up."""
     aggregate: dict[str, Any] = field(default_factory=dict)
     """Of a family, by model and metric: ``{"mean": 0.91, "sd": 0.01, "n": 3}``."""
+    verdicts: dict[str, int] = field(default_factory=dict)
+    """Of a family: in how many runs each verdict was reached, see :mod:`understudy.report.verdict`."""
     created: str = ""
 
     def model(self, name: str) -> dict[str, Any]:

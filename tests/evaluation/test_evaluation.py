@@ -157,7 +157,30 @@ def test_degenerate_splits_give_finite_plain_numbers(kind: str, rows: int) -> No
 def test_only_single_label_tasks_have_a_confusion_matrix() -> None:
     several = evaluate(np.ones((2, 3)), np.ones((2, 3)), _task("multi_label", 3))
     assert several.confusion is None
-    assert several.calibration is None
+    number = evaluate(np.ones((2, 1)), np.ones(2, np.float32), _task("regression", 0))
+    assert number.confusion is None
+    assert number.calibration is None
+
+
+def test_several_labels_are_calibrated_decision_by_decision() -> None:
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(40, 3)) * 3, rng.integers(0, 2, (40, 3)).astype(np.float32)
+    found = evaluate(logits, labels, _task("multi_label", 3)).calibration
+    decisions = np.stack([-logits.ravel(), logits.ravel()], axis=1) / 2  # a sigmoid is a softmax of two
+    assert found is not None
+    assert found["ece"] == pytest.approx(calibration(decisions, labels.ravel().astype(int))["ece"])
+
+
+def test_the_calibration_is_that_after_the_temperature_and_the_scores_are_not() -> None:
+    logits, labels = _rows(80, 3)
+    plain = evaluate(logits, labels, _task("single_label", 3))
+    cooled = evaluate(logits, labels, _task("single_label", 3), temperature=2.5)
+    assert plain.calibration is not None
+    assert cooled.calibration is not None
+    assert cooled.metrics == plain.metrics
+    assert cooled.calibration["ece_before"] == plain.calibration["ece"]
+    assert cooled.calibration["ece"] == pytest.approx(calibration(logits / 2.5, labels)["ece"])
+    assert cooled.calibration["temperature"] == 2.5
 
 
 def test_faults() -> None:

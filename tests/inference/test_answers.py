@@ -84,3 +84,26 @@ assert not heavy, heavy
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_temperature_changes_probabilities_and_no_label() -> None:
+    rng = np.random.default_rng(0)
+    several = Task(text=(("text",),), label="label", kind="multi_label", labels=("a", "b", "c"))
+    values = rng.normal(size=(200, 3)) * 4
+    for task, expected in (
+        (SINGLE, scipy.special.softmax(values / 2.5, axis=1)),
+        (several, scipy.special.expit(values / 2.5)),
+    ):
+        np.testing.assert_allclose(probabilities(values, task, temperature=2.5), expected, atol=1e-12)
+        plain, cooled = predictions(values, task), predictions(values, task, temperature=2.5)
+        assert [one.label for one in plain] == [one.label for one in cooled]
+        assert list(cooled[0].probabilities.values()) == pytest.approx(expected[0])
+    number = Task(text=(("text",),), label="label", kind="regression")
+    assert probabilities(values, number, temperature=2.5) is values
+
+
+def test_a_mean_is_that_of_the_probabilities_after_each_temperature() -> None:
+    one, other = np.array([[6.0, 0.0, 0.0]]), np.array([[0.0, 1.0, 0.0]])
+    mean = averaged_logits([one, other], SINGLE, temperatures=[6.0, 0.5])
+    expected = (scipy.special.softmax(one / 6) + scipy.special.softmax(other / 0.5)) / 2
+    np.testing.assert_allclose(probabilities(mean, SINGLE), expected, atol=1e-6)

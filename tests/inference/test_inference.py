@@ -218,3 +218,20 @@ def test_a_fingerprint_tells_models_apart_by_what_they_answer(tmp_path) -> None:
     assert network.fingerprint() != same[0].fingerprint()
     assert together.fingerprint() == Ensemble([network, linear]).fingerprint()
     assert (network.outputs, linear.outputs, together.outputs) == (3, 3, 3)
+
+
+def test_a_temperature_is_in_the_probabilities_alone() -> None:
+    network = Predictor(make_model(), make_tokenizer(), SINGLE, 14)
+    before, fingerprint, texts = network.logits(["w1 w2"]), network.fingerprint(), ["w1 w2", "w3"]
+    plain, both = network.predict(texts), Ensemble([network, network]).fingerprint()
+    network.temperature = 3.0
+    np.testing.assert_array_equal(network.logits(["w1 w2"]), before)
+    assert network.fingerprint() == fingerprint
+    cooled = network.predict(texts)
+    assert [one.label for one in cooled] == [one.label for one in plain]
+    assert max(cooled[0].probabilities.values()) < max(plain[0].probabilities.values())
+    assert network.predict_one(texts[0]).probabilities == pytest.approx(cooled[0].probabilities, abs=1e-6)
+    # the mean of two models depends on their temperatures, and so do its logits
+    ensemble = Ensemble([network, network])
+    assert ensemble.fingerprint() != both
+    assert ensemble.predict(texts)[0].probabilities == pytest.approx(cooled[0].probabilities, abs=1e-6)

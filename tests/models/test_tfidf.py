@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from sklearn.multiclass import OneVsRestClassifier
 
 from understudy.data.tasks import NO_LABEL, Kind, Task
 from understudy.errors import DataError, ModelError
+from understudy.inference.predictor import LinearPredictor
 from understudy.models import tfidf
 from understudy.models.tfidf import Tfidf
 
@@ -236,3 +238,36 @@ def test_sparse_features_of_training_are_those_of_prediction() -> None:
         for place, value in zip(places.tolist(), values):
             dense[REFERENCE.vocabulary_[terms[place]]] = value
         np.testing.assert_allclose(dense, theirs[[row]].toarray()[0], atol=1e-6)
+
+
+CHINESE = ["很好吃，味道不错", "太难吃了，送餐慢", "味道好，送餐快", "难吃，再也不点"]
+
+
+def test_texts_without_spaces_are_counted_by_characters(tmp_path: Path) -> None:
+    task = _task("single_label", 2)
+    model = Tfidf.fit(_single(CHINESE), np.array([1, 0, 1, 0]), task)
+    assert model.terms == "characters"
+    reference = TfidfVectorizer(analyzer="char", ngram_range=(1, 2), sublinear_tf=True)
+    theirs = reference.fit([text.split("，")[0] for text in CHINESE]).get_feature_names_out()
+    assert set(theirs) <= set(model.vocabulary)
+    assert model.logits(["不错"]).argmax() == 1  # a word inside a clause, which words would never see again
+    model.save(tmp_path)
+    loaded = Tfidf.load(tmp_path)
+    assert loaded.terms == "characters"
+    np.testing.assert_array_equal(loaded.logits(CHINESE), model.logits(CHINESE))
+    # a folder from before: its terms were words
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    config["understudy"]["terms"] = "letters"
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="its terms must be words or characters, but are 'letters'"):
+        Tfidf.load(tmp_path)
+    del config["understudy"]["terms"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert Tfidf.load(tmp_path).terms == "words"
+
+
+def test_what_is_counted_is_in_the_fingerprint_and_the_temperature_is_not() -> None:
+    model = Tfidf.fit(_single(CHINESE), np.array([1, 0, 1, 0]), _task("single_label", 2))
+    first = LinearPredictor(model).fingerprint()
+    assert LinearPredictor(replace(model, temperature=2.0)).fingerprint() == first
+    assert LinearPredictor(replace(model, terms="words")).fingerprint() != first

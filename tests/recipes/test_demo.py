@@ -35,7 +35,13 @@ def test_the_demo_ends_with_four_models_and_goes_on_where_it_was(
     assert main(command) == 0
     record = RunRecord.load(tmp_path / "demo" / "record.json")
     assert record.command == "demo"
-    assert [model["name"] for model in record.models] == ["teacher", "student", "student without teacher", "tfidf"]
+    assert [model["name"] for model in record.models] == [
+        "teacher",
+        "student",
+        "student without teacher",
+        "probe",
+        "tfidf",
+    ]
     assert (tmp_path / "demo" / record.children[1]).exists()
     assert "your data" in capsys.readouterr().out
     weights = (tmp_path / "demo" / "student" / "model" / "model.safetensors").stat().st_mtime_ns

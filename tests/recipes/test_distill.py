@@ -79,7 +79,13 @@ def test_the_record_has_the_contracts_keys(distilled: Path) -> None:
     assert record["command"] == "distill"
     assert record["finished"] is True
     assert record["seed"] == 0
-    assert [model["name"] for model in record["models"]] == ["teacher", "student", "student without teacher", "tfidf"]
+    assert [model["name"] for model in record["models"]] == [
+        "teacher",
+        "student",
+        "student without teacher",
+        "probe",
+        "tfidf",
+    ]
     assert record["data"]["train"]["rows"] == 120
     assert record["data"]["unlabeled"]["rows"] == 150
     assert len(record["data"]["train"]["fingerprint"]) == 64
@@ -256,6 +262,7 @@ def test_a_model_folder_can_be_the_student_and_two_teachers_are_averaged(
     assert [m["name"] for m in RunRecord.load(tmp_path / "run" / "record.json").models] == [
         "teacher",
         "student",
+        "probe",
         "tfidf",
     ]
 
@@ -361,7 +368,7 @@ def test_baselines_of_finetune(reviews: Path, tiny_bert: Path, tmp_path: Path) -
     )
     for name in ("tfidf", "frozen"):
         record = RunRecord.load(tmp_path / name / "record.json")
-        assert record.models[0]["name"] == "model"
+        assert [model["name"] for model in record.models] == (["model"] if name == "tfidf" else ["model", "tfidf"])
         logits = understudy.load(tmp_path / name).logits(["a good film", "a bad film"])
         assert logits.shape == (2, 2)
 
@@ -418,4 +425,15 @@ def test_kinds_of_tasks(kind: str, columns: str, tiny_bert: Path, tmp_path: Path
     )
     record = RunRecord.load(tmp_path / "s" / "record.json")
     assert record.task["kind"] == {"pair": "single_label"}.get(kind, kind)
-    assert len(record.models) == 4
+    assert [model["name"] for model in record.models] == [
+        "teacher",
+        "student",
+        "student without teacher",
+        "probe",
+        "tfidf",
+    ]
+    temperatures = ["temperature" in (model.get("calibration") or {}) for model in record.models]
+    assert temperatures == [kind != "regression"] * 5
+    assert ("temperature" in json.loads((tmp_path / "s" / "model" / "config.json").read_text())["understudy"]) == (
+        kind != "regression"
+    )

@@ -32,7 +32,7 @@ from understudy.training import checkpoint_files, trainer
 pytestmark = pytest.mark.usefixtures("quick")
 
 PHASES = ["student", "student without teacher"]
-MODELS = ["teacher", "student", "student without teacher", "tfidf"]
+MODELS = ["teacher", "student", "student without teacher", "probe", "tfidf"]
 TEXTS = 120 + 600
 
 # labels are written after every batch, so that a kill finds some on disk
@@ -96,6 +96,9 @@ def check(folder: Path, undisturbed: Path) -> None:
     assert found.finished
     assert [model["name"] for model in found.models] == MODELS
     assert [model["metrics"] for model in found.models] == [model["metrics"] for model in expected.models]
+    assert [model["calibration"] for model in found.models] == [model["calibration"] for model in expected.models]
+    assert found.comparisons == expected.comparisons
+    assert len(found.comparisons) == len(MODELS) * (len(MODELS) - 1) / 2
     assert found.notes == expected.notes
     assert found.teacher_forward_texts == expected.teacher_forward_texts == TEXTS
     for phase in PHASES:

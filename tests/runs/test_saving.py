@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.special
 import torch
 import transformers as hf
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
@@ -18,10 +19,11 @@ from understudy.data.tasks import Task
 from understudy.data.tokens.fastai_words import fastai_tokenizer
 from understudy.data.tokens.vocabulary import train_tokenizer
 from understudy.errors import ModelError
-from understudy.inference.predictor import Predictor
+from understudy.inference.predictor import LinearPredictor, Predictor
 from understudy.loading import load
 from understudy.models.language import build_awd_lstm
 from understudy.models.students.static import StaticBag, StaticConfig
+from understudy.models.tfidf import Tfidf
 from understudy.models.vocabulary.embeddings import table_rows
 from understudy.runs.saving import save_classifier, save_language_model
 
@@ -218,3 +220,33 @@ def test_a_run_that_cannot_save_keeps_its_checkpoint(
     assert not json.loads((run / "record.json").read_text())["finished"]
     assert main([*command, "--output", str(run), "--resume"]) == 0
     assert (run / "model" / "config.json").is_file()
+
+
+def test_the_temperature_is_saved_and_one_that_is_lost_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = predictor(train_tokenizer(CORPUS, "words:60"))
+    linear = LinearPredictor(Tfidf.fit([(text,) for text in TEXTS], np.array([1, 0] * 3), TASK))
+    for number, model in enumerate((network, linear)):
+        model.temperature = 1.75
+        folder = tmp_path / str(number)
+        save_classifier(folder, model, TEXTS)
+        found = load(folder)
+        assert found.temperature == 1.75
+        expected = scipy.special.softmax(model.logits(TEXTS) / 1.75, axis=1)
+        given = [list(answer.probabilities.values()) for answer in found.predict(TEXTS)]
+        np.testing.assert_allclose(given, expected, atol=1e-6)
+        # a folder from before there were temperatures
+        config = json.loads((folder / "config.json").read_text())
+        del config["understudy"]["temperature"]
+        (folder / "config.json").write_text(json.dumps(config))
+        assert load(folder).temperature == 1.0
+        for wrong in ("hot", 0, -1, float("nan"), 10**400, True, None):
+            config["understudy"]["temperature"] = wrong
+            (folder / "config.json").write_text(json.dumps(config))
+            with pytest.raises(ModelError, match="temperature"):
+                load(folder)
+    monkeypatch.setattr("understudy.loading.Predictor", lambda *parts, temperature: Predictor(*parts))
+    with pytest.raises(ModelError, match=r"its temperature was 1\.75 and is 1\.0 when it is read back"):
+        save_classifier(tmp_path / "lost", network, TEXTS)
+    assert not (tmp_path / "lost").exists()

@@ -43,8 +43,7 @@ def bootstrap(
     measures = {metric: resampler(metric, logits, labels) for metric in metrics}
     enough = dict.fromkeys(metrics, resamples)
     if "average_precision" in enough:
-        affordable = _RANKED_CELLS // max(logits.size, 1)
-        enough["average_precision"] = min(resamples, max(_FEWEST_RESAMPLES, affordable))
+        enough["average_precision"] = affordable_resamples("average_precision", logits.size, resamples)
     values: dict[str, list[np.ndarray]] = {metric: [] for metric in metrics}
     done = 0
     for counts in resample_counts(len(labels), resamples=resamples, seed=seed):
@@ -54,3 +53,18 @@ def bootstrap(
         done += len(counts)
     ends = {metric: np.percentile(np.concatenate(found), [2.5, 97.5]) for metric, found in values.items()}
     return {metric: (float(low), float(high)) for metric, (low, high) in ends.items()}
+
+
+def affordable_resamples(metric: str, cells: int, resamples: int) -> int:
+    """How many resamples of a metric take about two seconds, at most `resamples` and at least a hundred of them.
+
+    Args:
+        cells: the number of logits.
+
+    Example:
+        >>> affordable_resamples("accuracy", 10**7, 1000), affordable_resamples("average_precision", 10**6, 1000)
+        (1000, 100)
+    """
+    if metric != "average_precision":
+        return resamples
+    return min(resamples, max(_FEWEST_RESAMPLES, _RANKED_CELLS // max(cells, 1)))

@@ -26,7 +26,8 @@ class Evaluation:
     confusion: list[list[int]] | None = None
     """See :func:`confusion`; of a single-label task."""
     calibration: dict[str, Any] | None = None
-    """See :func:`calibration`; of a single-label task."""
+    """See :func:`calibration`; of a classifier. With the temperature, and as ``ece_before`` the error without it, where
+    one was asked for."""
 
 
 def as_entry(scores: Mapping[str, Evaluation]) -> dict[str, Any]:
@@ -67,6 +68,7 @@ def evaluate(
     task: Task,
     *,
     intervals: bool = False,
+    temperature: float | None = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> Evaluation:
@@ -77,6 +79,8 @@ def evaluate(
         labels: as :class:`understudy.data.tasks.Task` describes them.
         task: gives the metrics and the kind.
         intervals: whether to add intervals, see :func:`understudy.evaluation.intervals.bootstrap`.
+        temperature: of the model's probabilities: the calibration is that after it. The metrics are of the logits as they
+            are.
         resamples: number of bootstrap resamples.
         seed: of the resamples.
 
@@ -100,8 +104,15 @@ def evaluate(
         metrics={metric: score(metric, logits, labels) for metric in task.metrics},
         intervals=bootstrap(task.metrics, logits, labels, resamples=resamples, seed=seed) if intervals else {},
         confusion=confusion(logits, labels) if single else None,
-        calibration=calibration(logits, labels) if single else None,
+        calibration=None if task.kind == "regression" else _calibration(logits, labels, temperature),
     )
+
+
+def _calibration(logits: np.ndarray, labels: np.ndarray, temperature: float | None) -> dict[str, Any]:
+    if temperature is None:
+        return calibration(logits, labels)
+    before, after = calibration(logits, labels), calibration(logits / temperature, labels)
+    return {**after, "temperature": temperature, "ece_before": before["ece"]}
 
 
 def confusion(logits: np.ndarray, labels: np.ndarray) -> list[list[int]]:
@@ -122,7 +133,8 @@ def calibration(logits: np.ndarray, labels: np.ndarray, *, bins: int = _BINS) ->
 
     .. math:: \mathrm{ECE} = \sum_b \frac{n_b}{n} \, | \mathrm{accuracy}_b - \mathrm{confidence}_b |
 
-    over bins of equal width, open below and closed above, of the probability of the predicted class.
+    over bins of equal width, open below and closed above, of the probability of the predicted class. With several labels a
+    row, every label of a row counts as a row: its answer is that the text has the label, or has not.
 
     Returns:
         ``{"ece": float, "bins": [{"confidence": mean, "accuracy": share, "rows": count}, ...]}``, in order of
@@ -135,17 +147,19 @@ def calibration(logits: np.ndarray, labels: np.ndarray, *, bins: int = _BINS) ->
         >>> calibration(np.log([[0.9, 0.1], [0.9, 0.1]]), np.array([0, 1]))["bins"][0]["accuracy"]
         0.5
     """
-    from scipy.special import softmax
+    from scipy.special import expit, softmax
 
     logits, labels = scored_rows(logits, labels)
-    confidence = softmax(logits.astype(np.float64), axis=1).max(1)
-    right = logits.argmax(1) == labels
+    if labels.ndim == 2:
+        confidence, right = expit(np.abs(logits.astype(np.float64))).ravel(), ((logits > 0) == (labels == 1)).ravel()
+    else:
+        confidence, right = softmax(logits.astype(np.float64), axis=1).max(1), logits.argmax(1) == labels
     bin_of = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
     found = [
         {"confidence": float(confidence[here].mean()), "accuracy": float(right[here].mean()), "rows": int(here.sum())}
         for here in (bin_of == number for number in np.unique(bin_of))
     ]
-    ece = sum(row["rows"] * abs(row["accuracy"] - row["confidence"]) for row in found) / len(labels)
+    ece = sum(row["rows"] * abs(row["accuracy"] - row["confidence"]) for row in found) / len(right)
     return {"ece": float(ece), "bins": found}
 
 

@@ -23,6 +23,8 @@ class Answering:
     """
 
     task: Task
+    temperature: float = 1.0
+    """Divides the logits of a classifier before they become probabilities; :meth:`logits` are as they are."""
 
     @property
     def outputs(self) -> int:
@@ -50,11 +52,11 @@ class Answering:
         Raises:
             ValueError: if `texts` is a bare string, or one of them is not what the task has.
         """
-        return predictions(self.logits(texts), self.task)
+        return predictions(self.logits(texts), self.task, temperature=self.temperature)
 
     def predict_one(self, text: Text) -> Prediction:
         """The label and the probabilities of one text."""
-        return predictions(self.logits([text]), self.task)[0]
+        return predictions(self.logits([text]), self.task, temperature=self.temperature)[0]
 
     def stream(self, texts: Iterable[Text], *, batch: int = 1024) -> Iterator[Prediction]:
         """Predictions one by one, in order, for any number of texts; `batch` of them are in memory at a time."""

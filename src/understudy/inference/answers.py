@@ -22,11 +22,13 @@ _LEAST = 1e-12
 """Averaged probabilities are kept this far from 0 and 1, so that their logits are finite."""
 
 
-def probabilities(logits: np.ndarray, task: Task) -> np.ndarray:
+def probabilities(logits: np.ndarray, task: Task, *, temperature: float = 1.0) -> np.ndarray:
     """Softmax over the classes; a sigmoid for each label of a multi-label task; the value itself for regression.
 
     Args:
         logits: ``(..., outputs)``.
+        temperature: what the logits of a classifier are divided by, see :mod:`understudy.functional.temperature`. No
+            decision depends on it.
 
     Returns:
         ``(..., outputs)``.
@@ -38,13 +40,16 @@ def probabilities(logits: np.ndarray, task: Task) -> np.ndarray:
     """
     if task.kind == "regression":
         return logits
+    logits = logits if temperature == 1.0 else logits / temperature
     if task.kind == "multi_label":
         return 0.5 * (1.0 + np.tanh(0.5 * logits))  # the sigmoid in a form that cannot overflow
     weights = np.exp(logits - logits.max(-1, keepdims=True))
     return weights / weights.sum(-1, keepdims=True)
 
 
-def averaged_logits(logits: Sequence[np.ndarray], task: Task) -> np.ndarray:
+def averaged_logits(
+    logits: Sequence[np.ndarray], task: Task, *, temperatures: Sequence[float] | None = None
+) -> np.ndarray:
     r"""Logits whose :func:`probabilities` are the mean of several models' probabilities (regression: of their values).
 
     .. math:: p(y \mid x) = \tfrac1M \textstyle\sum_m p_m(y \mid x)
@@ -54,6 +59,7 @@ def averaged_logits(logits: Sequence[np.ndarray], task: Task) -> np.ndarray:
 
     Args:
         logits: one array ``(rows, outputs)`` a model, all with the outputs in the order of the task's labels.
+        temperatures: one a model, so that a model which is too sure of itself does not outvote the others; 1 by default.
 
     Returns:
         float32 ``(rows, outputs)``.
@@ -64,7 +70,9 @@ def averaged_logits(logits: Sequence[np.ndarray], task: Task) -> np.ndarray:
         >>> probabilities(mean, task).round(2)
         array([[0.7, 0.3]], dtype=float32)
     """
-    mean = np.mean([probabilities(part.astype(np.float64), task) for part in logits], axis=0)
+    temperatures = [1.0] * len(logits) if temperatures is None else temperatures
+    parts = [probabilities(part.astype(np.float64), task, temperature=t) for part, t in zip(logits, temperatures)]
+    mean = np.mean(parts, axis=0)
     if task.kind == "multi_label":
         mean = np.clip(mean, _LEAST, 1 - _LEAST)
         return np.log(mean / (1 - mean)).astype(np.float32)
@@ -93,12 +101,15 @@ class Prediction:
         return getattr(self, key)
 
 
-def predictions(logits: np.ndarray, task: Task, *, threshold: float = 0.5) -> list[Prediction]:
+def predictions(
+    logits: np.ndarray, task: Task, *, threshold: float = 0.5, temperature: float = 1.0
+) -> list[Prediction]:
     """Logits as labels with probabilities.
 
     Args:
         logits: ``(rows, outputs)``.
         threshold: of a multi-label task, the least probability of a label that is predicted.
+        temperature: see :func:`probabilities`.
 
     Raises:
         ModelError: if a logit is infinite or not a number: any label would be made up.
@@ -115,7 +126,7 @@ def predictions(logits: np.ndarray, task: Task, *, threshold: float = 0.5) -> li
     if task.kind == "regression":
         return [Prediction(value, {}) for value in logits[:, 0].tolist()]
     found = []
-    for row in probabilities(logits.astype(np.float64), task).tolist():
+    for row in probabilities(logits.astype(np.float64), task, temperature=temperature).tolist():
         by_label = dict(zip(task.labels, row, strict=True))
         several = [label for label, share in by_label.items() if share >= threshold]
         found.append(

@@ -32,6 +32,7 @@ class LinearPredictor(Answering):
     def __init__(self, tfidf: Tfidf) -> None:
         self.tfidf = tfidf
         self.task = tfidf.task
+        self.temperature = tfidf.temperature
 
     def logits(self, texts: Sequence[Text]) -> np.ndarray:
         """Outputs for texts, in their order: float32 ``(texts, outputs)``.
@@ -51,6 +52,7 @@ class LinearPredictor(Answering):
         tfidf, task = self.tfidf, self.task
         terms = sorted(tfidf.vocabulary, key=tfidf.vocabulary.__getitem__)
         shape = ["tfidf", _TFIDF_FORMAT, task.kind, len(task.text), task.outputs]
+        shape += [] if tfidf.terms == "words" else [tfidf.terms]
         digest = hashlib.sha256(json.dumps([shape, terms]).encode())
         for array in (tfidf.idf, tfidf.weight, tfidf.bias):
             digest.update(f"{array.dtype} {array.shape}".encode())
@@ -66,6 +68,7 @@ class Predictor(Answering):
 
     Args:
         max_length: tokens read of a text, special tokens included.
+        temperature: of the probabilities; without effect on the logits, and so on the fingerprint.
         max_tokens: padded tokens of a batch; by default :func:`understudy.inference.logits.token_budget`.
     """
 
@@ -76,6 +79,7 @@ class Predictor(Answering):
         task: Task,
         max_length: int,
         *,
+        temperature: float = 1.0,
         max_tokens: int | None = None,
         device: torch.device | str | None = None,
     ) -> None:
@@ -83,6 +87,7 @@ class Predictor(Answering):
         self.tokenizer = tokenizer
         self.task = task
         self.max_length = max_length
+        self.temperature = temperature
         self.max_tokens = max_tokens
         self.names = settle_inputs(model, tokenizer)
         # our students read a text without padding faster when they get no mask
@@ -148,7 +153,8 @@ class Predictor(Answering):
 class Ensemble(Answering):
     """Several models of one task as one: :func:`understudy.inference.answers.averaged_logits` of their logits.
 
-    Every text goes through all members, so sizes add up.
+    Every text goes through all members, so sizes add up. The probabilities that are averaged are those after the members'
+    temperatures.
 
     Args:
         columns: for each member, its outputs in the order of the first one's labels; unchanged by default.
@@ -162,7 +168,7 @@ class Ensemble(Answering):
     def logits(self, texts: Sequence[Text]) -> np.ndarray:
         """Outputs whose probabilities are the mean of the members': float32 ``(texts, outputs)``."""
         parts = [member.logits(texts)[:, columns] for member, columns in zip(self.members, self.columns)]
-        return averaged_logits(parts, self.task)
+        return averaged_logits(parts, self.task, temperatures=[member.temperature for member in self.members])
 
     def summary(self) -> dict[str, int]:
         """The sums of the members' parameters and bytes."""
@@ -170,8 +176,11 @@ class Ensemble(Answering):
         return {key: sum(part[key] for part in parts) for key in parts[0]}
 
     def fingerprint(self) -> str:
-        """SHA-256 of the members' fingerprints and the order of their outputs."""
-        parts = [[m.fingerprint(), columns.tolist()] for m, columns in zip(self.members, self.columns)]
+        """SHA-256 of the members' fingerprints, the order of their outputs, and temperatures other than 1."""
+        parts = [
+            [m.fingerprint(), columns.tolist(), *([m.temperature] if m.temperature != 1.0 else [])]
+            for m, columns in zip(self.members, self.columns)
+        ]
         return hashlib.sha256(json.dumps([self.task.kind, parts]).encode()).hexdigest()
 
     def to(self, device: torch.device | str) -> None:

@@ -1,4 +1,4 @@
-"""The baseline: TF-IDF of words and word pairs, and a linear model on top.
+"""The baseline: TF-IDF of words and word pairs (or of characters, see :mod:`understudy.models.terms`), and a linear model.
 
 The choices were made by measurement on AG News, MRPC, RTE, SICK and STS-B (validation data):
 
@@ -7,9 +7,6 @@ The choices were made by measurement on AG News, MRPC, RTE, SICK and STS-B (vali
 - The features of a pair (u, v) are u·v elementwise, |u − v| and the cosine. They reach accuracy 0.75 on MRPC and 0.82 on
   SICK; joined text reaches 0.72 and 0.64, and (u, v, u·v) 0.72 and 0.61. The correlation on STS-B is 0.73, against 0.32
   and 0.23.
-
-In languages without spaces between words (Chinese, Thai) a whole sentence is one word here, so this is no baseline for
-them.
 """
 
 from __future__ import annotations
@@ -17,11 +14,9 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +27,10 @@ from understudy.checksums import list_checksums
 from understudy.data.tasks import Task
 from understudy.errors import DataError, ModelError
 from understudy.models.files.names import check_undamaged
+from understudy.models.files.stored_task import checked_temperature
 from understudy.models.linear import best_fit, spread_columns
+from understudy.models.terms import Terms, fitting_terms, terms_of
 
-_WORD = re.compile(r"\w+")
 _MANY_TEXTS = 2_000
 """From this many texts on, terms that occur in a single text are dropped."""
 _GRID = (1.0, 5.0, 25.0)
@@ -58,6 +54,10 @@ class Tfidf:
     cosine."""
     bias: np.ndarray
     """``(columns,)``, float32; two classes share one column."""
+    terms: Terms = "words"
+    """What a text is cut into."""
+    temperature: float = 1.0
+    """Of the probabilities; the logits do not depend on it."""
 
     @classmethod
     def fit(
@@ -69,6 +69,8 @@ class Tfidf:
         validation: tuple[Sequence[tuple[str, ...]], np.ndarray] | None = None,
     ) -> Tfidf:
         """Learn the vocabulary from all `texts`, and the weights from the rows that have a label.
+
+        The terms are characters where most of the texts' letters are of scripts without spaces, else words.
 
         Args:
             texts: one or two strings a row.
@@ -88,8 +90,12 @@ class Tfidf:
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         sides = _sides(texts, task)
+        terms = fitting_terms(text for side in sides for text in side)
         vectorizer = TfidfVectorizer(
-            analyzer=_terms, sublinear_tf=True, min_df=1 if len(sides[0]) < _MANY_TEXTS else 2, dtype=np.float64
+            analyzer=terms_of(terms),
+            sublinear_tf=True,
+            min_df=1 if len(sides[0]) < _MANY_TEXTS else 2,
+            dtype=np.float64,
         )
         try:
             vectorizer.fit([text for side in sides for text in side])
@@ -111,6 +117,7 @@ class Tfidf:
             idf=vectorizer.idf_.astype(np.float32),
             weight=np.ascontiguousarray(found.weight.T, dtype=np.float32),
             bias=found.bias.astype(np.float32),
+            terms=terms,
         )
 
     def logits(self, texts: Sequence[tuple[str, ...] | str]) -> np.ndarray:
@@ -145,7 +152,7 @@ class Tfidf:
 
     def _vector(self, text: str) -> tuple[np.ndarray, np.ndarray]:
         """The columns of a text's terms, and their values (1 + log count) · idf, scaled to length one."""
-        counts = Counter(map(self.vocabulary.get, _terms(text)))
+        counts = Counter(map(self.vocabulary.get, terms_of(self.terms)(text)))
         counts.pop(None, None)
         places = np.fromiter(counts.keys(), np.int64, len(counts))
         values = (1 + np.log(np.fromiter(counts.values(), np.float64, len(counts)))) * self.idf[places]
@@ -186,11 +193,13 @@ class Tfidf:
         from safetensors.numpy import save
 
         terms = sorted(self.vocabulary, key=self.vocabulary.__getitem__)
-        config = {"understudy": {"kind": "tfidf", "task": self.task.as_dict()}}
+        about: dict[str, Any] = {"kind": "tfidf", "task": self.task.as_dict(), "terms": self.terms}
+        if self.task.kind != "regression":
+            about["temperature"] = self.temperature
         return {
             "vocabulary.json": json.dumps(terms, ensure_ascii=False, indent=0).encode(),
             "model.safetensors": save({"idf": self.idf, "weight": self.weight, "bias": self.bias}),
-            "config.json": json.dumps(config, ensure_ascii=False, indent=2).encode(),
+            "config.json": json.dumps({"understudy": about}, ensure_ascii=False, indent=2).encode(),
         }
 
     @classmethod
@@ -218,7 +227,10 @@ class Tfidf:
                 idf=arrays["idf"],
                 weight=arrays["weight"],
                 bias=arrays["bias"],
+                terms=about.get("terms", "words"),  # before there were others
+                temperature=checked_temperature(about.get("temperature", 1.0)),
             )
+            terms_of(model.terms)
             if not all(np.isfinite(array).all() for array in arrays.values()):
                 raise ValueError("its weights are not finite numbers")
             if model.task.outputs != len(model.bias) and (model.task.outputs, len(model.bias)) != (2, 1):
@@ -235,12 +247,6 @@ class Tfidf:
                 f"{source}: vocabulary.json has {len(terms)} terms, but the weights have shape {model.weight.shape}, which does not fit. Save the model again."
             )
         return model
-
-
-def _terms(text: str) -> list[str]:
-    """Words and pairs of neighbouring words, in lower case."""
-    words = _WORD.findall(text.lower())
-    return words + [f"{word} {after}" for word, after in pairwise(words)]
 
 
 def _sides(texts: Iterable[tuple[str, ...]], task: Task) -> list[list[str]]:

@@ -15,11 +15,11 @@ from matplotlib.font_manager import get_font_names
 from matplotlib.ticker import FuncFormatter
 
 from understudy.report.metric_names import is_share
-from understudy.report.scores import ALONE, STUDENT, TEACHER, TFIDF
+from understudy.report.scores import ALONE, PROBE, STUDENT, TEACHER, TFIDF
 
 INK, FAINT, _GRID = "#1d2733", "#5d6b7a", "#e3e8ee"
-_COLOURS = {TEACHER: "#22577a", STUDENT: "#d1495b", ALONE: "#e09f2d", TFIDF: "#8d99a6"}
-_MARKERS = {TEACHER: "s", STUDENT: "o", ALONE: "v", TFIDF: "D"}
+_COLOURS = {TEACHER: "#22577a", STUDENT: "#d1495b", ALONE: "#e09f2d", TFIDF: "#8d99a6", PROBE: "#3a7d44"}
+_MARKERS = {TEACHER: "s", STUDENT: "o", ALONE: "v", TFIDF: "D", PROBE: "X"}
 _ROLES = {"model": TEACHER, "train": TEACHER}
 """A fine-tuned model and its phase of training look like a teacher: it is the next step that makes them one."""
 _OTHER_COLOURS = ("#00798c", "#7b5ea7", "#3a7d44", "#c26dbc", "#6b4226", "#4f86c6")

@@ -11,7 +11,7 @@ from understudy.report.numbers import number
 Record = Mapping[str, Any]
 """A parsed ``record.json``."""
 
-TEACHER, STUDENT, ALONE, TFIDF = "teacher", "student", "student without teacher", "tfidf"
+TEACHER, STUDENT, ALONE, TFIDF, PROBE = "teacher", "student", "student without teacher", "tfidf", "probe"
 """The names of models that have a role in a record."""
 BEFORE_TRAINING = "before training"
 """Names the model whose weights the run started from; after a space, where the record has several models (``student before training``)."""

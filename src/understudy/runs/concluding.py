@@ -6,6 +6,7 @@ from understudy.folders.run import Run
 from understudy.report import plots
 from understudy.report.card.write import write_card
 from understudy.report.tables.models import models_table
+from understudy.report.verdict import verdict
 from understudy.runs.session import Session
 from understudy.terminal.lines import show
 from understudy.terminal.screen import draw
@@ -25,6 +26,9 @@ def finish(session: Session) -> None:
 
 
 def say_result(run: Run) -> None:
-    """Print the table of a finished run, and where everything is."""
-    draw(models_table(run.record.as_dict()))
+    """Print the table of a finished run, where everything is, and which model to ship."""
+    record = run.record.as_dict()
+    draw(models_table(record))
     show(f"Everything is in {run.folder}")
+    if (found := verdict(record)) is not None:
+        show(found.sentence)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ _TOLERANCE = 1e-4
 
 
 def save_classifier(folder: Path, model: Predictor | LinearPredictor, texts: Sequence[Text]) -> None:
-    """Write a trained classifier, read it back, and compare the answers of both for some of the texts.
+    """Write a trained classifier, read it back, and compare temperature and answers of both for some of the texts.
 
     The folder appears only if they are the same.
 
@@ -39,16 +40,31 @@ def save_classifier(folder: Path, model: Predictor | LinearPredictor, texts: Seq
     """
     some = _some(texts)
     if isinstance(model, LinearPredictor):
-        model.tfidf.save(folder, check=lambda written: _same_answers(folder, model, _read(folder, written, load), some))
+
+        def check_linear(written: Path) -> None:
+            found: Any = _read(folder, written, load)
+            _same_temperature(folder, model, found)
+            _same_answers(folder, model, found, some)
+
+        replace(model.tfidf, temperature=model.temperature).save(folder, check=check_linear)
         return
 
     def check(written: Path) -> None:
         found: Any = _read(folder, written, load)
+        _same_temperature(folder, model, found)
         _same_tokens(folder, model.encoder, found.encoder, some)
         found.to(next(model.model.parameters()).device)
         _same_answers(folder, model, found, some, weights=(model.model, found.model))
 
-    save_model(folder, model.model, model.tokenizer, task=model.task, max_length=model.max_length, check=check)
+    save_model(
+        folder,
+        model.model,
+        model.tokenizer,
+        task=model.task,
+        max_length=model.max_length,
+        temperature=model.temperature,
+        check=check,
+    )
 
 
 def save_language_model(
@@ -110,6 +126,11 @@ def _same_tokens(folder: Path, own: TextEncoder, found: TextEncoder, texts: Sequ
                 folder,
                 f"its tokens differ: for {str(text)[:60]!r} they were {one[0][:8]} and are {other[0][:8]} when it is read back. Its tokenizer does not survive being saved: give a model with a tokenizer.json",
             )
+
+
+def _same_temperature(folder: Path, own: Predictor | LinearPredictor, found: Any) -> None:
+    if own.temperature != found.temperature:
+        raise _differs(folder, f"its temperature was {own.temperature} and is {found.temperature} when it is read back")
 
 
 def _same_answers(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,10 +18,12 @@ from understudy.evaluation import cost
 from understudy.evaluation.quality import evaluate
 from understudy.inference.answering import Answering
 from understudy.inference.logits import logits
+from understudy.inference.predictor import LinearPredictor
 from understudy.models.tfidf import Tfidf
 from understudy.report.scores import TFIDF
 from understudy.runs.devices import on_threads
 from understudy.runs.entries import put_on_record
+from understudy.runs.judging.calibrating import calibrate
 from understudy.runs.session import Session
 
 
@@ -44,23 +47,39 @@ def _score(
     return evaluate(logits(model, encoded, names=names, device=device), labels, task).metrics
 
 
-def describe(session: Session, name: str, model: cost.Measurable, outputs: np.ndarray, splits: Splits) -> None:
+def describe(
+    session: Session,
+    name: str,
+    model: cost.Measurable,
+    outputs: np.ndarray,
+    splits: Splits,
+    *,
+    temperature: float = 1.0,
+    more: Mapping[str, Any] | None = None,
+) -> None:
     """Put a model on the record: its scores on the test rows (or the validation rows), and its cost.
 
     Args:
         outputs: the model's, for those rows: ``(rows, outputs)``.
+        temperature: of its probabilities.
+        more: what else is known of it.
     """
     split, rows = splits.reporting()
     with session.run.timed("evaluate_s"):
-        scores = evaluate(outputs, rows.labels, splits.task, intervals=True, seed=session.settings.seed)
+        seed = session.settings.seed
+        scores = evaluate(outputs, rows.labels, splits.task, intervals=True, temperature=temperature, seed=seed)
     with session.run.timed("bench_s"):
         facts = cost.measure(model, rows.texts)
-    put_on_record(session, name, scores={split: scores}, facts=facts)
+    put_on_record(session, name, scores={split: scores}, facts={**facts, **(more or {})})
 
 
-def describe_answering(session: Session, name: str, model: Answering, splits: Splits) -> None:
-    """:func:`describe` for a model that has yet to answer."""
-    describe(session, name, model, session.answers(model, splits.reporting()[1].texts), splits)
+def describe_answering(
+    session: Session, name: str, model: Answering, splits: Splits, *, more: Mapping[str, Any] | None = None
+) -> np.ndarray:
+    """:func:`describe` for a model that has yet to answer; its answers, ``(rows, outputs)``."""
+    outputs = session.answers(model, splits.reporting()[1].texts)
+    describe(session, name, model, outputs, splits, temperature=model.temperature, more=more)
+    return outputs
 
 
 def fit_tfidf(train: Rows, splits: Splits) -> Tfidf:
@@ -70,13 +89,17 @@ def fit_tfidf(train: Rows, splits: Splits) -> Tfidf:
         return Tfidf.fit(train.texts, train.labels, splits.task, validation=validation)
 
 
-def describe_tfidf(session: Session, splits: Splits) -> None:
-    """The baseline that every other model has to beat: TF-IDF with a linear model, on the labelled rows."""
+def tfidf_baseline(session: Session, splits: Splits) -> LinearPredictor | None:
+    """The baseline that every other model has to beat: TF-IDF with a linear model, on the labelled rows.
+
+    None, and a note, where TF-IDF cannot learn from them: the models to be compared with it do not depend on it.
+    """
     labelled = splits.train.take(np.flatnonzero(splits.train.labelled))
     try:
         with session.run.timed("tfidf_s"):
-            tfidf = fit_tfidf(labelled, splits)
-    except DataError as error:  # the models to be compared with it do not depend on it
+            model = LinearPredictor(fit_tfidf(labelled, splits))
+    except DataError as error:
         session.run.say(f"tfidf is left out: {' '.join(error.faults)}")
-        return
-    describe(session, TFIDF, tfidf, tfidf.logits(list(splits.reporting()[1].texts)), splits)
+        return None
+    calibrate(session, TFIDF, model, splits)
+    return model

@@ -15,6 +15,7 @@ from understudy.record import RunRecord
 from understudy.report.aggregate import aggregate, reporting_split
 from understudy.report.card.write import write_card
 from understudy.report.family import family_table
+from understudy.report.verdict import counted_verdicts, family_verdict
 from understudy.runs.session import check_inputs, go_on, open_folder
 from understudy.settings.configuration import as_dict
 from understudy.settings.values import seconds
@@ -111,6 +112,7 @@ def _sum_up(run: Run, children: list[RunRecord], *, complete: bool) -> None:
     record.versions, record.hardware = first.versions, first.hardware
     parsed = [child.as_dict() for child in children]
     record.split, record.aggregate = reporting_split(parsed), aggregate(parsed)
+    record.verdicts = counted_verdicts(parsed)
     run.save()
     if not run.writes:
         return
@@ -119,6 +121,8 @@ def _sum_up(run: Run, children: list[RunRecord], *, complete: bool) -> None:
         run.finish()
     draw(family_table(record.as_dict()))
     show(f"Everything is in {run.folder}")
+    if (found := family_verdict(record.as_dict())) is not None:
+        show(found)
 
 
 def _raise(run: Run, failed: dict[int, Exception], remedy: str) -> None:

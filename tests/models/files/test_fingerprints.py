@@ -10,7 +10,7 @@ from transformers import (
     AutoModelForSequenceClassification,
 )
 
-from understudy.models.files.fingerprints import weights_fingerprint
+from understudy.models.files.fingerprints import model_fingerprint, weights_fingerprint
 
 
 def test_fingerprint_tells_weights_apart(tiny_classifier: Any, tmp_path: Path) -> None:
@@ -22,3 +22,13 @@ def test_fingerprint_tells_weights_apart(tiny_classifier: Any, tmp_path: Path) -
     with torch.no_grad():
         model.classifier.bias[0] += 1e-6
     assert weights_fingerprint(model) != first
+
+
+def test_the_temperature_is_in_no_fingerprint(tiny_classifier: Any) -> None:
+    model = tiny_classifier("bert")
+    model.config.understudy = {"kind": "transformer", "max_length": 20}
+    first = model_fingerprint(model)
+    model.config.understudy["temperature"] = 1.7
+    assert model_fingerprint(model) == first
+    model.config.understudy["max_length"] = 21
+    assert model_fingerprint(model) != first

@@ -39,10 +39,12 @@ def weights_fingerprint(model: nn.Module) -> str:
 def model_fingerprint(model: Any) -> str:
     """SHA-256 of everything that a model's answers depend on: its class, its configuration and its weights.
 
-    The names of labels, paths and versions in the configuration are left out.
+    The names of labels, paths, versions and the temperature of the probabilities in the configuration are left out.
     """
     known = model.config.to_dict() if hasattr(model, "config") else {}
     told = {key: value for key, value in known.items() if key not in _NO_ANSWER_DEPENDS_ON}
+    if isinstance(own := told.get("understudy"), dict):
+        told["understudy"] = {key: value for key, value in own.items() if key != "temperature"}
     described = json.dumps([type(model).__name__, told], sort_keys=True, default=str)
     return hashlib.sha256(f"{described} {weights_fingerprint(model)}".encode()).hexdigest()
 

@@ -27,6 +27,7 @@ def save_model(
     *,
     task: Task | None,
     max_length: int,
+    temperature: float = 1.0,
     check: Callable[[Path], None] = lambda written: None,
 ) -> None:
     """Write a model folder: config.json, model.safetensors, tokenizer and checksums. It appears whole or not at all.
@@ -36,6 +37,7 @@ def save_model(
     Args:
         task: the task of a trained classifier; None for a language model.
         max_length: how many tokens of a text the model reads.
+        temperature: of a classifier's probabilities; it is written beside the task.
         check: called with the complete folder before it gets its name; what it raises leaves the old folder there.
 
     Raises:
@@ -51,6 +53,8 @@ def save_model(
             "task": task.as_dict(),
             "max_length": max_length,
         }
+        if task.kind != "regression":
+            model.config.understudy["temperature"] = temperature
     folder = Path(folder)
     try:
         with new_folder(folder, remedy=OUTPUT, replace=True) as temporary, quiet():

@@ -43,6 +43,32 @@ def stored_task(config: Any) -> Task | None:
     return Task(text=(("text",),), label="label", kind=kind, labels=() if kind == "regression" else labels)
 
 
+def stored_temperature(config: Any) -> float:
+    """The temperature of a classifier's probabilities; 1 where its configuration names none, as before there was one.
+
+    Raises:
+        ValueError: if it is not a number from 0.001 to 1000.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> stored_temperature(SimpleNamespace(understudy={"temperature": 1.7})), stored_temperature(SimpleNamespace())
+        (1.7, 1.0)
+    """
+    own = getattr(config, "understudy", None)
+    return checked_temperature(own.get("temperature", 1.0) if isinstance(own, dict) else 1.0)
+
+
+def checked_temperature(value: Any) -> float:
+    """A temperature as it was read from a file.
+
+    Raises:
+        ValueError: if it is not a number from 0.001 to 1000.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1e-3 <= value <= 1e3:
+        raise ValueError(f"its temperature must be a number from 0.001 to 1000, but is {value!r:.40}")
+    return float(value)
+
+
 def is_language_model(config: Any) -> bool:
     """Whether the configuration is that of a language model which :func:`understudy.models.files.save.save_model` wrote."""
     own = getattr(config, "understudy", None)

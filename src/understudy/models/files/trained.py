@@ -12,7 +12,7 @@ from understudy.errors import ModelError
 from understudy.models.files.lengths import max_length
 from understudy.models.files.names import fine_tune, kind_of_type, resolve
 from understudy.models.files.pretrained import explained, first_names, load_pretrained, read_pretrained
-from understudy.models.files.stored_task import is_language_model, stored_task
+from understudy.models.files.stored_task import is_language_model, stored_task, stored_temperature
 from understudy.models.files.tokenizers import check_tokenizer, load_tokenizer
 from understudy.models.structure.layers import base_model
 
@@ -32,6 +32,8 @@ class TrainedModel:
     task: Task
     max_length: int
     """How many tokens of a text the model reads, special tokens included."""
+    temperature: float = 1.0
+    """Divides the logits before they become probabilities."""
 
 
 def load_trained(name: str) -> TrainedModel:
@@ -58,7 +60,7 @@ def load_trained(name: str) -> TrainedModel:
     tokenizer = load_tokenizer(path)
     check_tokenizer(model, tokenizer, name=path)
     with explained(path):
-        task = stored_task(config)
+        task, temperature = stored_task(config), stored_temperature(config)
     assert task is not None  # a configuration always has labels: LABEL_0 and LABEL_1 by default
     own = getattr(config, "understudy", None) or {}
     length = max_length(config, tokenizer, own.get("max_length"))
@@ -68,6 +70,7 @@ def load_trained(name: str) -> TrainedModel:
         tokenizer=tokenizer,
         task=task,
         max_length=own.get("max_length") or length,
+        temperature=temperature,
     )
 
 

@@ -62,7 +62,7 @@ def _network(name: str, task: Task, asked: int | None) -> LoadedTeacher:
     if ours:  # other checkpoints do not say whether they were trained on pairs
         _check_arity(name, trained.task, task)
     length = max_length(trained.model.config, trained.tokenizer, asked or trained.max_length)
-    predictor = Predictor(trained.model, trained.tokenizer, task, length)
+    predictor = Predictor(trained.model, trained.tokenizer, task, length, temperature=trained.temperature)
     columns = _columns(name, trained.task, task, ours=ours)
     return LoadedTeacher(predictor, columns, trained.task.text if ours else None)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,6 +21,7 @@ from understudy.report.scores import (
 )
 from understudy.report.shown_settings import shareable, shown_settings
 from understudy.report.tables.models import model_rows
+from understudy.report.verdict import verdict
 
 _PLOTS = {
     "quality-latency": "Quality against latency",
@@ -74,7 +75,7 @@ def _rerun(command: str, path: str) -> str:
 
 def facts_of_a_run(folder: Path, record: Record) -> dict[str, Any]:
     """What the card of a single run shows, whatever its model does."""
-    rows = list(model_rows(record))
+    rows, judged = list(model_rows(record)), verdict(record)
     return facts_of_every_card(folder, record) | {
         "size": human_count(main_model(record).get("parameters")),
         "metric": metric_name(selecting_metric(record)),
@@ -82,6 +83,8 @@ def facts_of_a_run(folder: Path, record: Record) -> dict[str, Any]:
         "has_kept": any(row.kept != ABSENT for row in rows),
         "rows": rows,
         "gap": gap_sentence(record),
+        "verdict": "" if judged is None else judged.sentence,
+        "calibrations": list(_calibrations(record)),
         "plots": [
             (_PLOTS.get(plot.stem, plot.stem), Markdown(f"plots/{quote(plot.name)}"))
             for plot in sorted((folder / "plots").glob("*.png"), key=_plot_order)
@@ -100,6 +103,15 @@ def _phase(name: str, result: Mapping[str, Any]) -> str:
     parts += [f"peak learning rate {rate:g}" if rate else "", f"best at step {best:,.0f}" if best else ""]
     parts += [f"ended by the {result['stopped_by']}" if result.get("stopped_by", "epochs") != "epochs" else ""]
     return f"Training of {name}: " + ", ".join(part for part in parts if part) + "."
+
+
+def _calibrations(record: Record) -> Iterator[str]:
+    """Each model's expected calibration error before and after its temperature."""
+    for model in record["models"]:
+        known = model.get("calibration") or {}
+        before, after, temperature = (number(known.get(key)) for key in ("ece_before", "ece", "temperature"))
+        if before is not None and after is not None and temperature is not None:
+            yield f"{model['name']} {100 * before:.1f} % → {100 * after:.1f} % (temperature {temperature:g})"
 
 
 def _counted(count: float, noun: str) -> str:

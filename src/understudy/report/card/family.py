@@ -13,6 +13,7 @@ from understudy.report.card.markdown import Markdown, escape
 from understudy.report.family import family_metrics, family_rows, family_size
 from understudy.report.metric_names import capitalised, is_share, metric_name
 from understudy.report.scores import Record, is_distilled
+from understudy.report.verdict import family_verdict
 
 
 def family_facts(folder: Path, record: Record) -> dict[str, Any]:
@@ -29,6 +30,7 @@ def family_facts(folder: Path, record: Record) -> dict[str, Any]:
             for metric in family_metrics(record)
         ],
         "rows": list(family_rows(record)),
+        "verdict": family_verdict(record) or "",
         "phases": [],
         "labelling": "",
         "children": [_link(folder, child) for child in record.get("children") or []],

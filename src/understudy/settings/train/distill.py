@@ -74,6 +74,8 @@ class DistillSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
     augmentation: Annotated[AugmentationOptions, Shown(rare=True)] = field(default_factory=AugmentationOptions)
     baseline: Annotated[bool, Shown(off="Do not train the same student without the teacher.")] = True
     """Also train the same student without the teacher."""
+    references: Annotated[bool, Shown(off="Do not fit TF-IDF and the probe beside it.")] = True
+    """Also fit TF-IDF and the probe (a linear model on the teacher's frozen encoder), for the table and the verdict."""
     epochs: Annotated[int, Gt(0), Shown(group="Training")] = 10
     """Passes of the student over all texts."""
 

@@ -28,8 +28,8 @@ class FinetuneSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
     """head: the architecture's own head, which reads the first token. mean: a linear layer on the mean of the states, as in sentence encoders."""
     drop_mult: Annotated[float, Ge(0), Shown(rare=True)] | None = None
     """For an AWD-LSTM: scale all its dropouts by this (1, or 0.5 if it was a language model)."""
-    baseline: Annotated[bool, Shown(off="Do not fit TF-IDF with a linear model beside it.")] = True
-    """Also fit TF-IDF with a linear model on the same rows, for the table."""
+    baseline: Annotated[bool, Shown(off="Do not fit TF-IDF and the probe beside it.")] = True
+    """Also fit TF-IDF and the probe (a linear model on the frozen encoder), for the table and the verdict."""
 
     def models_read(self) -> list[str]:
         """The names of what else decides the result: the model."""

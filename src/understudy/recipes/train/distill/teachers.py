@@ -21,6 +21,7 @@ from understudy.objectives.teachers.file import FileTeacher
 from understudy.objectives.teachers.load import LoadedTeacher, load_teacher
 from understudy.objectives.teachers.teacher import AveragedTeacher, Teacher
 from understudy.runs.devices import on_threads
+from understudy.runs.judging.probe import has_encoder
 from understudy.runs.session import Session
 from understudy.settings.train.distill import is_outputs_file
 
@@ -67,6 +68,18 @@ class Teachers:
         A model that could not be loaded counts as a network.
         """
         return next((name for name in self.model_names if self._has_layers(name)), None)
+
+    @property
+    def temperature(self) -> float:
+        """That of the probabilities of the one model that answers; 1 of an average. Students learn from logits as they are."""
+        models = [model for model, *_ in self.models.values()]
+        return models[0].temperature if len(models) == 1 else 1.0
+
+    @property
+    def encoder(self) -> Predictor | None:
+        """The first model that is built on an encoder of transformers."""
+        networks = (model for model, *_ in self.models.values() if isinstance(model, Predictor))
+        return next((model for model in networks if has_encoder(model.model)), None)
 
     @property
     def mask_token(self) -> str:

@@ -13,9 +13,11 @@ from understudy.data.batches.bucketed import BucketedBatches, PacedBatches
 from understudy.data.splits import Splits
 from understudy.data.tokens.encode import Encoded, encode
 from understudy.errors import ConfigError, gathered
+from understudy.inference.answering import Answering
 from understudy.inference.logits import token_budget
-from understudy.inference.predictor import Predictor
+from understudy.inference.predictor import LinearPredictor, Predictor
 from understudy.models.structure.inputs import settle_inputs
+from understudy.models.structure.layers import base_model
 from understudy.objectives.distill import DistillClassifier
 from understudy.objectives.supervised import Supervised
 from understudy.objectives.teachers.teacher import Teacher
@@ -24,14 +26,17 @@ from understudy.recipes.train.distill.distances import distance, distance_faults
 from understudy.recipes.train.distill.teachers import Teachers
 from understudy.recipes.train.distill.texts import all_labels, all_texts
 from understudy.recipes.train.students.classifier import build_student
-from understudy.report.scores import ALONE, STUDENT, TEACHER
+from understudy.report.scores import ALONE, PROBE, STUDENT, TEACHER, TFIDF
 from understudy.runs.devices import processes
 from understudy.runs.fitting.beside import Beside, Training
 from understudy.runs.fitting.learning import learning_plan
 from understudy.runs.fitting.phase import train_phase
+from understudy.runs.judging.calibrating import calibrate
+from understudy.runs.judging.comparing import compare, warn_of_teacher
+from understudy.runs.judging.probe import fit_probe
 from understudy.runs.plans import rows_plan
 from understudy.runs.saving import save_classifier
-from understudy.runs.scoring import describe, describe_answering, describe_tfidf, validation_scores
+from understudy.runs.scoring import describe, describe_answering, tfidf_baseline, validation_scores
 from understudy.runs.session import Session
 from understudy.runs.subject import Subject, metric_faults
 from understudy.runs.text_limits import how_to_read_more, said_of_cuts, text_length
@@ -139,13 +144,23 @@ class Distillation:
 
     def carry_out(self, session: Session) -> None:
         """Label the texts, train with and without the teacher, compare all on the test rows (or the validation rows)."""
+        tfidf = None
         with Beside(session, STUDENT, ALONE) as self.beside:
             teacher = self.teachers.label(session, self.texts)
+            if self.settings.references and session.run.writes:
+                tfidf = self._tfidf(session)
             steps = self.train_student(session, teacher)
             if self.settings.baseline:
                 self.train_alone(session, steps)
         if session.run.writes:
-            self._compare(session)
+            self._compare(session, tfidf)
+
+    def _tfidf(self, session: Session) -> LinearPredictor | None:
+        """TF-IDF, fitted before training, so that a teacher which is no better is found out before it teaches."""
+        tfidf, validation = tfidf_baseline(session, self.splits), self.splits.validation.texts
+        if tfidf is not None and (answers := self.teachers.answers(session, validation)) is not None:
+            warn_of_teacher(session, answers, tfidf.logits(list(validation)), self.splits)
+        return tfidf
 
     def train_student(self, session: Session, teacher: Teacher) -> int:
         """Train the student on labels, if any, and on the teacher's answers. Returns the optimizer steps of an epoch."""
@@ -170,8 +185,8 @@ class Distillation:
             budget_s=None if remaining is None else max(remaining, 0.0) * share,
         )
         if session.run.writes:
-            predictor = Predictor(self.student.model, self.student.tokenizer, self.task, self.length)
-            save_classifier(session.run.folder / "model", predictor, self.splits.reporting()[1].texts)
+            self.predictor = self._predictor(session, STUDENT, self.student.model)
+            save_classifier(session.run.folder / "model", self.predictor, self.splits.reporting()[1].texts)
         return batches.steps(0)
 
     def train_alone(self, session: Session, steps: int) -> None:
@@ -195,18 +210,37 @@ class Distillation:
             steps=steps * self.plan.epochs,
         )
 
-    def _compare(self, session: Session) -> None:
-        """Put teacher, students and TF-IDF on the record, all on the same rows and measured in the same way."""
-        answers = self.teachers.answers(session, self.splits.reporting()[1].texts)
-        if answers is not None:
-            describe(session, TEACHER, self.teachers.as_one(), answers, self.splits)
-        models: dict[str, nn.Module] = {STUDENT: self.student.model}
+    def _predictor(self, session: Session, name: str, model: nn.Module) -> Predictor:
+        predictor = Predictor(model, self.student.tokenizer, self.task, self.length)
+        calibrate(session, name, predictor, self.splits)
+        return predictor
+
+    def _compare(self, session: Session, tfidf: LinearPredictor | None) -> None:
+        """Put teacher, students and baselines on the record, all on the same rows and measured in the same way."""
+        answers: dict[str, np.ndarray] = {}
+        taught = self.teachers.answers(session, self.splits.reporting()[1].texts)
+        if taught is not None:
+            temperature = self.teachers.temperature
+            describe(session, TEACHER, self.teachers.as_one(), taught, self.splits, temperature=temperature)
+            answers[TEACHER] = taught
+        models: dict[str, Answering] = {STUDENT: self.predictor}
         if self.settings.baseline:
-            models[ALONE] = self.start
+            models[ALONE] = self._predictor(session, ALONE, self.start)
+        if (probe := self._probe(session)) is not None:
+            models[PROBE] = probe
+        if tfidf is not None:
+            models[TFIDF] = tfidf
         for name, model in models.items():
-            predictor = Predictor(model, self.student.tokenizer, self.task, self.length)
-            describe_answering(session, name, predictor, self.splits)
-        describe_tfidf(session, self.splits)
+            answers[name] = describe_answering(session, name, model, self.splits)
+        compare(session, answers, self.splits)
+
+    def _probe(self, session: Session) -> Predictor | None:
+        """A linear layer on the encoder of the first teacher that has one of transformers."""
+        teacher = self.teachers.encoder if self.settings.references else None
+        if teacher is None:
+            return None
+        encoder = base_model(teacher.model)
+        return fit_probe(session, encoder, teacher.tokenizer, self.splits, max_length=teacher.max_length)
 
     def _validation(self, session: Session) -> Any:
         return validation_scores(

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from understudy.data.splits import Splits
 from understudy.inference.predictor import LinearPredictor, Predictor
+from understudy.report.scores import PROBE, TFIDF
+from understudy.runs.judging.calibrating import calibrate
+from understudy.runs.judging.comparing import compare
+from understudy.runs.judging.probe import head_facts
 from understudy.runs.saving import save_classifier
-from understudy.runs.scoring import describe_answering, describe_tfidf, fit_tfidf
+from understudy.runs.scoring import describe_answering, fit_tfidf, tfidf_baseline
 from understudy.runs.session import Session
 from understudy.runs.subject import Subject
 from understudy.settings.train.finetune import FinetuneSettings
+
+MODEL = "model"
+"""The trained model's name on the record."""
 
 
 class Classification:
@@ -33,13 +42,29 @@ class Classification:
         raise NotImplementedError
 
     def carry_out(self, session: Session) -> None:
-        """Train, save the model, score it, set the baseline beside it."""
+        """Train, save the model, score it, set the baselines beside it, compare them."""
         model = self.train(session)
-        if session.run.writes:
-            save_classifier(session.run.folder / "model", model, self.splits.reporting()[1].texts)
-            describe_answering(session, "model", model, self.splits)
-            if self.settings.baseline and self.settings.model != "tfidf":
-                describe_tfidf(session, self.splits)
+        if not session.run.writes:
+            return
+        calibrate(session, MODEL, model, self.splits)
+        save_classifier(session.run.folder / "model", model, self.splits.reporting()[1].texts)
+        answers = {MODEL: describe_answering(session, MODEL, model, self.splits)}
+        if self.settings.baseline:
+            answers |= self.baselines(session)
+        compare(session, answers, self.splits)
+
+    def baselines(self, session: Session) -> dict[str, np.ndarray]:
+        """Put TF-IDF on the record, and the probe where there is one; their answers for the rows that report."""
+        answers = {}
+        if (probe := self.probe(session)) is not None:
+            answers[PROBE] = describe_answering(session, PROBE, probe, self.splits, more=head_facts(probe))
+        if (tfidf := tfidf_baseline(session, self.splits)) is not None:
+            answers[TFIDF] = describe_answering(session, TFIDF, tfidf, self.splits)
+        return answers
+
+    def probe(self, session: Session) -> Predictor | None:
+        """A linear layer on the encoder as it was before training; None where the model is no more than that."""
+        return None
 
 
 class TfidfBaseline(Classification):
@@ -51,6 +76,10 @@ class TfidfBaseline(Classification):
     def plan_lines(self) -> Mapping[str, str]:
         """The number of rows."""
         return {"rows": f"{len(self.splits.train):,}", "model": "TF-IDF with a linear model"}
+
+    def baselines(self, session: Session) -> dict[str, np.ndarray]:
+        """None: this is one."""
+        return {}
 
     def train(self, session: Session) -> LinearPredictor:
         """Fit it."""

@@ -10,10 +10,11 @@ import torch
 from understudy.data.batches.bucketed import BucketedBatches
 from understudy.data.splits import Splits
 from understudy.data.tokens.encode import encode
+from understudy.errors import ModelError
 from understudy.inference.logits import token_budget
 from understudy.inference.predictor import Predictor
 from understudy.models.awd_lstm.config import reads_whole, set_reading
-from understudy.models.files.classifiers import load_classifier, load_mean_classifier
+from understudy.models.files.classifiers import load_classifier, load_encoder, load_mean_classifier
 from understudy.models.files.tokenizers import check_tokenizer, load_tokenizer
 from understudy.models.structure.inputs import settle_inputs
 from understudy.objectives.supervised import Supervised
@@ -22,6 +23,7 @@ from understudy.recipes.train.finetune.classification import Classification
 from understudy.runs.devices import processes
 from understudy.runs.fitting.learning import learning_plan
 from understudy.runs.fitting.phase import train_phase
+from understudy.runs.judging.probe import fit_probe
 from understudy.runs.plans import rows_plan
 from understudy.runs.scoring import validation_scores
 from understudy.runs.session import Session
@@ -85,3 +87,11 @@ class Transformer(Classification):
             budget_s=session.stop.remaining(),
         )
         return Predictor(self.model, self.tokenizer, task, self.length)
+
+    def probe(self, session: Session) -> Predictor | None:
+        """A linear layer on the encoder that training started from; None for architectures of our own."""
+        try:
+            encoder = load_encoder(self.settings.model)
+        except ModelError:
+            return None
+        return fit_probe(session, encoder, self.tokenizer, self.splits, max_length=self.length)

@@ -1,0 +1,217 @@
+"""Which model to ship, in one sentence, from the paired comparisons on a record.
+
+One rule decides: a model counts as better than another if the whole interval of their paired difference says so. What
+is cheaper is shipped unless a dearer model is better in this sense. In `finetune`:
+
+1. Neither the model nor the probe is better than TF-IDF: TF-IDF is enough.
+2. The model is not better than the probe: the probe is as good (or better).
+3. Otherwise the model.
+
+In `distill`:
+
+1. TF-IDF, or else the probe, is better than the teacher: the teacher is below it, and is to be mended first.
+2. Neither the student nor the same student without teacher is better than TF-IDF: TF-IDF is enough.
+3. The student is not better than the same student without teacher: it is said.
+4. Otherwise the student.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from understudy.evaluation.paired import LEVEL
+from understudy.report.metric_names import LOWER_IS_BETTER, is_share, metric_name
+from understudy.report.numbers import human_bytes, number
+from understudy.report.scores import (
+    ALONE,
+    PROBE,
+    STUDENT,
+    TEACHER,
+    TFIDF,
+    Record,
+    main_name,
+    model_named,
+    selecting_metric,
+    shown_split,
+)
+
+_PLAIN = {
+    "tfidf": "TF-IDF is enough: ship it",
+    "probe": "the probe is as good: ship it",
+    "probe is better": "the probe is better: ship it",
+    "teacher below tfidf": "the teacher is below TF-IDF: mend the teacher first",
+    "teacher below probe": "the teacher is below the probe: mend the teacher first",
+    "alone": "the distilled student is not better than the same student without teacher",
+    "model": "ship the model",
+    "student": "ship the student",
+}
+"""What each verdict says, without its numbers."""
+_NAMES = {TFIDF: "TF-IDF", PROBE: "the probe", ALONE: "the same student without teacher", TEACHER: "the teacher"}
+_MUCH = 0.02
+"""An interval that reaches this far above 0 leaves open whether the dearer model is worth its price."""
+
+
+class Verdict(NamedTuple):
+    """Which model to ship, and why."""
+
+    kind: str
+    """``tfidf``, ``probe``, ``probe is better``, ``teacher below tfidf``, ``teacher below probe``, ``alone``, ``student``
+    or ``model``."""
+    sentence: str
+
+
+def verdict(record: Record) -> Verdict | None:
+    """The verdict of a run; None where there is nothing to compare its model with.
+
+    Args:
+        record: the parsed ``record.json``.
+
+    Example:
+        >>> compared = {"model": "model", "other": "tfidf", "difference": 0.01, "interval": [-0.01, 0.03], "rows": 500}
+        >>> models = [{"name": name, "metrics": {"test": {"accuracy": 0.9}}} for name in ("model", "tfidf")]
+        >>> verdict({"task": {"metrics": ["accuracy"]}, "models": models, "comparisons": [compared]}).sentence
+        'TF-IDF is enough: ship it (the model is at +1.0 points, -1.0 to +3.0; 98 % interval, 500 test rows; more rows may tell).'
+    """
+    if not record["models"] or not record.get("comparisons"):
+        return None
+    found = _Comparisons(record)
+    main = main_name(record)
+    return _of_distillation(found) if main == STUDENT else _of_training(found, main)
+
+
+def family_verdict(record: Record) -> str | None:
+    """The verdicts of a family's runs in one sentence; None where its runs reached none.
+
+    Example:
+        >>> family_verdict({"verdicts": {"probe": 2, "model": 1}})
+        '2 of 3 runs: the probe is as good: ship it. 1 of 3 runs: ship the model.'
+    """
+    counts = record.get("verdicts") or {}
+    total = sum(counts.values())
+    if not total:
+        return None
+    if len(counts) == 1:
+        return (
+            f"All {total} runs: {_PLAIN[next(iter(counts))]}."
+            if total > 1
+            else f"{_begun(_PLAIN[next(iter(counts))])}."
+        )
+    ordered = sorted(counts.items(), key=lambda entry: -entry[1])
+    return " ".join(f"{count} of {total} runs: {_PLAIN[kind]}." for kind, count in ordered)
+
+
+def counted_verdicts(records: Sequence[Record]) -> dict[str, int]:
+    """In how many runs each verdict was reached."""
+    counts: dict[str, int] = {}
+    for record in records:
+        if (found := verdict(record)) is not None:
+            counts[found.kind] = counts.get(found.kind, 0) + 1
+    return counts
+
+
+def doubt_of_teacher(metric: str, difference: float, low: float, high: float, rows: int) -> str | None:
+    """What to say before training of a teacher that is not better than TF-IDF on the validation rows; None if it is.
+
+    Args:
+        metric: the one that selects.
+        difference: the teacher's score less TF-IDF's; then the ends of its interval.
+        rows: how many validation rows have a label.
+
+    Example:
+        >>> doubt_of_teacher("accuracy", 0.05, 0.01, 0.09, 300)
+        >>> doubt_of_teacher("accuracy", 0.02, -0.01, 0.05, 300)
+        'It is not certain that the teacher is better than TF-IDF (+2.0 points, -1.0 to +5.0; 98 % interval, 300 validation rows): a student is rarely better than its teacher.'
+    """
+    if _shown(metric, low, high):
+        return None
+    numbers = f"{_apart(metric, difference, low, high)}; {_percent(LEVEL)} interval, {rows:,} validation rows"
+    if _shown(metric, difference, difference):
+        return f"It is not certain that the teacher is better than TF-IDF ({numbers}): a student is rarely better than its teacher."
+    return f"The teacher is not better than TF-IDF ({numbers}): mend the teacher first, because a student is rarely better than its teacher."
+
+
+class _Comparisons:
+    """The paired differences of a record, by the names of two models in either order."""
+
+    def __init__(self, record: Record) -> None:
+        self.record, self.metric = record, selecting_metric(record)
+        self._known: dict[tuple[str, str], tuple[float, float, float]] = {}
+        self._rows, self._level = 0, LEVEL
+        for entry in record["comparisons"]:
+            values = [number(value) for value in (entry["difference"], *entry["interval"])]
+            middle, low, high = (0.0 if value is None else value for value in values)
+            self._known[entry["model"], entry["other"]] = (middle, low, high)
+            self._known[entry["other"], entry["model"]] = (-middle, -high, -low)
+            self._rows, self._level = entry["rows"], entry.get("level", LEVEL)
+
+    def has(self, one: str, other: str) -> bool:
+        return (one, other) in self._known
+
+    def better(self, one: str, other: str) -> bool:
+        """Whether one model is better than the other; False where they were not compared."""
+        return self.has(one, other) and _shown(self.metric, *self._known[one, other][1:])
+
+    def lead(self, one: str, other: str) -> str:
+        """How far one model's score is from the other's, with the interval."""
+        return _apart(self.metric, *self._known[one, other])
+
+    def rows(self, one: str = "", other: str = "") -> str:
+        """What the intervals are, and whether more rows may show one model to be better than the other."""
+        said = f"{_percent(self._level)} interval, {self._rows:,} {shown_split(self.record)} rows"
+        if self.has(one, other):
+            _, low, high = self._known[one, other]
+            open_end = -low if self.metric in LOWER_IS_BETTER else high
+            return said + ("; more rows may tell" if open_end > _MUCH else "")
+        return said
+
+
+def _of_training(found: _Comparisons, main: str) -> Verdict | None:
+    if found.has(main, TFIDF) and not found.better(main, TFIDF) and not found.better(PROBE, TFIDF):
+        return _verdict("tfidf", f"the {main} is at {found.lead(main, TFIDF)}", found.rows(main, TFIDF))
+    if found.has(main, PROBE) and not found.better(main, PROBE):
+        kind = "probe is better" if found.better(PROBE, main) else "probe"
+        more = human_bytes((model_named(found.record, PROBE) or {}).get("head_bytes"))
+        numbers = f"the {main} is at {found.lead(main, PROBE)}"
+        return _verdict(kind, f"{more} more than the encoder", numbers, found.rows(main, PROBE))
+    leads = [
+        f"{found.lead(main, other)}, against {_NAMES[other]}" for other in (PROBE, TFIDF) if found.has(main, other)
+    ]
+    return _verdict("model", *leads, found.rows()) if leads else None
+
+
+def _of_distillation(found: _Comparisons) -> Verdict | None:
+    for other in (TFIDF, PROBE):
+        if found.better(other, TEACHER):
+            return _verdict(f"teacher below {other}", f"it is at {found.lead(TEACHER, other)}", found.rows())
+    if found.has(STUDENT, TFIDF) and not found.better(STUDENT, TFIDF) and not found.better(ALONE, TFIDF):
+        return _verdict("tfidf", f"the student is at {found.lead(STUDENT, TFIDF)}", found.rows(STUDENT, TFIDF))
+    if found.has(STUDENT, ALONE) and not found.better(STUDENT, ALONE):
+        return _verdict("alone", f"it is at {found.lead(STUDENT, ALONE)}", found.rows(STUDENT, ALONE))
+    beaten = [other for other in (ALONE, TFIDF) if found.has(STUDENT, other)]
+    beside = [TEACHER] if found.has(STUDENT, TEACHER) else []
+    leads = [f"{found.lead(STUDENT, other)}, against {_NAMES[other]}" for other in (*beaten, *beside)]
+    return _verdict("student", *leads, found.rows()) if beaten else None
+
+
+def _verdict(kind: str, *reasons: str) -> Verdict:
+    return Verdict(kind, f"{_begun(_PLAIN[kind])} ({'; '.join(reasons)}).")
+
+
+def _begun(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
+
+
+def _shown(metric: str, low: float, high: float) -> bool:
+    """Whether the whole interval of a difference says that the first of two models is better."""
+    return high < 0 if metric in LOWER_IS_BETTER else low > 0
+
+
+def _apart(metric: str, difference: float, low: float, high: float) -> str:
+    if is_share(metric):
+        return f"{100 * difference:+.1f} points, {100 * low:+.1f} to {100 * high:+.1f}"
+    return f"{difference:+.3f} {metric_name(metric, short=True)}, {low:+.3f} to {high:+.3f}"
+
+
+def _percent(level: float) -> str:
+    return f"{100 * level:g} %"

@@ -1,0 +1,54 @@
+"""Models held against each other on the rows that report, and a teacher against TF-IDF before it teaches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from understudy.data.splits import Rows, Splits
+from understudy.evaluation.paired import LEVEL, Difference, paired_differences
+from understudy.report.verdict import doubt_of_teacher
+from understudy.runs.session import Session
+
+
+def compare(session: Session, answers: Mapping[str, np.ndarray], splits: Splits) -> None:
+    """Put the paired differences of all models on the record, by the metric that selects.
+
+    Args:
+        answers: by model, its outputs for the rows that report, ``(rows, outputs)``.
+    """
+    split, rows = splits.reporting()
+    with session.run.timed("evaluate_s"):
+        found = _differences(session, answers, rows)
+    session.run.record.comparisons = [
+        {
+            "model": one,
+            "other": other,
+            "split": split,
+            "metric": session.metric()[0],
+            "difference": pair.difference,
+            "interval": [pair.low, pair.high],
+            "level": LEVEL,
+            "rows": pair.rows,
+        }
+        for (one, other), pair in found.items()
+    ]
+    session.run.save()
+
+
+def warn_of_teacher(session: Session, teacher: np.ndarray, tfidf: np.ndarray, splits: Splits) -> None:
+    """Say before training if the teacher is not better than TF-IDF on the validation rows.
+
+    Args:
+        teacher, tfidf: their outputs for the validation rows, ``(rows, outputs)``.
+    """
+    if not splits.validation.labelled.any():
+        return
+    found = _differences(session, {"teacher": teacher, "tfidf": tfidf}, splits.validation)
+    if doubt := doubt_of_teacher(session.metric()[0], *found["teacher", "tfidf"]):
+        session.run.say(doubt)
+
+
+def _differences(session: Session, answers: Mapping[str, np.ndarray], rows: Rows) -> dict[tuple[str, str], Difference]:
+    return paired_differences(session.metric()[0], answers, rows.labels, seed=session.settings.seed)

@@ -1,0 +1,162 @@
+"""Each verdict from comparisons whose answer is known, and the sentence that says it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from understudy.report.verdict import counted_verdicts, doubt_of_teacher, family_verdict, verdict
+
+Pair = tuple[str, str, float, float, float]
+
+
+def record(*pairs: Pair, metric: str = "accuracy", head_bytes: int = 200_000) -> dict[str, Any]:
+    """A record of the models in some comparisons: names, difference and interval."""
+    order = ["teacher", "student", "student without teacher", "model", "probe", "tfidf"]
+    names = sorted({name for pair in pairs for name in pair[:2]}, key=order.index)
+    models: list[dict[str, Any]] = [{"name": name, "metrics": {"test": {metric: 0.8}}} for name in names]
+    for entry in models:
+        if entry["name"] == "probe":
+            entry["head_bytes"] = head_bytes
+    comparisons = [
+        {"model": one, "other": other, "difference": d, "interval": [low, high], "level": 0.98, "rows": 1000}
+        for one, other, d, low, high in pairs
+    ]
+    return {"task": {"metrics": [metric]}, "models": models, "comparisons": comparisons}
+
+
+SAME, MORE, LESS = (0.002, -0.01, 0.014), (0.03, 0.01, 0.05), (-0.03, -0.05, -0.01)
+
+
+def trained(
+    probe: tuple[float, float, float], tfidf: tuple[float, float, float], between: Any = MORE
+) -> dict[str, Any]:
+    return record(("model", "probe", *probe), ("model", "tfidf", *tfidf), ("probe", "tfidf", *between))
+
+
+def test_tfidf_is_enough() -> None:
+    found = verdict(trained(SAME, SAME, SAME))
+    assert found is not None
+    assert found.kind == "tfidf"
+    assert found.sentence == (
+        "TF-IDF is enough: ship it (the model is at +0.2 points, -1.0 to +1.4; 98 % interval, 1,000 test rows)."
+    )
+
+
+def test_the_probe_is_as_good() -> None:
+    found = verdict(trained(SAME, MORE))
+    assert found is not None
+    assert found.sentence == (
+        "The probe is as good: ship it (200 kB more than the encoder; the model is at +0.2 points, -1.0 to +1.4; 98 % interval, 1,000 test rows)."
+    )
+    # a model that has hardly begun to learn does not hide a probe that is better than TF-IDF
+    worse = verdict(trained(LESS, LESS))
+    assert worse is not None
+    assert worse.sentence.startswith("The probe is better: ship it (200 kB more than the encoder; the model is at -3.0")
+
+
+def test_ship_the_model() -> None:
+    found = verdict(trained(MORE, MORE))
+    assert found is not None
+    assert found.sentence == (
+        "Ship the model (+3.0 points, +1.0 to +5.0, against the probe; +3.0 points, +1.0 to +5.0, against TF-IDF; 98 % interval, 1,000 test rows)."
+    )
+
+
+def distilled(**pairs: tuple[float, float, float]) -> dict[str, Any]:
+    names = {"alone": ("student", "student without teacher"), "tfidf": ("student", "tfidf")}
+    names |= {
+        "teacher": ("teacher", "tfidf"),
+        "probe": ("teacher", "probe"),
+        "alone_tfidf": ("student without teacher", "tfidf"),
+    }
+    return record(*((*names[name], *numbers) for name, numbers in pairs.items()))
+
+
+def test_the_teacher_is_below_tfidf() -> None:
+    found = verdict(distilled(teacher=LESS, probe=LESS, tfidf=LESS, alone=SAME))
+    assert found is not None
+    assert found.sentence == (
+        "The teacher is below TF-IDF: mend the teacher first (it is at -3.0 points, -5.0 to -1.0; 98 % interval, 1,000 test rows)."
+    )
+    below = verdict(distilled(teacher=MORE, probe=LESS, tfidf=MORE, alone=MORE))
+    assert below is not None
+    assert below.sentence.startswith("The teacher is below the probe: mend the teacher first (it is at -3.0 points")
+
+
+def test_the_student_is_not_better_than_without_teacher() -> None:
+    found = verdict(distilled(teacher=MORE, probe=SAME, tfidf=MORE, alone=SAME, alone_tfidf=MORE))
+    assert found is not None
+    assert found.sentence.startswith(
+        "The distilled student is not better than the same student without teacher (it is at +0.2 points"
+    )
+    # the student without teacher beats TF-IDF and the distilled one does not: TF-IDF is not enough
+    hidden = verdict(distilled(teacher=MORE, tfidf=SAME, alone=LESS, alone_tfidf=MORE))
+    assert hidden is not None
+    assert hidden.kind == "alone"
+
+
+def test_tfidf_is_enough_for_a_student() -> None:
+    found = verdict(distilled(teacher=SAME, probe=SAME, tfidf=SAME, alone=SAME, alone_tfidf=SAME))
+    assert found is not None
+    assert found.kind == "tfidf"
+    assert "the student is at" in found.sentence
+
+
+def test_ship_the_student() -> None:
+    found = verdict(distilled(teacher=MORE, probe=SAME, tfidf=MORE, alone=MORE, alone_tfidf=SAME))
+    assert found is not None
+    assert found.sentence.startswith("Ship the student (+3.0 points, +1.0 to +5.0, against the same student without")
+
+
+def test_an_interval_that_reaches_far_says_that_rows_are_missing() -> None:
+    found = verdict(record(("model", "tfidf", 0.02, -0.01, 0.05)))
+    assert found is not None
+    assert found.sentence.endswith("more rows may tell).")
+
+
+def test_less_is_better_of_an_error() -> None:
+    better = verdict(record(("model", "tfidf", -0.1, -0.15, -0.05), metric="mse"))
+    assert better is not None
+    assert (
+        better.sentence
+        == "Ship the model (-0.100 MSE, -0.150 to -0.050, against TF-IDF; 98 % interval, 1,000 test rows)."
+    )
+    worse = verdict(record(("model", "tfidf", 0.1, 0.05, 0.15), metric="mse"))
+    assert worse is not None
+    assert worse.kind == "tfidf"
+
+
+def test_there_is_no_verdict_without_a_comparison() -> None:
+    alone = record(("model", "tfidf", *MORE))
+    assert verdict(alone | {"comparisons": []}) is None
+    assert verdict({"task": {"metrics": ["loss"]}, "models": [{"name": "model"}]}) is None
+    assert verdict(record(("teacher", "student", *MORE))) is None
+
+
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [
+        (MORE, None),
+        (SAME, "It is not certain that the teacher is better than TF-IDF (+0.2 points, -1.0 to +1.4;"),
+        ((-0.002, -0.014, 0.01), "The teacher is not better than TF-IDF (-0.2 points, -1.4 to +1.0;"),
+        (LESS, "The teacher is not better than TF-IDF (-3.0 points, -5.0 to -1.0;"),
+    ],
+)
+def test_doubts_of_a_teacher(numbers: tuple[float, float, float], said: str | None) -> None:
+    found = doubt_of_teacher("accuracy", *numbers, 200)
+    assert found is None if said is None else str(found).startswith(said)
+
+
+def test_a_familys_verdict_counts_its_runs() -> None:
+    runs = [trained(SAME, MORE), trained(SAME, MORE), trained(MORE, MORE), {"models": []}]
+    counts = counted_verdicts(runs)
+    assert counts == {"probe": 2, "model": 1}
+    assert (
+        family_verdict({"verdicts": counts})
+        == "2 of 3 runs: the probe is as good: ship it. 1 of 3 runs: ship the model."
+    )
+    assert family_verdict({"verdicts": {"tfidf": 3}}) == "All 3 runs: TF-IDF is enough: ship it."
+    assert family_verdict({"verdicts": {}}) is None
+    assert family_verdict({}) is None
