@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.data.tokens.test_encode import make_tokenizer
 
-from understudy.checksums import DamagedFile, check_listed, list_checksums, seal, still_sound, verified
+from understudy.checksums import DamagedFile, check_listed, list_checksums, saved_files, seal, still_sound, verified
 from understudy.data.cache import cache_dir
 from understudy.data.readers.cached_tables import read_table
 from understudy.data.readers.faults import Faults
@@ -84,9 +84,15 @@ def test_a_folder_lists_its_checksums(tmp_path: Path) -> None:
         (tmp_path / name).write_text("12346")
         with pytest.raises(DamagedFile, match=f"{name} is not what was saved"):
             check_listed(tmp_path, weights=weights)
-    (tmp_path / "checksums.json").write_text("[")
-    with pytest.raises(DamagedFile, match="cannot be read"):
-        check_listed(tmp_path, weights=True)
+        (tmp_path / name).unlink()
+        with pytest.raises(DamagedFile, match=f"{name} was saved there, but is missing"):
+            check_listed(tmp_path, weights=weights)
+    assert saved_files(tmp_path) == {"checksums.json", "config.json", "model.safetensors", "tokenizer.json"}
+    for damaged in ("[", "[1]"):
+        (tmp_path / "checksums.json").write_text(damaged)
+        with pytest.raises(DamagedFile, match="cannot be read"):
+            check_listed(tmp_path, weights=True)
+        assert saved_files(tmp_path) == set()
 
 
 # --- one byte of the cache, wherever it stands ---------------------------------------------------------------------------

@@ -142,16 +142,17 @@ def remove_abandoned(folder: Path, *, untouched_s: float = _ABANDONED_AFTER_S) -
             continue  # another process was quicker
 
 
-def remove_files(folder: Path, *patterns: str) -> None:
-    """Delete a folder's files of some patterns, and what killed runs left there; then the folder, if it is empty.
+def remove_files(folder: Path, names: re.Pattern[str]) -> None:
+    """Delete a folder's files of some names, and what killed runs left there; then the folder, if it is empty.
 
     Whatever else is in it stays, and a link is not followed.
     """
     if folder.is_symlink() or not folder.is_dir():
         return
     remove_abandoned(folder, untouched_s=0)
-    for path in (path for pattern in patterns for path in folder.glob(pattern)):
-        path.unlink(missing_ok=True)
+    for path in list(folder.iterdir()):
+        if names.fullmatch(path.name) and not path.is_dir():
+            path.unlink(missing_ok=True)
     with suppress(OSError):  # it is not empty
         folder.rmdir()
 

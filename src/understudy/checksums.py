@@ -14,8 +14,9 @@ from __future__ import annotations
 import json
 import shutil
 import zlib
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from understudy.terminal.lines import say
 
@@ -111,15 +112,33 @@ def check_listed(folder: Path, *, weights: bool) -> None:
     Raises:
         DamagedFile: with the name of the first file that is not as it was written.
     """
+    for name, known in _listed(folder).items():
+        if weights != name.endswith(".safetensors"):
+            continue
+        if not (folder / name).is_file():
+            raise DamagedFile(f"{name} was saved there, but is missing")
+        if known != _of(folder / name):
+            raise DamagedFile(f"{name} is not what was saved: its checksum is wrong")
+
+
+def saved_files(folder: Path) -> set[str]:
+    """The names of the files that a model folder was saved with; none if it has no readable checksums.json."""
+    with suppress(DamagedFile):
+        if found := _listed(folder):
+            return {*found, _LIST, "config.json"}
+    return set()
+
+
+def _listed(folder: Path) -> dict[str, Any]:
     try:
-        listed = dict(json.loads((folder / _LIST).read_bytes()))
+        found = json.loads((folder / _LIST).read_bytes())
     except OSError:
-        return
-    except (ValueError, TypeError, RecursionError):
-        raise DamagedFile(f"{_LIST} cannot be read") from None
-    for path in sorted(folder.iterdir()):
-        if path.name in listed and weights == (path.suffix == ".safetensors") and listed[path.name] != _of(path):
-            raise DamagedFile(f"{path.name} is not what was saved: its checksum is wrong")
+        return {}
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise DamagedFile(f"{_LIST} cannot be read")
+    return found
 
 
 def _of(path: Path) -> str:

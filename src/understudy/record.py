@@ -33,7 +33,7 @@ class RunRecord:
     versions: dict[str, str] = field(default_factory=dict)
     hardware: dict[str, Any] = field(default_factory=dict)
     task: dict[str, Any] = field(default_factory=dict)
-    data: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Rows and fingerprints of each part: of its texts, and of its labels."""
     inputs: dict[str, str] = field(default_factory=dict)
     """Fingerprints of the files that the run was begun with: models, teachers, tokenizers, vectors; a family's data too."""
@@ -46,7 +46,7 @@ class RunRecord:
     answered_before: dict[str, int] = field(default_factory=dict)
     """For each teacher, the texts whose answers were cached when the run began."""
     notes: list[str] = field(default_factory=list)
-    training: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, dict[str, Any]] = field(default_factory=dict)
     children: list[str] = field(default_factory=list)
     """The records of a family's runs, relative to this one."""
     split: str = ""

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from understudy import atomic
+from understudy.checksums import list_checksums
 from understudy.errors import OutputError
 from understudy.folders.contents import clashes
 from understudy.folders.run import Run, default_folder, open_run, output_faults
 from understudy.record import RunRecord, hardware, to_yaml, versions
+from understudy.report.scores import ALONE
 
 CONFIG: dict[str, Any] = {"data": "a.csv", "epochs": 3, "bilstm": {"hidden": 9}, "time_budget": None}
 
@@ -258,6 +260,8 @@ def test_where_and_on_what() -> None:
         '{"command": "finetune", "config": []}',
         '{"command": "finetune", "config": {}, "finished": "yes"}',
         '{"command": "finetune", "config": {}, "models": [5]}',
+        '{"command": "finetune", "config": {}, "data": {"train": 5}}',
+        '{"command": "finetune", "config": {}, "training": {"train": 5}}',
         '{"command": "finetune", "config": {}, "timings": {"a": "b"}}',
         '{"command": "finetune", "config": {}, "timings": {"a": NaN}}',
         '{"command": "finetune", "config": {}, "timings": {"a": 1e999}}',
@@ -293,12 +297,30 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize(
     "name",
-    ["thesis.txt", "model/notes.md", "checkpoints/mine.csv", "child/record.json", "data/train.csv", "plots/old/a.png"],
+    [
+        "thesis.txt",
+        "lr_find-mine.csv",
+        "model/notes.md",
+        "model/notes.txt",
+        "model/sizes.json",
+        "checkpoints/mine.csv",
+        "checkpoints/mine.pt",
+        "checkpoints/train-copy.pt",
+        "checkpoints/train.pt/mine",
+        "teacher_words/mine.bin",
+        "child/record.json",
+        "data/train.csv",
+        "plots/mine.png",
+        "plots/old/a.png",
+    ],
 )
 def test_overwriting_removes_nothing_that_no_run_wrote(name: str, tmp_path: Path) -> None:
-    run = finished(tmp_path / "run", **{"model/config.json": "{}", name: "precious"})
+    run = finished(tmp_path / "run", **{"model/config.json": "{}", "model/vocab.txt": ""})
+    list_checksums(run / "model", without="config.json")
+    (run / name).parent.mkdir(parents=True, exist_ok=True)
+    (run / name).write_text("precious")
     before = contents(run)
-    with pytest.raises(OutputError, match="was not written by a run, so --overwrite does not remove it"):
+    with pytest.raises(OutputError, match="was not written by this run, so --overwrite does not remove it"):
         begin(run, overwrite=True)
     assert contents(run) == before
     assert begin(run, resume=True).record.finished
@@ -306,12 +328,36 @@ def test_overwriting_removes_nothing_that_no_run_wrote(name: str, tmp_path: Path
 
 
 def test_all_that_runs_write_is_replaced(tmp_path: Path) -> None:
-    ours = ["README.md", "progress.csv", "lr_find.csv", "lr_find-student.csv", "lr_find.png", "plots/a.png"]
-    ours += ["model/config.json", "model/model.safetensors", "model/vocab.txt", "checkpoints/student.pt"]
-    ours += ["teacher_words/0a.bin", "tracking/wandb/run/x.log", ".model.understudy-0123456789ab.tmp"]
+    ours = ["README.md", "progress.csv", "lr_find.csv", "lr_find-student.csv", "lr_find.png", "plots/confusion.png"]
+    ours += [
+        "plots/lr_find-student-without-teacher.png",
+        "model/config.json",
+        "model/model.safetensors",
+        "model/vocab.txt",
+    ]
+    ours += ["checkpoints/student.pt", "checkpoints/train-best-12.pt", "checkpoints/train-rank1-12.pt"]
+    ours += [f"checkpoints/{ALONE}-done.pt", f"teacher_words/{'0a' * 16}.bin", "tracking/wandb/run/x.log"]
+    ours += [".model.understudy-0123456789ab.tmp"]
     run = finished(tmp_path / "run", **dict.fromkeys(ours, ""))
     begin(run, overwrite=True)
     assert sorted(contents(run)) == ["config.yaml", "record.json"]
+
+
+def test_a_finished_or_resumed_run_keeps_what_it_did_not_write(tmp_path: Path) -> None:
+    run = begin(tmp_path / "run")
+    for name in ("checkpoints/train.pt", "checkpoints/mine.pt", "model/config.json", "model/notes.md"):
+        (run.folder / name).parent.mkdir(exist_ok=True)
+        (run.folder / name).write_text("{}")
+    run.close()
+    with pytest.raises(
+        OutputError, match=r"notes\.md: was not written by this run, which replaces the folder\. Move it\."
+    ):
+        begin(tmp_path / "run", resume=True)
+    (run.folder / "model" / "notes.md").unlink()
+    begin(tmp_path / "run", resume=True).finish()
+    assert [path.name for path in (run.folder / "checkpoints").iterdir()] == ["mine.pt"]
+    begin(tmp_path / "run", resume=True)
+    assert (run.folder / "checkpoints" / "mine.pt").exists()
 
 
 def test_a_family_goes_with_its_children_and_with_nothing_else(tmp_path: Path) -> None:
@@ -320,11 +366,11 @@ def test_a_family_goes_with_its_children_and_with_nothing_else(tmp_path: Path) -
     for seed in (0, 1):
         finished(family / f"seed-{seed}", **{"model/config.json": "{}"})
     (family / "seed-1" / "mine.txt").touch()
-    with pytest.raises(OutputError, match=r"seed-1/mine.txt: was not written by a run"):
+    with pytest.raises(OutputError, match=r"seed-1/mine.txt: was not written by this run"):
         begin(family, config, overwrite=True)
     (family / "seed-1" / "mine.txt").unlink()
     (family / "seed-2").mkdir()
-    with pytest.raises(OutputError, match=r"seed-2: was not written by a run"):
+    with pytest.raises(OutputError, match=r"seed-2: was not written by this run"):
         begin(family, config, overwrite=True)
     (family / "seed-2").rmdir()
     begin(family, config, overwrite=True)
@@ -357,7 +403,7 @@ def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
         (run / name).symlink_to(tmp_path / target)
         with pytest.raises(OutputError, match="is a link, and a run writes to its own folder only"):
             begin(run, resume=True)
-        with pytest.raises(OutputError, match=f"{name}: was not written by a run"):
+        with pytest.raises(OutputError, match=f"{name}: was not written by this run"):
             begin(run, overwrite=True)
     Run(tmp_path / "checkpoints", RunRecord(command="distill", config={})).finish()
     assert (tmp_path / "elsewhere" / "a.pt").exists()

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import understudy
 from understudy.cli import main
+from understudy.data.readers.labels.cells import labels_in_cell
 from understudy.data.tasks import Task
 from understudy.errors import ModelError
 from understudy.inference.answer_lines import csv_header, csv_row, json_row
@@ -160,6 +161,13 @@ def test_any_reader_gets_its_rows_back(rows: list[tuple[str, str, set[str]]]) ->
     assert len(list(csv.reader(written.splitlines()))) == len(rows) + 1  # a reader that ends lines where Python does
     lines = "".join(json_row(*row, task) for row in given_)
     assert [json.loads(line)["text"] for line in lines.splitlines()] == [[a, b] for a, b, _ in rows]
+
+
+@pytest.mark.parametrize("name", ["3 17", "no|t", "a, b", "[x]"])
+def test_names_that_look_like_several_come_back_as_one(name: str) -> None:
+    task = Task(text=(("a",),), label="label", kind="multi_label", labels=(name, "yes"))
+    cell = next(csv.reader([csv_row(("text",), Prediction([name], {}), task)]))[1]
+    assert labels_in_cell(cell) == [name]
 
 
 def test_a_carriage_return_stays_in_its_text(runs: Path, tmp_path: Path) -> None:

@@ -179,6 +179,8 @@ def test_faults_of_all_steps_are_said_before_the_first_begins(
         {"command": "finetune", "data": "x.csv", "model": "tfidf"},
         {"command": "params", "models": ["a"]},
         {"command": "run"},
+        {"command": "finetune", "data": "x.csv", "model": "tfidf", "output": str(tmp_path / "one" / "model")},
+        {"command": "finetune", "data": "x.csv", "model": "tfidf", "output": str(tmp_path)},
     ]
     path = tmp_path / "steps.yaml"
     path.write_text("---\n".join(map(yaml.safe_dump, steps)), encoding="utf-8")
@@ -193,6 +195,8 @@ def test_faults_of_all_steps_are_said_before_the_first_begins(
         7: "has no output",
         8: "'params' leaves no run behind",
         9: "'run' leaves no run behind",
+        10: "one/model lies in that of step",
+        11: "holds that of step 1",
     }.items():
         assert any(what in line and f"step {number}" in line for line in said.splitlines()), (number, said)
     assert not (tmp_path / "one").exists()

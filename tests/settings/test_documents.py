@@ -12,6 +12,7 @@ from understudy.recipes.train.finetune.recipe import Finetune
 from understudy.settings.configuration import build, check
 from understudy.settings.documents import read_documents
 
+DIGITS = "9" * 5000
 BOMB = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + "".join(f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 9))
 
 
@@ -58,6 +59,50 @@ def test_dates_are_texts_and_aliases_and_merges_work(tmp_path: Path) -> None:
     assert found["data"] == "2024-99-99"
     assert found["more"] == {"epochs": 3, "seed": 2}
     assert found["list"] == [{"epochs": 1, "seed": 2}]
+
+
+def test_numbers_are_decimal(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(
+        "a: [010, 1:30, 0x10, 1:30.5, 0b1, 0o17]\nb: [12, -3, 1_000, 0, 2.50, 1.0e-5, -.inf]\n", encoding="utf-8"
+    )
+    (found,) = read_documents(str(path))
+    assert found["a"] == ["010", "1:30", "0x10", "1:30.5", "0b1", "0o17"]
+    assert found["b"] == [12, -3, 1000, 0, 2.5, 1e-5, float("-inf")]
+    assert build(Finetune, {"epochs": "010"}, origin="a.yaml").epochs == 10
+    with pytest.raises(ConfigError, match="epochs must be an integer, but is '1:30'"):
+        build(Finetune, {"epochs": "1:30"}, origin="a.yaml")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("epochs", True), ("learning_rate", True), ("clip", False), ("seeds", [0, True]), ("seeds", True)],
+)
+def test_yes_and_no_are_no_numbers(name: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=f"{name} must be a number, but is"):
+        build(Finetune, {name: value}, origin="a.yaml")
+    assert build(Finetune, {"overwrite": True, "baseline": False}, origin="a.yaml").overwrite
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["finetune", "--model", "bert", "--unfreeze", DIGITS],
+        ["finetune", "--model", "bert", "--freeze", f"0-{DIGITS}"],
+        ["finetune", "--model", "bert", "--seed", DIGITS],
+        ["distill", "--teacher", "t", "--student", f"layers:{DIGITS}"],
+        ["distill", "--teacher", "t", "--student", "layers", "--layers.keep", DIGITS],
+        ["distill-lm", "--teacher", "t", "--student", "albert", "--albert.share", DIGITS],
+        ["pretrain", "--model", "awd_lstm", "--tokenizer", f"bpe:{DIGITS}"],
+        ["pretrain", "--model", "bert", "--vocabulary", f"new:{DIGITS}"],
+    ],
+)
+def test_numbers_of_thousands_of_digits_are_refused_wherever_they_stand(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments, "--data", "a.csv"]) == 2
+    said = capsys.readouterr().err
+    assert "without numbers of more than 1,000 digits" in said or "an integer of fewer digits" in said
 
 
 @pytest.mark.parametrize("path", [".", "none.yaml", "a\0b.yaml", "x" * 5000])

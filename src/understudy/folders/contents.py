@@ -3,50 +3,49 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from fnmatch import fnmatch
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from understudy.atomic import is_temporary
+from understudy.checksums import saved_files
 
-MODEL_FILES = ("*.json", "*.safetensors", "*.txt", "*.jinja", "*.model", "*.codes", "*.spm", "*.vocab", "*.tokenizer")
-"""The names of the files that saving a model and its tokenizer writes."""
-_FILES = ("record.json", "config.yaml", "README.md", "progress.csv", "lr_find*.csv", "lr_find*.png")
-_FOLDERS: Mapping[str, Sequence[str] | None] = {
-    "model": MODEL_FILES,
-    "plots": ("*.png",),
-    "checkpoints": ("*.pt", "*.csv"),
-    "teacher_words": ("*.bin",),
-    "tracking": None,
-}
-"""The folders of a run and the files in them; None for a tracker's, which has whatever it likes."""
-_DEMO = {"data": ("train.csv", "validation.csv", "test.csv", "pool.txt")}
+CHECKPOINTS = re.compile(r"(train|student|student without teacher)((-done|-best-\d+|-rank\d+-\d+)?\.pt|\.csv)")
+TEACHER_WORDS = re.compile(r"[0-9a-f]{32}\.bin")
+_SWEEP = r"lr_find(-student(-without-teacher)?)?"
+_PLOTS = re.compile(rf"(learning-curves|quality-latency|quality-size|confusion|reliability|{_SWEEP})\.png")
+_FILES = re.compile(rf"record\.json|config\.yaml|README\.md|progress\.csv|{_SWEEP}\.(csv|png)")
+_MODEL = re.compile(r".+\.(json|safetensors|txt|jinja|model|codes|spm|vocab|tokenizer)")
+"""What saving a model and its tokenizer writes, for folders without a list of it."""
+_FOLDERS = {"plots": _PLOTS, "checkpoints": CHECKPOINTS, "teacher_words": TEACHER_WORDS}
+"""The folders of a run, and the names of the files that it writes there."""
+_DEMO = {"data": re.compile(r"(train|validation|test)\.csv|pool\.txt")}
 
 
 def strangers(folder: Path) -> list[Path]:
     """What lies in a run folder, or in those of its children, and was not written by a run; links are never ours."""
     about = _read(folder / "record.json")
-    children, own = set(_children(about)), dict(_FOLDERS)
-    if about.get("command") == "demo":
-        own |= _DEMO
+    children, own = set(_children(about)), _FOLDERS | (_DEMO if about.get("command") == "demo" else {})
     found: list[Path] = []
     for entry in sorted(folder.iterdir()):
-        if entry.is_symlink() or not (entry.is_dir() or is_temporary(entry) or _fits(entry, _FILES)):
+        if entry.is_symlink() or not (entry.is_dir() or is_temporary(entry) or _FILES.fullmatch(entry.name)):
             found.append(entry)
         elif entry.is_dir() and not is_temporary(entry):
             if entry.name in children:
                 found += strangers(entry)
+            elif entry.name == "model":
+                found += _beside_a_model(entry)
             elif entry.name in own:
-                found += _others(entry, own[entry.name])
-            else:
+                found += _others(entry, own[entry.name].fullmatch)
+            elif entry.name != "tracking":  # a tracker's, which has whatever it likes
                 found.append(entry)
     return found
 
 
 def is_a_model(folder: Path) -> bool:
     """Whether a folder holds a model that was saved here, and nothing else."""
-    return "understudy" in _read(folder / "config.json") and not _others(folder, MODEL_FILES)
+    return "understudy" in _read(folder / "config.json") and not _beside_a_model(folder)
 
 
 def links(folder: Path) -> Iterator[Path]:
@@ -101,12 +100,12 @@ def _children(about: Mapping[str, Any]) -> Iterator[str]:
     yield from (str(path).partition("/")[0] for path in (known if isinstance(known, list) else ()))
 
 
-def _others(folder: Path, patterns: Sequence[str] | None) -> list[Path]:
-    if patterns is None:
-        return []
+def _beside_a_model(folder: Path) -> list[Path]:
+    """What lies in a model folder and was not saved there."""
+    saved = saved_files(folder)
+    return _others(folder, saved.__contains__ if saved else _MODEL.fullmatch)
+
+
+def _others(folder: Path, ours: Callable[[str], Any]) -> list[Path]:
     entries = [entry for entry in sorted(folder.iterdir()) if not is_temporary(entry)]
-    return [entry for entry in entries if entry.is_symlink() or entry.is_dir() or not _fits(entry, patterns)]
-
-
-def _fits(path: Path, patterns: Iterable[str]) -> bool:
-    return any(fnmatch(path.name, pattern) for pattern in patterns)
+    return [entry for entry in entries if entry.is_symlink() or entry.is_dir() or not ours(entry.name)]

@@ -13,7 +13,7 @@ from typing import Any
 
 from understudy import atomic
 from understudy.errors import OutputError, gathered
-from understudy.folders.contents import links, strangers
+from understudy.folders.contents import CHECKPOINTS, links, strangers
 from understudy.folders.lock import Lock
 from understudy.record import RunRecord, flat, to_yaml
 from understudy.terminal.lines import say, visible
@@ -71,7 +71,7 @@ class Run:
         self.record.finished = True
         self.save()
         if self.writes:
-            atomic.remove_files(self.folder / "checkpoints", "*.pt")
+            atomic.remove_files(self.folder / "checkpoints", CHECKPOINTS)
         return self.record
 
 
@@ -120,7 +120,7 @@ def open_run(
             raise OutputError(*faults)
         run = Run(folder, RunRecord.load(record_path) if resume and record_path.exists() else fresh, lock=lock)
         if run.record.finished:
-            atomic.remove_files(folder / "checkpoints", "*.pt")  # it may have been killed just before
+            atomic.remove_files(folder / "checkpoints", CHECKPOINTS)  # it may have been killed just before
             return run
         # a run folder has one writer, so what is half-written in it was left by a killed one
         for place in (folder, folder / "checkpoints"):
@@ -213,13 +213,22 @@ def _content_faults(
         return list(error.faults)
     if resume:
         linked = [] if old.finished else links(folder)
-        return _other_settings(folder, old, command, config, given) + [
-            f"{link}: is a link, and a run writes to its own folder only. Put what it points to in its place, or name another --output."
-            for link in linked
+        beside = [] if old.finished else [other for other in strangers(folder) if other.parent == folder / "model"]
+        return [
+            *_other_settings(folder, old, command, config, given),
+            *(
+                f"{link}: is a link, and a run writes to its own folder only. Put what it points to in its place, or name another --output."
+                for link in linked
+            ),
+            *(
+                f"{other}: was not written by this run, which replaces the folder. Move it."
+                for other in beside
+                if other not in linked
+            ),
         ]
     if overwrite:
         return [
-            f"{other}: was not written by a run, so --overwrite does not remove it. Move it, or name another --output."
+            f"{other}: was not written by this run, so --overwrite does not remove it. Move it, or name another --output."
             for other in strangers(folder)
         ]
     state = "a finished run is there already" if old.finished else "an unfinished run is there"

@@ -14,7 +14,7 @@ _TO_QUOTE = re.compile(r'[",;]|[^\S ]|^ | $|^$')
 
 White space other than a space (a carriage return, a tab, a line separator) ends a line or a cell for some readers.
 """
-_JOINT = re.compile(r"[|;,]|^\[")
+_JOINT = re.compile(r"[|;,]|^\[|^-?\d+(\s+-?\d+)+$")
 """Names of labels that would not come back from a list with ``|`` between them."""
 _LINE_ENDS = str.maketrans({"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"})
 """Characters that JSON allows bare, but where some readers end a line."""

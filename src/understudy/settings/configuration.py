@@ -6,7 +6,7 @@ import dataclasses
 import re
 import shlex
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 from understudy.commands import BY_NAME
@@ -61,7 +61,7 @@ def build(recipe: type[Settings], values: Mapping[str, Any], *, origin: str = "t
 
     unknown = _unknown_keys(recipe, values, origin)
     known = _with_lists(recipe, values)
-    faults = dict(unusable(known))
+    faults = {**dict(_truths(recipe, known)), **dict(unusable(known))}
     try:
         made = TypeAdapter(recipe).validate_python(known)
         faults |= unusable(as_dict(made))  # a number may have been written as a text
@@ -128,6 +128,24 @@ def _unknown_keys(recipe: type, values: Mapping[str, Any], origin: str, prefix: 
     return faults
 
 
+def _truths(recipe: type, values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """The settings that are yes or no where a number belongs, which Python counts as 1 or 0, with a sentence on each."""
+    hints = typing.get_type_hints(recipe)
+    for key, value in values.items():
+        name, hint = f"{prefix}{key}", hints.get(key)
+        if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+            yield from _truths(typing.cast(type, hint), value, f"{name}.")
+        parts = value if isinstance(value, list | tuple) else [value]
+        kinds = _kinds(hint)
+        if {int, float} & kinds and bool not in kinds and any(isinstance(part, bool) for part in parts):
+            yield name, f"{name} must be a number, but is {shortened(value)}."
+
+
+def _kinds(hint: Any) -> set[Any]:
+    """A type and all that it is made of."""
+    return {hint}.union(*map(_kinds, typing.get_args(hint))) if typing.get_origin(hint) is not typing.Literal else set()
+
+
 def _with_lists(recipe: type, values: Mapping[str, Any]) -> dict[str, Any]:
     """A bare value where a list belongs is a list of one, a number among strings a string; unknown keys are left out."""
     hints = typing.get_type_hints(recipe)
@@ -153,5 +171,7 @@ def _field(recipe: type, place: tuple[int | str, ...]) -> str:
 def _sentence(name: str, fault: Any) -> str:
     rule = fault["msg"].removeprefix("Input should be ").partition(", unable to parse")[0]
     rule = rule.replace("a valid integer", "an integer").replace("a valid ", "a ")
+    if "exceeded maximum size" in rule:  # a number of more digits than Python reads
+        rule = "an integer of fewer digits"
     tail = nearest(fault["input"], re.findall(r"'([^']*)'", rule)) if isinstance(fault["input"], str) else ""
     return f"{name} must be {rule}, but is {shortened(fault['input'])}.{tail}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,13 @@ _MOST_VALUES = 10_000
 """Values in one document, those behind aliases counted wherever they stand: a few lines can stand for billions."""
 
 _NO_SETTING = {f"tag:yaml.org,2002:{name}" for name in ("timestamp", "binary", "set", "omap", "pairs")}
+_DECIMAL = {
+    "tag:yaml.org,2002:int": re.compile(r"[-+]?(0|[1-9][0-9_]*)\Z"),
+    "tag:yaml.org,2002:float": re.compile(
+        r"([-+]?([0-9][0-9_]*\.[0-9_]*|\.[0-9_]+)([eE][-+][0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))\Z"
+    ),
+}
+"""Numbers as people write them. To YAML, 1:30 is 90 and 010 is 8."""
 
 
 def read_documents(path: str) -> list[dict[str, Any]]:
@@ -48,10 +56,10 @@ def read_documents(path: str) -> list[dict[str, Any]]:
 
 
 class _Loader(yaml.SafeLoader):
-    """Mappings, lists, texts, numbers, yes and no. A date is a text: there is no setting that is one."""
+    """Mappings, lists, texts, decimal numbers, yes and no. A date is a text: there is no setting that is one."""
 
     yaml_implicit_resolvers = {
-        first: [(tag, pattern) for tag, pattern in known if tag not in _NO_SETTING]
+        first: [(tag, _DECIMAL.get(tag, pattern)) for tag, pattern in known if tag not in _NO_SETTING]
         for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
     yaml_constructors = {tag: made for tag, made in yaml.SafeLoader.yaml_constructors.items() if tag not in _NO_SETTING}

@@ -12,6 +12,8 @@ from understudy.errors import ConfigError, shortened
 _LARGEST = 2**32 - 1
 """The largest whole number that every generator of random numbers takes as its seed."""
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
+_NO_NUMBER = re.compile(r"\d{1001}")
+"""Python reads no number of 5,000 digits, as in layers:N or in a list of layers; and nobody means one."""
 
 
 def parse_rate(given: float | str | None) -> float | tuple[float, float] | Literal["auto"] | None:
@@ -79,6 +81,8 @@ def _broken_rule(value: Any) -> str | None:
         return "a finite number"
     if isinstance(value, int) and abs(value) > _LARGEST:
         return f"at most {_LARGEST:,}" if value > 0 else f"at least {-_LARGEST:,}"
+    if isinstance(value, str) and _NO_NUMBER.search(value):
+        return "without numbers of more than 1,000 digits"
     if isinstance(value, str) and _NO_TEXT.search(value):
         return "text (in UTF-8, without NUL; rename such a file)"
     return None

@@ -306,3 +306,81 @@ def test_what_looks_odd_about_classes(tmp_path: Path) -> None:
 def test_a_number_of_many_digits_is_a_name(tmp_path: Path) -> None:
     long = "9" * 5000
     assert labelled(tmp_path / "a.csv", [long, "1", long, "1"]).task.labels == ("1", long)
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+@pytest.mark.parametrize(
+    "odd",
+    [
+        [[0.9, 0.1], [0.2, 0.8], [0, 1]],
+        [[0.5, 0.5, 0], [1, 0, 0], [0, 0.5, 0.5]],
+        [[3, 3, 2], [1, 2, 3], [1, 1, 1]],
+        [[0, 1, -1], [1, 0, 0], [0, 0, 1]],
+        [[0, -1], [0, 1], [1, 0]],
+        [[None, 1], [0, 1], [1, 0]],
+        [[float("nan"), 0, 1], [0, 1, 0], [1, 0, 0]],
+    ],
+)
+def test_other_numbers_for_each_label_are_asked_about(tmp_path: Path, odd: list[list[Any]], ending: str) -> None:
+    cells = odd * 5 if ending == "jsonl" else [str(cell) for cell in odd] * 5
+    with pytest.raises(DataError, match="neither a 0 or 1 for each label nor different class numbers"):
+        labelled(tmp_path / f"a.{ending}", cells)
+
+
+def test_lists_of_class_numbers_and_of_numbers_as_names_stay(tmp_path: Path) -> None:
+    assert labelled(tmp_path / "a.jsonl", [[0, 2], [1], [2, 1, 0]] * 4).task.labels == ("0", "1", "2")
+    assert labelled(tmp_path / "b.jsonl", [[3.5], [4.0, 3.5], [2]] * 4).task.labels == ("2", "3.5", "4.0")
+
+
+def test_numbers_with_spaces_are_lists(tmp_path: Path) -> None:
+    splits = labelled(tmp_path / "a.csv", ["0 1 1", "1 0 0", "0 0 1"] * 4, kind="multi_label")
+    assert splits.task.labels == ("0", "1", "2")
+    assert splits.train.labels[:3].tolist() == [[0, 1, 1], [1, 0, 0], [0, 0, 1]]
+    assert labelled(tmp_path / "b.csv", ["3 17", "17", "3"] * 4, kind="multi_label").task.labels == ("3", "17")
+    splits = labelled(tmp_path / "c.csv", ["0 1 1", "1 0 0", "0 0 1"] * 4)
+    assert "3 labels written like a list" in said(splits)
+
+
+@pytest.mark.parametrize("cell", ["[NaN, NaN]", "[null]", "[None, None]", "[nan nan]", "array([nan, nan])"])
+def test_a_list_of_missing_values_is_no_label(tmp_path: Path, cell: str) -> None:
+    cells = [cell, *["[0, 1]", "[1, 0]", "[1, 1]"] * 4]
+    splits = labelled(tmp_path / "a.csv", cells, allow_unlabelled=True)
+    assert splits.train.labelled.tolist() == [False] + [True] * 12
+    assert "1 row without a label, taken as unlabelled" in said(splits)
+    with pytest.raises(DataError, match="line 2: no label in column 'label'"):
+        labelled(tmp_path / "a.csv", cells)
+
+
+def test_lists_in_lists_are_no_labels(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"'\[\[0, 1\]\]' in column 'label' is not a list of labels"):
+        labelled(tmp_path / "a.jsonl", [[[0, 1]], [[1, 0]]] * 4)
+
+
+def test_a_minus_one_among_other_classes_is_said(tmp_path: Path) -> None:
+    note = "4 rows with the label '-1', a class like the others. Empty these cells"
+    for others in (["a", "b"], [0, 1], [1, 2]):
+        assert note in said(labelled(tmp_path / "a.csv", [-1, *others] * 4))
+    for others in ([1, 1], [-2, 0, 1, 2], ["a", "-a"]):
+        cells = [-1, *others] * 4 if others[0] != "a" else others * 4
+        assert "a class like the others" not in said(labelled(tmp_path / "a.csv", cells))
+    note = "4 rows with the target -1, and no other below 0. Empty these cells"
+    assert note in said(labelled(tmp_path / "a.csv", [-1, 0.5, 2] * 4))
+    assert "Empty these cells" not in said(labelled(tmp_path / "a.csv", [-1, -0.5, 2] * 4))
+
+
+def test_some_targets_of_minus_one_in_a_split_are_said(tmp_path: Path) -> None:
+    train = table(tmp_path / "train.csv", ["text", "label"], [(f"text {i}", i / 4) for i in range(20)])
+    test = table(tmp_path / "test.csv", ["text", "label"], [("a", -1), ("b", 0.5), ("c", -1)])
+    splits = load_splits(train, test=test)
+    assert "test.csv: 2 rows with the target -1, below those of the training rows" in said(splits)
+
+
+def test_one_hot_columns_with_empty_cells_are_named(tmp_path: Path) -> None:
+    rows = [(f"text {i}", i % 2 or "", "", 1) for i in range(8)]
+    name = table(tmp_path / "a.csv", ["text", "a", "b", "c"], rows)
+    assert "line 3: the label columns 'a', 'b', 'c' hold [1, , 1]" in refused(name, label=["a", "b", "c"])
+
+
+def test_names_that_differ_in_a_sign_that_nobody_sees(tmp_path: Path) -> None:
+    splits = labelled(tmp_path / "a.csv", ["pos", "pos\u200b", "neg", "neg"] * 4)
+    assert "differ only in case, white space or form: 'pos', 'pos" in said(splits)

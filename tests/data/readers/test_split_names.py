@@ -63,6 +63,16 @@ def test_files_that_are_not_read_are_named(tmp_path: Path) -> None:
     assert "not read as a split" in load_corpus(data).notes[0]
 
 
+def test_folders_that_are_called_like_splits_are_named(tmp_path: Path) -> None:
+    data = folder(tmp_path, "train.csv", rows=20)
+    for name in ("validation", "my-test", "figures", "dev"):
+        (tmp_path / name).mkdir()
+        if name != "dev":
+            write(tmp_path / name / "part.csv", 500)
+    notes = load_splits(data).notes
+    assert f"{data}: folders that are not read as a split: validation/, my-test/." in notes
+
+
 def test_what_stands_twice_is_settled_by_the_flag_that_the_message_names(tmp_path: Path) -> None:
     data = folder(tmp_path, "train.csv", "dev_a.csv", "dev_b.csv")
     with pytest.raises(DataError, match=r"dev_a\.csv and dev_b\.csv are both the validation split"):

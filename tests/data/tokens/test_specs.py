@@ -20,6 +20,7 @@ from understudy.errors import ConfigError
         ("bpe:-5", r"Did you mean 'bpe:8000'"),
         ("unigram:8000", "neither words:N nor bpe:N"),
         ("bpe:5", "asks for 5. For example: bpe:8000"),
+        ("words:99999999999", "must ask for at most 4,294,967,295 tokens. For example: words:8000"),
         ("", "neither"),
     ],
 )
@@ -35,6 +36,7 @@ def test_malformed_specs(spec: str, message: str) -> None:
         ("word:300", "Did you mean 'words:300'"),
         ("new:-3", "must be keep, new:N"),
         ("bpe:300", "for example new:16000, but is 'bpe:300'"),
+        ("new:99999999999", "must ask for at most 4,294,967,295 tokens. For example: new:16000"),
         ("new:5", "more than the 5 special tokens. For example: new:16000"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from understudy.data.tasks import Task
+from understudy.errors import ModelError
 from understudy.loading import load
 from understudy.models.files.classifiers import load_classifier, load_encoder
 from understudy.models.files.pretrained import noting
@@ -54,3 +56,11 @@ def test_a_head_that_is_not_wanted_is_not_mentioned(larger: str, tiny_bert: Path
         load_encoder(larger)
     assert "encoder.layer.9.output.dense.bias" in notes[0]
     assert "classifier" not in notes[0].split("no place for")[1]
+
+
+def test_weights_of_other_sizes_are_named(larger: str) -> None:
+    path = Path(larger) / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | {"type_vocab_size": 1, "max_position_embeddings": 9}))
+    names = "bert.embeddings.position_embeddings.weight, bert.embeddings.token_type_embeddings.weight"
+    with pytest.raises(ModelError, match=f"have other sizes than its config.json says: {names}. Copy both from"):
+        load(larger)

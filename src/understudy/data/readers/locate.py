@@ -129,6 +129,9 @@ def _folder(
     }
     idle = [entry.name for entry in entries if entry.is_file() and entry.resolve() not in read]
     _note_idle(data, "files", [name for name in idle if not _NO_DATA.fullmatch(name)], notes)
+    folders = {entry.name: entry.name for entry in entries if entry.is_dir() and any(entry.iterdir())}
+    named = [f"{name}/" for names in splits_of(folders).values() for name in names]
+    _note_idle(data, "folders", named, notes)
     return sources
 
 

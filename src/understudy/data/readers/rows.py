@@ -110,6 +110,11 @@ def labelled_rows(
         fate = "taken as unlabelled" if split == "train" else "left out"
         first = f"first: {table.where(int(bare[0]))}{_written(table, labels, int(bare[0]))}"
         notes.append(f"{table.origin}: {counted(len(bare), 'row')} without a label, {fate} ({first}).")
+    hidden = int((rows.labels == -1).sum()) if labels.kind == "regression" and labels.lowest >= 0 else 0
+    if hidden and rows.labels is not None and split != "train":
+        notes.append(
+            f"{table.origin}: {counted(hidden, 'row')} with the target -1, below those of the training rows. Empty these cells, if it stands for rows without one."
+        )
     if "" in values:
         none = int((codes == values.index("")).sum())
         notes.append(

@@ -10,6 +10,7 @@ SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 """The special tokens of every tokenizer that is trained here; they count as part of the vocabulary."""
 
 _KINDS = ("words", "bpe")
+_MOST = 2**32 - 1
 
 
 def parse_spec(spec: str) -> tuple[str, int]:
@@ -32,6 +33,8 @@ def parse_spec(spec: str) -> tuple[str, int]:
             f"tokenizer '{spec}' is neither words:N nor bpe:N, for example words:30000 or bpe:8000.{hint}"
         )
     size = int(match[2])
+    if size > _MOST:
+        raise ConfigError(f"tokenizer '{spec}' must ask for at most {_MOST:,} tokens. For example: {match[1]}:8000.")
     if size <= len(SPECIAL_TOKENS):
         raise ConfigError(
             f"tokenizer '{spec}' must have more than the {len(SPECIAL_TOKENS)} special tokens, but asks for {size}. For example: {match[1]}:8000."
@@ -58,6 +61,8 @@ def parse_choice(choice: str) -> str | None:
         raise ConfigError(
             f"vocabulary must be keep, new:N (pieces of words) or words:N, for example new:16000, but is {choice!r}.{hint}"
         )
+    if int(size) > _MOST:
+        raise ConfigError(f"vocabulary {choice!r} must ask for at most {_MOST:,} tokens. For example: {kind}:16000.")
     if int(size) <= len(SPECIAL_TOKENS):
         raise ConfigError(
             f"vocabulary {choice!r} must have more than the {len(SPECIAL_TOKENS)} special tokens. For example: {kind}:16000."

@@ -171,7 +171,7 @@ def load_pretrained(
             path,
             config=config,
             dtype=torch.float32,
-            ignore_mismatched_sizes=ignore_mismatched_sizes,
+            ignore_mismatched_sizes=True,  # transformers' own refusal names none of them
             output_loading_info=True,
             trust_remote_code=False,
             use_safetensors=True,
@@ -179,6 +179,11 @@ def load_pretrained(
         for tensor in (*model.parameters(), *model.buffers()):
             # Views into the mapped file are not aligned in memory: some kernels round differently there and run slower.
             tensor.data = tensor.data.clone()
+    other = sorted(key[0] for key in info["mismatched_keys"])
+    if other and not ignore_mismatched_sizes:
+        raise ModelError(
+            f"{path}: its weights have other sizes than its config.json says: {first_names(other)}. Copy both from the same model."
+        )
     unread = sorted(info["unexpected_keys"])
     if encoder_only:
         parts = {model.base_model_prefix, *(name for name, _ in model.named_children())}
@@ -188,7 +193,7 @@ def load_pretrained(
         _say(
             f"{path}: the checkpoint holds {number} that {type(model).__name__} has no place for: {first_names(unread)}."
         )
-    return LoadedModel(model, set(info["missing_keys"]) | {key[0] for key in info["mismatched_keys"]})
+    return LoadedModel(model, {*info["missing_keys"], *other})
 
 
 def _check_own(path: str, told: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def read_steps(path: str) -> list[Any]:
     Raises:
         ConfigError: with one sentence a fault.
     """
-    recipes, faults, outputs = [], [], dict[str, int]()
+    recipes, faults, outputs = [], [], dict[Path, int]()
     for number, content in enumerate(read_documents(path), start=1):
         origin = f"{path}, step {number}"
         command = content.pop("command", None)
@@ -60,14 +61,27 @@ def read_steps(path: str) -> list[Any]:
             faults.append(f"{origin}: '{command}' leaves no run behind. Run it by itself.")
         elif recipe.output is None:
             faults.append(f"{origin}: has no output. Name a run folder, so that it can be resumed and built upon.")
-        elif (place := str(Path(recipe.output).absolute())) in outputs:
-            faults.append(f"{origin}: has the output of step {outputs[place]}, {recipe.output}. Name another.")
         else:
+            place = Path(recipe.output).expanduser().resolve()
+            faults += [f"{origin}: {fault}" for fault in _overlaps(recipe.output, place, outputs)]
             outputs[place] = number
         recipes.append(recipe)
     if faults:
         raise ConfigError(*faults)
     return recipes
+
+
+def _overlaps(name: str, place: Path, outputs: Mapping[Path, int]) -> list[str]:
+    """Why an output cannot be written beside those of other steps: a run folder holds one run and nothing else."""
+    return [
+        f"has the output of step {number}, {name}. Name another."
+        if other == place
+        else f"its output {name} lies in that of step {number}. Name another."
+        if other in place.parents
+        else f"its output {name} holds that of step {number}. Name another."
+        for other, number in outputs.items()
+        if other == place or other in place.parents or place in other.parents
+    ]
 
 
 def run_steps(recipes: list[Any], *, resume: bool = False, overwrite: bool = False) -> None:

@@ -14,6 +14,7 @@ MISSING |= {"null", "None", "-1.#IND", "-1.#QNAN", "1.#IND", "1.#QNAN", "\\N"}
 
 _WHOLE = re.compile(r"(-?(?:0|[1-9]\d{0,99}))(?:\.0*)?")
 """A whole number. What has more digits is a name: Python reads no number of 5,000 digits."""
+_SPACED = re.compile(r"-?\d+(?:\s+-?\d+)+")
 JOINTS = "|;,"
 """What may stand between several labels of one cell."""
 _WRAPPED = re.compile(
@@ -83,6 +84,19 @@ def printed_list(value: str) -> list[str] | None:
     return [item for item in items if item is not None]
 
 
+def missing_in(value: str) -> int:
+    """How many values are missing in a list of numbers and missing values: all of them, some or none.
+
+    Example:
+        >>> missing_in("[NaN, null]"), missing_in("[1, None, 0]"), missing_in("[1, 0]"), missing_in("null")
+        (2, 1, 0, 0)
+    """
+    value = match[1].strip() if (match := _WRAPPED.fullmatch(value)) else value
+    parts = [part for part in re.split(r"[\s,]+", _inside(value) or "") if part]
+    gone = sum(part in MISSING for part in parts)
+    return gone if all(part in MISSING or not math.isnan(number(part)) for part in parts) else 0
+
+
 def _inside(value: str) -> str | None:
     brackets = {"[": "]", "(": ")", "{": "}"}
     return value[1:-1].strip() if len(value) > 1 and brackets.get(value[0]) == value[-1] else None
@@ -134,7 +148,7 @@ def joints_of(values: Iterable[str]) -> str:
 
 
 def labels_in_cell(value: str, joints: str = JOINTS) -> list[str] | None:
-    """The labels in one cell of a multi-label column: a printed list, or names with a joint between them.
+    """The labels in one cell of a multi-label column: a printed list, numbers with spaces, or names with a joint between.
 
     Returns:
         The names, or None where the cell begins like a list and is none.
@@ -142,10 +156,14 @@ def labels_in_cell(value: str, joints: str = JOINTS) -> list[str] | None:
     Example:
         >>> labels_in_cell("a|b"), labels_in_cell("[a, b]"), labels_in_cell("a, b", "|;"), labels_in_cell("[oops")
         (['a', 'b'], ['a', 'b'], ['a, b'], None)
+        >>> labels_in_cell("0 1 0"), labels_in_cell("very good")
+        (['0', '1', '0'], ['very good'])
     """
     found = printed_list(value)
     if found is not None:
         return found
+    if _SPACED.fullmatch(value):
+        return value.split()
     if value.startswith("["):
         inner = _inside(value)
         if inner is None or set(inner) & set("[]'\"") or "..." in inner:

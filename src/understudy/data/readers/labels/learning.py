@@ -11,7 +11,15 @@ import numpy as np
 
 from understudy.data.readers.cached_tables import SourceTable
 from understudy.data.readers.faults import Faults
-from understudy.data.readers.labels.cells import hot, joints_of, labels_in_cell, number, printed_list, whole
+from understudy.data.readers.labels.cells import (
+    hot,
+    joints_of,
+    labels_in_cell,
+    missing_in,
+    number,
+    printed_list,
+    whole,
+)
 from understudy.data.readers.labels.labels import Labels
 from understudy.data.readers.labels.odd import note_cells, note_classes
 from understudy.data.readers.labels.values import distinct_values, label_name
@@ -43,7 +51,8 @@ def learn_labels(
         return None
     lists = column in table.lists or _share(printed_list(value) is not None for value in values) >= _MOST
     joints = joints_of(values) if lists or kind == "multi_label" else "|;"
-    positions = _positions(values, joints, origin, column, faults) if lists or kind == "multi_label" else 0
+    listed = len(columns) == 1 and (lists or kind == "multi_label")
+    positions = _positions(values, joints, origin, column, faults) if listed else 0
     if positions is None:
         return None
     if lists and (kind == "regression" or (kind == "single_label" and not positions and len(columns) == 1)):
@@ -65,7 +74,7 @@ def learn_labels(
             f"{origin}: the lists in '{column}' are {positions} times 0 or 1, so they say which labels a row has; the labels are called '0' to '{positions - 1}'."
         )
     found = labels.read(table, Faults())
-    if not labels.hot and not _enough(labels, origin, faults):
+    if not labels.hot and not _enough(labels, values, origin, faults):
         return None
     return labels if note_classes(table, labels, found, faults, notes, asked=asked) else None
 
@@ -102,12 +111,21 @@ def _share(answers: Iterable[bool]) -> float:
 
 
 def _positions(values: list[str], joints: str, origin: str, column: str, faults: Faults) -> int | None:
-    """The length of the lists, where all are of 0 and 1 and of one length; else 0. None, and a fault, if lengths differ.
+    """The length of the lists, where all are of 0 and 1 and of one length; else 0. None, and a fault, if they are odd.
 
-    Lists of class numbers have no number twice; lists of 0 and 1 that differ in length are therefore told apart.
+    Lists of class numbers have no number twice; lists of 0 and 1 that differ in length are therefore told apart, and so
+    are other numbers for each label: shares, votes, -1 for a label that is not known.
     """
     lists = [parts for value in values if (parts := labels_in_cell(value, joints))]
     binary = [digits for parts in lists if {whole(part) for part in parts} != {"-1"} for digits in [hot(parts)]]
+    odd = next((value for value in values if missing_in(value) and hot(labels_in_cell(value) or [""])), None)
+    if odd is None and any(digits is None for digits in binary):
+        odd = _odd_numbers(lists)
+    if odd is not None:
+        faults.add(
+            f"{origin}: column '{column}' holds lists of numbers such as {odd[:60]}, which are neither a 0 or 1 for each label nor different class numbers. Write a 0 or 1 for each label, or the names of the labels of a row."
+        )
+        return None
     if not binary or any(digits is None for digits in binary):
         return 0
     lengths = sorted({len(digits) for digits in binary if digits})
@@ -118,6 +136,20 @@ def _positions(values: list[str], joints: str, origin: str, column: str, faults:
     faults.add(
         f"{origin}: the lists in column '{column}' hold 0 and 1 for each label, but differ in length ({lengths[0]} to {lengths[-1]}). Give each row one number for each label, or write the names of its labels."
     )
+    return None
+
+
+def _odd_numbers(lists: Sequence[Sequence[str]]) -> str | None:
+    """The first list of numbers that says something of each label, in its place, other than yes or no; None if none does."""
+    numbers = [[number(part) for part in parts] for parts in lists]
+    if any(math.isnan(found) for row in numbers for found in row):
+        return None
+    shares = len({len(row) for row in numbers}) == 1 and all(0 <= found <= 1 for row in numbers for found in row)
+    signs = {found for row in numbers for found in row} <= {-1, 0, 1}
+    for parts, row in zip(lists, numbers):
+        hidden = signs and -1 in row and len({*row}) > 1
+        if len(row) > 1 and (hidden or len({*row}) < len(row) or (shares and any(found % 1 for found in row))):
+            return f"[{', '.join(parts)}]"
     return None
 
 
@@ -132,7 +164,7 @@ def _named(labels: Labels, values: list[str]) -> Labels:
     return replace(labels, names=tuple(sorted(found, key=Decimal) if integers else sorted(found)), whole=integers)
 
 
-def _enough(labels: Labels, origin: str, faults: Faults) -> bool:
+def _enough(labels: Labels, values: list[str], origin: str, faults: Faults) -> bool:
     """Whether there are classes to tell apart."""
     if labels.kind == "single_label" and len(labels.names) < 2:
         faults.add(
@@ -140,6 +172,12 @@ def _enough(labels: Labels, origin: str, faults: Faults) -> bool:
         )
         return False
     if not labels.names:
+        odd = [value for value in values if labels_in_cell(value, labels.joints) is None]
+        if odd:
+            faults.add(
+                f"{origin}: '{odd[0][:60]}' in column '{labels.column}' is not a list of labels. Write a JSON list of names, or name another column with --label."
+            )
+            return False
         faults.add(f"{origin}: every list in column '{labels.column}' is empty. Name another column with --label.")
         return False
     return True

@@ -38,6 +38,13 @@ def note_cells(
                 f"{where} has {counted(sum(commas), 'label')} written like a number with a decimal comma {first(commas)}; each is a class. Write 3.5, with a point, if they are numbers."
             ]
         return []
+    if kind == "regression":
+        below = [number(value) == -1 for value in values]
+        if any(below) and not all(below) and all(number(value) >= 0 for value in values if number(value) != -1):
+            rows = int(np.isin(codes, np.flatnonzero(below)).sum())
+            return [
+                f"{where} has {counted(rows, 'row')} with the target -1, and no other below 0. Empty these cells, if it stands for rows without one."
+            ]
     if kind == "single_label" and column not in table.lists:
         listed = [printed_list(value) is not None or len(labels_in_cell(value) or "") > 1 for value in values]
         if any(listed):
@@ -78,6 +85,11 @@ def note_classes(
         notes.append(
             f"{where} has {counted(len(of), 'label')} with a single row ({quoted(of)}), too few to learn from."
         )
+    if labels.kind == "single_label" and not labels.hot and _may_be_hidden(labels.names):
+        kept_back = int(counts[labels.names.index("-1")])
+        notes.append(
+            f"{where} has {counted(kept_back, 'row')} with the label '-1', a class like the others. Empty these cells, if it stands for rows without a label."
+        )
     for alike in _alike(labels.names):
         notes.append(
             f"{where} has labels that differ only in case, white space or form: {quoted(alike)}. Each is a class of its own."
@@ -94,9 +106,16 @@ def note_classes(
     return True
 
 
+def _may_be_hidden(names: Sequence[str]) -> bool:
+    """Whether -1 is among the names, and is not one of two or more negative ones, or the opposite of 1 alone."""
+    negative = [name for name in names if name.startswith("-") and whole(name)]
+    return negative == ["-1"] and set(names) != {"-1", "1"}
+
+
 def _alike(names: Sequence[str]) -> list[list[str]]:
     groups: dict[str, list[str]] = defaultdict(list)
     for name in names:
-        form = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+        seen = "".join(sign for sign in unicodedata.normalize("NFKC", name) if unicodedata.category(sign) != "Cf")
+        form = " ".join(seen.casefold().split())
         groups[whole(form) or form].append(name)
     return [group for group in groups.values() if len(group) > 1]

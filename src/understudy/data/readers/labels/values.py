@@ -10,13 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from understudy.data.readers.cached_tables import SourceTable
-from understudy.data.readers.labels.cells import MISSING
+from understudy.data.readers.labels.cells import MISSING, missing_in, printed_list
 
 
 def distinct_values(table: SourceTable, column: str, *, empty: bool = False) -> tuple[list[str], np.ndarray]:
     """The distinct values of a column, without white space around them, and each row's index into them.
 
-    The index of a row without a value is -1.
+    The index of a row without a value is -1; a list of missing values is none.
 
     Args:
         empty: an empty cell is a value.
@@ -24,7 +24,13 @@ def distinct_values(table: SourceTable, column: str, *, empty: bool = False) -> 
     encoded = pc.dictionary_encode(pc.utf8_trim_whitespace(table.cells.column(column)).combine_chunks())
     codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     missing = set[str]() if column in table.named else MISSING  # the class names of a schema mean what they say
-    return without(encoded.dictionary.to_pylist(), codes, lambda value: value in missing or not (value or empty))
+    return without(
+        encoded.dictionary.to_pylist(),
+        codes,
+        lambda value: (
+            value in missing or not (value or empty) or (missing_in(value) > 0 and printed_list(value) is None)
+        ),
+    )
 
 
 def without(values: list[str], codes: np.ndarray, drop: Callable[[str], bool]) -> tuple[list[str], np.ndarray]:

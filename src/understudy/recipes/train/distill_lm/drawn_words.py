@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from functools import partial
 
 from accelerate.utils import broadcast_object_list
 
+from understudy.atomic import remove_files
 from understudy.errors import ConfigError
+from understudy.folders.contents import TEACHER_WORDS
 from understudy.objectives.teachers.drawing import Drawing, Draws
 from understudy.objectives.teachers.language import LanguageTeacher
 from understudy.recipes.train.masked_texts import MaskedTexts
@@ -85,7 +86,7 @@ class DrawnWords:
         record.teacher_forward_texts = sum(drawn.values()) - sum(before)
         if session.run.writes:
             session.run.save()
-            shutil.rmtree(scratch, ignore_errors=True)
+            remove_files(scratch, TEACHER_WORDS)
         return found
 
     def _drawing(self, precision: str) -> Drawing:
