@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from evidence import DATA, Setting, begin, finished, fresh_cache, in_turn, run, score_of, target, write
+from understudy.cores import wait_briefly
 
 LABELLED, POOL, HELD_OUT, EPOCHS, ROUNDS = 1000, 4000, 1000, 10, 3
 CORES = len(os.sched_getaffinity(0))
@@ -102,19 +103,26 @@ def teacher(setting: Setting, data: Path) -> str:
 def command_line(setting: Setting, data: Path, taught_by: str, output: Path) -> list[str]:
     """The command, but for what the arms differ in."""
     line = [str(Path(sys.executable).with_name("understudy")), "distill", "--data", str(data), "--teacher", taught_by]
-    line += ["--unlabeled", str(data / "pool.txt"), "--epochs", str(setting.pick(EPOCHS, 2))]
+    line += ["--unlabeled", str(data / "pool.txt"), "--epochs", str(setting.pick(EPOCHS, 1))]
     return [*line, "--overwrite", "--output", str(output)]
+
+
+def nobody_chose() -> dict[str, str]:
+    """The environment without what says how many threads there are, and how they wait."""
+    chosen = {"OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"}
+    return {name: value for name, value in os.environ.items() if name not in chosen}
 
 
 def distil(setting: Setting, line: list[str], arm: str, place: str, output: Path) -> dict[str, Any]:
     """One whole distillation: seconds of the command and of its parts, and the student's score."""
     flags, environment = ARMS[arm]
-    chosen = {"OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"}
-    kept = {name: value for name, value in os.environ.items() if name not in chosen}
     with fresh_cache() as cache, beside_work(place):
         start = time.perf_counter()
         subprocess.run(
-            [*line, *flags], env=kept | environment | {"UNDERSTUDY_CACHE": str(cache)}, check=True, capture_output=True
+            [*line, *flags],
+            env=nobody_chose() | environment | {"UNDERSTUDY_CACHE": str(cache)},
+            check=True,
+            capture_output=True,
         )
         seconds = time.perf_counter() - start
     record = finished(output)
@@ -130,11 +138,10 @@ def distil(setting: Setting, line: list[str], arm: str, place: str, output: Path
 
 def step(kind: str, waiting: str, place: str) -> float:
     """The median seconds of a training step on all cores, in a process of its own."""
-    kept = {name: value for name, value in os.environ.items() if name not in {"OMP_NUM_THREADS", "GOMP_SPINCOUNT"}}
     with beside_work(place):
         done = subprocess.run(
             [sys.executable, __file__, "--step", kind],
-            env=kept | WAITING[waiting],
+            env=nobody_chose() | WAITING[waiting],
             check=True,
             capture_output=True,
             text=True,
@@ -144,9 +151,6 @@ def step(kind: str, waiting: str, place: str) -> float:
 
 def time_steps(kind: str) -> None:
     """In that process: some seconds of steps of 32 texts of 40 tokens; prints the median."""
-    from understudy.cores import wait_briefly
-
-    wait_briefly()
     import torch
     from transformers import BertConfig, BertForSequenceClassification
 
@@ -177,6 +181,7 @@ def median(rows: list[Mapping[str, Any]], key: str) -> float:
 
 def main() -> None:
     """Distil by each arm in each place, then measure single steps."""
+    wait_briefly()  # before torch is loaded
     if sys.argv[1:2] == ["--step"]:
         time_steps(sys.argv[2])
         return

@@ -77,7 +77,7 @@ def choose(settings: Any, work: Any) -> Threads:
     if state.device.type != "cpu" or (plan is None and not getattr(work, "small", False)):
         return Threads(most, "one a core")
     if plan is None or _multiplying(work) <= SMALL:
-        return Threads(1, "because the model is small", state.num_processes == 1 and _pays_side_by_side(work))
+        return Threads(1, "because the model is small", _pays_side_by_side(work))
     seconds = step_seconds(plan, work.batches, _contenders(most))
     chosen = fewest_of_the_fast(seconds)
     said = ", ".join(f"{time_s * 1000:.0f} ms on {count}" for count, time_s in sorted(seconds.items()))
@@ -89,7 +89,8 @@ def choose(settings: Any, work: Any) -> Threads:
 
 def _pays_side_by_side(work: Any) -> bool:
     """Whether what is trained twice takes so much longer than the start of a second process that it is worth one."""
-    if not getattr(work, "trains_twice", False):
+    launched = torch.distributed.is_available() and torch.distributed.is_initialized()  # a group has its members
+    if launched or not getattr(work, "trains_twice", False):
         return False
     with on_threads(1):
         return training_seconds(work.plan, work.batches, tokens=work.tokens) >= LONG_S
