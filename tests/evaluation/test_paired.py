@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
 from understudy.errors import DataError
 from understudy.evaluation.paired import paired_differences
-from understudy.functional.resampling import resample_counts
+from understudy.functional.resampling import resample_counts, resampled_kinds, resampler
 from understudy.functional.scoring import score
 
 RNG = np.random.default_rng(0)
@@ -26,18 +28,36 @@ def model(noise: float, seed: int) -> np.ndarray:
 ONE, OTHER = model(0.7, 1), model(1.0, 2)
 
 
+def counted(metric: str, seed: int) -> Iterator[np.ndarray]:
+    """The rows of each resample, one by one."""
+    if metric == "average_precision":
+        for counts in resample_counts(300, resamples=40, seed=seed):
+            yield from (np.repeat(np.arange(300), row) for row in counts.astype(int))
+        return
+    kinds = np.stack([LABELS, ONE.argmax(1), OTHER.argmax(1)], axis=1)
+    first, counts = resampled_kinds(kinds, resamples=40, seed=seed)
+    assert len(first) == len({tuple(row) for row in kinds.tolist()})
+    yield from (np.repeat(first, row) for row in counts.astype(int))
+
+
 @pytest.mark.parametrize("metric", ["accuracy", "f1_macro", "matthews", "average_precision"])
 def test_differences_are_those_of_a_slow_loop(metric: str) -> None:
     found = paired_differences(metric, {"one": ONE, "other": OTHER}, LABELS, resamples=40, level=0.9, seed=3)
-    drawn = []
-    for counts in resample_counts(300, resamples=40, seed=3):
-        for row in counts.astype(int):
-            rows = np.repeat(np.arange(300), row)
-            drawn.append(score(metric, ONE[rows], LABELS[rows]) - score(metric, OTHER[rows], LABELS[rows]))
+    drawn = [
+        score(metric, ONE[rows], LABELS[rows]) - score(metric, OTHER[rows], LABELS[rows]) for rows in counted(metric, 3)
+    ]
     pair = found["one", "other"]
     assert pair.difference == pytest.approx(score(metric, ONE, LABELS) - score(metric, OTHER, LABELS))
     assert (pair.low, pair.high) == pytest.approx(tuple(np.percentile(drawn, [5, 95])), abs=1e-9)
     assert pair.rows == 300
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "f1_macro", "matthews"])
+def test_kinds_of_rows_are_drawn_as_rows_are(metric: str) -> None:
+    pair = paired_differences(metric, {"one": ONE, "other": OTHER}, LABELS, resamples=4000)["one", "other"]
+    one, other = (resampler(metric, outputs, LABELS) for outputs in (ONE, OTHER))
+    drawn = np.concatenate([one(c) - other(c) for c in resample_counts(300, resamples=4000, seed=1)])
+    assert (pair.low, pair.high) == pytest.approx(tuple(np.percentile(drawn, [1, 99])), abs=0.012)
 
 
 def test_the_interval_is_that_of_scipy() -> None:

@@ -9,14 +9,19 @@ from typing import NamedTuple
 import numpy as np
 
 from understudy.evaluation.intervals import affordable_resamples
-from understudy.functional.resampling import resample_counts, resampler
+from understudy.functional.metrics import decisions
+from understudy.functional.resampling import resample_counts, resampled_kinds, resampler
 from understudy.functional.scoring import check_suits, score, scored_rows
 
 LEVEL = 0.98
 """A verdict rests on up to three comparisons: at 98 % each, fewer than 5 in 100 verdicts are wrong by chance."""
 
 
-class Difference(NamedTuple):
+_OF_SCORES = ("average_precision", "pearson", "spearman", "mse")
+"""Metrics that depend on more than what was decided for a row."""
+
+
+class PairedDifference(NamedTuple):
     """How much higher one model's score is than another's on the same rows."""
 
     difference: float
@@ -35,7 +40,7 @@ def paired_differences(
     level: float = LEVEL,
     resamples: int = 2000,
     seed: int = 0,
-) -> dict[tuple[str, str], Difference]:
+) -> dict[tuple[str, str], PairedDifference]:
     r"""The difference of a metric between each two models, with its percentile interval over resampled rows.
 
     .. math:: \Delta^* = m(\hat y_{a, i^*}, y_{i^*}) - m(\hat y_{b, i^*}, y_{i^*})
@@ -73,18 +78,33 @@ def paired_differences(
         return {}
     for outputs, known in scored.values():
         check_suits(metric, outputs, known)
-    measures = {name: resampler(metric, *rows) for name, rows in scored.items()}
     first, known = next(iter(scored.values()))
-    draws = affordable_resamples(metric, first.size, resamples)
-    found: dict[str, list[np.ndarray]] = {name: [] for name in scored}
-    for counts in resample_counts(len(known), resamples=draws, seed=seed):
-        for name, measure in measures.items():
-            found[name].append(measure(counts))
-    drawn = {name: np.concatenate(values) for name, values in found.items()}
+    drawn = _drawn(metric, scored, resamples=affordable_resamples(metric, first.size, resamples), seed=seed)
     scores = {name: score(metric, *rows) for name, rows in scored.items()}
     outside = 50 * (1 - level)
     differences = {}
     for one, other in combinations(scored, 2):
         low, high = np.percentile(drawn[one] - drawn[other], [outside, 100 - outside])
-        differences[one, other] = Difference(scores[one] - scores[other], float(low), float(high), len(known))
+        differences[one, other] = PairedDifference(scores[one] - scores[other], float(low), float(high), len(known))
     return differences
+
+
+def _drawn(
+    metric: str, scored: Mapping[str, tuple[np.ndarray, np.ndarray]], *, resamples: int, seed: int
+) -> dict[str, np.ndarray]:
+    """Each model's metric of each resample, the same resamples for all."""
+    if metric not in _OF_SCORES:  # rows with one label and the same decisions of all models are of one kind
+        labels = next(iter(scored.values()))[1]
+        decided = [decisions(*rows).reshape(len(labels), -1) for rows in scored.values()]
+        kinds = np.hstack([labels.reshape(len(labels), -1), *decided]).astype(np.int64)
+        first, counts = resampled_kinds(kinds, resamples=resamples, seed=seed)
+        return {
+            name: resampler(metric, logits[first], known[first])(counts) for name, (logits, known) in scored.items()
+        }
+    measures = {name: resampler(metric, *rows) for name, rows in scored.items()}
+    found: dict[str, list[np.ndarray]] = {name: [] for name in scored}
+    rows = len(next(iter(scored.values()))[1])
+    for counts in resample_counts(rows, resamples=resamples, seed=seed):
+        for name, measure in measures.items():
+            found[name].append(measure(counts))
+    return {name: np.concatenate(values) for name, values in found.items()}

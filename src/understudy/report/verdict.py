@@ -156,6 +156,11 @@ class _Comparisons:
         """How far one model's score is from the other's, with the interval."""
         return _apart(self.metric, *self._known[one, other])
 
+    def keeps_probe(self) -> bool:
+        """Whether what was trained did not gain on the probe that it began as, so that the probe was saved."""
+        start = ((self.record.get("training") or {}).get("train") or {}).get("start") or {}
+        return bool(start.get("kept") == "probe")
+
     def rows(self, one: str = "", other: str = "") -> str:
         """What the intervals are, and whether more rows may show one model to be better than the other."""
         said = f"{_percent(self._level)} interval, {self._rows:,} {shown_split(self.record)} rows"
@@ -172,6 +177,8 @@ def _of_training(found: _Comparisons, main: str) -> Verdict | None:
     if found.has(main, PROBE) and not found.better(main, PROBE):
         kind = "probe is better" if found.better(PROBE, main) else "probe"
         more = human_bytes((model_named(found.record, PROBE) or {}).get("head_bytes"))
+        if found.keeps_probe():  # fine-tuning gained nothing, and went back to it
+            return _verdict(kind, f"{more} more than the encoder", f"the {main} that was saved is the probe")
         numbers = f"the {main} is at {found.lead(main, PROBE)}"
         return _verdict(kind, f"{more} more than the encoder", numbers, found.rows(main, PROBE))
     leads = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import nn
@@ -33,6 +34,7 @@ def train_phase(
     fresh: bool = False,
     begun: bool = False,
     budget_s: float | None = None,
+    keep: Literal["best", "last"] = "best",
 ) -> FitResult:
     """:func:`understudy.training.loop.fit` under a run's settings.
 
@@ -43,6 +45,7 @@ def train_phase(
         fresh: whether the model's weights are random.
         begun: whether another process may have begun the phase, even if the run is not resumed.
         budget_s: seconds that this phase may take, a sweep included.
+        keep: which evaluation's weights the model ends with.
     """
     settings: TrainSettings = session.settings
     record = session.run.record
@@ -70,6 +73,7 @@ def train_phase(
             evaluate=validation,
             metric=metric,
             higher_is_better=higher,
+            keep=keep,
             eval_steps=settings.eval_steps,
             patience=settings.patience,
             save_steps=settings.save_steps,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from understudy.data.splits import Rows, Splits
-from understudy.evaluation.paired import LEVEL, Difference, paired_differences
+from understudy.evaluation.paired import LEVEL, PairedDifference, paired_differences
 from understudy.report.verdict import doubt_of_teacher
 from understudy.runs.session import Session
 
@@ -50,5 +50,7 @@ def warn_of_teacher(session: Session, teacher: np.ndarray, tfidf: np.ndarray, sp
         session.run.say(doubt)
 
 
-def _differences(session: Session, answers: Mapping[str, np.ndarray], rows: Rows) -> dict[tuple[str, str], Difference]:
+def _differences(
+    session: Session, answers: Mapping[str, np.ndarray], rows: Rows
+) -> dict[tuple[str, str], PairedDifference]:
     return paired_differences(session.metric()[0], answers, rows.labels, seed=session.settings.seed)

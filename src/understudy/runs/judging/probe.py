@@ -14,7 +14,7 @@ from understudy.inference.logits import logits
 from understudy.inference.predictor import Predictor
 from understudy.models.linear import fit_linear
 from understudy.models.structure.inputs import settle_inputs
-from understudy.models.structure.layers import base_model
+from understudy.models.structure.layers import base_model, head_modules
 from understudy.models.students.pooled import PooledClassifier
 from understudy.report.scores import PROBE
 from understudy.runs.judging.calibrating import calibrate
@@ -60,6 +60,6 @@ def has_encoder(model: Any) -> bool:
 
 
 def head_facts(probe: Predictor) -> dict[str, int]:
-    """How many bytes its linear layer adds to the encoder."""
-    layer: Any = probe.model.classifier
-    return {"head_bytes": sum(tensor.numel() * tensor.element_size() for tensor in layer.state_dict().values())}
+    """How many bytes its head adds to the encoder."""
+    tensors = [tensor for part in head_modules(probe.model) for tensor in part.state_dict().values()]
+    return {"head_bytes": sum(tensor.numel() * tensor.element_size() for tensor in tensors)}
