@@ -26,6 +26,8 @@ class FinetuneSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
     """trained: all weights learn. frozen: logistic regression on the mean vectors of the frozen encoder."""
     pooling: Literal["head", "mean"] = "head"
     """head: the architecture's own head, which reads the first token. mean: a linear layer on the mean of the states, as in sentence encoders."""
+    contrastive: Literal["never", "always", "auto"] = "never"
+    """For few labels: the encoder first learns from pairs of labelled rows (SetFit), then a linear layer on its mean vectors. auto: where that measured better."""
     drop_mult: Annotated[float, Ge(0), Shown(rare=True)] | None = None
     """For an AWD-LSTM: scale all its dropouts by this (1, or 0.5 if it was a language model)."""
     baseline: Annotated[bool, Shown(off="Do not fit TF-IDF with a linear model beside it.")] = True
