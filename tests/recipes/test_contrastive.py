@@ -21,7 +21,8 @@ from sklearn.preprocessing import StandardScaler
 import understudy
 from understudy.cli import main
 from understudy.models.students.pooled import PooledClassifier
-from understudy.recipes.train.finetune.contrast import class_counts, contrast_steps
+from understudy.recipes.train.finetune.contrast import contrast_steps
+from understudy.recipes.train.finetune.contrast_choice import class_counts
 from understudy.record import RunRecord
 
 pytestmark = pytest.mark.usefixtures("quick")

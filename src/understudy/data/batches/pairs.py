@@ -135,11 +135,6 @@ def meetings(rows: np.ndarray, lengths: np.ndarray, *, max_tokens: int) -> Itera
 
 
 def _groups(rows: np.ndarray, lengths: np.ndarray, max_tokens: int) -> list[np.ndarray]:
-    """Rows that are sorted by length in as few groups as it takes for any two of them to fit."""
-    for count in range(3, len(rows)):
-        groups = np.array_split(rows, count)
-        longest = [int(lengths[part].max()) for part in groups]
-        meeting = combinations(range(count), 2)
-        if all((len(groups[i]) + len(groups[j])) * longest[j] <= max_tokens for i, j in meeting):
-            return groups
-    return np.array_split(rows, len(rows))
+    """Rows that are sorted by length, in groups of which any two fit."""
+    most = max(1, max_tokens // (2 * int(lengths[rows].max())))
+    return np.array_split(rows, min(len(rows), max(3, -(-len(rows) // most))))

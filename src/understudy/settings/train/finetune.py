@@ -27,7 +27,7 @@ class FinetuneSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
     pooling: Literal["head", "mean"] = "head"
     """head: the architecture's own head, which reads the first token. mean: a linear layer on the mean of the states, as in sentence encoders."""
     contrastive: Literal["never", "always", "auto"] = "never"
-    """For few labels: the encoder first learns from pairs of labelled rows (SetFit), then a linear layer on its mean vectors. auto: where that measured better."""
+    """For few labels: the encoder learns from pairs of rows, as SetFit's, then a linear layer on its mean vectors. auto: where this should be better."""
     drop_mult: Annotated[float, Ge(0), Shown(rare=True)] | None = None
     """For an AWD-LSTM: scale all its dropouts by this (1, or 0.5 if it was a language model)."""
     baseline: Annotated[bool, Shown(off="Do not fit TF-IDF with a linear model beside it.")] = True
@@ -62,4 +62,29 @@ class FinetuneSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
             faults.append(
                 "--drop_mult scales dropouts, but nothing here has any. Leave it out, or fine-tune an AWD-LSTM."
             )
+        return faults + self._contrastive_faults()
+
+    def _contrastive_faults(self) -> list[str]:
+        """What does not go with training on pairs."""
+        if self.contrastive == "never":
+            return []
+        asked = f"--contrastive {self.contrastive}"
+        faults = []
+        if self.model == "tfidf" or self.features == "frozen":
+            what = "--model tfidf" if self.model == "tfidf" else "--features frozen"
+            faults.append(f"{asked} trains an encoder, and {what} trains none. Leave one of them out.")
+        if self.finds_rate:
+            faults.append(f"{asked}: the sweep is for training on labels, not on pairs. Leave it out.")
+        if self.contrastive == "auto":
+            return faults
+        if self.pooling == "head":
+            faults.append(f"{asked} compares means of states, but --pooling is head. Leave one of them out.")
+        if self.unfreeze or self.unfreeze_epochs:
+            faults.append(f"{asked} is a single stage, but --unfreeze asks for several. Leave one of them out.")
+        if "all-but-head" in self.freeze:
+            faults.append(
+                f"{asked} trains the encoder, but --freeze all-but-head freezes it. Give --features frozen alone."
+            )
+        if self.drop_mult is not None:
+            faults.append(f"{asked} needs a transformer, and --drop_mult is for an AWD-LSTM. Leave one of them out.")
         return faults

@@ -27,6 +27,7 @@ from understudy.models.students.pooled import PooledClassifier
 from understudy.objectives.contrastive import Contrastive
 from understudy.objectives.terms import term_names
 from understudy.recipes.train.finetune.classification import Classification
+from understudy.recipes.train.finetune.contrast_choice import class_counts
 from understudy.runs.devices import processes
 from understudy.runs.fitting.learning import learning_lines, learning_plan
 from understudy.runs.fitting.phase import train_phase
@@ -77,19 +78,6 @@ def contrast_faults(splits: Splits, names: Sequence[str]) -> list[str]:
     if (number := processes().num_processes) > 1:
         faults.append(f"--contrastive runs in one process, but there are {number}. Start one, or leave it out.")
     return faults
-
-
-def class_counts(labels: np.ndarray) -> np.ndarray:
-    """The labelled rows of each class that has some, for class indices and for multi-label rows.
-
-    Example:
-        >>> class_counts(np.array([0, 2, 2, -100])).tolist(), class_counts(np.array([[1.0, 1.0], [0.0, 1.0]])).tolist()
-        ([1, 2], [1, 2])
-    """
-    if labels.dtype.kind == "i":
-        return np.unique(labels[labels >= 0], return_counts=True)[1]
-    counts = np.nansum(labels.reshape(len(labels), -1), axis=0).astype(np.int64)
-    return counts[counts > 0]
 
 
 class ContrastiveEncoder(Classification):
