@@ -73,8 +73,6 @@ class FinetuneSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
         if self.model == "tfidf" or self.features == "frozen":
             what = "--model tfidf" if self.model == "tfidf" else "--features frozen"
             faults.append(f"{asked} trains an encoder, and {what} trains none. Leave one of them out.")
-        if self.finds_rate:
-            faults.append(f"{asked}: the sweep is for training on labels, not on pairs. Leave it out.")
         if self.contrastive == "auto":
             return faults
         if self.pooling == "head":
