@@ -38,12 +38,14 @@ CONFIGURATIONS: dict[str, str] = {
 """Name -> the words of a command line, to which ``--print_config`` is added."""
 
 _ROWS = "--data rows --epochs 1 --batch_size 8 --learning_rate 3e-3"
+_AT_RANDOM = "--start head --pooling head"
 _TEXTS = "--data texts --epochs 1 --batch_size 8"
 RUNS: dict[str, str] = {
-    "bert": f"finetune {_ROWS} --model bert",
+    "bert": f"finetune {_ROWS} --model bert {_AT_RANDOM}",
+    "probe": "finetune --data rows --model bert --no_baseline",
     "tfidf": "finetune --data rows --model tfidf",
     "frozen": "finetune --data rows --model bert --features frozen --no_baseline",
-    "awd_lstm": f"finetune {_ROWS} --model runs/pretrained-awd_lstm --unfreeze 1 all --no_baseline",
+    "awd_lstm": f"finetune {_ROWS} --model runs/pretrained-awd_lstm --unfreeze 1 all --no_baseline {_AT_RANDOM}",
     "pretrained-awd_lstm": (
         "pretrain --data texts --epochs 1 --batch_size 4 --learning_rate 0.02 --model awd_lstm --tokenizer words:40 "
         "--awd_lstm.embedding 12 --awd_lstm.hidden 16 --bptt 12"
@@ -63,7 +65,10 @@ RUNS: dict[str, str] = {
         f"distill-lm {_TEXTS} --learning_rate 3e-3 --teacher runs/pretrained-masked --student layers:2 --baseline "
         "--hidden_weight 1 --relation_weight 1"
     ),
-    "rate": "lr-find finetune --data rows --model bert --batch_size 24 --steps 100 --lowest 1e-5 --no_baseline",
+    "rate": (
+        "lr-find finetune --data rows --model bert --batch_size 24 --steps 100 --lowest 1e-5 --no_baseline --epochs 3 "
+        f"{_AT_RANDOM}"
+    ),
     "imported": "import fastai weights.pth itos.pkl",
 }
 """Name -> a command line, to which ``--output runs/NAME`` is added. Where one names ``runs/OTHER``, that is run first."""

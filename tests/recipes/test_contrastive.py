@@ -20,9 +20,10 @@ from sklearn.preprocessing import StandardScaler
 
 import understudy
 from understudy.cli import main
+from understudy.models.files.classifiers import load_encoder
 from understudy.models.students.pooled import PooledClassifier
 from understudy.recipes.train.finetune.contrast import contrast_steps
-from understudy.recipes.train.finetune.contrast_choice import class_counts
+from understudy.recipes.train.finetune.contrast_choice import choose_contrastive, class_counts
 from understudy.record import RunRecord
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -162,6 +163,72 @@ def test_what_has_no_pairs_is_refused(
         (tmp_path / f"{name}.csv").write_text(rows, encoding="utf-8")
     assert run(tmp_path, tiny_bert, tmp_path / "run") == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--pooling", "head"], "compares means of states, but --pooling is head"),
+        (["--start", "head"], "has no --start"),
+        (["--unfreeze", "gradual"], "is a single stage"),
+        (["--freeze", "all-but-head"], "Give --features frozen alone"),
+        (["--drop_mult", "0.5"], "needs a transformer"),
+        (["--features", "frozen"], "--contrastive, --learning_rate: this is for layers that are trained in steps"),
+    ],
+)
+def test_what_does_not_go_with_pairs_is_refused(
+    flags: list[str], said: str, few: Path, tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(few, tiny_bert, tmp_path / "run", *flags) == 2
+    assert said in " ".join(capsys.readouterr().err.split())
+
+
+def auto(data: Path, model: Path, *more: str) -> int:
+    return main(["finetune", "--data", str(data), "--model", str(model), "--no_baseline", "--dry_run", *more])
+
+
+def test_auto_takes_pairs_where_labels_are_few_and_a_probe_is_unsure(
+    few: Path, reviews: Path, tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert auto(few, tiny_bert) == 0
+    said = capsys.readouterr().err
+    assert "12 labels a class, and a probe is right for" in said
+    assert "so the encoder learns from pairs" in said
+    for flags in (["--contrastive", "never"], ["--pooling", "head"], ["--unfreeze", "gradual"]):
+        assert auto(few, tiny_bert, *flags) == 0
+        assert "learns from pairs" not in capsys.readouterr().err
+    assert auto(reviews, tiny_bert) == 0
+    assert "not used: 60 labels a class, which is more than" in capsys.readouterr().err
+
+
+def test_the_rule_is_a_function_of_labels_and_the_probe() -> None:
+    few = np.repeat(np.arange(5), 8)
+    assert choose_contrastive(few, probe=0.5).contrastive
+    assert not choose_contrastive(few, probe=0.8).contrastive
+    assert not choose_contrastive(np.repeat(np.arange(5), 100), probe=0.5).contrastive
+    uneven = np.array([0] * 500 + [1] * 8 + [2] * 8)
+    assert choose_contrastive(uneven, probe=0.5).contrastive
+
+
+def test_epochs_are_passes_and_many_validation_rows_can_choose_the_probe(
+    few: Path, reviews: Path, tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A rate at which all is forgotten, and 60 validation rows to see it."""
+    flags = ["--epochs", "2", "--batch_size", "8", "--validation", str(reviews / "test.csv"), "--learning_rate", "3"]
+    assert run(few, tiny_bert, tmp_path / "run", *flags) == 0
+    record = RunRecord.load(tmp_path / "run" / "record.json")
+    assert record.training["contrast"]["steps"] == 2 * 3
+    assert record.training["contrast"]["start"]["kept"] == "probe"
+    assert any("is a probe of the encoder as it was" in note for note in record.notes)
+    found: Any = understudy.load(tmp_path / "run")
+    before = load_encoder(str(tiny_bert)).state_dict()
+    assert all(torch.equal(value, before[name]) for name, value in found.model.encoder.state_dict().items())
+
+
+def test_a_sweep_finds_a_rate_for_pairs(few: Path, tiny_bert: Path, tmp_path: Path) -> None:
+    command = ["lr-find", "finetune", "--data", str(few), "--model", str(tiny_bert), "--output", str(tmp_path / "rate")]
+    assert main([*command, "--contrastive", "always", "--steps", "30", "--no_baseline"]) == 0
+    assert RunRecord.load(tmp_path / "rate" / "record.json").training["sweep"]["rate"] > 0
 
 
 def test_rows_of_each_class_are_counted() -> None:

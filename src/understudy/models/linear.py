@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +14,9 @@ from understudy.functional.scoring import higher_is_better, score
 
 _GRID = (0.001, 0.01, 0.1, 1.0)
 """Inverse penalties for standardised dense features; the ridge penalty is one over each of them."""
+_USUAL = 0.1
+_DEAD = 1e-4
+"""Columns whose spread is below this share of the widest one's count as constant."""
 _ITERATIONS = 75
 """The solver's maximum. 100 and 200 iterations changed AG News by at most 0.1 points."""
 _UNSEEN = -20.0
@@ -30,7 +33,12 @@ class Linear(NamedTuple):
 
 
 def fit_linear(
-    features: np.ndarray, labels: np.ndarray, task: Task, *, validation: tuple[np.ndarray, np.ndarray] | None = None
+    features: np.ndarray,
+    labels: np.ndarray,
+    task: Task,
+    *,
+    validation: tuple[np.ndarray, np.ndarray] | None = None,
+    strength: float = _USUAL,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fit a head on dense features, such as the vectors of a frozen encoder.
 
@@ -41,7 +49,8 @@ def fit_linear(
         features: ``(rows, dim)``.
         labels: as `task` describes them; rows without a label are left out.
         task: its first metric chooses the penalty.
-        validation: features and labels to choose the penalty on. Without them the inverse penalty is 0.1.
+        validation: features and labels to choose the penalty on.
+        strength: the inverse penalty without them.
 
     Returns:
         weight ``(outputs, dim)`` and bias ``(outputs,)``, float32. With two classes, those of the first class are 0.
@@ -56,16 +65,30 @@ def fit_linear(
         ((2, 1), True)
     """
     features = features.astype(np.float64)
-    mean, spread = features.mean(0), features.std(0)
-    spread[spread == 0] = 1.0
+    mean, spread = standardisation(features)
     if validation is not None:
         validation = ((validation[0] - mean) / spread, validation[1])
-    found = best_fit((features - mean) / spread, labels, task, grid=_GRID, default=0.1, validation=validation)
+    found = best_fit((features - mean) / spread, labels, task, grid=_GRID, default=strength, validation=validation)
     weight = found.weight / spread
     bias = found.bias - weight @ mean
     if task.outputs > len(bias):
         weight, bias = np.vstack([np.zeros_like(weight), weight]), np.append(0.0, bias)
     return weight.astype(np.float32), bias.astype(np.float32)
+
+
+def standardisation(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each column, float64 ``(columns,)``; 1 for columns that hardly vary.
+
+    Some encoders have dead dimensions, whose values vary by 1e-30. Divided by that, they would get weights of 1e30, and a
+    training that starts from them would learn nothing else.
+
+    Example:
+        >>> standardisation(np.array([[1.0, 0.0], [3.0, 1e-30]]))
+        (array([2.e+00, 5.e-31]), array([1., 1.]))
+    """
+    mean, spread = features.mean(0, dtype=np.float64), features.std(0, dtype=np.float64)
+    spread[spread <= _DEAD * spread.max(initial=0.0)] = 1.0
+    return mean, spread
 
 
 def best_fit(
@@ -96,22 +119,38 @@ def best_fit(
         >>> round(float(found.weight[0, 0]), 3)
         2.0
     """
-    known = _labelled(labels)
+    known = labelled_rows(labels)
     if not known.any():
         raise DataError(f"there is nothing to learn from: none of the {len(labels)} training rows has a label.")
     features, labels = features[known], labels[known]
-    models: dict[int, Any] = {}  # kept, so that each penalty starts from the fit of the one before
-    if validation is None or not _labelled(validation[1]).any():
-        return _fit(features, labels, task, default, models)
+    if validation is None or not labelled_rows(validation[1]).any():
+        return _fit(features, labels, task, default, {})
     sign = 1 if higher_is_better(task.metrics[0]) else -1
     best, best_score = None, -np.inf
-    for strength in grid:
-        found = _fit(features, labels, task, strength, models)
+    for found in fit_path(features, labels, task, grid=grid):
         reached = sign * score(task.metrics[0], linear_logits(found, validation[0], task), validation[1])
         if best is None or reached > best_score:
             best, best_score = found, reached
     assert best is not None, "an empty grid chooses nothing"
     return best
+
+
+def fit_path(features: Any, labels: np.ndarray, task: Task, *, grid: Sequence[float]) -> Iterator[Linear]:
+    """The fit with each inverse penalty of a rising grid; each starts from the one before, so it is quick.
+
+    Args:
+        features: ``(rows, dim)``, float64.
+        labels: as `task` describes them; every row has one.
+
+    Example:
+        >>> task = Task(text=(("text",),), label="score", kind="regression")
+        >>> path = fit_path(np.array([[-1.0], [1.0]]), np.array([0.0, 2.0]), task, grid=(0.5, 1e9))
+        >>> [round(float(found.weight[0, 0]), 3) for found in path]
+        [0.5, 1.0]
+    """
+    models: dict[int, Any] = {}
+    for strength in grid:
+        yield _fit(features, labels, task, strength, models)
 
 
 def linear_logits(linear: Linear, features: Any, task: Task) -> np.ndarray:
@@ -138,7 +177,13 @@ def spread_columns(columns: np.ndarray, task: Task) -> np.ndarray:
     return np.hstack([np.zeros_like(columns), columns])
 
 
-def _labelled(labels: np.ndarray) -> np.ndarray:
+def labelled_rows(labels: np.ndarray) -> np.ndarray:
+    """Which rows have a label: bool ``(rows,)``.
+
+    Example:
+        >>> labelled_rows(np.array([1, -100])), labelled_rows(np.array([[0.0, 1.0], [np.nan, np.nan]]))
+        (array([ True, False]), array([ True, False]))
+    """
     return labels >= 0 if np.issubdtype(labels.dtype, np.integer) else ~np.isnan(labels).reshape(len(labels), -1).any(1)
 
 

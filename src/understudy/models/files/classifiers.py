@@ -23,7 +23,8 @@ def load_classifier(name: str, task: Task) -> Any:
 
     The head of the checkpoint is kept if it was trained for the same labels in the same order. Otherwise the head is
     newly initialised, from torch's current seed. From a language model only the encoder is taken; the dropouts of an
-    AWD-LSTM are then set to the proportions of a classifier.
+    AWD-LSTM are then set to the proportions of a classifier. The model's ``keeps_head`` says whether its head is the
+    checkpoint's.
 
     Raises:
         ModelError: if the model cannot be loaded, or lacks more than a head.
@@ -50,6 +51,7 @@ def load_classifier(name: str, task: Task) -> Any:
         )
     if not same:
         _initialise_head(model)
+    model.keeps_head = same
     prefix = f"{model.base_model_prefix}."
     model.new_in_encoder = frozenset(key.removeprefix(prefix) for key in lacking - names)
     return model

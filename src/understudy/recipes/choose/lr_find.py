@@ -27,6 +27,7 @@ _NOT_REPEATED = {"output", "overwrite", "resume", "dry_run", "time_budget", "lea
 class Trainable(Protocol):
     """The work of a command that trains with the loop."""
 
+    settings: Any
     objective: nn.Module
     batches: BatchSource
 
@@ -54,6 +55,7 @@ class FindForPretrain(Sweeping, Pretrain, FindForPretrainSettings):
 
 def sweep_and_say(session: Session, work: Trainable, settings: Any) -> None:
     """Sweep; write the curve, its picture and the record; say what it suggests and how to use it."""
+    session = dataclasses.replace(session, settings=work.settings)  # with what the work chose where they leave it open
     plan = begin(session, work.objective, learning_rate=1.0)
     folder = session.run.folder
     with session.run.timed("lr_find_s"):

@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from annotated_types import Ge
+from annotated_types import Ge, Gt
 
 from understudy.settings.data import DataSettings
 from understudy.settings.flags import Shown
 from understudy.settings.models import model_faults
 from understudy.settings.run import RunSettings, SeedsSettings
 from understudy.settings.training import TrainSettings
+
+_LOOP = ("learning_rate", "weight_decay", "schedule", "warmup", "clip", "eval_steps", "patience", "max_tokens")
+_STEPS = ("start", "pooling", "contrastive", "epochs", "batch_size", *_LOOP, "drop_mult")
+"""Settings of models that are trained in steps."""
 
 
 @dataclass(kw_only=True)
@@ -24,14 +28,20 @@ class FinetuneSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
     """A model folder, a run (of a language model too), a hub id of any BERT-family encoder, or `tfidf` (TF-IDF with a linear model)."""
     features: Literal["trained", "frozen"] = "trained"
     """trained: all weights learn. frozen: logistic regression on the mean vectors of the frozen encoder."""
-    pooling: Literal["head", "mean"] = "head"
-    """head: the architecture's own head, which reads the first token. mean: a linear layer on the mean of the states, as in sentence encoders."""
-    contrastive: Literal["never", "always", "auto"] = "never"
-    """For few labels: the encoder learns from pairs of rows, as SetFit's, then a linear layer on its mean vectors. auto: where this should be better."""
+    start: Literal["probe", "head"] = "probe"
+    """probe: a new head begins as a linear model of the encoder's vectors, and what is not better is not kept. head: at random."""
+    pooling: Literal["auto", "head", "mean"] = "auto"
+    """head: the architecture's own, which reads the first token. mean: a linear layer on the mean of the states. auto: what probes better."""
+    contrastive: Literal["auto", "always", "never"] = "auto"
+    """For few labels: learn from pairs of rows, as SetFit does, then fit a linear layer. auto: where a probe does not tell the classes apart."""
     drop_mult: Annotated[float, Ge(0), Shown(rare=True)] | None = None
     """For an AWD-LSTM: scale all its dropouts by this (1, or 0.5 if it was a language model)."""
     baseline: Annotated[bool, Shown(off="Do not fit TF-IDF with a linear model beside it.")] = True
     """Also fit TF-IDF with a linear model on the same rows, for the table."""
+    epochs: Annotated[Annotated[int, Gt(0)] | Literal["auto"], Shown("N|auto", group="Training")] = "auto"  # type: ignore[assignment]
+    """Passes over the training rows; auto: more where rows are few."""
+    batch_size: Annotated[int, Gt(0), Shown(group="Training")] | None = None  # type: ignore[assignment]
+    """Rows of an optimizer step, over all processes (by the number of rows)."""
 
     def models_read(self) -> list[str]:
         """The names of what else decides the result: the model."""
@@ -49,34 +59,22 @@ class FinetuneSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
             faults.append(
                 "--features frozen needs an encoder, but --model is tfidf. Name an encoder, or leave --features out."
             )
-        if self.pooling == "mean" and (self.model == "tfidf" or self.features == "frozen"):
-            faults.append(
-                "--pooling mean needs an encoder with --features trained. Leave it out, or change --model or --features."
-            )
-        if (self.model == "tfidf" or self.features == "frozen") and (flags := self.layer_flags()):
+        if (self.model == "tfidf" or self.features == "frozen") and (flags := self._idle_flags()):
             what = "--model tfidf" if self.model == "tfidf" else "--features frozen"
             faults.append(
-                f"{', '.join(flags)}: this is for layers that are trained, and {what} trains none. Leave it out."
-            )
-        if self.drop_mult is not None and (self.model == "tfidf" or self.features == "frozen"):
-            faults.append(
-                "--drop_mult scales dropouts, but nothing here has any. Leave it out, or fine-tune an AWD-LSTM."
+                f"{', '.join(flags)}: this is for layers that are trained in steps, and {what} trains none. Leave it out."
             )
         return faults + self._contrastive_faults()
 
     def _contrastive_faults(self) -> list[str]:
         """What does not go with training on pairs."""
-        if self.contrastive == "never":
+        if self.contrastive != "always" or self.model == "tfidf" or self.features == "frozen":
             return []
-        asked = f"--contrastive {self.contrastive}"
-        faults = []
-        if self.model == "tfidf" or self.features == "frozen":
-            what = "--model tfidf" if self.model == "tfidf" else "--features frozen"
-            faults.append(f"{asked} trains an encoder, and {what} trains none. Leave one of them out.")
-        if self.contrastive == "auto":
-            return faults
+        asked, faults = "--contrastive always", []
         if self.pooling == "head":
             faults.append(f"{asked} compares means of states, but --pooling is head. Leave one of them out.")
+        if self.start == "head":
+            faults.append(f"{asked} fits its linear layer in the end, so it has no --start. Leave one of them out.")
         if self.unfreeze or self.unfreeze_epochs:
             faults.append(f"{asked} is a single stage, but --unfreeze asks for several. Leave one of them out.")
         if "all-but-head" in self.freeze:
@@ -86,3 +84,10 @@ class FinetuneSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
         if self.drop_mult is not None:
             faults.append(f"{asked} needs a transformer, and --drop_mult is for an AWD-LSTM. Leave one of them out.")
         return faults
+
+    def _idle_flags(self) -> list[str]:
+        """The given flags that a model which is not trained in steps cannot use."""
+        given = [f"--{name}" for name in _STEPS if getattr(self, name) != getattr(FinetuneSettings, name)]
+        layers = self.layer_flags()
+        named = {flag.partition(" ")[0] for flag in layers}
+        return layers + [flag for flag in given if flag not in named]

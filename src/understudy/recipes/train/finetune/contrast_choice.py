@@ -49,7 +49,7 @@ def choose_contrastive(labels: np.ndarray, *, probe: float) -> ContrastChoice:
     middle = round(float(np.median(class_counts(labels))))
     if middle > FEW:
         return ContrastChoice(False, f"{middle} labels a class, which is more than {FEW}")
-    said = f"{middle} labels a class, and a probe is right for {probe:.0%} of held-out rows".replace("%", " %")
+    said = f"{middle} labels a class, and a probe is right for {100 * probe:.0f} % of held-out rows"
     if probe >= SEPARATED:
-        return ContrastChoice(False, f"{said}, which is not below {SEPARATED:.0%}".replace("5%", "5 %"))
+        return ContrastChoice(False, f"{said}, which is not below {100 * SEPARATED:.0f} %")
     return ContrastChoice(True, said)

@@ -3,58 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-import torch
+import numpy as np
 
 from understudy.data.batches.bucketed import BucketedBatches
 from understudy.data.splits import Splits
 from understudy.data.tokens.encode import encode
-from understudy.inference.logits import token_budget
+from understudy.inference.logits import logits, token_budget
 from understudy.inference.predictor import Predictor
 from understudy.models.awd_lstm.config import reads_whole, set_reading
-from understudy.models.files.classifiers import load_classifier, load_mean_classifier
 from understudy.models.files.tokenizers import check_tokenizer, load_tokenizer
 from understudy.models.structure.inputs import settle_inputs
 from understudy.objectives.supervised import Supervised
 from understudy.objectives.terms import term_names
 from understudy.recipes.train.finetune.classification import Classification
+from understudy.recipes.train.finetune.start import Start, begin, find_start, load_start, start_lines, start_notes
 from understudy.runs.devices import processes
+from understudy.runs.fitting.amount import Amount, training_amount
 from understudy.runs.fitting.learning import learning_plan
 from understudy.runs.fitting.phase import train_phase
+from understudy.runs.fitting.worth import worth
 from understudy.runs.plans import rows_plan
 from understudy.runs.scoring import validation_scores
 from understudy.runs.session import Session
 from understudy.runs.text_limits import how_to_read_more, said_of_cuts, text_length
 from understudy.settings.train.finetune import FinetuneSettings
 
-LEARNING_RATE, RECURRENT_RATE = 5e-5, 3e-3
-"""The peak rate where the settings name none: of a transformer, of an AWD-LSTM."""
-
 
 class Transformer(Classification):
     """A classifier all of whose weights learn."""
 
+    why_no_pairs = ""
+    """Why ``--contrastive auto`` did not choose to learn from pairs."""
+
     def __init__(self, settings: FinetuneSettings, splits: Splits) -> None:
-        super().__init__(settings, splits)
         self.tokenizer = load_tokenizer(settings.model)
-        torch.manual_seed(settings.seed)
-        load = load_mean_classifier if settings.pooling == "mean" else load_classifier
-        self.model: Any = load(settings.model, splits.task)
+        self.model: Any = load_start(settings, splits.task)
         check_tokenizer(self.model, self.tokenizer, name=settings.model)
-        set_reading(self.model, name=settings.model, gradient_tokens=settings.max_length, drop_mult=settings.drop_mult)
+        self._set_reading(self.model, settings)
         self.length = text_length(self.model, self.tokenizer, settings.max_length)
         self.names = settle_inputs(self.model, self.tokenizer)
+        self.start = find_start(self.model, self.tokenizer, settings, splits, length=self.length, names=self.names)
+        self.model = self._begun(self.model, settings, splits)
+        self.start_lines = start_lines(self.start, settings, self.model, splits.task)
+        self.amount = _amount(settings, splits, self.model)
+        super().__init__(self._settled(settings), splits)
         self.validation = encode(splits.validation.texts, self.tokenizer, max_length=self.length)
         state = processes()
         train = encode(splits.train.texts, self.tokenizer, max_length=self.length)
         parts = {"train": train, "validation": self.validation}
-        self.notes = said_of_cuts(parts, self.length, more=how_to_read_more(self.model))
+        cuts = said_of_cuts(parts, self.length, more=how_to_read_more(self.model))
+        self.notes = [*cuts, *start_notes(self.start, settings)]
         self.batches = BucketedBatches(
             train,
             splits.train.labels,
             names=self.names,
-            batch_size=settings.batch_size,
+            batch_size=self.amount.batch_size,
             max_tokens=settings.max_tokens or token_budget(state.device, self.model),
             seed=settings.seed,
             world_size=state.num_processes,
@@ -62,26 +68,93 @@ class Transformer(Classification):
         )
         self.objective = Supervised(self.model, splits.task.kind)
         self.terms = term_names(self.objective)
-        self.learning_rate = RECURRENT_RATE if reads_whole(self.model.config) else LEARNING_RATE
-        self.plan = learning_plan(self.objective, settings, learning_rate=self.learning_rate)
+        self.plan = learning_plan(self.objective, self.settings, learning_rate=self.amount.learning_rate)
         self.groups = self.plan.with_own_rates
 
     def plan_lines(self) -> Mapping[str, str]:
-        """Rows, tokens, steps, time and memory."""
-        return rows_plan(self.plan, self.batches, self.splits, self.settings)
+        """Rows, tokens, steps, time and memory, and where training starts."""
+        lines = rows_plan(self.plan, self.batches, self.splits, self.settings)
+        if self.amount.why:
+            lines["steps"] += f" ({self.amount.why})"
+        pairs = {"pairs": f"not used: {self.why_no_pairs}"} if self.why_no_pairs else {}
+        return {**self.start_lines, **pairs, **lines}
 
     def train(self, session: Session) -> Predictor:
-        """Fit the classifier; it ends with its best weights."""
+        """Fit the classifier; it ends with its best weights, or with those that it began with if they are not worse."""
         task = self.splits.task
+        began = self._validation_logits(session)
+        record = session.run.record
+        if self.start is not None:
+            record.timings["probe_s"] = max(record.timings.get("probe_s", 0.0), self.start.seconds)
         train_phase(
-            session,
+            replace(session, settings=self.settings),
             self.objective,
             self.batches,
             phase="train",
             validation=validation_scores(
                 self.validation, self.splits.validation, task, names=self.names, device=session.device
             ),
-            learning_rate=self.learning_rate,
+            learning_rate=self.amount.learning_rate,
             budget_s=session.stop.remaining(),
+            keep="best" if self.amount.chooses else "last",
         )
+        if self.start is not None:
+            self._compare(session, self.start, began)
         return Predictor(self.model, self.tokenizer, task, self.length)
+
+    def _validation_logits(self, session: Session) -> np.ndarray:
+        self.model.to(session.device)
+        return logits(self.model, self.validation, names=self.names, device=session.device)
+
+    def _compare(self, session: Session, start: Start, began: np.ndarray) -> None:
+        """Put on the record what fine-tuning began with and gained, and go back to the probe if that was nothing."""
+        metric, _ = session.metric()
+        labels = self.splits.validation.labels
+        found = worth(began, self._validation_logits(session), labels, metric, seed=self.settings.seed)
+        session.run.record.training["train"]["start"] = start.on_record() | {
+            "gain": found.gain,
+            "gain_error": found.error,
+            "kept": "fine-tuned" if found.keeps_end else "probe",
+        }
+        if found.keeps_end:
+            return
+        session.run.say(
+            f"fine-tuning changed {metric} on {len(labels):,} validation rows by {found.gain:+.3f} ± {found.error:.3f}, which is no gain: the model is the probe that it began with, on the encoder as it was."
+        )
+        self.model = self._begun(load_start(self.given, self.splits.task), self.given, self.splits).to(session.device)
+
+    def _begun(self, model: Any, settings: FinetuneSettings, splits: Splits) -> Any:
+        """A freshly loaded classifier with its head as the probe."""
+        self._set_reading(model, settings)
+        if self.start is None:
+            return model
+        train = encode(splits.train.texts, self.tokenizer, max_length=self.length)
+        found = begin(model, self.start, splits.task, train, self.names)
+        if found is not model:
+            self.names = settle_inputs(found, self.tokenizer)
+        return found
+
+    def _set_reading(self, model: Any, settings: FinetuneSettings) -> None:
+        set_reading(model, name=settings.model, gradient_tokens=settings.max_length, drop_mult=settings.drop_mult)
+
+    def _settled(self, settings: FinetuneSettings) -> FinetuneSettings:
+        """The settings with what was chosen where they leave it open."""
+        self.given = settings
+        patience = self.amount.patience if settings.patience is None else settings.patience
+        return replace(settings, epochs=self.amount.epochs, batch_size=self.amount.batch_size, patience=patience)
+
+
+def _amount(settings: FinetuneSettings, splits: Splits, model: Any) -> Amount:
+    """Epochs, batch size and rate; each stage of a training in stages has three epochs."""
+    epochs = 3 if settings.epochs == "auto" and settings.unfreeze else settings.epochs
+    found = training_amount(
+        int(splits.train.labelled.sum()),
+        classes=splits.task.outputs,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        validation=int(splits.validation.labelled.sum()),
+        recurrent=reads_whole(model.config),
+        epochs=None if epochs == "auto" else epochs,
+        batch_size=settings.batch_size,
+    )
+    watches = settings.patience is not None or settings.optimizer == "nt_asgd" or settings.eval_steps is not None
+    return found._replace(chooses=found.chooses or watches or settings.start == "head")

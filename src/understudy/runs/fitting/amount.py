@@ -1,0 +1,77 @@
+"""How long to fine-tune, in which steps and at which rate, where the settings leave it open: by rows, classes and size."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+_STEPS, _STEPS_A_CLASS, _MOST_EPOCHS, _FEWEST_EPOCHS = 120, 2, 20, 3
+_SMALL_BATCH, _LARGE_BATCH, _MANY_ROWS = 16, 32, 5_000
+_RATES = ((60_000_000, 1e-4), (200_000_000, 5e-5), (math.inf, 2e-5))
+"""The largest number of parameters, and the peak rate up to there."""
+_RECURRENT_RATE = 3e-3
+_ENOUGH_TO_CHOOSE = 50
+"""Validation rows from which they choose among the evaluations. With fewer, the last weights are better."""
+_PATIENT_EPOCHS = 6
+
+
+class Amount(NamedTuple):
+    """What was chosen."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    patience: int | None
+    """Evaluations without a new best after which training ends; None for no such end."""
+    chooses: bool
+    """Whether the best evaluation's weights are kept, rather than the last."""
+    why: str
+    """In words, for the plan."""
+
+
+def training_amount(
+    rows: int,
+    *,
+    classes: int,
+    parameters: int,
+    validation: int,
+    recurrent: bool = False,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+) -> Amount:
+    """Epochs, batch size, peak rate and patience of a fine-tuning.
+
+    Few rows get the number of steps that many would have: what goes wrong with few rows is mostly that training ends too
+    early. Small models take, and need, higher rates.
+
+    Args:
+        rows: labelled training rows.
+        classes: outputs of the model.
+        parameters: of the model.
+        validation: labelled validation rows.
+        recurrent: whether it is an AWD-LSTM.
+        epochs, batch_size: taken as they are where they are given.
+
+    Reference:
+        Mosbach et al. 2021, arXiv 2006.04884; Zhang et al. 2021, arXiv 2006.05987: few-sample fine-tuning needs more steps.
+
+    Example:
+        >>> training_amount(900, classes=2, parameters=22_000_000, validation=100)[:4]
+        (3, 16, 0.0001, None)
+        >>> training_amount(90, classes=2, parameters=110_000_000, validation=10)[:5]
+        (20, 16, 5e-05, None, False)
+    """
+    rate = _RECURRENT_RATE if recurrent else next(rate for most, rate in _RATES if parameters <= most)
+    size = batch_size or (_SMALL_BATCH if rows < _MANY_ROWS else _LARGE_BATCH)
+    a_pass = math.ceil(max(rows, 1) / size)
+    wanted = _STEPS + _STEPS_A_CLASS * classes
+    passes = epochs or min(max(_FEWEST_EPOCHS, math.ceil(wanted / a_pass)), _MOST_EPOCHS)
+    chooses = validation >= _ENOUGH_TO_CHOOSE
+    patience = max(2, passes // 2) if chooses and epochs is None and passes >= _PATIENT_EPOCHS else None
+    if epochs is not None:
+        why = ""
+    elif passes > _FEWEST_EPOCHS:
+        why = f"{rows:,} rows and {classes} outputs: at least {wanted} steps, but at most {_MOST_EPOCHS} passes"
+    else:
+        why = f"{rows:,} rows: {passes} passes are enough steps"
+    return Amount(passes, size, rate, patience, chooses, why)

@@ -1,0 +1,65 @@
+"""Whether a training was worth it: what it ends with against what it began with, on the validation rows."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from understudy.functional.resampling import resample_counts, resampler
+from understudy.functional.scoring import higher_is_better, scored_rows
+
+_RESAMPLES = 400
+_USUAL_GAIN, _SPREAD_OF_GAINS = 0.02, 0.03
+"""What fine-tuning gains over its probe, as known before: two points, give or take three."""
+
+
+class Worth(NamedTuple):
+    """A comparison of two models on the same rows."""
+
+    gain: float
+    """How much better the end scores than the start."""
+    error: float
+    """The standard error of the gain over resampled rows."""
+    needed: float
+    """The gain from which the end is kept; not above 0."""
+
+    @property
+    def keeps_end(self) -> bool:
+        """Whether the end is kept."""
+        return self.gain > self.needed
+
+
+def worth(start: np.ndarray, end: np.ndarray, labels: np.ndarray, metric: str, *, seed: int = 0) -> Worth:
+    r"""Compare the end of a training with its start.
+
+    Few validation rows say little, and training usually helps. So the end is kept if the gain that is to be expected after
+    seeing these rows is above zero: with a usual gain :math:`m \pm \tau` and an observed gain :math:`g` of standard error
+    :math:`e`,
+
+    .. math:: \frac{m / \tau^2 + g / e^2}{1 / \tau^2 + 1 / e^2} > 0 \iff g > -m\,e^2 / \tau^2
+
+    With many rows the error vanishes, and the end must simply be better.
+
+    Args:
+        start, end: logits ``(rows, outputs)``.
+        labels: rows without one are left out.
+        metric: a key of :data:`understudy.functional.metrics.METRICS`. Of ``mse``, what counts is its share of the variance.
+        seed: of the resampling.
+
+    Example:
+        >>> labels = np.array([0, 1] * 20)
+        >>> sure, unsure = np.eye(2)[labels], np.zeros((40, 2))
+        >>> worth(unsure, sure, labels, "accuracy").keeps_end, worth(sure, unsure, labels, "accuracy").keeps_end
+        (True, False)
+    """
+    (start, known), (end, _) = scored_rows(start, labels), scored_rows(end, labels)
+    one, other = resampler(metric, start, known), resampler(metric, end, known)
+    sign = 1.0 if higher_is_better(metric) else -1.0
+    if metric == "mse":
+        sign /= float(np.var(known)) or 1.0
+    everything = np.ones((1, len(known)))
+    gain = sign * float((other(everything) - one(everything))[0])
+    blocks = resample_counts(len(known), resamples=_RESAMPLES, seed=seed)
+    error = float(np.concatenate([other(counts) - one(counts) for counts in blocks]).std()) * abs(sign)
+    return Worth(gain, error, -_USUAL_GAIN * error**2 / _SPREAD_OF_GAINS**2)

@@ -1,0 +1,189 @@
+"""Fine-tuning that starts from a probe: what is chosen, kept, said and put on the record."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import understudy
+from understudy import cli
+from understudy.models.files.classifiers import load_encoder
+from understudy.models.structure.layers import base_model
+from understudy.record import RunRecord
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+
+def finetune(*flags: object) -> int:
+    return cli.main(["finetune", "--no_baseline", *map(str, flags)])
+
+
+def record(folder: Path) -> RunRecord:
+    return RunRecord.load(folder / "record.json")
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return understudy.load(folder).model.state_dict()
+
+
+def test_by_default_it_starts_from_a_probe(
+    reviews: Path, tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert finetune("--data", reviews, "--model", tiny_bert, "--output", tmp_path / "a") == 0
+    said = capsys.readouterr().err
+    assert "a linear probe of 120 rows" in said
+    assert "120 rows and 2 outputs" in said
+    train = record(tmp_path / "a").training["train"]
+    assert train["start"]["rows"] == 120
+    assert train["start"]["pooling"] in ("head", "mean")
+    assert train["epochs"] > 3
+    assert record(tmp_path / "a").config["epochs"] == "auto"
+    assert "probe_s" in record(tmp_path / "a").timings
+
+
+@pytest.mark.parametrize("pooling", ["head", "mean"])
+def test_what_is_worse_than_the_probe_is_not_kept(reviews: Path, tiny_bert: Path, tmp_path: Path, pooling: str) -> None:
+    """A rate at which nothing is learned and all is forgotten."""
+    flags = ("--data", reviews, "--model", tiny_bert, "--pooling", pooling, "--learning_rate", 3, "--epochs", 2)
+    assert finetune(*flags, "--output", tmp_path / "a") == 0
+    found = record(tmp_path / "a")
+    assert found.training["train"]["start"]["kept"] == "probe"
+    assert any("is the probe that it began with" in note for note in found.notes)
+    own, kept = (
+        base_model(model).state_dict()
+        for model in (load_encoder(str(tiny_bert)), understudy.load(tmp_path / "a").model)
+    )
+    encoder = {name: value for name, value in own.items() if "pooler" not in name}
+    assert all(torch.equal(value, kept[name]) for name, value in encoder.items())
+    metric = next(iter(found.models[0]["metrics"]["test"].values()))
+    assert metric > 0.5
+
+
+def test_pooling_decides_what_loads_it(reviews: Path, tiny_bert: Path, tmp_path: Path) -> None:
+    from transformers import AutoModelForSequenceClassification
+
+    flags = ("--data", reviews, "--model", tiny_bert, "--epochs", 1)
+    assert finetune(*flags, "--pooling", "head", "--output", tmp_path / "head") == 0
+    AutoModelForSequenceClassification.from_pretrained(tmp_path / "head" / "model")
+    assert finetune(*flags, "--output", tmp_path / "auto") == 0
+    chosen = record(tmp_path / "auto")
+    noted = any("loads with understudy.load" in note for note in chosen.notes)
+    assert noted == (chosen.training["train"]["start"]["pooling"] == "mean")
+
+
+def rows_of(folder: Path, header: list[str], rows: list[list[Any]]) -> Path:
+    folder.mkdir()
+    for part, some in (("train", rows), ("validation", rows[:20])):
+        with (folder / f"{part}.csv").open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([header, *([f"{row[0]} {part}", *row[1:]] for row in some)])
+    return folder
+
+
+def kinds(tmp_path: Path) -> dict[str, tuple[Path, tuple[str, ...]]]:
+    rng = np.random.default_rng(0)
+    words = np.array(["good", "bad", "film", "book", "the", "a", "was", "fine"])
+    texts = [" ".join(rng.choice(words, 6)) for _ in range(60)]
+    good = [text.split().count("good") for text in texts]
+    return {
+        "regression": (rows_of(tmp_path / "n", ["text", "score"], [[t, g + 0.5] for t, g in zip(texts, good)]), ()),
+        "multi_label": (
+            rows_of(
+                tmp_path / "m",
+                ["text", "g", "b"],
+                [[t, int("good" in t), int("bad" in t)] for t in texts],
+            ),
+            ("--label", "g", "b"),
+        ),
+        "pairs": (
+            rows_of(
+                tmp_path / "p",
+                ["sentence1", "sentence2", "label"],
+                [[t, u, ("no", "yes")[t.split()[0] == u.split()[0]]] for t, u in zip(texts, texts[::-1])],
+            ),
+            (),
+        ),
+    }
+
+
+@pytest.mark.parametrize("kind", ["regression", "multi_label", "pairs"])
+def test_every_kind_of_label(kind: str, tiny_bert: Path, tmp_path: Path) -> None:
+    data, flags = kinds(tmp_path)[kind]
+    assert finetune("--data", data, *flags, "--model", tiny_bert, "--epochs", 1, "--output", tmp_path / "a") == 0
+    found = record(tmp_path / "a").training["train"]["start"]
+    assert found["rows"] == 60
+    assert found["kept"] in ("probe", "fine-tuned")
+
+
+def test_killed_and_resumed_it_ends_with_the_same_bits(
+    reviews: Path, tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = ("--data", reviews, "--model", tiny_bert, "--limit_train", 40, "--epochs", 3, "--save_steps", 1)
+    assert finetune(*flags, "--output", tmp_path / "whole") == 0
+    calls = 0
+
+    def kill(name: str) -> None:
+        nonlocal calls
+        calls += name == "train.step"
+        if calls == 5:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("understudy.training.loop.failpoint", kill)
+        assert finetune(*flags, "--output", tmp_path / "cut") != 0
+    assert finetune(*flags, "--output", tmp_path / "cut", "--resume") == 0
+    whole, cut = weights(tmp_path / "whole"), weights(tmp_path / "cut")
+    assert all(torch.equal(value, cut[name]) for name, value in whole.items())
+    one, other = (record(tmp_path / name).training["train"]["start"] for name in ("whole", "cut"))
+    assert one == other
+
+
+def test_a_head_trained_for_these_labels_is_where_training_goes_on(
+    reviews: Path, tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ("--data", reviews, "--pooling", "head", "--epochs", 1)
+    assert finetune(*flags, "--model", tiny_bert, "--output", tmp_path / "a") == 0
+    capsys.readouterr()
+    assert finetune("--data", reviews, "--epochs", 1, "--model", tmp_path / "a", "--output", tmp_path / "b") == 0
+    assert "the checkpoint's own head" in capsys.readouterr().err
+    assert "start" not in record(tmp_path / "b").training["train"]
+
+
+def test_an_awd_lstm_starts_from_a_probe(reviews: Path, tmp_path: Path) -> None:
+    texts = tmp_path / "texts.txt"
+    texts.write_text("\n".join(f"the film was good and the book was bad {i}" for i in range(60)), encoding="utf-8")
+    sizes = ("--awd_lstm.embedding", "12", "--awd_lstm.hidden", "16", "--bptt", "12", "--tokenizer", "words:40")
+    pretrain = ["pretrain", "--data", str(texts), "--model", "awd_lstm", *sizes, "--epochs", "1", "--batch_size", "4"]
+    assert cli.main([*pretrain, "--output", str(tmp_path / "lm")]) == 0
+    assert finetune("--data", reviews, "--model", tmp_path / "lm", "--epochs", 1, "--output", tmp_path / "a") == 0
+    found = record(tmp_path / "a").training["train"]["start"]
+    assert found["pooling"] == "head"
+    assert found["cross_validated"]["accuracy"] > 0.5
+
+
+@pytest.mark.parametrize("model", ["tfidf", "frozen"])
+def test_models_that_are_not_trained_in_steps_refuse_what_they_cannot_use(
+    reviews: Path, tiny_bert: Path, tmp_path: Path, model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ("--model", "tfidf") if model == "tfidf" else ("--model", tiny_bert, "--features", "frozen")
+    given = (
+        "--start",
+        "head",
+        "--pooling",
+        "mean",
+        "--epochs",
+        3,
+        "--batch_size",
+        8,
+        "--clip",
+        2,
+        "--schedule",
+        "cosine",
+    )
+    assert finetune("--data", reviews, *flags, *given, "--output", tmp_path / "a") == 2
+    said = capsys.readouterr().err
+    assert all(flag in said for flag in ("--start", "--pooling", "--epochs", "--batch_size", "--clip", "--schedule"))
