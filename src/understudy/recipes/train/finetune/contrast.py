@@ -1,0 +1,250 @@
+"""An encoder that learns from pairs of labelled rows, and a linear layer on it: for few labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from understudy.data.batches.bucketed import PacedBatches
+from understudy.data.batches.pair_batches import PairBatches
+from understudy.data.splits import Splits
+from understudy.data.tokens.encode import Encoded, encode
+from understudy.errors import ConfigError
+from understudy.evaluation.quality import evaluate
+from understudy.inference.logits import logits, token_budget
+from understudy.inference.predictor import Predictor
+from understudy.models.files.classifiers import load_mean_classifier
+from understudy.models.files.tokenizers import check_tokenizer, load_tokenizer
+from understudy.models.linear import fit_linear
+from understudy.models.probe.choice import cross_validated
+from understudy.models.probe.vectors import has_mean
+from understudy.models.structure.inputs import settle_inputs
+from understudy.models.students.pooled import PooledClassifier
+from understudy.objectives.contrastive import Contrastive
+from understudy.objectives.terms import term_names
+from understudy.recipes.train.finetune.classification import Classification
+from understudy.recipes.train.finetune.contrast_choice import ContrastChoice, choose_contrastive, class_counts
+from understudy.recipes.train.finetune.start import Start
+from understudy.runs.devices import processes
+from understudy.runs.fitting.amount import training_amount
+from understudy.runs.fitting.learning import learning_lines, learning_plan
+from understudy.runs.fitting.phase import train_phase
+from understudy.runs.fitting.worth import worth
+from understudy.runs.plans import cost_lines
+from understudy.runs.session import Session
+from understudy.runs.text_limits import how_to_read_more, said_of_cuts, text_length
+from understudy.settings.train.finetune import FinetuneSettings
+
+TEXTS = 16
+"""Texts of a step where the settings leave it open: 120 pairs. Larger steps take as long a text and are fewer."""
+PASSES, LEAST_STEPS, MOST_STEPS = 8, 12, 60
+"""How often the labelled rows are read, within a number of steps."""
+Head = tuple[np.ndarray, np.ndarray]
+"""Weight ``(outputs, width)`` and bias ``(outputs,)`` of a linear layer."""
+_NO_HEAD: Head = (np.zeros((0, 0), np.float32), np.zeros(0, np.float32))
+_AT_ONCE = 4
+"""Times the usual tokens are computed at once: a step that is cut encodes its texts several times."""
+
+
+def contrast_steps(rows: int, *, batch_size: int) -> int:
+    """Optimizer steps of contrastive training: so many passes over few rows, less than one over many.
+
+    Example:
+        >>> [contrast_steps(rows, batch_size=16) for rows in (16, 48, 224, 5000)]
+        [12, 24, 60, 60]
+    """
+    return min(MOST_STEPS, max(LEAST_STEPS, -(-PASSES * rows // batch_size)))
+
+
+def choose_for(
+    settings: FinetuneSettings, splits: Splits, model: Any, start: Start | None, names: Sequence[str]
+) -> ContrastChoice:
+    """What ``--contrastive auto`` means for these settings and rows; without words where there is nothing to choose.
+
+    Args:
+        model, start: what fine-tuning on labels would train, and start from.
+        names: the inputs that the model takes.
+    """
+    asked = settings.pooling == "head" or settings.unfreeze or settings.freeze or settings.compile
+    pools = isinstance(model, PooledClassifier) or has_mean(model)
+    if start is None or asked or not pools or contrast_faults(splits, names):
+        return ContrastChoice(False, "")
+    metric = "f1_micro" if splits.task.kind == "multi_label" else "accuracy"
+    return choose_contrastive(splits.train.labels, probe=start.probe.scores[metric])
+
+
+def contrast_faults(splits: Splits, names: Sequence[str]) -> list[str]:
+    """Why these rows or this model cannot be learnt from in pairs.
+
+    Args:
+        names: the inputs that the model takes.
+    """
+    faults = []
+    if splits.task.kind == "regression":
+        faults.append(
+            "--contrastive needs classes, because two texts of one class are alike, but the labels are numbers. Leave it out."
+        )
+    elif not np.any(class_counts(splits.train.labels) > 1):
+        faults.append(
+            f"{splits.train.origin}: --contrastive needs two rows of one class, but each class has one at most. Add rows, or leave it out."
+        )
+    if "attention_mask" not in names:
+        faults.append(
+            "--contrastive reads texts of several lengths at once, but this model cannot mask padding. Name another model, such as BERT, RoBERTa or DistilBERT, or leave it out."
+        )
+    if (number := processes().num_processes) > 1:
+        faults.append(f"--contrastive runs in one process, but there are {number}. Start one, or leave it out.")
+    return faults
+
+
+class ContrastiveEncoder(Classification):
+    """Contrastive training of an encoder on pairs from labels, then logistic regression on its mean vectors."""
+
+    def __init__(self, settings: FinetuneSettings, splits: Splits, *, why: str = "") -> None:
+        self.tokenizer, self.why = load_tokenizer(settings.model), why
+        self.model = self._untrained(settings, splits)
+        check_tokenizer(self.model, self.tokenizer, name=settings.model)
+        self.length = text_length(self.model, self.tokenizer, settings.max_length)
+        self.names = settle_inputs(self.model, self.tokenizer)
+        if faults := contrast_faults(splits, self.names):
+            raise ConfigError(*faults)
+        self.amount = training_amount(
+            int(splits.train.labelled.sum()),
+            classes=splits.task.outputs,
+            parameters=sum(parameter.numel() for parameter in self.model.parameters()),
+            validation=int(splits.validation.labelled.sum()),
+            batch_size=settings.batch_size or TEXTS,
+        )
+        # where the settings leave the epochs open, a number of steps is one epoch
+        epochs = 1 if settings.epochs == "auto" else settings.epochs
+        super().__init__(replace(settings, epochs=epochs, batch_size=self.amount.batch_size), splits)
+        parts = {"train": splits.train, "validation": splits.validation}
+        self.parts = {name: encode(rows.texts, self.tokenizer, max_length=self.length) for name, rows in parts.items()}
+        self.notes = said_of_cuts(self.parts, self.length, more=how_to_read_more(self.model))
+        self.batches = self._batches(settings)
+        self.objective = Contrastive(self.model)
+        self.terms = term_names(self.objective)
+        self.plan = learning_plan(self.objective, self.settings, learning_rate=self.amount.learning_rate)
+        self.groups = self.plan.with_own_rates
+
+    def _untrained(self, settings: FinetuneSettings, splits: Splits) -> PooledClassifier:
+        torch.manual_seed(settings.seed)
+        model = load_mean_classifier(settings.model, splits.task)
+        # the linear layer is fitted afterwards, in one go
+        model.classifier.requires_grad_(False)
+        return model
+
+    def _batches(self, settings: FinetuneSettings) -> PairBatches | PacedBatches:
+        size = self.amount.batch_size
+        pairs = PairBatches(
+            self.parts["train"],
+            self.splits.train.labels,
+            names=self.names,
+            batch_size=size,
+            max_tokens=settings.max_tokens or _AT_ONCE * token_budget(processes().device, self.model),
+            seed=settings.seed,
+        )
+        if settings.epochs != "auto":
+            return pairs
+        return PacedBatches(pairs, contrast_steps(int(self.splits.train.labelled.sum()), batch_size=size))
+
+    def plan_lines(self) -> Mapping[str, str]:
+        """Rows, steps, time and memory."""
+        train, size = self.splits.train, self.amount.batch_size
+        steps = sum(self.batches.steps(epoch) for epoch in range(self.plan.epochs))
+        tokens = int(self.parts["train"].lengths.mean() * size * self.batches.steps(0))
+        return {
+            **({"pairs": f"{self.why}, so the encoder learns from pairs"} if self.why else {}),
+            "rows": f"{int(train.labelled.sum()):,} to train on, {len(self.splits.validation):,} validation",
+            "steps": f"{steps:,} of about {size} texts, all pairs of which are compared",
+            **learning_lines(self.plan, self.settings),
+            **cost_lines(self.plan, self.batches, tokens=tokens),
+            "then": "a linear layer on the mean of the states, fitted in one go",
+        }
+
+    def train(self, session: Session) -> Predictor:
+        """Train the encoder on pairs, then fit the linear layer; go back to the probe if that was no gain."""
+        self.model.to(session.device)
+        probe, began = self._probe(session)
+        train_phase(
+            replace(session, settings=self.settings),
+            self.objective,
+            self.batches,
+            phase="contrast",
+            validation=lambda model: self._scores(session, model),
+            learning_rate=self.amount.learning_rate,
+            budget_s=session.stop.remaining(),
+            keep="best" if self.amount.chooses else "last",
+        )
+        with session.run.timed("head_s"):
+            head = self._head(session, self.model)
+        if began is not None and not self._gained(session, began, head):
+            self.model, head = self._untrained(self.settings, self.splits), probe
+        weight, bias = (torch.from_numpy(part) for part in head)
+        model = PooledClassifier.assemble(self.model.encoder.cpu(), weight, bias)
+        return Predictor(model.to(session.device), self.tokenizer, self.splits.task, self.length)
+
+    def _probe(self, session: Session) -> tuple[Head, np.ndarray | None]:
+        """The linear layer on the encoder as it was, and its outputs for the validation rows if these can choose."""
+        if not self.amount.chooses:
+            return _NO_HEAD, None
+        vectors = self._vectors(session, self.model, self.parts["train"])
+        found = cross_validated(vectors, self.splits.train.labels, self.splits.task, seed=self.settings.seed)
+        head = (found.weight, found.bias)
+        return head, self._outputs(session, self.model, head)
+
+    def _gained(self, session: Session, began: np.ndarray, head: Head) -> bool:
+        """Whether contrastive training is better than the probe on the validation rows; put on the record and said."""
+        metric, _ = session.metric()
+        labels = self.splits.validation.labels
+        found = worth(began, self._outputs(session, self.model, head), labels, metric, seed=self.settings.seed)
+        kept = "contrastive" if found.keeps_end else "probe"
+        session.run.record.training["contrast"]["start"] = {"gain": found.gain, "gain_error": found.error, "kept": kept}
+        if not found.keeps_end:
+            session.run.say(
+                f"contrastive training changed {metric} on {len(labels):,} validation rows by {found.gain:+.3f} ± {found.error:.3f}, which is no gain: the model is a probe of the encoder as it was."
+            )
+        return found.keeps_end
+
+    def _head(self, session: Session, model: Any) -> Head:
+        """The linear layer that fits a model's vectors of the training rows.
+
+        The penalty is fixed: few rows cannot choose one, and where validation rows are training rows they choose the
+        weakest.
+        """
+        vectors = self._vectors(session, model, self.parts["train"])
+        return fit_linear(vectors, self.splits.train.labels, self.splits.task)
+
+    def _scores(self, session: Session, model: Any) -> Mapping[str, float]:
+        """How good a linear layer on a model's vectors is on the validation rows."""
+        outputs = self._outputs(session, model, self._head(session, model))
+        return evaluate(outputs, self.splits.validation.labels, self.splits.task).metrics
+
+    def _outputs(self, session: Session, model: Any, head: Head) -> np.ndarray:
+        """What a linear layer on a model's vectors answers for the validation rows."""
+        return self._vectors(session, model, self.parts["validation"]) @ head[0].T + head[1]
+
+    def _vectors(self, session: Session, model: Any, encoded: Encoded) -> np.ndarray:
+        """The vectors that a linear layer reads, ``(rows, width)``."""
+        features = _Pooled(model)
+        return logits(
+            features, encoded, names=self.names, device=session.device, on_batch=lambda _: session.stop_if_asked()
+        )
+
+
+class _Pooled(nn.Module):
+    """A model whose outputs are the vectors that its head reads."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, **inputs: torch.Tensor) -> SequenceClassifierOutput:
+        """The vectors in the place of logits: ``(rows, width)``."""
+        return SequenceClassifierOutput(logits=self.model.pool(**inputs))
