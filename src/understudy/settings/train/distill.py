@@ -57,8 +57,8 @@ class DistillSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
     layers: Annotated[LayersOptions, Shown(group="Student", rare=True)] = field(default_factory=LayersOptions)
     tokenizer: Annotated[str, Shown("auto|teacher|words:N|bpe:N", group="Student")] = "auto"
     """For bilstm and static: the teacher's, or a new one trained on all texts; auto is the teacher's where it is a model."""
-    embeddings: Annotated[str, Shown("auto|teacher|random|FILE", group="Student")] = "auto"
-    """For bilstm and static: the initial embeddings; auto is the teacher's where it is a model."""
+    embeddings: Annotated[str, Shown("auto|contextual|teacher|random|FILE", group="Student")] = "auto"
+    """For bilstm and static: the initial embeddings; teacher: its word table; contextual: its mean state of each token."""
     unlabeled: Annotated[str | None, Shown("FILE", group="Data")] = None
     """The pool: a file of texts without labels."""
     pool_rest: Annotated[bool, Shown(group="Data", rare=True)] = False
@@ -74,8 +74,8 @@ class DistillSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
     augmentation: Annotated[AugmentationOptions, Shown(rare=True)] = field(default_factory=AugmentationOptions)
     baseline: Annotated[bool, Shown(off="Do not train the same student without the teacher.")] = True
     """Also train the same student without the teacher."""
-    epochs: Annotated[int, Gt(0), Shown(group="Training")] = 10
-    """Passes of the student over all texts."""
+    epochs: Annotated[Annotated[int, Gt(0)] | Literal["auto"], Shown("N|auto", group="Training")] = "auto"  # type: ignore[assignment]
+    """Passes of the student over all texts; auto, by kind of student and number of texts, also settles patience, steps and rate where none are given."""
 
     def data_read(self) -> list[str]:
         """The names of the data that the command reads, the pool included."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from understudy.data.batches.bucketed import BucketedBatches, PacedBatches
@@ -24,6 +26,8 @@ from understudy.recipes.train.distill.distances import distance, distance_faults
 from understudy.recipes.train.distill.teachers import Teachers
 from understudy.recipes.train.distill.texts import all_labels, all_texts
 from understudy.recipes.train.students.classifier import build_student
+from understudy.recipes.train.students.pace import settled
+from understudy.recipes.train.students.start import contextual_start, reader_of, table_start
 from understudy.report.scores import ALONE, STUDENT, TEACHER
 from understudy.runs.devices import processes
 from understudy.runs.fitting.learning import learning_plan
@@ -42,7 +46,7 @@ class Distillation:
     """Texts, teachers and a student, with everything checked that can be checked before training."""
 
     def __init__(self, settings: DistillSettings, splits: Splits) -> None:
-        self.settings, self.splits, self.task = settings, splits, splits.task
+        self.splits, self.task = splits, splits.task
         self.subject = Subject.of_rows(splits)
         faults = metric_faults(settings.metric, self.task.metrics)
         faults += distance_faults(settings.distance, self.task.kind)
@@ -60,6 +64,7 @@ class Distillation:
             options=settings.augmentation,
             mask_token=self.teachers.mask_token,
         )
+        self.settings, self.paced = settled(settings, texts=len(self.texts))
         self.teachers.read_files(self.texts, faults)
         source = self.teachers.source
         # nothing can be taken from a teacher that has faults itself
@@ -77,13 +82,14 @@ class Distillation:
     def _make_student(self, source: str | None, faults: list[str]) -> None:
         """The student, how it learns and how much of a text it reads; faults of the latter two join `faults`."""
         settings = self.settings
+        self.reader = reader_of(self.teachers.models.get(source or ""))
         self.student = build_student(
             settings.student,
             self.task,
             teacher=source,
             texts=self.texts,
             tokenizer=settings.tokenizer,
-            embeddings=settings.embeddings,
+            embeddings=table_start(settings.embeddings, self.reader),
             options=options_of(settings),
             seed=settings.seed,
         )
@@ -117,16 +123,37 @@ class Distillation:
             "student": self.settings.student,
             "pool": f"{pool:,} texts without labels",
             **plan,
+            **({"epochs": self.paced} if self.paced else {}),
         }
 
     def carry_out(self, session: Session) -> None:
         """Label the texts, train with and without the teacher, compare all on the test rows (or the validation rows)."""
+        session = replace(session, settings=self.settings)
         teacher = self.teachers.label(session, self.texts)
+        self._start_embeddings(session)
         steps = self.train_student(session, teacher)
         if self.settings.baseline:
             self.train_alone(session, steps)
         if session.run.writes:
             self._compare(session)
+
+    def _start_embeddings(self, session: Session) -> None:
+        """Start the embeddings of the student, with and without teacher, from the teacher's states of each token."""
+        if not self.student.to_start or self.reader is None:
+            return
+        torch.manual_seed(self.settings.seed)
+        with session.run.timed("start_s"):
+            table = contextual_start(
+                self.reader,
+                self.texts,
+                self.student.tokenizer,
+                self.start.config.embedding_size,
+                device=session.device,
+                on_batch=lambda _: session.stop_if_asked(),
+            )
+        for model in (self.start, self.student.model):
+            with torch.no_grad():
+                model.get_input_embeddings().weight.copy_(table)
 
     def train_student(self, session: Session, teacher: Teacher) -> int:
         """Train the student on labels, if any, and on the teacher's answers. Returns the optimizer steps of an epoch."""
