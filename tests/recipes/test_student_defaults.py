@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from understudy.models.files.classifiers import load_encoder
 from understudy.recipes.train.distill import work as distillation
 from understudy.recipes.train.distill.recipe import Distill
 from understudy.recipes.train.distill.work import Distillation
+from understudy.recipes.train.students import pace as paces
 from understudy.recipes.train.students import start
 from understudy.recipes.train.students.pace import pace, settled
 from understudy.record import RunRecord
@@ -89,7 +91,12 @@ def test_a_second_run_reads_the_states_and_not_the_texts(
     work = work_of(settings(reviews, teacher))
     read: list[int] = []
     ours = start.token_states
-    monkeypatch.setattr(start, "token_states", lambda *given, **known: (read.append(1), ours(*given, **known))[1])
+
+    def counted(*given: Any, **known: Any) -> Any:
+        read.append(1)
+        return ours(*given, **known)
+
+    monkeypatch.setattr(start, "token_states", counted)
 
     def table() -> torch.Tensor:
         assert work.reader is not None
@@ -110,27 +117,59 @@ def test_a_second_run_reads_the_states_and_not_the_texts(
 )
 def test_epochs_fall_with_the_root_of_the_texts(texts: int, epochs: int, patience: int) -> None:
     for student in ("static", "bilstm"):
-        assert pace(student, texts=texts)[:2] == (epochs, patience)
-    assert pace("layers:2", texts=texts)[:2] == pace("some/encoder", texts=texts)[:2] == (10, None)
+        assert pace(student, texts=texts, validation=400)[:2] == (epochs, patience)
+        assert pace(student, texts=texts, validation=399)[:2] == (epochs, None)
+    assert pace("layers:2", texts=texts, validation=400)[:2] == pace("a/b", texts=texts, validation=9)[:2] == (10, None)
 
 
 @pytest.mark.parametrize("texts", [40, 250, 900, 1000, 3333, 5000, 12_000, 10**5])
 def test_twice_the_texts_never_mean_fewer_steps_or_more_epochs(texts: int) -> None:
-    few, many = pace("bilstm", texts=texts).epochs, pace("bilstm", texts=2 * texts).epochs
+    few, many = (pace("bilstm", texts=n, validation=99).epochs for n in (texts, 2 * texts))
     assert many <= few <= 2 * many
 
 
 @pytest.mark.parametrize("patience", [None, 4])
 def test_a_patience_that_is_given_stays(patience: int | None) -> None:
-    found, why = settled(Distill(teacher=["x"], patience=patience), texts=5000)
-    assert (found.epochs, found.patience) == (5, patience or 3)
+    found, keep, why = settled(Distill(teacher=["x"], patience=patience), texts=5000, validation=500)
+    assert (found.epochs, found.patience, keep) == (5, patience or 3, "best")
     assert ("without a new best" in str(why)) == (patience is None)
+    few = settled(Distill(teacher=["x"], patience=patience), texts=5000, validation=100)
+    assert (few.settings.patience, few.keep) == ((None, "last") if patience is None else (4, "best"))
 
 
-def test_both_students_end_by_the_same_patience(
-    reviews: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("given", "batch_size", "rate"),
+    [
+        ({}, 64, 4e-3),
+        ({"student": "static"}, 32, None),
+        ({"batch_size": 48}, 48, None),
+        ({"batch_size": 32}, 32, None),
+        ({"learning_rate": 1e-3}, 64, 1e-3),
+        ({"learning_rate": "auto"}, 64, "auto"),
+        ({"epochs": 10}, 32, None),
+        ({"epochs": 10, "batch_size": 7}, 7, None),
+        ({"student": "layers:2"}, 32, None),
+    ],
+)
+def test_steps_are_larger_only_where_nothing_is_given(given: dict[str, Any], batch_size: int, rate: Any) -> None:
+    found = settled(Distill(teacher=["x"], **given), texts=5000, validation=100).settings
+    assert (found.batch_size, found.learning_rate) == (batch_size, rate)
+    few = settled(Distill(teacher=["x"]), texts=1999, validation=100).settings
+    assert (few.batch_size, few.learning_rate) == (32, None)
+
+
+@pytest.mark.parametrize(("enough", "stopped_by", "evaluations"), [(40, "patience", 11), (41, "epochs", 20)])
+def test_both_students_end_by_the_same_rule(
+    reviews: Path,
+    teacher: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    enough: int,
+    stopped_by: str,
+    evaluations: int,
 ) -> None:
-    """Validation never improves on its first evaluation, so both end after as many more as the patience has."""
+    """Validation never improves on its first evaluation: with enough rows both end after as many more as the patience
+    has, and keep the first weights; with too few they go on to the end, and keep the last."""
 
     def worse(*_: Any, **__: Any) -> Any:
         scores = iter(np.linspace(0.9, 0.1, 40))
@@ -141,15 +180,17 @@ def test_both_students_end_by_the_same_patience(
 
         return score
 
+    monkeypatch.setattr(paces, "_ENOUGH", enough)
     recipe = settings(reviews, teacher, output=str(tmp_path / "run"))
-    work = work_of(recipe)
-    names, expected = work.task.metrics, pace("static", texts=len(work.texts))
+    names = recipe.read().task.metrics
     monkeypatch.setattr(distillation, "validation_scores", worse)
     recipe.run()
     training = RunRecord.load(tmp_path / "run" / "record.json").training
+    assert "20 by 120 texts" in training["student"]["settled"]
     for phase in ("student", "student without teacher"):
-        assert training[phase]["stopped_by"] == "patience"
-        assert training[phase]["steps"] == (1 + (expected.patience or 0)) * 4  # of 120 rows in batches of 32
+        steps = evaluations * 4  # of 120 rows in batches of 32
+        assert (training[phase]["stopped_by"], training[phase]["steps"]) == (stopped_by, steps)
+        assert training[phase]["best_step"] == (4 if stopped_by == "patience" else steps)
 
 
 def test_the_old_start_is_still_there(reviews: Path, teacher: Path) -> None:
@@ -162,7 +203,7 @@ def test_the_old_start_is_still_there(reviews: Path, teacher: Path) -> None:
 def test_a_number_of_epochs_is_taken_as_it_is(reviews: Path, teacher: Path, student: str) -> None:
     recipe = Distill(data=str(reviews), teacher=[str(teacher)], student=student, epochs=7)
     work = work_of(recipe)
-    assert work.settings == recipe
+    assert work.settings == dataclasses.replace(recipe, batch_size=32)
     assert work.plan.epochs == 7
 
 
@@ -187,4 +228,9 @@ def test_a_contextual_start_without_an_encoder_is_refused(
 @pytest.mark.parametrize("value", ["often", "0", "-3", "2.5"])
 def test_other_epochs_are_refused(value: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("distill", "--teacher", "x", "--data", "y", "--epochs", value) == 2
-    assert "epochs" in capsys.readouterr().err
+    assert "epochs must be" in capsys.readouterr().err
+
+
+def test_what_epochs_can_be_is_said_in_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("distill", "--teacher", "x", "--data", "y", "--epochs", "often") == 2
+    assert "epochs must be an integer or 'auto', but is 'often'." in capsys.readouterr().err

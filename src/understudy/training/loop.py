@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from accelerate import Accelerator
 from torch import nn
@@ -40,6 +41,7 @@ def fit(
     evaluate: Callable[[nn.Module], Mapping[str, float]] | None = None,
     metric: str = "",
     higher_is_better: bool = True,
+    keep: Literal["best", "last"] = "best",
     eval_steps: int | None = None,
     patience: int | None = None,
     save_steps: int | None = None,
@@ -48,7 +50,7 @@ def fit(
     budget_s: float | None = None,
     display: Display | None = None,
 ) -> FitResult:
-    """Train ``objective.model``, and leave it with the weights of its best evaluation.
+    """Train ``objective.model``, and leave it with the weights of its best evaluation (or of its last).
 
     An optimizer step has exactly the gradient of its whole window of micro-batches over all processes: each term is
     divided by the total of its count, which is known before any forward pass.
@@ -67,6 +69,7 @@ def fit(
         clip: the largest 2-norm of the gradient; 0 for no limit.
         evaluate: the scores of the bare model. Called every `eval_steps` steps, and at the end of each epoch.
         metric: the score that chooses the best weights of all stages, and that `patience` watches.
+        keep: ``last`` lets every evaluation count as the best so far, where there are too few rows to choose by.
         patience: a stage ends after so many evaluations without a new best.
         save_steps: write a checkpoint every so many steps; None for as often as it costs 3 % of the time.
         resume: continue from the phase's checkpoint, if there is one.
@@ -85,7 +88,7 @@ def fit(
         return done
     if not (resume and training.resume()):
         training.trainer.enter(0)
-    scores = _Scores(training, evaluate, metric, higher_is_better, eval_steps, patience)
+    scores = _Scores(training, evaluate, metric, higher_is_better, keep, eval_steps, patience)
     rates = _Rates(schedule, momentum, clip)
     end = None if budget_s is None else time.monotonic() + budget_s
     loop = _Loop(training, batches, scores, rates, save_steps, end, stop or Stop(), display or Display(visible=False))
@@ -120,6 +123,7 @@ class _Scores:
     evaluate: Callable[[nn.Module], Mapping[str, float]] | None
     metric: str
     higher_is_better: bool
+    keep: Literal["best", "last"]
     eval_steps: int | None
     patience: int | None
 
@@ -133,7 +137,7 @@ class _Scores:
     def assess(self) -> None:
         """Evaluate, if there is anything to evaluate with."""
         if self.evaluate:
-            self.training.assess(self.evaluate, self.metric, self.higher_is_better)
+            self.training.assess(self.evaluate, self.metric, self.higher_is_better, self.keep)
 
     def out_of_patience(self) -> bool:
         """Whether a stage has had too many evaluations without a new best."""

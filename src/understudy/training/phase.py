@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
@@ -86,13 +86,20 @@ class Phase:
         said = self.reporter.report(self._where(), self.trainer.optimizer.param_groups)
         return said + (f"  best {next(iter(self.best.metrics.values())):.4f}" if self.best.found else "")
 
-    def assess(self, evaluate: Callable[[nn.Module], Mapping[str, float]], metric: str, higher_is_better: bool) -> None:
+    def assess(
+        self,
+        evaluate: Callable[[nn.Module], Mapping[str, float]],
+        metric: str,
+        higher_is_better: bool,
+        keep: Literal["best", "last"] = "best",
+    ) -> None:
         """Score the bare model in the main process, and keep its weights if they are the best so far.
 
         Args:
             evaluate: the scores of a model.
             metric: the score that decides.
             higher_is_better: whether a higher score is better.
+            keep: ``last`` keeps the weights in any case.
         """
         state = self.state
         started = time.monotonic()
@@ -107,7 +114,9 @@ class Phase:
                 broadcast_object_list(scores)
             metrics = scores[0]
             score = metrics[metric] if higher_is_better else -metrics[metric]
-            better = self.best.offer(score, state.step, {metric: metrics[metric], **metrics})
+            # equal scores keep the later weights
+            offered = score if keep == "best" else 0.0
+            better = self.best.offer(offered, state.step, {metric: metrics[metric], **metrics})
             state.evaluations_since_best = 0 if better else state.evaluations_since_best + 1
         if averaging:
             averaging.evaluated(score)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import nn
@@ -31,6 +32,7 @@ def train_phase(
     learning_rate: float,
     fresh: bool = False,
     budget_s: float | None = None,
+    keep: Literal["best", "last"] = "best",
 ) -> FitResult:
     """:func:`understudy.training.loop.fit` under a run's settings.
 
@@ -40,6 +42,7 @@ def train_phase(
         learning_rate: the peak where the settings name none; a sweep may suggest as much.
         fresh: whether the model's weights are random.
         budget_s: seconds that this phase may take, a sweep included.
+        keep: which evaluation's weights the model ends with.
     """
     settings: TrainSettings = session.settings
     record = session.run.record
@@ -66,6 +69,7 @@ def train_phase(
             evaluate=validation,
             metric=metric,
             higher_is_better=higher,
+            keep=keep,
             eval_steps=settings.eval_steps,
             patience=settings.patience,
             save_steps=settings.save_steps,

@@ -75,7 +75,9 @@ class DistillSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
     baseline: Annotated[bool, Shown(off="Do not train the same student without the teacher.")] = True
     """Also train the same student without the teacher."""
     epochs: Annotated[Annotated[int, Gt(0)] | Literal["auto"], Shown("N|auto", group="Training")] = "auto"  # type: ignore[assignment]
-    """Passes of the student over all texts; auto, by kind of student and number of texts, also settles patience, steps and rate where none are given."""
+    """Passes of the student over all texts; auto goes by their number, and settles patience, batch size and rate where none is given."""
+    batch_size: Annotated[Annotated[int, Gt(0)] | Literal["auto"], Shown("N|auto", group="Training")] = "auto"  # type: ignore[assignment]
+    """Rows of an optimizer step, over all processes (auto: 32; with --epochs auto by the number of texts)."""
 
     def data_read(self) -> list[str]:
         """The names of the data that the command reads, the pool included."""

@@ -64,7 +64,8 @@ class Distillation:
             options=settings.augmentation,
             mask_token=self.teachers.mask_token,
         )
-        self.settings, self.paced = settled(settings, texts=len(self.texts))
+        self.settled = settled(settings, texts=len(self.texts), validation=len(splits.validation))
+        self.settings = self.settled.settings
         self.teachers.read_files(self.texts, faults)
         source = self.teachers.source
         # nothing can be taken from a teacher that has faults itself
@@ -123,12 +124,14 @@ class Distillation:
             "student": self.settings.student,
             "pool": f"{pool:,} texts without labels",
             **plan,
-            **({"epochs": self.paced} if self.paced else {}),
+            **({"epochs": self.settled.why} if self.settled.why else {}),
         }
 
     def carry_out(self, session: Session) -> None:
         """Label the texts, train with and without the teacher, compare all on the test rows (or the validation rows)."""
         session = replace(session, settings=self.settings)
+        if self.settled.why is not None:
+            session.run.record.training.setdefault(STUDENT, {})["settled"] = self.settled.why
         teacher = self.teachers.label(session, self.texts)
         self._start_embeddings(session)
         steps = self.train_student(session, teacher)
@@ -151,9 +154,10 @@ class Distillation:
                 device=session.device,
                 on_batch=lambda _: session.stop_if_asked(),
             )
-        for model in (self.start, self.student.model):
+        models: list[Any] = [self.start, self.student.model]
+        for model in models:
             with torch.no_grad():
-                model.get_input_embeddings().weight.copy_(table)
+                model.embeddings.weight.copy_(table)
 
     def train_student(self, session: Session, teacher: Teacher) -> int:
         """Train the student on labels, if any, and on the teacher's answers. Returns the optimizer steps of an epoch."""
@@ -173,6 +177,7 @@ class Distillation:
             validation=self._validation(session),
             learning_rate=self.student.learning_rate,
             fresh=self.student.fresh,
+            keep=self.settled.keep,
             budget_s=None if remaining is None else max(remaining, 0.0) * share,
         )
         if session.run.writes:
@@ -190,6 +195,7 @@ class Distillation:
             validation=self._validation(session),
             learning_rate=self.student.learning_rate,
             fresh=self.student.fresh,
+            keep=self.settled.keep,
             budget_s=session.stop.remaining(),
         )
         # its own epochs are shorter than those that its stages were counted in
