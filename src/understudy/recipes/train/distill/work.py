@@ -40,6 +40,7 @@ from understudy.runs.subject import Subject, metric_faults
 from understudy.runs.text_limits import how_to_read_more, said_of_cuts, text_length
 from understudy.settings.student_options import STUDENTS, options_of
 from understudy.settings.train.distill import DistillSettings
+from understudy.settings.training import TrainSettings
 
 
 class Distillation:
@@ -234,11 +235,12 @@ class Distillation:
         self, encoded: Encoded, labels: np.ndarray, teacher: Teacher | None, rows: np.ndarray | None = None
     ) -> BucketedBatches:
         state = processes()
+        settings: TrainSettings = self.settings  # nothing is open in them
         return BucketedBatches(
             encoded,
             labels,
             names=self.names,
-            batch_size=self.settings.batch_size,
+            batch_size=settings.batch_size,
             max_tokens=self.settings.max_tokens or token_budget(state.device, self.student.model),
             seed=self.settings.seed,
             rows=rows,
