@@ -140,6 +140,7 @@ def main() -> None:
                     data=data,
                     teacher=[taught_by],
                     student=student,
+                    embeddings="teacher",
                     epochs=setting.pick(options["epochs"], 1),
                     baseline=seed in BASELINE_SEEDS[student],
                     seed=seed,

@@ -68,6 +68,7 @@ def recipe(setting: Setting, student: str, variant: str, seed: int) -> Any:
         pool_rest=True,
         teacher=[teacher(setting, seed)],
         student=student,
+        embeddings="teacher",
         baseline=variant == "soft",
         seed=seed,
         output=str(folder_of(setting, student, variant, seed)),

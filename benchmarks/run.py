@@ -33,6 +33,8 @@ QUALITY = (
     "domain",
     "fake_news",
     "few_labels",
+    *("ag_news", "ag_news_1000", "sst2", "student_defaults", "distilbert", "keeping_more", "switches", "twi"),
+    *("domain", "fake_news"),
 )
 """These train, at several seeds."""
 MEASURED = (

@@ -51,6 +51,7 @@ def distill(folder: Path, *, augment: int, epochs: int, seed: int, **options: An
             student="bilstm",
             bilstm=BiLSTMOptions(embedding=EMBEDDING, lstm=LSTM, hidden=HIDDEN),
             tokenizer=f"words:{VOCABULARY}",
+            embeddings="teacher",
             augment=augment,
             baseline=not augment,
             epochs=epochs,

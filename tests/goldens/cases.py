@@ -54,7 +54,11 @@ RUNS: dict[str, str] = {
     "pretrained-causal": f"pretrain {_TEXTS} --learning_rate 3e-3 --model gpt2 --max_length 20",
     "bilstm": (
         f"distill {_ROWS} --teacher runs/bert --unlabeled rows/pool.txt --augment 1 --alpha 0.3 "
-        "--bilstm.embedding 8 --bilstm.lstm 8 --bilstm.hidden 8"
+        "--embeddings teacher --bilstm.embedding 8 --bilstm.lstm 8 --bilstm.hidden 8"
+    ),
+    "distilled by default": (
+        "distill --data rows --teacher runs/bert --unlabeled rows/pool.txt --student static --static.embedding 8 "
+        "--static.hidden 8"
     ),
     "static": (
         f"distill {_ROWS} --teacher answers.jsonl --student static --tokenizer words:60 --distance kl --temperature 2 "

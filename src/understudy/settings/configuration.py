@@ -85,7 +85,10 @@ def convert(hint: Any, value: Any, *, name: str) -> Any:
     try:
         return TypeAdapter(hint).validate_python(value)
     except ValidationError as error:
-        raise ConfigError(*dict.fromkeys(_sentence(name, fault) for fault in error.errors())) from None
+        *others, last = error.errors()
+        tried = [fault["msg"].partition(", unable to parse")[0] for fault in others]  # the other types of a union
+        msg = " or ".join([*tried, last["msg"].removeprefix("Input should be ")])
+        raise ConfigError(_sentence(name, {**last, "msg": msg})) from None
 
 
 def check(recipe: Any) -> None:

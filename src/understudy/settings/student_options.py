@@ -17,7 +17,7 @@ from understudy.settings.flags import Shown
 from understudy.settings.models import model_faults
 
 _TOKENIZERS = ("auto", "teacher")
-EMBEDDINGS = ("auto", "teacher", "random")
+EMBEDDINGS = ("auto", "contextual", "teacher", "random")
 """What ``--embeddings`` can be beside a file of word vectors."""
 
 

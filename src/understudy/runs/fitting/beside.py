@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
@@ -52,6 +52,7 @@ class Training:
     validation: Callable[[nn.Module], Mapping[str, float]]
     learning_rate: float
     fresh: bool = False
+    keep: Literal["best", "last"] = "best"
     steps: int = 0
     """How many there are at most, for the progress bar."""
 
@@ -67,6 +68,7 @@ class Training:
             fresh=self.fresh,
             begun=begun,
             budget_s=budget_s,
+            keep=self.keep,
         )
 
 

@@ -57,8 +57,8 @@ class DistillSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
     layers: Annotated[LayersOptions, Shown(group="Student", rare=True)] = field(default_factory=LayersOptions)
     tokenizer: Annotated[str, Shown("auto|teacher|words:N|bpe:N", group="Student")] = "auto"
     """For bilstm and static: the teacher's, or a new one trained on all texts; auto is the teacher's where it is a model."""
-    embeddings: Annotated[str, Shown("auto|teacher|random|FILE", group="Student")] = "auto"
-    """For bilstm and static: the initial embeddings; auto is the teacher's where it is a model."""
+    embeddings: Annotated[str, Shown("auto|contextual|teacher|random|FILE", group="Student")] = "auto"
+    """For bilstm and static: the initial embeddings; teacher: its word table; contextual: its mean state of each token."""
     unlabeled: Annotated[str | None, Shown("FILE", group="Data")] = None
     """The pool: a file of texts without labels."""
     pool_rest: Annotated[bool, Shown(group="Data", rare=True)] = False
@@ -76,8 +76,10 @@ class DistillSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
     """Also train the same student without the teacher."""
     references: Annotated[bool, Shown(off="Do not fit TF-IDF and the probe beside it.")] = True
     """Also fit TF-IDF and the probe (a linear model on the teacher's frozen encoder), for the table and the verdict."""
-    epochs: Annotated[int, Gt(0), Shown(group="Training")] = 10
-    """Passes of the student over all texts."""
+    epochs: Annotated[Annotated[int, Gt(0)] | Literal["auto"], Shown("N|auto", group="Training")] = "auto"  # type: ignore[assignment]
+    """Passes of the student over all texts; auto goes by their number, and settles patience, batch size and rate where none is given."""
+    batch_size: Annotated[Annotated[int, Gt(0)] | Literal["auto"], Shown("N|auto", group="Training")] = "auto"  # type: ignore[assignment]
+    """Rows of an optimizer step, over all processes (auto: 32; with --epochs auto by the number of texts)."""
 
     def data_read(self) -> list[str]:
         """The names of the data that the command reads, the pool included."""

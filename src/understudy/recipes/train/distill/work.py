@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from understudy.data.batches.bucketed import BucketedBatches, PacedBatches
@@ -15,40 +17,41 @@ from understudy.data.tokens.encode import Encoded, encode
 from understudy.errors import ConfigError, gathered
 from understudy.inference.answering import Answering
 from understudy.inference.logits import token_budget
-from understudy.inference.predictor import LinearPredictor, Predictor
+from understudy.inference.predictor import Predictor
 from understudy.models.structure.inputs import settle_inputs
-from understudy.models.structure.layers import base_model
 from understudy.objectives.distill import DistillClassifier
 from understudy.objectives.supervised import Supervised
 from understudy.objectives.teachers.teacher import Teacher
 from understudy.objectives.terms import term_names
+from understudy.recipes.train.distill.comparison import compare_all, tfidf_and_warning
 from understudy.recipes.train.distill.distances import distance, distance_faults
 from understudy.recipes.train.distill.teachers import Teachers
 from understudy.recipes.train.distill.texts import all_labels, all_texts
 from understudy.recipes.train.students.classifier import build_student
-from understudy.report.scores import ALONE, PROBE, STUDENT, TEACHER, TFIDF
+from understudy.recipes.train.students.pace import settled
+from understudy.recipes.train.students.start import contextual_start, reader_of, table_start
+from understudy.report.scores import ALONE, STUDENT
 from understudy.runs.devices import processes
 from understudy.runs.fitting.beside import Beside, Training
 from understudy.runs.fitting.learning import learning_plan
 from understudy.runs.fitting.phase import train_phase
 from understudy.runs.judging.calibrating import calibrate
-from understudy.runs.judging.comparing import compare, warn_of_teacher
-from understudy.runs.judging.probe import fit_probe
 from understudy.runs.plans import rows_plan
 from understudy.runs.saving import save_classifier
-from understudy.runs.scoring import describe, describe_answering, tfidf_baseline, validation_scores
+from understudy.runs.scoring import validation_scores
 from understudy.runs.session import Session
 from understudy.runs.subject import Subject, metric_faults
 from understudy.runs.text_limits import how_to_read_more, said_of_cuts, text_length
 from understudy.settings.student_options import STUDENTS, options_of
 from understudy.settings.train.distill import DistillSettings
+from understudy.settings.training import TrainSettings
 
 
 class Distillation:
     """Texts, teachers and a student, with everything checked that can be checked before training."""
 
     def __init__(self, settings: DistillSettings, splits: Splits) -> None:
-        self.settings, self.splits, self.task = settings, splits, splits.task
+        self.splits, self.task = splits, splits.task
         self.subject = Subject.of_rows(splits)
         faults = metric_faults(settings.metric, self.task.metrics)
         faults += distance_faults(settings.distance, self.task.kind)
@@ -66,6 +69,8 @@ class Distillation:
             options=settings.augmentation,
             mask_token=self.teachers.mask_token,
         )
+        self.settled = settled(settings, texts=len(self.texts), validation=len(splits.validation))
+        self.settings = self.settled.settings
         self.teachers.read_files(self.texts, faults)
         source = self.teachers.source
         # nothing can be taken from a teacher that has faults itself
@@ -84,13 +89,14 @@ class Distillation:
     def _make_student(self, source: str | None, faults: list[str]) -> None:
         """The student, how it learns and how much of a text it reads; faults of the latter two join `faults`."""
         settings = self.settings
+        self.reader = reader_of(self.teachers.models.get(source or ""))
         self.student = build_student(
             settings.student,
             self.task,
             teacher=source,
             texts=self.texts,
             tokenizer=settings.tokenizer,
-            embeddings=settings.embeddings,
+            embeddings=table_start(settings.embeddings, self.reader),
             options=options_of(settings),
             seed=settings.seed,
         )
@@ -124,6 +130,7 @@ class Distillation:
             "student": self.settings.student,
             "pool": f"{pool:,} texts without labels",
             **plan,
+            **({"epochs": self.settled.why} if self.settled.why else {}),
         }
 
     @property
@@ -144,23 +151,42 @@ class Distillation:
 
     def carry_out(self, session: Session) -> None:
         """Label the texts, train with and without the teacher, compare all on the test rows (or the validation rows)."""
+        session = replace(session, settings=self.settings)
+        if self.settled.why is not None:
+            session.run.record.training.setdefault(STUDENT, {})["settled"] = self.settled.why
         tfidf = None
         with Beside(session, STUDENT, ALONE) as self.beside:
             teacher = self.teachers.label(session, self.texts)
             if self.settings.references and session.run.writes:
-                tfidf = self._tfidf(session)
+                tfidf = tfidf_and_warning(session, self.teachers, self.splits)
+            self._start_embeddings(session)
             steps = self.train_student(session, teacher)
             if self.settings.baseline:
                 self.train_alone(session, steps)
         if session.run.writes:
-            self._compare(session, tfidf)
+            students: dict[str, Answering] = {STUDENT: self.predictor}
+            if self.settings.baseline:
+                students[ALONE] = self._predictor(session, ALONE, self.start)
+            compare_all(session, self.teachers, students, tfidf, self.splits)
 
-    def _tfidf(self, session: Session) -> LinearPredictor | None:
-        """TF-IDF, fitted before training, so that a teacher which is no better is found out before it teaches."""
-        tfidf, validation = tfidf_baseline(session, self.splits), self.splits.validation.texts
-        if tfidf is not None and (answers := self.teachers.answers(session, validation)) is not None:
-            warn_of_teacher(session, answers, tfidf.logits(list(validation)), self.splits)
-        return tfidf
+    def _start_embeddings(self, session: Session) -> None:
+        """Start the embeddings of the student, with and without teacher, from the teacher's states of each token."""
+        if not self.student.to_start or self.reader is None:
+            return
+        torch.manual_seed(self.settings.seed)
+        with session.run.timed("start_s"):
+            table = contextual_start(
+                self.reader,
+                self.texts,
+                self.student.tokenizer,
+                self.start.config.embedding_size,
+                device=session.device,
+                on_batch=lambda _: session.stop_if_asked(),
+            )
+        models: list[Any] = [self.start, self.student.model]
+        for model in models:
+            with torch.no_grad():
+                model.embeddings.weight.copy_(table)
 
     def train_student(self, session: Session, teacher: Teacher) -> int:
         """Train the student on labels, if any, and on the teacher's answers. Returns the optimizer steps of an epoch."""
@@ -182,6 +208,7 @@ class Distillation:
             validation=self._validation(session),
             learning_rate=self.student.learning_rate,
             fresh=self.student.fresh,
+            keep=self.settled.keep,
             budget_s=None if remaining is None else max(remaining, 0.0) * share,
         )
         if session.run.writes:
@@ -207,6 +234,7 @@ class Distillation:
             validation=self._validation(session),
             learning_rate=self.student.learning_rate,
             fresh=self.student.fresh,
+            keep=self.settled.keep,
             steps=steps * self.plan.epochs,
         )
 
@@ -214,33 +242,6 @@ class Distillation:
         predictor = Predictor(model, self.student.tokenizer, self.task, self.length)
         calibrate(session, name, predictor, self.splits)
         return predictor
-
-    def _compare(self, session: Session, tfidf: LinearPredictor | None) -> None:
-        """Put teacher, students and baselines on the record, all on the same rows and measured in the same way."""
-        answers: dict[str, np.ndarray] = {}
-        taught = self.teachers.answers(session, self.splits.reporting()[1].texts)
-        if taught is not None:
-            temperature = self.teachers.temperature
-            describe(session, TEACHER, self.teachers.as_one(), taught, self.splits, temperature=temperature)
-            answers[TEACHER] = taught
-        models: dict[str, Answering] = {STUDENT: self.predictor}
-        if self.settings.baseline:
-            models[ALONE] = self._predictor(session, ALONE, self.start)
-        if (probe := self._probe(session)) is not None:
-            models[PROBE] = probe
-        if tfidf is not None:
-            models[TFIDF] = tfidf
-        for name, model in models.items():
-            answers[name] = describe_answering(session, name, model, self.splits)
-        compare(session, answers, self.splits)
-
-    def _probe(self, session: Session) -> Predictor | None:
-        """A linear layer on the encoder of the first teacher that has one of transformers."""
-        teacher = self.teachers.encoder if self.settings.references else None
-        if teacher is None:
-            return None
-        encoder = base_model(teacher.model)
-        return fit_probe(session, encoder, teacher.tokenizer, self.splits, max_length=teacher.max_length)
 
     def _validation(self, session: Session) -> Any:
         return validation_scores(
@@ -262,11 +263,12 @@ class Distillation:
         self, encoded: Encoded, labels: np.ndarray, teacher: Teacher | None, rows: np.ndarray | None = None
     ) -> BucketedBatches:
         state = processes()
+        settings: TrainSettings = self.settings  # nothing is open in them
         return BucketedBatches(
             encoded,
             labels,
             names=self.names,
-            batch_size=self.settings.batch_size,
+            batch_size=settings.batch_size,
             max_tokens=self.settings.max_tokens or token_budget(state.device, self.student.model),
             seed=self.settings.seed,
             rows=rows,

