@@ -78,8 +78,8 @@ class DistillSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
     """Also fit TF-IDF and the probe (a linear model on the teacher's frozen encoder), for the table and the verdict."""
     epochs: Annotated[Annotated[int, Gt(0)] | Literal["auto"], Shown("N|auto", group="Training")] = "auto"  # type: ignore[assignment]
     """Passes of the student over all texts; auto goes by their number, and settles patience, batch size and rate where none is given."""
-    batch_size: Annotated[Annotated[int, Gt(0)] | Literal["auto"], Shown("N|auto", group="Training")] = "auto"  # type: ignore[assignment]
-    """Rows of an optimizer step, over all processes (auto: 32; with --epochs auto by the number of texts)."""
+    batch_size: Annotated[int, Gt(0), Shown(group="Training")] | None = None  # type: ignore[assignment]
+    """Rows of an optimizer step, over all processes (32; with --epochs auto by the number of texts)."""
 
     def data_read(self) -> list[str]:
         """The names of the data that the command reads, the pool included."""

@@ -84,7 +84,7 @@ def settled(settings: DistillSettings, *, texts: int, validation: int) -> Settle
     kept.
     """
     if settings.epochs != "auto":
-        given = settings if settings.batch_size != "auto" else replace(settings, batch_size=_ROWS)
+        given = settings if settings.batch_size is not None else replace(settings, batch_size=_ROWS)
         return Settled(given, "best", None)
     found = pace(settings.student, texts=texts, validation=validation)
     chooses = settings.patience is not None or settings.eval_steps is not None
@@ -96,7 +96,7 @@ def settled(settings: DistillSettings, *, texts: int, validation: int) -> Settle
         said.append(f"fewer after {found.patience} evaluations without a new best")
     if keep == "last":
         said.append(f"the last weights, because {validation:,} validation rows cannot choose")
-    if settings.batch_size == "auto":
+    if settings.batch_size is None:
         chosen["batch_size"] = found.batch_size
         rates = {options.name: options.learning_rate for options in TABLE_STUDENTS}
         if settings.learning_rate is None and found.faster > 1:
