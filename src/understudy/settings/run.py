@@ -39,7 +39,7 @@ class RunSettings:
     seed: Annotated[int, Ge(0)] = 0
     """Fixes data order, initialisation and dropout."""
     threads: Annotated[int, Ge(1), Le(MOST_THREADS), Shown("N")] | None = None
-    """Processor threads (OMP_NUM_THREADS, or by the model)."""
+    """Processor threads (OMP_NUM_THREADS, or measured)."""
 
     def data_read(self) -> Sequence[str]:
         """The names of the data that the command reads."""
