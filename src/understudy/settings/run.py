@@ -39,7 +39,7 @@ class RunSettings:
     seed: Annotated[int, Ge(0)] = 0
     """Fixes data order, initialisation and dropout."""
     threads: Annotated[int, Ge(1), Le(MOST_THREADS), Shown("N")] | None = None
-    """Processor threads of a process (OMP_NUM_THREADS; else one for small models, and the fastest number for others)."""
+    """Processor threads (OMP_NUM_THREADS, or measured)."""
 
     def data_read(self) -> Sequence[str]:
         """The names of the data that the command reads."""

@@ -50,10 +50,11 @@ def step_seconds(plan: LearningPlan, batches: BatchSource, counts: Sequence[int]
                 objective.zero_grad(set_to_none=True)
                 return time.perf_counter() - start
 
-        seconds(max(counts), some[0])  # memory is allocated, code is loaded
+        most = max(counts)
+        first = seconds(most, some[0])  # memory is allocated, code is loaded: of a long step this is a small part
         found: dict[int, list[float]] = {}
         for count in sorted(counts, reverse=True):
-            found[count] = [seconds(count, some[0])]
+            found[count] = [first if count == most and first > _SECONDS else seconds(count, some[0])]
             if found[count][0] > _HOPELESS * min(times[0] for times in found.values()):
                 break  # with fewer still it takes longer still
         hopeful = [count for count in found if found[count][0] <= _HOPELESS * min(t[0] for t in found.values())]
@@ -64,7 +65,7 @@ def step_seconds(plan: LearningPlan, batches: BatchSource, counts: Sequence[int]
             for place in range(len(hopeful)):
                 count = hopeful[(number + place) % len(hopeful)]
                 times[count].append(seconds(count, batch))
-            if number >= 2 and time.perf_counter() > end:
+            if time.perf_counter() > end:
                 break
     return {count: statistics.median(times.get(count) or found[count]) for count in found}
 

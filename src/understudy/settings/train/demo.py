@@ -44,7 +44,7 @@ class DemoSettings:
     seed: Annotated[int, Ge(0), Shown(group="Run")] = 0
     """Fixes everything random."""
     threads: Annotated[int, Ge(1), Le(MOST_THREADS), Shown("N", group="Run")] | None = None
-    """Processor threads (OMP_NUM_THREADS; else one for the student, and the fastest number for the teacher)."""
+    """Processor threads (OMP_NUM_THREADS, or measured)."""
     overwrite: Annotated[bool, Shown(group="Run")] = False
     """Replace a finished demo in --output."""
 
