@@ -133,7 +133,19 @@ def test_the_record_compares_all_models_and_the_last_line_is_the_verdict(
 def test_a_teacher_that_is_not_better_than_tfidf_is_doubted_before_training(
     many: Path, tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    untrained = ["finetune", "--data", many, "--model", tiny_bert, "--epochs", 1, "--learning_rate", "1e-9", "--start", "head"]
+    untrained = [
+        "finetune",
+        "--data",
+        many,
+        "--model",
+        tiny_bert,
+        "--epochs",
+        1,
+        "--learning_rate",
+        "1e-9",
+        "--start",
+        "head",
+    ]
     assert main([str(part) for part in [*untrained, "--no_baseline", "--output", tmp_path / "teacher"]]) == 0
     assert RunRecord.load(tmp_path / "teacher" / "record.json").comparisons == []
     capsys.readouterr()
