@@ -13,8 +13,8 @@ from understudy.functional.metrics import decisions
 from understudy.functional.resampling import resample_counts, resampled_kinds, resampler
 from understudy.functional.scoring import check_suits, scored_rows
 
-LEVEL = 0.98
-"""A verdict rests on up to three comparisons: at 98 % each, fewer than 5 in 100 verdicts are wrong by chance."""
+LEVEL = 0.99
+"""A verdict rests on up to four comparisons: at 99 % each, fewer than 5 in 100 verdicts are wrong by chance."""
 
 
 _OF_SCORES = ("average_precision", "pearson", "spearman", "mse")
