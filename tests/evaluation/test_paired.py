@@ -57,7 +57,7 @@ def test_kinds_of_rows_are_drawn_as_rows_are(metric: str) -> None:
     pair = paired_differences(metric, {"one": ONE, "other": OTHER}, LABELS, resamples=4000)["one", "other"]
     one, other = (resampler(metric, outputs, LABELS) for outputs in (ONE, OTHER))
     drawn = np.concatenate([one(c) - other(c) for c in resample_counts(300, resamples=4000, seed=1)])
-    assert (pair.low, pair.high) == pytest.approx(tuple(np.percentile(drawn, [1, 99])), abs=0.012)
+    assert (pair.low, pair.high) == pytest.approx(tuple(np.percentile(drawn, [0.5, 99.5])), abs=0.015)
 
 
 def test_the_interval_is_that_of_scipy() -> None:
@@ -67,14 +67,14 @@ def test_the_interval_is_that_of_scipy() -> None:
         lambda one, other, axis=-1: one.mean(axis) - other.mean(axis),
         paired=True,
         vectorized=True,
-        confidence_level=0.98,
+        confidence_level=0.99,
         n_resamples=20_000,
         method="percentile",
         rng=np.random.default_rng(1),
     ).confidence_interval
     pair = paired_differences("accuracy", {"a": ONE, "b": OTHER}, LABELS, resamples=20_000)["a", "b"]
-    assert pair.low == pytest.approx(expected.low, abs=0.004)
-    assert pair.high == pytest.approx(expected.high, abs=0.004)
+    assert pair.low == pytest.approx(expected.low, abs=0.006)
+    assert pair.high == pytest.approx(expected.high, abs=0.006)
 
 
 def test_a_model_does_not_differ_from_itself() -> None:

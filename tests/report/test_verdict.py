@@ -20,7 +20,7 @@ def record(*pairs: Pair, metric: str = "accuracy", head_bytes: int = 200_000) ->
         if entry["name"] == "probe":
             entry["head_bytes"] = head_bytes
     comparisons = [
-        {"model": one, "other": other, "difference": d, "interval": [low, high], "level": 0.98, "rows": 1000}
+        {"model": one, "other": other, "difference": d, "interval": [low, high], "level": 0.99, "rows": 1000}
         for one, other, d, low, high in pairs
     ]
     return {"task": {"metrics": [metric]}, "models": models, "comparisons": comparisons}
@@ -40,7 +40,7 @@ def test_tfidf_is_enough() -> None:
     assert found is not None
     assert found.kind == "tfidf"
     assert found.sentence == (
-        "TF-IDF is enough: ship it (the model is at +0.2 points, -1.0 to +1.4; 98 % interval, 1,000 test rows)."
+        "TF-IDF is enough: ship it (the model is at +0.2 points, -1.0 to +1.4; 99 % interval, 1,000 test rows)."
     )
 
 
@@ -48,7 +48,7 @@ def test_the_probe_is_as_good() -> None:
     found = verdict(trained(SAME, MORE))
     assert found is not None
     assert found.sentence == (
-        "The probe is as good: ship it (200 kB more than the encoder; the model is at +0.2 points, -1.0 to +1.4; 98 % interval, 1,000 test rows)."
+        "The probe is as good: ship it (200 kB more than the encoder; the model is at +0.2 points, -1.0 to +1.4; 99 % interval, 1,000 test rows)."
     )
     kept = trained((0.0, 0.0, 0.0), MORE) | {"training": {"train": {"start": {"kept": "probe"}}}}
     saved = verdict(kept)
@@ -66,7 +66,7 @@ def test_ship_the_model() -> None:
     found = verdict(trained(MORE, MORE))
     assert found is not None
     assert found.sentence == (
-        "Ship the model (+3.0 points, +1.0 to +5.0, against the probe; +3.0 points, +1.0 to +5.0, against TF-IDF; 98 % interval, 1,000 test rows)."
+        "Ship the model (+3.0 points, +1.0 to +5.0, against the probe; +3.0 points, +1.0 to +5.0, against TF-IDF; 99 % interval, 1,000 test rows)."
     )
 
 
@@ -84,7 +84,7 @@ def test_the_teacher_is_below_tfidf() -> None:
     found = verdict(distilled(teacher=LESS, probe=LESS, tfidf=LESS, alone=SAME))
     assert found is not None
     assert found.sentence == (
-        "The teacher is below TF-IDF: mend the teacher first (it is at -3.0 points, -5.0 to -1.0; 98 % interval, 1,000 test rows)."
+        "The teacher is below TF-IDF: mend the teacher first (it is at -3.0 points, -5.0 to -1.0; 99 % interval, 1,000 test rows)."
     )
     below = verdict(distilled(teacher=MORE, probe=LESS, tfidf=MORE, alone=MORE))
     assert below is not None
@@ -127,7 +127,7 @@ def test_less_is_better_of_an_error() -> None:
     assert better is not None
     assert (
         better.sentence
-        == "Ship the model (-0.100 MSE, -0.150 to -0.050, against TF-IDF; 98 % interval, 1,000 test rows)."
+        == "Ship the model (-0.100 MSE, -0.150 to -0.050, against TF-IDF; 99 % interval, 1,000 test rows)."
     )
     worse = verdict(record(("model", "tfidf", 0.1, 0.05, 0.15), metric="mse"))
     assert worse is not None

@@ -11,10 +11,10 @@ import numpy as np
 from understudy.evaluation.intervals import affordable_resamples
 from understudy.functional.metrics import decisions
 from understudy.functional.resampling import resample_counts, resampled_kinds, resampler
-from understudy.functional.scoring import check_suits, score, scored_rows
+from understudy.functional.scoring import check_suits, scored_rows
 
-LEVEL = 0.98
-"""A verdict rests on up to three comparisons: at 98 % each, fewer than 5 in 100 verdicts are wrong by chance."""
+LEVEL = 0.99
+"""A verdict rests on up to four comparisons: at 99 % each, fewer than 5 in 100 verdicts are wrong by chance."""
 
 
 _OF_SCORES = ("average_precision", "pearson", "spearman", "mse")
@@ -80,7 +80,8 @@ def paired_differences(
         check_suits(metric, outputs, known)
     first, known = next(iter(scored.values()))
     drawn = _drawn(metric, scored, resamples=affordable_resamples(metric, first.size, resamples), seed=seed)
-    scores = {name: score(metric, *rows) for name, rows in scored.items()}
+    once = np.ones((1, len(known)))
+    scores = {name: float(resampler(metric, *rows)(once)[0]) for name, rows in scored.items()}
     outside = 50 * (1 - level)
     differences = {}
     for one, other in combinations(scored, 2):

@@ -71,7 +71,7 @@ def verdict(record: Record) -> Verdict | None:
         >>> compared = {"model": "model", "other": "tfidf", "difference": 0.01, "interval": [-0.01, 0.03], "rows": 500}
         >>> models = [{"name": name, "metrics": {"test": {"accuracy": 0.9}}} for name in ("model", "tfidf")]
         >>> verdict({"task": {"metrics": ["accuracy"]}, "models": models, "comparisons": [compared]}).sentence
-        'TF-IDF is enough: ship it (the model is at +1.0 points, -1.0 to +3.0; 98 % interval, 500 test rows; more rows may tell).'
+        'TF-IDF is enough: ship it (the model is at +1.0 points, -1.0 to +3.0; 99 % interval, 500 test rows; more rows may tell).'
     """
     if not record["models"] or not record.get("comparisons"):
         return None
@@ -121,7 +121,7 @@ def doubt_of_teacher(metric: str, difference: float, low: float, high: float, ro
     Example:
         >>> doubt_of_teacher("accuracy", 0.05, 0.01, 0.09, 300)
         >>> doubt_of_teacher("accuracy", 0.02, -0.01, 0.05, 300)
-        'It is not certain that the teacher is better than TF-IDF (+2.0 points, -1.0 to +5.0; 98 % interval, 300 validation rows): a student is rarely better than its teacher.'
+        'It is not certain that the teacher is better than TF-IDF (+2.0 points, -1.0 to +5.0; 99 % interval, 300 validation rows): a student is rarely better than its teacher.'
     """
     if _shown(metric, low, high):
         return None

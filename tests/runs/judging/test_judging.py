@@ -117,7 +117,7 @@ def test_the_record_compares_all_models_and_the_last_line_is_the_verdict(
         scores = [record.model(name)["metrics"]["test"]["accuracy"] for name in (one, other)]
         assert entry["difference"] == pytest.approx(scores[0] - scores[1])
         assert entry["interval"][0] <= entry["difference"] <= entry["interval"][1]
-        assert (entry["split"], entry["metric"], entry["rows"], entry["level"]) == ("test", "accuracy", 60, 0.98)
+        assert (entry["split"], entry["metric"], entry["rows"], entry["level"]) == ("test", "accuracy", 60, 0.99)
     found = verdict(json.loads((finetuned / "record.json").read_text()))
     assert found is not None
     assert f"Verdict: {found.sentence[:20]}" in (finetuned / "README.md").read_text(encoding="utf-8")
