@@ -88,7 +88,8 @@ def teacher(setting: Setting, name: str) -> str:
 
     folder = setting.runs / "student_defaults" / name / "teacher"
     options = TEACHER | ({"epochs": 1} if setting.quick else {})
-    run(Finetune(model=str(bundled_encoder()), output=str(folder), **options, **files(setting, name)))
+    if finished(folder) is None:
+        run(Finetune(model=str(bundled_encoder()), output=str(folder), **options, **files(setting, name)))
     return str(folder)
 
 
@@ -241,11 +242,13 @@ def main() -> None:
                 for row in measured(setting)
                 if (row["set"], row["seed"]) == (name, seed)
             }
-            for variant in VARIANTS if seed == 0 else ALWAYS:
-                for student in STUDENTS:
-                    if (student, variant) not in done:
-                        distil(setting, name, student, variant, seed)
-                        report(setting, others)
+            wanted = [(student, variant) for student in STUDENTS for variant in ALWAYS]
+            if seed == 0:
+                wanted += [(student, variant) for student in STUDENTS for variant in VARIANTS if variant not in ALWAYS]
+            for student, variant in wanted:
+                if (student, variant) not in done:
+                    distil(setting, name, student, variant, seed)
+                    report(setting, others)
             if importlib.util.find_spec("model2vec") is None:
                 continue
             for learns_from in MODEL2VEC:

@@ -58,7 +58,7 @@ class DistillSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
     tokenizer: Annotated[str, Shown("auto|teacher|words:N|bpe:N", group="Student")] = "auto"
     """For bilstm and static: the teacher's, or a new one trained on all texts; auto is the teacher's where it is a model."""
     embeddings: Annotated[str, Shown("auto|contextual|teacher|random|FILE", group="Student")] = "auto"
-    """For bilstm and static: the initial embeddings; teacher: its word table; contextual: its mean state of each token."""
+    """For bilstm and static: the start of the embeddings. teacher: its word table; contextual: its mean state of a token."""
     unlabeled: Annotated[str | None, Shown("FILE", group="Data")] = None
     """The pool: a file of texts without labels."""
     pool_rest: Annotated[bool, Shown(group="Data", rare=True)] = False
@@ -77,9 +77,9 @@ class DistillSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
     references: Annotated[bool, Shown(off="Do not fit TF-IDF and the probe beside it.")] = True
     """Also fit TF-IDF and the probe (a linear model on the teacher's frozen encoder), for the table and the verdict."""
     epochs: Annotated[Annotated[int, Gt(0)] | Literal["auto"], Shown("N|auto", group="Training")] = "auto"  # type: ignore[assignment]
-    """Passes of the student over all texts; auto goes by their number, and settles patience, batch size and rate where none is given."""
+    """Passes over all texts (auto: by their number)."""
     batch_size: Annotated[int, Gt(0), Shown(group="Training")] | None = None  # type: ignore[assignment]
-    """Rows of an optimizer step, over all processes (32; with --epochs auto by the number of texts)."""
+    """Rows of an optimizer step, over all processes (32, or 64)."""
 
     def data_read(self) -> list[str]:
         """The names of the data that the command reads, the pool included."""
