@@ -42,7 +42,8 @@ _AT_RANDOM = "--start head --pooling head"
 _TEXTS = "--data texts --epochs 1 --batch_size 8"
 RUNS: dict[str, str] = {
     "bert": f"finetune {_ROWS} --model bert {_AT_RANDOM}",
-    "probe": "finetune --data rows --model bert --no_baseline",
+    "probe": "finetune --data rows --model bert --no_baseline --contrastive never",
+    "pairs of few rows": "finetune --data rows --model bert --no_baseline --contrastive always",
     "tfidf": "finetune --data rows --model tfidf",
     "frozen": "finetune --data rows --model bert --features frozen --no_baseline",
     "awd_lstm": f"finetune {_ROWS} --model runs/pretrained-awd_lstm --unfreeze 1 all --no_baseline {_AT_RANDOM}",

@@ -27,12 +27,12 @@ class Bag(nn.Module):
         return (self.table(input_ids) * weights).sum(1) / weights.sum(1)
 
 
-def source(max_tokens: int, labels: np.ndarray) -> PairBatches:
+def source(max_tokens: int, labels: np.ndarray, *, side: str = "right", piece: int | None = None) -> PairBatches:
     offsets = np.array([0, 3, 5, 9, 10, 12, 15])
     ids = np.random.default_rng(0).integers(1, 30, offsets[-1]).astype(np.int32)
-    encoded = Encoded(ids, offsets, None, 0, "right", "")
+    encoded = Encoded(ids, offsets, None, 0, side, "")
     names = ("input_ids", "attention_mask")
-    return PairBatches(encoded, labels, names=names, batch_size=6, max_tokens=max_tokens, seed=0)
+    return PairBatches(encoded, labels, names=names, batch_size=6, max_tokens=max_tokens, seed=0, piece_tokens=piece)
 
 
 def loss(model: nn.Module, batches: Any) -> Tensor:
@@ -70,6 +70,19 @@ def test_loss_and_gradient_are_those_of_a_loop_over_all_pairs(labels: np.ndarray
     torch.testing.assert_close(found, expected)
     gradients = [torch.autograd.grad(value, model.table.weight)[0] for value in (found, expected)]
     torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_texts_are_encoded_in_pieces_with_less_padding(side: str) -> None:
+    whole, cut = source(1000, SINGLE, side=side), source(1000, SINGLE, side=side, piece=6)
+    [[batch]] = cut.windows(0)
+    pieces = list(batch.pieces())  # type: ignore[attr-defined]
+    assert len(pieces) > 2
+    assert sum(len(piece["input_ids"]) for piece in pieces) == 6
+    assert all(piece["attention_mask"].sum(1).max() == piece["input_ids"].shape[1] for piece in pieces)
+    assert cut.padding_ratio() < whole.padding_ratio()
+    model = Bag()
+    torch.testing.assert_close(loss(model, cut), loss(model, whole))
 
 
 def test_terms_without_a_pair_are_zero_with_a_zero_gradient() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 from understudy.data.batches.pair_batches import PairBatch
@@ -29,7 +30,8 @@ class Contrastive(nn.Module):
 
     def forward(self, batch: PairBatch) -> list[Term]:
         """The summed errors of the pairs that are alike, and of those that are not."""
-        error = pairwise_cosine_error(self.model.pool(**batch.inputs), batch.alike)  # type: ignore[operator]
+        vectors = torch.cat([self.model.pool(**inputs) for inputs in batch.pieces()])  # type: ignore[operator]
+        error = pairwise_cosine_error(vectors, batch.alike)
         return [
             Term("alike", 0.5, error[batch.alike].sum(), per="alike"),
             Term("apart", 0.5, error[batch.apart].sum(), per="apart"),

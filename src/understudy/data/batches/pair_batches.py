@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from understudy.data.batches.by_length import length_batches
 from understudy.data.batches.contract import Batch
 from understudy.data.batches.pairs import Meeting, alike, meetings, pair_steps
 from understudy.data.tokens.encode import Encoded, collate
@@ -19,10 +20,24 @@ class PairBatch(Batch):
     """Texts, and their pairs that count: bool ``(texts, texts)``, true above the diagonal where a pair counts.
 
     ``counts`` has ``rows`` (texts that the step has not encoded yet), ``alike`` and ``apart`` (pairs).
+
+    Texts are sorted by length. ``parts`` says where to cut them, so that short ones are not padded to the longest: the
+    number of the text after a part, and the tokens of its longest text.
     """
 
     alike: Tensor = field(default_factory=lambda: torch.empty(0, 0, dtype=torch.bool))
     apart: Tensor = field(default_factory=lambda: torch.empty(0, 0, dtype=torch.bool))
+
+    parts: tuple[tuple[int, int], ...] = ()
+    padding_side: str = "right"
+
+    def pieces(self) -> Iterator[dict[str, Tensor]]:
+        """The inputs part by part, each without the padding that only longer texts need."""
+        start = 0
+        for stop, longest in self.parts:
+            real = slice(-longest, None) if self.padding_side == "left" else slice(longest)
+            yield {name: tensor[start:stop, real] for name, tensor in self.inputs.items()}
+            start = stop
 
     def to(self, device: torch.device | str) -> PairBatch:
         """This batch with every tensor on `device`."""
@@ -41,7 +56,8 @@ class PairBatches:
         labels: class indices ``(rows,)``, or 0 and 1 ``(rows, classes)``; rows without a label are left out.
         names: the inputs that the model takes.
         batch_size: rows of a step.
-        max_tokens: padded tokens computed at once.
+        max_tokens: padded tokens of the texts that meet at once.
+        piece_tokens: padded tokens of the texts that are encoded in one go; it changes the speed alone.
         seed: with the epoch it determines the steps.
 
     Raises:
@@ -57,9 +73,11 @@ class PairBatches:
         batch_size: int,
         max_tokens: int,
         seed: int,
+        piece_tokens: int | None = None,
     ) -> None:
         self.encoded, self.labels, self.names = encoded, labels, names
         self.batch_size, self.max_tokens, self.seed = batch_size, max_tokens, seed
+        self.piece_tokens = min(piece_tokens or max_tokens, max_tokens)
         self._steps = len(self._plan(0))
 
     def steps(self, epoch: int) -> int:
@@ -80,12 +98,27 @@ class PairBatches:
             counts={"rows": meeting.fresh, "alike": int(one.sum()), "apart": int(other.sum())},
             alike=torch.from_numpy(one),
             apart=torch.from_numpy(other),
+            parts=self._parts(meeting.rows),
+            padding_side=self.encoded.padding_side,
         )
 
     def padding_ratio(self, epoch: int = 0) -> float:
         """Tokens computed, padding included, divided by real tokens, in one epoch."""
-        parts = [self.encoded.lengths[m.rows] for rows in self._plan(epoch) for m in self._meetings(rows)]
-        return sum(len(part) * int(part.max()) for part in parts) / max(1, sum(int(part.sum()) for part in parts))
+        computed = real = 0
+        for rows in self._plan(epoch):
+            for meeting in self._meetings(rows):
+                start = 0
+                for stop, longest in self._parts(meeting.rows):
+                    computed, start = computed + (stop - start) * longest, stop
+                real += int(self.encoded.lengths[meeting.rows].sum())
+        return computed / max(1, real)
+
+    def _parts(self, rows: np.ndarray) -> tuple[tuple[int, int], ...]:
+        """Where to cut rows that are sorted by length."""
+        lengths = np.maximum(self.encoded.lengths[rows], 1)
+        cut = length_batches(lengths, max_tokens=self.piece_tokens)
+        stops = np.cumsum([len(part) for part in cut]).tolist()
+        return tuple((stop, int(lengths[stop - 1])) for stop in stops)
 
     def _plan(self, epoch: int) -> list[np.ndarray]:
         return pair_steps(self.labels, batch_size=self.batch_size, seed=self.seed, epoch=epoch)

@@ -123,7 +123,7 @@ def meetings(rows: np.ndarray, lengths: np.ndarray, *, max_tokens: int) -> Itera
         yield Meeting(rows, np.triu(np.ones((len(rows),) * 2, bool), 1), len(rows))
         return
     groups = _groups(rows, lengths, max_tokens)
-    for one, other in combinations(range(len(groups)), 2):
+    for one, other in combinations(range(len(groups)), 2):  # sorted by length, as the groups are
         size = len(groups[one])
         counted = np.triu(np.ones((size + len(groups[other]),) * 2, bool), 1)
         # the pairs within a group are counted once: the first group's where it meets the second, the others' where

@@ -48,8 +48,9 @@ PASSES, LEAST_STEPS, MOST_STEPS = 8, 12, 60
 Head = tuple[np.ndarray, np.ndarray]
 """Weight ``(outputs, width)`` and bias ``(outputs,)`` of a linear layer."""
 _NO_HEAD: Head = (np.zeros((0, 0), np.float32), np.zeros(0, np.float32))
-_AT_ONCE = 4
-"""Times the usual tokens are computed at once: a step that is cut encodes its texts several times."""
+_MEETING, _PIECES = 4, 2
+"""Tokens of the texts that meet at once, in budgets: a step that is cut encodes its texts several times. They are encoded in
+pieces of half a budget, with less padding."""
 
 
 def contrast_steps(rows: int, *, batch_size: int) -> int:
@@ -141,13 +142,14 @@ class ContrastiveEncoder(Classification):
         return model
 
     def _batches(self, settings: FinetuneSettings) -> PairBatches | PacedBatches:
-        size = self.amount.batch_size
+        size, budget = self.amount.batch_size, token_budget(processes().device, self.model)
         pairs = PairBatches(
             self.parts["train"],
             self.splits.train.labels,
             names=self.names,
             batch_size=size,
-            max_tokens=settings.max_tokens or _AT_ONCE * token_budget(processes().device, self.model),
+            max_tokens=settings.max_tokens or _MEETING * budget,
+            piece_tokens=budget // _PIECES,
             seed=settings.seed,
         )
         if settings.epochs != "auto":
