@@ -100,7 +100,7 @@ def test_printed_config_runs_the_same_command(tmp_path: Path, capsys: pytest.Cap
         ),
         (
             ["finetune", "--data", "a.csv", "--model", "tfidf", "--epochs", "0"],
-            "epochs must be greater than 0, but is 0.",
+            "epochs must be greater than 0 or 'auto', but is 0.",
         ),
     ],
 )

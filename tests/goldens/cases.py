@@ -227,7 +227,7 @@ MISTAKES: dict[str, str] = {
     "output of a broken record": "finetune --data rows --model tfidf --output faulty/broken --overwrite",
     "output of a finished run": "finetune --data rows --model tfidf --output faulty/finished",
     "output of an unfinished run": "finetune --data rows --model tfidf --output faulty/unfinished",
-    "resumed with other settings": "finetune --data rows --model tfidf --seed 3 --clip 2 --output faulty/unfinished --resume",
+    "resumed with other settings": "finetune --data rows --model tfidf --seed 3 --metric f1 --output faulty/unfinished --resume",
     "resumed as another command": f"{_DISTILL} --output faulty/unfinished --resume",
     "demo where a run is": "demo --output faulty/unfinished",
     # models in use

@@ -149,7 +149,7 @@ FOLLOWED: list[tuple[str, str, str, str]] = [
     ("output of a finished run", "or give --overwrite", "", " --overwrite"),
     ("output of an unfinished run", "give --resume", "", " --resume"),
     ("output of an unfinished run", "or --overwrite", "", " --overwrite"),
-    ("resumed with other settings", "Use the same value", "--seed 3 --clip 2 ", ""),
+    ("resumed with other settings", "Use the same value", "--seed 3 --metric f1 ", ""),
     ("resumed with other settings", "--overwrite instead of --resume", "--resume", "--overwrite"),
     ("resumed as another command", "Name another --output", "faulty/unfinished", "other"),
     # models in use

@@ -191,7 +191,7 @@ def test_bench_measures_an_awd_lstm(directions: list[Path], capsys: pytest.Captu
         ("lm", ["--drop_mult", "3"], "drop_mult must be at least 0 and less than 2"),
         ("lm", ["--features", "frozen"], "one of our own networks (awd_lstm)"),
         ("bert", ["--drop_mult", "0.5"], "drop_mult scales the dropouts of an AWD-LSTM"),
-        ("tfidf", ["--drop_mult", "0.5"], "--drop_mult scales dropouts, but nothing here has any"),
+        ("tfidf", ["--drop_mult", "0.5"], "--drop_mult: this is for layers that are trained in steps"),
         ("awd_lstm", [], "Pretrain it first (understudy pretrain --model awd_lstm"),
     ],
 )

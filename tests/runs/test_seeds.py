@@ -33,6 +33,16 @@ def finetune(reviews: Path, tiny_bert: Path) -> Callable[..., list[str]]:
     return words
 
 
+@pytest.fixture
+def tfidf(reviews: Path) -> Callable[..., list[str]]:
+    """The words of a TF-IDF run."""
+
+    def words(output: Path, *more: object) -> list[str]:
+        return [str(word) for word in ["finetune", "--data", reviews, "--model", "tfidf", "--output", output, *more]]
+
+    return words
+
+
 def weights(folder: Path) -> bytes:
     return (folder / "model" / "model.safetensors").read_bytes()
 
@@ -94,7 +104,7 @@ def test_killed_between_children_and_inside_one(finetune: Callable[..., list[str
 
 
 def test_a_child_that_fails_is_named_and_the_others_go_on(
-    finetune: Callable[..., list[str]],
+    tfidf: Callable[..., list[str]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -109,7 +119,7 @@ def test_a_child_that_fails_is_named_and_the_others_go_on(
             (stranger / "mine.txt").write_text("precious", encoding="utf-8")
         return run_child(parent, name, recipe)
 
-    words = finetune(tmp_path / "family", "--seeds", 0, 1, 2, "--model", "tfidf")
+    words = tfidf(tmp_path / "family", "--seeds", 0, 1, 2)
     monkeypatch.setattr(seeds, "run_child", with_a_stranger)
     assert main(words) == 2
     error = capsys.readouterr().err
@@ -170,9 +180,9 @@ def test_a_time_budget_is_shared_by_the_children() -> None:
 
 
 def test_a_family_survives_settings_that_were_added_since(
-    finetune: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tfidf: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = finetune(tmp_path / "run", "--model", "tfidf")
+    words = tfidf(tmp_path / "run")
     assert main(words) == 0
     path = tmp_path / "run" / "record.json"
     old = json.loads(path.read_text(encoding="utf-8"))

@@ -13,7 +13,7 @@ _MAIN = (
     *("data", "train", "validation", "test", "text", "label", "limit_train", "unlabeled", "pool_rest", "augment"),
     *("teacher", "teacher_weights", "model", "features", "student", "tokenizer", "cased", "embeddings"),
     *("backward", "bptt", "drop_mult"),
-    *("vocabulary", "blocks", "mask_probability", "whole_words", "pooling"),
+    *("vocabulary", "blocks", "mask_probability", "whole_words", "start", "pooling"),
     *("ce_weight", "mlm_weight", "cosine_weight", "hidden_weight", "attention_weight", "relation_weight"),
     *("alpha", "distance", "temperature", "epochs", "batch_size", "learning_rate", "schedule", "warmup"),
     *("cycle_momentum", "discriminative", "freeze", "unfreeze", "unfreeze_epochs"),

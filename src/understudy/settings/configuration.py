@@ -6,7 +6,7 @@ import dataclasses
 import re
 import shlex
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from understudy.commands import BY_NAME
@@ -66,9 +66,11 @@ def build(recipe: type[Settings], values: Mapping[str, Any], *, origin: str = "t
         made = TypeAdapter(recipe).validate_python(known)
         faults |= unusable(as_dict(made))  # a number may have been written as a text
     except ValidationError as error:
+        found: dict[str, list[Any]] = {}
         for fault in error.errors():
-            name = _field(recipe, fault["loc"]) or "the configuration"
-            faults.setdefault(name, _sentence(name, fault))
+            found.setdefault(_field(recipe, fault["loc"]) or "the configuration", []).append(fault)
+        for name, some in found.items():
+            faults.setdefault(name, _sentences(name, some)[0])
     if unknown or faults:
         raise ConfigError(*unknown, *faults.values())
     return made
@@ -85,7 +87,7 @@ def convert(hint: Any, value: Any, *, name: str) -> Any:
     try:
         return TypeAdapter(hint).validate_python(value)
     except ValidationError as error:
-        raise ConfigError(*dict.fromkeys(_sentence(name, fault) for fault in error.errors())) from None
+        raise ConfigError(*_sentences(name, error.errors())) from None
 
 
 def check(recipe: Any) -> None:
@@ -150,8 +152,16 @@ def _field(recipe: type, place: tuple[int | str, ...]) -> str:
     return f"{name}.{below}" if below else name
 
 
-def _sentence(name: str, fault: Any) -> str:
-    rule = fault["msg"].removeprefix("Input should be ").partition(", unable to parse")[0]
-    rule = rule.replace("a valid integer", "an integer").replace("a valid ", "a ")
-    tail = nearest(fault["input"], re.findall(r"'([^']*)'", rule)) if isinstance(fault["input"], str) else ""
-    return f"{name} must be {rule}, but is {shortened(fault['input'])}.{tail}"
+def _sentences(name: str, faults: Sequence[Any]) -> list[str]:
+    """What values must be: one that fits none of several types has a fault for each of them."""
+    rules: dict[str, tuple[Any, list[str]]] = {}
+    for fault in faults:
+        rule = fault["msg"].removeprefix("Input should be ").partition(", unable to parse")[0]
+        rule = rule.replace("a valid integer", "an integer").replace("a valid ", "a ")
+        rules.setdefault(repr(fault["input"]), (fault["input"], []))[1].append(rule)
+    return [_sentence(name, " or ".join(dict.fromkeys(found)), given) for given, found in rules.values()]
+
+
+def _sentence(name: str, rule: str, given: Any) -> str:
+    tail = nearest(given, re.findall(r"'([^']*)'", rule)) if isinstance(given, str) else ""
+    return f"{name} must be {rule}, but is {shortened(given)}.{tail}"

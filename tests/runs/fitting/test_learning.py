@@ -34,7 +34,8 @@ def finetune(reviews: Path, tiny_bert: Path) -> Callable[..., int]:
     """``understudy finetune`` on the toy reviews."""
 
     def command(*arguments: object) -> int:
-        return run("finetune", "--data", reviews, "--model", tiny_bert, "--no_baseline", *arguments)
+        usual = ["--start", "head", "--epochs", "3", "--batch_size", "32"]
+        return run("finetune", "--data", reviews, "--model", tiny_bert, "--no_baseline", *usual, *arguments)
 
     return command
 
@@ -213,7 +214,7 @@ def test_all_flags_that_tfidf_cannot_heed_are_named_together(reviews: Path, caps
     assert run("finetune", "--data", reviews, "--model", "tfidf", *flags) == 2
     error = capsys.readouterr().err
     assert (
-        "--discriminative, --freeze, --learning_rate 1e-5:1e-3, --beta2: this is for layers that are trained, and --model tfidf trains none"
+        "--discriminative, --freeze, --learning_rate 1e-5:1e-3, --beta2: this is for layers that are trained in steps, and --model tfidf trains none"
         in error
     )
 
