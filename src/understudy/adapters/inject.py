@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -14,6 +15,9 @@ from understudy.adapters.sites import AdapterSite, Route, attach
 from understudy.errors import ModelError
 from understudy.models.structure.layers import base_model
 from understudy.models.structure.sublayers import sublayers
+
+_OF_PEFT = re.compile(r"\.(lora_[AB]|ia3_l)\.")
+"""What PEFT puts into an encoder."""
 
 _PLACES = ("attention", "output")
 """The places in a block: after attention, and after the feed-forward part, where its output is."""
@@ -55,23 +59,48 @@ def add_adapter(model: Any, name: str, design: AdapterDesign, *, start: Start = 
             site.add(name, adapter.to(like.device, like.dtype), design.reads)
         if design.norms:
             site.add_norm(name)
-    config = base_model(model).config
-    config.understudy_adapters = {**designs(model), name: design.as_dict()}
+    tell_designs(model, {**designs(model), name: design.as_dict()})
     route.through(name)
 
 
 def remove_adapter(model: Any, name: str) -> None:
     """Take an adapter out; no adapter computes afterwards."""
-    config = base_model(model).config
-    config.understudy_adapters = {known: told for known, told in designs(model).items() if known != name}
+    tell_designs(model, {known: told for known, told in designs(model).items() if known != name})
     for _, _, site in _sites(model):
         site.remove(name)
     route_of(model).through()
 
 
+def keep_layers(model: Any, name: str, *, without: Iterable[int]) -> None:
+    """Take an adapter out of some layers.
+
+    Raises:
+        ModelError: if there is no such layer, or if no layer is left.
+    """
+    dropped = set(without)
+    known = {layer for layer, _, _ in _sites(model)}
+    left = {int(key.split(".")[1]) for key in adapter_tensors(model, name)} - dropped
+    if not dropped <= known or not left:
+        raise ModelError(
+            f"an adapter cannot be taken out of layers {', '.join(map(str, sorted(dropped)))}: {'there is none left then' if not left else f'the layers are 0 to {max(known)}'}. Name fewer layers."
+        )
+    for layer, _, site in _sites(model):
+        if layer in dropped:
+            site.remove(name)
+    told = designs(model)
+    told[name] = {**told[name], "leave_out": sorted({*told[name]["leave_out"], *dropped})}
+    tell_designs(model, told)
+
+
 def designs(model: Any) -> dict[str, Any]:
     """The adapters in an encoder: for each name its design, as :meth:`AdapterDesign.as_dict` tells it."""
     return dict(getattr(base_model(model).config, "understudy_adapters", None) or {})
+
+
+def tell_designs(model: Any, told: dict[str, Any]) -> None:
+    """Write the designs into the configurations, because the answers depend on them as on everything else there."""
+    for config in {id(part.config): part.config for part in (model, base_model(model))}.values():
+        config.understudy_adapters = told
 
 
 def route_of(model: Any) -> Route:
@@ -87,8 +116,17 @@ def route_of(model: Any) -> Route:
 
 
 def adapter_tensors(model: Any, name: str) -> dict[str, nn.Parameter]:
-    """The parameters of an adapter, by names that are the same for every architecture: ``layer.0.output.down.weight``."""
-    return {
+    """The parameters of an adapter.
+
+    Those of a bottleneck have names that are the same for every architecture, ``layer.0.output.down.weight``; those of
+    LoRA and IA³ have PEFT's, without the adapter's.
+    """
+    of_peft = {
+        key.replace(f".{name}", ""): parameter
+        for key, parameter in base_model(model).named_parameters()
+        if f".{name}" in key and _OF_PEFT.search(key)
+    }
+    return of_peft | {
         f"layer.{layer}.{place}.{'' if part is site.adapters else 'own_norm.'}{key}": parameter
         for layer, place, site in _sites(model)
         for part in (site.adapters, site.norms)
@@ -134,8 +172,8 @@ def learn_only(model: nn.Module, name: str, *, also: Iterable[nn.Parameter] = ()
 def encoder_tensors(model: Any) -> Iterator[tuple[str, Tensor]]:
     """The encoder's own weights and buffers by name, adapters left out."""
     for name, tensor in base_model(model).state_dict().items():
-        if "_adapters." not in name:
-            yield name, tensor
+        if "_adapters." not in name and not _OF_PEFT.search(name):
+            yield name.replace(".base_layer.", "."), tensor
 
 
 def _opened(model: Any) -> tuple[Route, list[tuple[int, str, AdapterSite]]]:

@@ -21,7 +21,7 @@ from understudy.models.structure.layers import base_model
 class TrainedModel:
     """A trained classifier and everything that is needed to use it.
 
-    Adapters will add the base model they belong to, and multi-task models will have several tasks.
+    Multi-task models will have several tasks.
     """
 
     kind: str
@@ -32,6 +32,8 @@ class TrainedModel:
     task: Task
     max_length: int
     """How many tokens of a text the model reads, special tokens included."""
+    adapter: Any = None
+    """Of a base with an adapter, what is known of the adapter: :class:`understudy.adapters.facts.AdapterFacts`."""
 
 
 def load_trained(name: str) -> TrainedModel:

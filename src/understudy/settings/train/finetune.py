@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge
 
+from understudy.settings.adapters import AdapterSettings
 from understudy.settings.data import DataSettings
 from understudy.settings.flags import Shown
 from understudy.settings.models import model_faults
@@ -15,7 +16,7 @@ from understudy.settings.training import TrainSettings
 
 
 @dataclass(kw_only=True)
-class FinetuneSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
+class FinetuneSettings(DataSettings, AdapterSettings, TrainSettings, SeedsSettings, RunSettings):
     """Train a pretrained transformer on labelled rows, or one of two cheap baselines."""
 
     group: ClassVar[str] = "Model"
@@ -33,7 +34,8 @@ class FinetuneSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
 
     def models_read(self) -> list[str]:
         """The names of what else decides the result: the model."""
-        return [] if self.model == "tfidf" else [self.model]
+        adapter = [] if self.load_adapter is None else [self.load_adapter]
+        return [*([] if self.model == "tfidf" else [self.model]), *adapter]
 
     def faults(self) -> list[str]:
         """What is wrong with these settings, as far as it shows without reading data or weights."""
@@ -60,4 +62,6 @@ class FinetuneSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
             faults.append(
                 "--drop_mult scales dropouts, but nothing here has any. Leave it out, or fine-tune an AWD-LSTM."
             )
-        return faults
+        trains = "--model tfidf" if self.model == "tfidf" else "--features frozen"
+        encoder = self.model != "tfidf" and self.features == "trained"
+        return faults + self.adapter_faults(trains=None if encoder else trains)

@@ -38,7 +38,7 @@ class PredictSettings:
 
     def faults(self) -> list[str]:
         """What is wrong with these settings, as far as it shows without loading weights."""
-        faults = [fault for name in self.models() for fault in model_faults(name)]
+        faults = [fault for name in self.models() for fault in model_faults(name, adapters=True)]
         if not self.models():
             faults.append("no model: name a run or a model folder with --model.")
         paths = {name: Path(name).expanduser() for name in self.input}

@@ -60,11 +60,19 @@ class Transformer(Classification):
             world_size=state.num_processes,
             rank=state.process_index,
         )
+        self.begin()
         self.objective = Supervised(self.model, splits.task.kind)
         self.terms = term_names(self.objective)
-        self.learning_rate = RECURRENT_RATE if reads_whole(self.model.config) else LEARNING_RATE
+        self.learning_rate = self.usual_rate()
         self.plan = learning_plan(self.objective, settings, learning_rate=self.learning_rate)
         self.groups = self.plan.with_own_rates
+
+    def begin(self) -> None:
+        """What is done to the model before anything learns: nothing, all its weights learn."""
+
+    def usual_rate(self) -> float:
+        """The peak rate where the settings name none."""
+        return RECURRENT_RATE if reads_whole(self.model.config) else LEARNING_RATE
 
     def plan_lines(self) -> Mapping[str, str]:
         """Rows, tokens, steps, time and memory."""

@@ -1,0 +1,98 @@
+"""The heads of models with adapters: from an encoder's states to the outputs of a task."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from understudy.adapters.bottleneck import FUNCTIONS
+from understudy.data.tasks import Task
+from understudy.models.files.classifiers import load_classifier, load_encoder, load_mean_classifier
+from understudy.models.files.stored_task import set_task
+from understudy.models.structure.layers import base_model, head_modules
+
+Head = Literal["architecture", "mean", "first_token"]
+"""The architecture's own; a linear layer on the mean of the states; AdapterHub's layers on the first token's state."""
+
+
+class FirstTokenHead(nn.Module):
+    """AdapterHub's head: one or more linear layers on the first token's last state, with a function before each but the first.
+
+    Args:
+        width: of the states.
+        outputs: of the task.
+        layers: how many linear layers.
+        function: a name in :data:`understudy.adapters.bottleneck.FUNCTIONS`.
+        bias: whether the last layer has a bias.
+    """
+
+    def __init__(self, width: int, outputs: int, *, layers: int = 2, function: str = "tanh", bias: bool = True) -> None:
+        super().__init__()
+        self.linear = nn.ModuleList(nn.Linear(width, width) for _ in range(layers - 1))
+        self.linear.append(nn.Linear(width, outputs, bias=bias))
+        self.function = FUNCTIONS[function]
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Outputs ``(rows, outputs)`` for states ``(rows, tokens, width)``."""
+        read = states[:, 0]
+        for i, linear in enumerate(self.linear):
+            read = linear(read if i == 0 else self.function(read))
+        return read
+
+
+class FirstTokenClassifier(nn.Module):
+    """An encoder of transformers with a :class:`FirstTokenHead`."""
+
+    base_model_prefix = "encoder"
+
+    def __init__(self, encoder: Any, head: FirstTokenHead, task: Task) -> None:
+        super().__init__()
+        self.encoder, self.head = encoder, head
+        self.config = encoder.config
+        set_task(self.config, task)
+        self._takes_segments = "token_type_ids" in inspect.signature(encoder.forward).parameters
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        """The encoder's table of token embeddings."""
+        found: nn.Embedding = self.encoder.get_input_embeddings()
+        return found
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
+    ) -> SequenceClassifierOutput:
+        """Logits ``(rows, outputs)`` of a batch ``(rows, tokens)``."""
+        inputs = {"token_type_ids": token_type_ids} if self._takes_segments and token_type_ids is not None else {}
+        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **inputs)[0]
+        return SequenceClassifierOutput(logits=self.head(states))
+
+
+def headed(base: str, task: Task, head: Head, options: dict[str, Any]) -> Any:
+    """A base with a head for a task, which is newly initialised; torch's generator is as before afterwards.
+
+    Args:
+        base: the base's name.
+        options: of a :class:`FirstTokenHead`.
+
+    Raises:
+        ModelError: if the base cannot be loaded.
+    """
+    with torch.random.fork_rng(devices=[]):
+        if head == "mean":
+            return load_mean_classifier(base, task)
+        if head == "architecture":
+            return load_classifier(base, task)
+        encoder = load_encoder(base)
+        return FirstTokenClassifier(encoder, FirstTokenHead(encoder.config.hidden_size, task.outputs, **options), task)
+
+
+def head_tensors(model: Any) -> dict[str, nn.Parameter]:
+    """The parameters of a model's head by name, and those of a pooler that its checkpoint lacked."""
+    own = {id(parameter) for part in head_modules(model) for parameter in part.parameters()}
+    base = base_model(model)
+    lacked: frozenset[str] = getattr(model, "new_in_encoder", frozenset())
+    own |= {id(parameter) for name, parameter in base.named_parameters() if name in lacked}
+    return {name: parameter for name, parameter in model.named_parameters() if id(parameter) in own}
