@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from understudy.recipes.choose.lr_find import FindForFinetune as FindForFinetune
     from understudy.recipes.choose.lr_find import FindForPretrain as FindForPretrain
     from understudy.recipes.choose.params import Params as Params
+    from understudy.recipes.ship.adapter_export import AdapterExport as AdapterExport
+    from understudy.recipes.ship.import_adapter import ImportAdapter as ImportAdapter
     from understudy.recipes.ship.import_fastai import ImportFastai as ImportFastai
     from understudy.recipes.train.demo import Demo as Demo
     from understudy.recipes.train.distill.recipe import Distill as Distill

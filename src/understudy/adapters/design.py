@@ -41,6 +41,8 @@ class AdapterDesign:
         scaling: s.
         norm: whether the adapter has a norm of its own before the first projection.
         leave_out: layers without an adapter.
+        invertible: the reduction of the adapter of the embeddings, see
+            :class:`understudy.adapters.invertible.Coupling`; None for none.
         norms: whether it brings norms of its own instead of those of the base, in all layers that are not left out.
 
     Raises:
@@ -61,6 +63,7 @@ class AdapterDesign:
     norm: bool = False
     leave_out: tuple[int, ...] = ()
     norms: bool = False
+    invertible: float | None = None
 
     def __post_init__(self) -> None:
         if self.reads not in get_args(Reads):
@@ -72,7 +75,7 @@ class AdapterDesign:
         if self.non_linearity not in FUNCTION_NAMES:
             known = ", ".join(FUNCTION_NAMES)
             raise ValueError(f"non_linearity must be one of {known}, but is {self.non_linearity!r}")
-        for reduction in (self.reduction, *self.reductions.values()):
+        for reduction in (self.reduction, *self.reductions.values(), self.invertible or 1.0):
             if not 0 < reduction < float("inf"):
                 raise ValueError(f"a reduction must be a positive number, but is {reduction}")
 

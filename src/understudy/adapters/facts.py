@@ -82,8 +82,9 @@ class AdapterFacts:
     design: dict[str, Any]
     """An :class:`understudy.adapters.design.AdapterDesign`, or PEFT's configuration."""
     base: Base
-    task: Task
-    head: Head
+    task: Task | None
+    """None for an adapter without a head, such as one for a language."""
+    head: Head | None
     max_length: int
     head_options: dict[str, Any] = field(default_factory=dict)
     """Of a :class:`understudy.adapters.heads.FirstTokenHead`."""
@@ -95,7 +96,7 @@ class AdapterFacts:
 
     def as_json(self) -> str:
         """The text of its ``adapter_config.json``."""
-        told = {"kind": self.kind, "format": _FORMAT, **asdict(self), "task": self.task.as_dict()}
+        told = {"kind": self.kind, "format": _FORMAT, **asdict(self), "task": self.task and self.task.as_dict()}
         return json.dumps({"understudy": told}, indent=2) + "\n"
 
     @classmethod
@@ -127,7 +128,7 @@ class AdapterFacts:
         if own["format"] != _FORMAT:
             raise ValueError(f"its format is {own['format']}, but this version reads {_FORMAT}")
         base, head, method, design = Base(**own["base"]), own["head"], own["method"], own["design"]
-        if head not in get_args(Head) or method not in ("bottleneck", "lora", "ia3"):
+        if (head is not None and head not in get_args(Head)) or method not in ("bottleneck", "lora", "ia3"):
             raise ValueError(f"its head is {head!r} and its method {method!r}")
         if method == "bottleneck":
             AdapterDesign.from_dict(design)
@@ -137,7 +138,7 @@ class AdapterFacts:
             method=method,
             design=design,
             base=base,
-            task=Task.from_dict(own["task"]),
+            task=None if head is None else Task.from_dict(own["task"]),
             head=head,
             max_length=own["max_length"],
             head_options=dict(own["head_options"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,8 @@ def save_adapter(
         with new_folder(folder, remedy=OUTPUT, replace=True) as temporary:
             (temporary / ADAPTER).write_text(facts.as_json(), encoding="utf-8")
             save_file(stored(adapter_tensors(model, name)), temporary / WEIGHTS)
-            save_file(stored(head_tensors(model)), temporary / HEAD)
+            if facts.head is not None:
+                save_file(stored(head_tensors(model)), temporary / HEAD)
             list_checksums(temporary, without=ADAPTER)
             check(temporary)
     except SafetensorError as error:  # what safetensors raises when the disk is full
@@ -125,6 +127,10 @@ def load_adapted(name: str, *, base: str | None = None, force: bool = False) -> 
     folder = adapter_folder(name)
     assert folder is not None
     facts = AdapterFacts.read(folder)
+    if facts.task is None or facts.head is None:
+        raise ModelError(
+            f"{name}: is an adapter without a head, so it answers nothing by itself. Train one on it: understudy finetune --model {shlex.quote(facts.base.name)} --load_adapter {shlex.quote(name)} --data ROWS."
+        )
     base = facts.base.name if base is None else base
     with noting([]):  # that the base's own head is not read goes without saying
         try:

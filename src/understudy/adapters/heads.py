@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from typing import Any, Literal
 
@@ -11,9 +12,11 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from understudy.adapters.bottleneck import FUNCTIONS
 from understudy.data.tasks import Task
+from understudy.errors import ModelError
 from understudy.models.files.classifiers import load_classifier, load_encoder, load_mean_classifier
 from understudy.models.files.stored_task import set_task
 from understudy.models.structure.layers import base_model, head_modules
+from understudy.models.students.pooled import PooledClassifier
 
 Head = Literal["architecture", "mean", "first_token"]
 """The architecture's own; a linear layer on the mean of the states; AdapterHub's layers on the first token's state."""
@@ -34,7 +37,7 @@ class FirstTokenHead(nn.Module):
         super().__init__()
         self.linear = nn.ModuleList(nn.Linear(width, width) for _ in range(layers - 1))
         self.linear.append(nn.Linear(width, outputs, bias=bias))
-        self.function = FUNCTIONS[function]
+        self.name, self.function = function, FUNCTIONS[function]
 
     def forward(self, states: Tensor) -> Tensor:
         """Outputs ``(rows, outputs)`` for states ``(rows, tokens, width)``."""
@@ -87,6 +90,40 @@ def headed(base: str, task: Task, head: Head, options: dict[str, Any]) -> Any:
             return load_classifier(base, task)
         encoder = load_encoder(base)
         return FirstTokenClassifier(encoder, FirstTokenHead(encoder.config.hidden_size, task.outputs, **options), task)
+
+
+_PARTS = {
+    **dict.fromkeys(("bert", "albert"), (("pooler.dense", "pooler"), "tanh", "classifier")),
+    **dict.fromkeys(("roberta", "xlm-roberta", "mpnet"), (("classifier.dense",), "tanh", "classifier.out_proj")),
+    "electra": (("classifier.dense",), "gelu", "classifier.out_proj"),
+    "distilbert": (("pre_classifier",), "relu", "classifier"),
+    "deberta-v2": (("pooler.dense",), "gelu", "classifier"),
+}
+"""Of the architectures' own heads: the names of the first layer, the function, the name of the second layer."""
+
+
+def first_token_head(model: Any) -> FirstTokenHead:
+    """A model's head as a :class:`FirstTokenHead` of the same weights, which are copied.
+
+    Raises:
+        ModelError: if the head reads more than the first token, or computes something else.
+    """
+    if isinstance(model, FirstTokenClassifier):
+        return copy.deepcopy(model.head)
+    base = base_model(model)
+    parts = _PARTS.get(base.config.model_type)
+    if parts is None or isinstance(model, PooledClassifier):
+        raise ModelError(
+            f"{type(model).__name__}: its head is more than layers on the first token's state, so it cannot be written in that form. Train with the architecture's own head (without --pooling mean) of a BERT, RoBERTa, XLM-R, ELECTRA, DistilBERT, ALBERT, MPNet or DeBERTa-v2."
+        )
+    names, function, last = parts
+    inside = {**dict(base.named_modules()), **dict(model.named_modules())}
+    dense = next(inside[name] for name in names if isinstance(inside.get(name), nn.Linear))
+    out = inside[last]
+    head = FirstTokenHead(dense.in_features, out.out_features, function=function).to(out.weight.device)
+    head.linear[0].load_state_dict(dense.state_dict())
+    head.linear[1].load_state_dict(out.state_dict())
+    return head.eval()
 
 
 def head_tensors(model: Any) -> dict[str, nn.Parameter]:

@@ -11,13 +11,19 @@ from torch import Tensor, nn
 
 from understudy.adapters.bottleneck import Bottleneck
 from understudy.adapters.design import AdapterDesign, Start
-from understudy.adapters.sites import AdapterSite, Route, attach
+from understudy.adapters.invertible import Coupling, EmbeddingSite
+from understudy.adapters.route import Route
+from understudy.adapters.sites import AdapterSite, attach
 from understudy.errors import ModelError
 from understudy.models.structure.layers import base_model
 from understudy.models.structure.sublayers import sublayers
 
+_INVERTIBLE = "invertible_adapters"
 _OF_PEFT = re.compile(r"\.(lora_[AB]|ia3_l)\.")
 """What PEFT puts into an encoder."""
+
+_NARROW_EMBEDDINGS = ("albert", "electra")
+"""Architectures whose embeddings have a width of their own, and are widened after the module that makes them."""
 
 _PLACES = ("attention", "output")
 """The places in a block: after attention, and after the feed-forward part, where its output is."""
@@ -59,6 +65,11 @@ def add_adapter(model: Any, name: str, design: AdapterDesign, *, start: Start = 
             site.add(name, adapter.to(like.device, like.dtype), design.reads)
         if design.norms:
             site.add_norm(name)
+    if design.invertible is not None:
+        config = base_model(model).config
+        wide = config.embedding_size if config.model_type in _NARROW_EMBEDDINGS else width
+        coupling = Coupling(wide, design.invertible, non_linearity=design.non_linearity, start=start)
+        _embedding_site(model, route).adapters[name] = coupling.to(like.device, like.dtype)
     tell_designs(model, {**designs(model), name: design.as_dict()})
     route.through(name)
 
@@ -68,6 +79,9 @@ def remove_adapter(model: Any, name: str) -> None:
     tell_designs(model, {known: told for known, told in designs(model).items() if known != name})
     for _, _, site in _sites(model):
         site.remove(name)
+    embedding = getattr(base_model(model), _INVERTIBLE, None)
+    if embedding is not None and name in embedding.adapters:
+        del embedding.adapters[name]
     route_of(model).through()
 
 
@@ -79,7 +93,7 @@ def keep_layers(model: Any, name: str, *, without: Iterable[int]) -> None:
     """
     dropped = set(without)
     known = {layer for layer, _, _ in _sites(model)}
-    left = {int(key.split(".")[1]) for key in adapter_tensors(model, name)} - dropped
+    left = {layer for layer, _, site in _sites(model) if name in site.adapters} - dropped
     if not dropped <= known or not left:
         raise ModelError(
             f"an adapter cannot be taken out of layers {', '.join(map(str, sorted(dropped)))}: {'there is none left then' if not left else f'the layers are 0 to {max(known)}'}. Name fewer layers."
@@ -126,6 +140,9 @@ def adapter_tensors(model: Any, name: str) -> dict[str, nn.Parameter]:
         for key, parameter in base_model(model).named_parameters()
         if f".{name}" in key and _OF_PEFT.search(key)
     }
+    embedding = getattr(base_model(model), _INVERTIBLE, None)
+    if embedding is not None and name in embedding.adapters:
+        of_peft |= {f"invertible.{key}": value for key, value in embedding.adapters[name].named_parameters()}
     return of_peft | {
         f"layer.{layer}.{place}.{'' if part is site.adapters else 'own_norm.'}{key}": parameter
         for layer, place, site in _sites(model)
@@ -188,6 +205,15 @@ def _opened(model: Any) -> tuple[Route, list[tuple[int, str, AdapterSite]]]:
             parts.block.add_module(f"{place}_adapters", site)
             attach(site, part, parts.block if not parts.normed_after and place == "output" else None)
     return route, _sites(model)
+
+
+def _embedding_site(model: Any, route: Route) -> EmbeddingSite:
+    """The site behind the encoder's embeddings, which is made at the first call."""
+    base = base_model(model)
+    if not hasattr(base, _INVERTIBLE):
+        base.add_module(_INVERTIBLE, EmbeddingSite(route))
+        base.embeddings.register_forward_hook(getattr(base, _INVERTIBLE))
+    return getattr(base, _INVERTIBLE)
 
 
 def _sites(model: Any) -> list[tuple[int, str, AdapterSite]]:

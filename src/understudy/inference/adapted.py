@@ -25,6 +25,7 @@ class AdaptedPredictor(Predictor):
     def __init__(
         self, model: Any, tokenizer: PreTrainedTokenizerBase, facts: AdapterFacts, *, half: bool = False
     ) -> None:
+        assert facts.task is not None
         super().__init__(model, tokenizer, facts.task, facts.max_length)
         self.facts, self.half = facts, half
 

@@ -111,11 +111,12 @@ class Adapted(Transformer):
             left = {*AdapterDesign.from_dict(facts.design).leave_out, *dropped}
             facts = replace(facts, design={**facts.design, "leave_out": sorted(left)})
         head: Head = "mean" if self.settings.pooling == "mean" else "architecture"
-        same = (facts.task.kind, facts.task.labels, facts.head) == (task.kind, task.labels, head)
+        known = facts.task
+        same = known is not None and (known.kind, known.labels, facts.head) == (task.kind, task.labels, head)
         if same:
             place_head(self.model, folder)
         self.notes = [
             *self.notes,
-            f"{name}: {'its head is kept' if same else 'its head is for another task, so a new one learns'}.",
+            f"{name}: {'its head is kept' if same else 'it has no head for this task, so a new one learns'}.",
         ]
         return replace(facts, base=base, task=task, head=head, head_options={}, max_length=self.length)
