@@ -13,6 +13,7 @@ from understudy.version import VERSION
 
 if TYPE_CHECKING:
     from understudy.loading import load as load
+    from understudy.loading import load_base as load_base
     from understudy.loading import register as register
     from understudy.recipes.choose.bench import Bench as Bench
     from understudy.recipes.choose.lr_find import FindForFinetune as FindForFinetune
@@ -38,6 +39,7 @@ _PUBLIC = {
     **{row.public: f"understudy.recipes.{row.recipe.split(':')[0]}" for row in COMMANDS if row.recipe},
     "RunRecord": "understudy.record",
     "load": "understudy.loading",
+    "load_base": "understudy.loading",
     "register": "understudy.loading",
 }
 __all__ = [*_PUBLIC, "__version__"]

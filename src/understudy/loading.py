@@ -12,6 +12,7 @@ from understudy.adapters.files import load_trained_network
 from understudy.data.tasks import Task
 from understudy.errors import ModelError
 from understudy.inference.adapted import AdaptedPredictor
+from understudy.inference.many import AdaptedBase, load_adapted_base
 from understudy.inference.predictor import Ensemble, LinearPredictor, Predictor
 from understudy.models.files.names import kind_of, resolve
 from understudy.models.files.pretrained import register_architectures
@@ -76,6 +77,18 @@ def _load(folder: str | Path) -> Predictor | LinearPredictor:
     if trained.adapter is not None:
         return AdaptedPredictor(trained.model, trained.tokenizer, trained.adapter)
     return Predictor(trained.model, trained.tokenizer, trained.task, trained.max_length)
+
+
+def load_base(name: str | Path) -> AdaptedBase:
+    """A base that several adapters share: ``understudy.load_base(base)``, then ``load_adapter(folder)`` and ``predict``.
+
+    Args:
+        name: a run folder, a model folder or a hub id.
+
+    Raises:
+        ModelError: if it cannot be loaded.
+    """
+    return load_adapted_base(str(name))
 
 
 def register() -> None:

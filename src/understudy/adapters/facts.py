@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -157,3 +157,24 @@ def encoder_fingerprint(model: Any) -> str:
             digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def check_alike(names: Sequence[str], facts: Sequence[AdapterFacts]) -> None:
+    """Check that adapters can be averaged: one base, one shape, one task.
+
+    Raises:
+        ModelError: if they differ.
+    """
+    if len(facts) < 2:
+        raise ModelError("one adapter alone cannot be averaged. Name two or more.")
+    for name, other in zip(names, facts):
+        for what, differs in (
+            ("base", other.base.fingerprint != facts[0].base.fingerprint),
+            ("shape", (other.method, other.design) != (facts[0].method, facts[0].design)),
+            ("labels", (other.task and other.task.labels) != (facts[0].task and facts[0].task.labels)),
+            ("head", (other.head, other.head_options) != (facts[0].head, facts[0].head_options)),
+        ):
+            if differs:
+                raise ModelError(
+                    f"{name}: has another {what} than {names[0]}. Only adapters of one task and shape can be averaged."
+                )

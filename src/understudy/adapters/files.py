@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -161,3 +161,13 @@ def load_trained_network(name: str) -> TrainedModel:
         ModelError: if it cannot be loaded.
     """
     return load_trained(name) if adapter_folder(name) is None else load_adapted(name)
+
+
+def mean_of(several: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+    """The mean of several sets of weights of the same names.
+
+    Example:
+        >>> mean_of([{"a": torch.tensor([1.0])}, {"a": torch.tensor([3.0])}])
+        {'a': tensor([2.])}
+    """
+    return {key: torch.stack([one[key].detach().float() for one in several]).mean(0) for key in several[0]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -16,7 +17,7 @@ from understudy.errors import ModelError
 from understudy.models.files.classifiers import load_classifier, load_encoder, load_mean_classifier
 from understudy.models.files.stored_task import set_task
 from understudy.models.structure.layers import base_model, head_modules
-from understudy.models.students.pooled import PooledClassifier
+from understudy.models.students.pooled import PooledClassifier, mean_pooled
 
 Head = Literal["architecture", "mean", "first_token"]
 """The architecture's own; a linear layer on the mean of the states; AdapterHub's layers on the first token's state."""
@@ -39,12 +40,29 @@ class FirstTokenHead(nn.Module):
         self.linear.append(nn.Linear(width, outputs, bias=bias))
         self.name, self.function = function, FUNCTIONS[function]
 
-    def forward(self, states: Tensor) -> Tensor:
-        """Outputs ``(rows, outputs)`` for states ``(rows, tokens, width)``."""
+    def forward(self, states: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Outputs ``(rows, outputs)`` for states ``(rows, tokens, width)``; no mask is read."""
         read = states[:, 0]
         for i, linear in enumerate(self.linear):
             read = linear(read if i == 0 else self.function(read))
         return read
+
+
+class MeanHead(nn.Module):
+    """A linear layer on the mean of the real tokens' last states.
+
+    Args:
+        width: of the states.
+        outputs: of the task.
+    """
+
+    def __init__(self, width: int, outputs: int) -> None:
+        super().__init__()
+        self.classifier = nn.Linear(width, outputs)
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        """Outputs ``(rows, outputs)`` for states ``(rows, tokens, width)`` and their mask ``(rows, tokens)``."""
+        return self.classifier(mean_pooled(states, mask))
 
 
 class FirstTokenClassifier(nn.Module):
@@ -133,3 +151,66 @@ def head_tensors(model: Any) -> dict[str, nn.Parameter]:
     lacked: frozenset[str] = getattr(model, "new_in_encoder", frozenset())
     own |= {id(parameter) for name, parameter in base.named_parameters() if name in lacked}
     return {name: parameter for name, parameter in model.named_parameters() if id(parameter) in own}
+
+
+def head_of_tensors(
+    encoder: Any, head: Head, task: Task, options: dict[str, Any], tensors: Mapping[str, Tensor], *, origin: str
+) -> nn.Module:
+    """A head for an encoder's states, from the weights that an adapter's folder has for it.
+
+    A pooler that is part of the base is copied from there.
+
+    Args:
+        options: of a :class:`FirstTokenHead`.
+        tensors: as :func:`head_tensors` names them.
+        origin: where they are from, for messages.
+
+    Raises:
+        ModelError: if they do not fit, or the architecture's head is more than layers on the first token's state.
+    """
+    width = int(encoder.config.hidden_size)
+    if head == "mean":
+        made: nn.Module = MeanHead(width, task.outputs)
+        named = dict(tensors)
+    elif head == "first_token":
+        made = FirstTokenHead(width, task.outputs, **options)
+        named = {key.removeprefix("head."): value for key, value in tensors.items()}
+    else:
+        made, named = _of_architecture(encoder, width, task.outputs, tensors, origin=origin)
+    own = made.state_dict()
+    odd = sorted(own.keys() ^ named.keys()) or [key for key in own if own[key].shape != named[key].shape]
+    if odd:
+        raise ModelError(
+            f"{origin}: its head does not fit this base: see '{odd[0]}'. Name the base that it was trained on."
+        )
+    made.load_state_dict(named)
+    return made
+
+
+def _of_architecture(
+    encoder: Any, width: int, outputs: int, tensors: Mapping[str, Tensor], *, origin: str
+) -> tuple[FirstTokenHead, dict[str, Tensor]]:
+    parts = _PARTS.get(encoder.config.model_type)
+    if parts is None:
+        raise ModelError(
+            f"{origin}: the head of a '{encoder.config.model_type}' is more than layers on the first token's state, so several of them cannot share a base. Load it alone (understudy.load), or train with --pooling mean."
+        )
+    names, function, last = parts
+    pooler = {
+        f"{name}.{key}": value
+        for name, part in encoder.named_modules()
+        if name in names
+        for key, value in part.state_dict().items()
+    }
+    found = {**pooler, **{_without_prefix(key, names): value for key, value in tensors.items()}}
+    first = next((name for name in names if f"{name}.weight" in found), names[0])
+    places = {f"{first}.{kind}": f"linear.0.{kind}" for kind in ("weight", "bias")}
+    places |= {f"{last}.{kind}": f"linear.1.{kind}" for kind in ("weight", "bias")}
+    own = {places.get(key, key): value for key, value in found.items() if key in places or key not in pooler}
+    return FirstTokenHead(width, outputs, function=function), own
+
+
+def _without_prefix(key: str, names: tuple[str, ...]) -> str:
+    """The name of a head's tensor without the encoder's: ``bert.pooler.dense.weight`` is the pooler's."""
+    inner = key.partition(".")[2]
+    return inner if any(inner.startswith(f"{name}.") for name in names) else key

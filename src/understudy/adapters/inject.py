@@ -106,6 +106,15 @@ def keep_layers(model: Any, name: str, *, without: Iterable[int]) -> None:
     tell_designs(model, told)
 
 
+def lowest_layer(model: Any, name: str) -> int:
+    """The lowest layer that an adapter changes anything in; 0 if it changes the embeddings.
+
+    It counts blocks: those that several layers of an ALBERT share are one.
+    """
+    keys = adapter_tensors(model, name)
+    return 0 if any(key.startswith("invertible.") for key in keys) else min(int(key.split(".")[1]) for key in keys)
+
+
 def designs(model: Any) -> dict[str, Any]:
     """The adapters in an encoder: for each name its design, as :meth:`AdapterDesign.as_dict` tells it."""
     return dict(getattr(base_model(model).config, "understudy_adapters", None) or {})

@@ -29,7 +29,7 @@ class AdapterSite(nn.Module):
         self.route = route
         self._norm = [norm]  # in a list: it is the encoder's module, and must not be saved twice
         self._seen: dict[int, Tensor] = {}
-        self._banks: dict[Any, tuple[Any, Bank | None]] = {}
+        self._banks: dict[str, tuple[Any, Bank | None]] = {}
 
     def add(self, name: str, adapter: Bottleneck, reads: str) -> None:
         """Place an adapter here.
@@ -117,10 +117,12 @@ class AdapterSite(nn.Module):
         names = self.route.names
         chosen: list[Any] = [self.adapters[name] if self.reads.get(name) == reads else None for name in names]
         held = tuple((id(p), p._version) for one in chosen if one is not None for p in one.parameters())
-        key = (reads, names)
-        known = self._banks.get(key)
-        if known is None or known[0] != held:
-            known = self._banks[key] = (held, bank_of([*chosen, None]))  # the last is that of rows without an adapter
+        known = self._banks.get(reads)
+        if known is None or known[0] != (names, held):
+            known = self._banks[reads] = (
+                (names, held),
+                bank_of([*chosen, None]),
+            )  # the last is that of rows without an adapter
         numbers = self.route.numbers
         assert numbers is not None
         assert known[1] is not None
