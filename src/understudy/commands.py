@@ -107,6 +107,16 @@ COMMANDS = (
         "Turn a published fast.ai language model into a model folder",
         "import-fastai.md",
     ),
+    Command(
+        *("import adapter", "Ship", "ship.import_adapter:ImportAdapterSettings", "ship.import_adapter:ImportAdapter"),
+        "Turn an adapter of AdapterHub or PEFT into one of ours",
+        "adapters.md",
+    ),
+    Command(
+        *("adapter export", "Ship", "ship.adapter_export:AdapterExportSettings", "ship.adapter_export:AdapterExport"),
+        "Write an adapter as AdapterHub or PEFT loads it",
+        "adapters.md",
+    ),
 )
 
 BY_NAME = {command.name: command for command in COMMANDS}
