@@ -44,6 +44,7 @@ MEASURED = (
     "start_up",
     "frozen_checkpoint",
     "checksums",
+    "adapter_facts",
 )
 """These measure, once."""
 
