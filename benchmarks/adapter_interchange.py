@@ -103,6 +103,9 @@ def ours(folder: Path, kind: str, found: dict[str, Any]) -> Any:
 def main() -> None:
     """AdapterHub writes, we read and write, AdapterHub reads: the largest differences of the logits."""
     setting = begin(__doc__)
+    if "ADAPTERHUB" not in os.environ:
+        print((__doc__ or "").partition("\n\n")[2])
+        return
     from safetensors.torch import load_file
 
     rows = []
