@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from understudy.recipes.choose.lr_find import FindForPretrain as FindForPretrain
     from understudy.recipes.choose.params import Params as Params
     from understudy.recipes.ship.adapter_export import AdapterExport as AdapterExport
+    from understudy.recipes.ship.adapter_folders import AdapterAverage as AdapterAverage
+    from understudy.recipes.ship.adapter_folders import AdapterInfo as AdapterInfo
+    from understudy.recipes.ship.adapter_folders import AdapterList as AdapterList
+    from understudy.recipes.ship.adapter_folders import AdapterMerge as AdapterMerge
     from understudy.recipes.ship.import_adapter import ImportAdapter as ImportAdapter
     from understudy.recipes.ship.import_fastai import ImportFastai as ImportFastai
     from understudy.recipes.train.demo import Demo as Demo

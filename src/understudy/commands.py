@@ -117,6 +117,31 @@ COMMANDS = (
         "Write an adapter as AdapterHub or PEFT loads it",
         "adapters.md",
     ),
+    Command(
+        *("adapter list", "Ship", "ship.adapter_folders:AdapterListSettings", "ship.adapter_folders:AdapterList"),
+        "List the adapters in a folder and below",
+        "adapters.md",
+    ),
+    Command(
+        *("adapter info", "Ship", "ship.adapter_folders:AdapterInfoSettings", "ship.adapter_folders:AdapterInfo"),
+        "What an adapter is: kind, size, task, scores, base",
+        "adapters.md",
+    ),
+    Command(
+        *("adapter merge", "Ship", "ship.adapter_folders:AdapterMergeSettings", "ship.adapter_folders:AdapterMerge"),
+        "Fold a lora or an ia3 into its base",
+        "adapters.md",
+    ),
+    Command(
+        *(
+            "adapter average",
+            "Ship",
+            "ship.adapter_folders:AdapterAverageSettings",
+            "ship.adapter_folders:AdapterAverage",
+        ),
+        "Make one adapter of several of one task",
+        "adapters.md",
+    ),
 )
 
 BY_NAME = {command.name: command for command in COMMANDS}

@@ -196,6 +196,10 @@ def test_killed_and_resumed_it_ends_with_the_same_bits(reviews: Path, base: Path
         (["--reduction", "4"], "--reduction: this is for adapters. Give --adapter, or leave it out."),
         (["--adapter", "houlsby", "--freeze", "0"], "with an adapter the whole encoder is frozen"),
         (
+            ["--adapter", "houlsby", "--contrastive", "always"],
+            "--contrastive always trains the encoder, but with an adapter it stays as it is",
+        ),
+        (
             ["--adapter", "houlsby", "--features", "frozen"],
             "an adapter is trained inside an encoder, but --features frozen",
         ),

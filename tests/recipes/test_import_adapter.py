@@ -143,6 +143,18 @@ def test_names_and_functions_of_old_versions(written: Callable[..., Path]) -> No
     assert read_hub_adapter(written({"non_linearity": "gelu"})).design.non_linearity == "gelu"
 
 
+def test_an_albert_of_the_library_reads_what_attention_reads(written: Callable[..., Path]) -> None:
+    """There the adapter after attention gets the attention's input; what was trained here cannot be written so."""
+    config = {"mh_adapter": True, "original_ln_before": False}
+    folder = written(config)
+    assert read_hub_adapter(folder).design.attention_reads == "sublayer"
+    told = json.loads((folder / "adapter_config.json").read_text()) | {"model_type": "albert"}
+    (folder / "adapter_config.json").write_text(json.dumps(told))
+    design = read_hub_adapter(folder).design
+    assert design.attention_reads == "input"
+    assert design.kind == "houlsby"
+
+
 def test_reductions_and_layers_that_are_left_out(written: Callable[..., Path]) -> None:
     design = read_hub_adapter(written({"reduction_factor": {"1": 8, "default": 16}, "leave_out": [3]})).design
     assert (design.reduction, dict(design.reductions), design.leave_out) == (16.0, {1: 8.0}, (3,))

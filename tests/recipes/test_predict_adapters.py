@@ -32,7 +32,7 @@ def test_each_adapter_answers_as_it_does_alone(ending: str, runs: list[Path], ti
     (tmp_path / "texts.txt").write_text("\n".join(texts) + "\n")
     out = tmp_path / f"out.{ending}"
     command = ["predict", "--model", str(tiny_bert), "--input", str(tmp_path / "texts.txt"), "--output", str(out)]
-    assert main([*command, "--adapters", *map(str, runs)]) == 0
+    assert main([*command, "--threads", "1", "--adapters", *map(str, runs)]) == 0
     expected: Any = [understudy.load(run).predict(texts) for run in runs]
     if ending == "csv":
         with open(out, encoding="utf-8", newline="") as file:

@@ -35,6 +35,7 @@ class AdapterDesign:
         attention: whether there is an adapter after each attention.
         feed_forward: whether there is one after each feed-forward part.
         reads: what it reads.
+        attention_reads: what an adapter after attention reads: ``sublayer``, or ``input`` as in AdapterHub's ALBERT.
         reduction: the width divided by this is the bottleneck.
         reductions: of single layers, by the layer's number, instead of `reduction`.
         non_linearity: f, one of :data:`FUNCTION_NAMES`.
@@ -64,12 +65,15 @@ class AdapterDesign:
     leave_out: tuple[int, ...] = ()
     norms: bool = False
     invertible: float | None = None
+    attention_reads: Literal["sublayer", "input"] = "sublayer"
 
     def __post_init__(self) -> None:
         if self.reads not in get_args(Reads):
             raise ValueError(f"reads must be one of {', '.join(get_args(Reads))}, but is {self.reads!r}")
         if not (self.attention or self.feed_forward):
             raise ValueError("an adapter needs a place: after attention, after the feed-forward part, or both")
+        if self.attention_reads not in ("sublayer", "input"):
+            raise ValueError(f"attention_reads must be sublayer or input, but is {self.attention_reads!r}")
         if self.attention and self.reads != "sublayer":
             raise ValueError(f"after attention an adapter reads the sublayer's output, but reads is {self.reads!r}")
         if self.non_linearity not in FUNCTION_NAMES:

@@ -62,7 +62,8 @@ def add_adapter(model: Any, name: str, design: AdapterDesign, *, start: Start = 
                 norm=design.norm,
                 start=start,
             )
-            site.add(name, adapter.to(like.device, like.dtype), design.reads)
+            reads = design.attention_reads if place == "attention" else design.reads
+            site.add(name, adapter.to(like.device, like.dtype), reads)
         if design.norms:
             site.add_norm(name)
     if design.invertible is not None:

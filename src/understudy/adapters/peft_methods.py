@@ -101,3 +101,16 @@ def _outer(block: nn.Module) -> nn.Module:
     """The product that leads from the feed-forward part's inner size back."""
     inside = dict(block.named_modules())
     return next(inside[name] for name in ("output.dense", "ffn.lin2", "ffn_output", "mlp.Wo") if name in inside)
+
+
+def merge_peft(model: Any) -> None:
+    """Fold what PEFT put into an encoder into its weights, and take PEFT's modules out again."""
+    base = base_model(model)
+    for name, module in list(base.named_modules()):
+        if hasattr(module, "get_base_layer") and hasattr(module, "merge"):
+            module.merge()
+            above, _, last = name.rpartition(".")
+            setattr(base.get_submodule(above), last, module.get_base_layer())
+    tell_designs(model, {})
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)

@@ -73,7 +73,7 @@ def read_hub_adapter(folder: Path) -> HubAdapter:
     task, head, options = _head(folder, old=old)
     size = told.get("hidden_size")
     return HubAdapter(
-        design=_design(config, old=old, origin=folder / "adapter_config.json"),
+        design=_design(config, told, old=old, origin=folder / "adapter_config.json"),
         tensors=tensors,
         model_type=str(told.get("model_type", "")),
         hidden_size=size if isinstance(size, int) else 0,
@@ -116,7 +116,7 @@ def _tensors(folder: Path, what: str) -> dict[str, Tensor]:
     return {str(key): value.float() for key, value in found.items()}
 
 
-def _design(config: Mapping[str, Any], *, old: bool, origin: Path) -> AdapterDesign:
+def _design(config: Mapping[str, Any], told: Mapping[str, Any], *, old: bool, origin: Path) -> AdapterDesign:
     """What the options of a configuration compute.
 
     Raises:
@@ -156,6 +156,7 @@ def _design(config: Mapping[str, Any], *, old: bool, origin: Path) -> AdapterDes
             scaling=float(scaling),
             norm=bool(config.get("ln_before")),
             leave_out=tuple(int(layer) for layer in config.get("leave_out") or ()),
+            attention_reads="input" if attention and told.get("model_type") == "albert" else "sublayer",
             invertible=float(config.get("inv_adapter_reduction_factor") or 2) if inverse else None,
         )
     except (TypeError, ValueError) as error:

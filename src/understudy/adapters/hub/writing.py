@@ -55,6 +55,11 @@ def write_hub_adapter(folder: Path, model: Any, facts: AdapterFacts, head: First
     if facts.method != "bottleneck":
         raise ModelError(f"a {facts.method} adapter is PEFT's. Write it with --format peft.")
     design = AdapterDesign.from_dict(facts.design)
+    theirs = "input" if config.model_type == "albert" else "sublayer"
+    if design.attention and design.attention_reads != theirs:
+        raise ModelError(
+            "AdapterHub's ALBERT gives an adapter after attention the input of the attention, not its output: it would compute something else than this one. Train a pfeiffer or parallel adapter to share it."
+        )
     if design.norms:
         raise ModelError(
             "this adapter has norms of its own (--adapter_norms), which AdapterHub's format has no place for."

@@ -31,5 +31,5 @@ class AdapterExport(AdapterExportSettings):
             show(f"{output}: PeftModel.from_pretrained(base, {str(output)!r}) loads it.")
         else:
             write_hub_adapter(output, trained.model, facts, first_token_head(trained.model), name=self.name)
-            show(f"{output}: model.load_adapter({str(output)!r}) of AdapterHub loads it.")
+            show(f"{output}: model.load_adapter({str(output)!r}, use_safetensors=True) of AdapterHub loads it.")
         return output
