@@ -30,6 +30,7 @@ LAYERS = [
     "objectives",
     "inference",
     "evaluation",
+    "adapters",
     "models",
     "data",
     "functional",

@@ -13,11 +13,18 @@ from understudy.version import VERSION
 
 if TYPE_CHECKING:
     from understudy.loading import load as load
+    from understudy.loading import load_base as load_base
     from understudy.loading import register as register
     from understudy.recipes.choose.bench import Bench as Bench
     from understudy.recipes.choose.lr_find import FindForFinetune as FindForFinetune
     from understudy.recipes.choose.lr_find import FindForPretrain as FindForPretrain
     from understudy.recipes.choose.params import Params as Params
+    from understudy.recipes.ship.adapter_export import AdapterExport as AdapterExport
+    from understudy.recipes.ship.adapter_folders import AdapterAverage as AdapterAverage
+    from understudy.recipes.ship.adapter_folders import AdapterInfo as AdapterInfo
+    from understudy.recipes.ship.adapter_folders import AdapterList as AdapterList
+    from understudy.recipes.ship.adapter_folders import AdapterMerge as AdapterMerge
+    from understudy.recipes.ship.import_adapter import ImportAdapter as ImportAdapter
     from understudy.recipes.ship.import_fastai import ImportFastai as ImportFastai
     from understudy.recipes.train.demo import Demo as Demo
     from understudy.recipes.train.distill.recipe import Distill as Distill
@@ -36,6 +43,7 @@ _PUBLIC = {
     **{row.public: f"understudy.recipes.{row.recipe.split(':')[0]}" for row in COMMANDS if row.recipe},
     "RunRecord": "understudy.record",
     "load": "understudy.loading",
+    "load_base": "understudy.loading",
     "register": "understudy.loading",
 }
 __all__ = [*_PUBLIC, "__version__"]

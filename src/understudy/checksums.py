@@ -24,6 +24,8 @@ _MARK = b"understudy crc32"
 _END = len(_MARK) + 4
 _AT_ONCE = 1 << 18
 _LIST = "checksums.json"
+_EDITED = ("config.json", "adapter_config.json")
+"""What people may edit in a model folder, which has one of them: it is not in the list."""
 
 
 class DamagedFile(ValueError):
@@ -125,7 +127,8 @@ def saved_files(folder: Path) -> set[str]:
     """The names of the files that a model folder was saved with; none if it has no readable checksums.json."""
     with suppress(DamagedFile):
         if found := _listed(folder):
-            return {*found, _LIST, "config.json"}
+            edited = next((name for name in _EDITED if (folder / name).is_file()), _EDITED[0])
+            return {*found, _LIST, edited}
     return set()
 
 

@@ -107,6 +107,41 @@ COMMANDS = (
         "Turn a published fast.ai language model into a model folder",
         "import-fastai.md",
     ),
+    Command(
+        *("import adapter", "Ship", "ship.import_adapter:ImportAdapterSettings", "ship.import_adapter:ImportAdapter"),
+        "Turn an adapter of AdapterHub or PEFT into one of ours",
+        "adapters.md",
+    ),
+    Command(
+        *("adapter export", "Ship", "ship.adapter_export:AdapterExportSettings", "ship.adapter_export:AdapterExport"),
+        "Write an adapter as AdapterHub or PEFT loads it",
+        "adapters.md",
+    ),
+    Command(
+        *("adapter list", "Ship", "ship.adapter_folders:AdapterListSettings", "ship.adapter_folders:AdapterList"),
+        "List the adapters in a folder and below",
+        "adapters.md",
+    ),
+    Command(
+        *("adapter info", "Ship", "ship.adapter_folders:AdapterInfoSettings", "ship.adapter_folders:AdapterInfo"),
+        "What an adapter is: kind, size, task, scores, base",
+        "adapters.md",
+    ),
+    Command(
+        *("adapter merge", "Ship", "ship.adapter_folders:AdapterMergeSettings", "ship.adapter_folders:AdapterMerge"),
+        "Fold a lora or an ia3 into its base",
+        "adapters.md",
+    ),
+    Command(
+        *(
+            "adapter average",
+            "Ship",
+            "ship.adapter_folders:AdapterAverageSettings",
+            "ship.adapter_folders:AdapterAverage",
+        ),
+        "Make one adapter of several of one task",
+        "adapters.md",
+    ),
 )
 
 BY_NAME = {command.name: command for command in COMMANDS}

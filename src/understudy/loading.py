@@ -8,12 +8,14 @@ from typing import overload
 
 import numpy as np
 
+from understudy.adapters.files import load_trained_network
 from understudy.data.tasks import Task
 from understudy.errors import ModelError
+from understudy.inference.adapted import AdaptedPredictor
+from understudy.inference.many import AdaptedBase, load_adapted_base
 from understudy.inference.predictor import Ensemble, LinearPredictor, Predictor
 from understudy.models.files.names import kind_of, resolve
 from understudy.models.files.pretrained import register_architectures
-from understudy.models.files.trained import load_trained
 from understudy.models.tfidf import Tfidf
 
 
@@ -68,13 +70,27 @@ def _texts(task: Task) -> str:
 
 
 def _load(folder: str | Path) -> Predictor | LinearPredictor:
-    found = resolve(str(folder))
+    found = resolve(str(folder), adapters=True)
     if kind_of(found) == "tfidf":
         return LinearPredictor(Tfidf.load(Path(found)))
-    trained = load_trained(found)
+    trained = load_trained_network(found)
+    if trained.adapter is not None:
+        return AdaptedPredictor(trained.model, trained.tokenizer, trained.adapter)
     return Predictor(
         trained.model, trained.tokenizer, trained.task, trained.max_length, temperature=trained.temperature
     )
+
+
+def load_base(name: str | Path) -> AdaptedBase:
+    """A base that several adapters share: ``understudy.load_base(base)``, then ``load_adapter(folder)`` and ``predict``.
+
+    Args:
+        name: a run folder, a model folder or a hub id.
+
+    Raises:
+        ModelError: if it cannot be loaded.
+    """
+    return load_adapted_base(str(name))
 
 
 def register() -> None:

@@ -32,6 +32,7 @@ SMALLER: dict[str, dict[str, Any]] = {
     "distill-lm": {"student": "layers:2", "epochs": 1, "max_length": 32, "batch_size": 32},
     "distill-static": STATIC,
     "finetune": {"epochs": 1, "max_length": 32, "baseline": False},
+    "finetune-adapter": {"epochs": 1, "max_length": 32, "baseline": False},
     "finetune-few-labels": {"max_length": 32, "baseline": False},
     "finetune-ulmfit": {"max_length": 32, "baseline": False},
     "pairs": BILSTM,

@@ -45,7 +45,8 @@ def strangers(folder: Path) -> list[Path]:
 
 def is_a_model(folder: Path) -> bool:
     """Whether a folder holds a model that was saved here, and nothing else."""
-    return "understudy" in _read(folder / "config.json") and not _beside_a_model(folder)
+    told = {**_read(folder / "config.json"), **_read(folder / "adapter_config.json")}
+    return "understudy" in told and not _beside_a_model(folder)
 
 
 def links(folder: Path) -> Iterator[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from understudy.data.tasks import Task
 from understudy.inference.answers import Label, Prediction
@@ -42,6 +42,44 @@ def json_row(text: tuple[str, ...], answer: Prediction, task: Task) -> str:
     row: dict[str, object] = {"text": text[0] if len(text) == 1 else list(text), "label": answer.label}
     if answer.probabilities:
         row["probabilities"] = answer.probabilities
+    return json.dumps(row, ensure_ascii=False).translate(_LINE_ENDS) + "\n"
+
+
+def csv_header_of_each(tasks: Mapping[str, Task]) -> str:
+    """The same for several adapters: the texts, and for each adapter its label and its probabilities.
+
+    Args:
+        tasks: those of the adapters, by name; all read the same texts.
+    """
+    texts = csv_header(next(iter(tasks.values()))).partition(",label")[0].split(",")
+    own = ([f"{name}_label", *(f"{name}_probability_{label}" for label in task.labels)] for name, task in tasks.items())
+    return _csv_line([*texts, *(cell for cells in own for cell in cells)])
+
+
+def csv_row_of_each(text: tuple[str, ...], answers: Mapping[str, Prediction], tasks: Mapping[str, Task]) -> str:
+    r"""The answers of several adapters for one text as a line of CSV.
+
+    Example:
+        >>> task = Task(text=(("text",),), label="label", kind="single_label", labels=("no", "yes"))
+        >>> answer = Prediction("yes", {"no": 0.25, "yes": 0.75})
+        >>> csv_row_of_each(("a film",), {"a": answer, "b": answer}, {"a": task, "b": task})
+        'a film,yes,0.250000,0.750000,yes,0.250000,0.750000\n'
+    """
+    cells = [*text]
+    for name, answer in answers.items():
+        cells += [_label_cell(answer.label, tasks[name]), *(f"{p:.6f}" for p in answer.probabilities.values())]
+    return _csv_line(cells)
+
+
+def json_row_of_each(text: tuple[str, ...], answers: Mapping[str, Prediction]) -> str:
+    """The answers of several adapters for one text as a line of JSON: ``text`` and ``answers`` by adapter."""
+    row = {
+        "text": text[0] if len(text) == 1 else list(text),
+        "answers": {
+            name: {"label": answer.label, **({"probabilities": answer.probabilities} if answer.probabilities else {})}
+            for name, answer in answers.items()
+        },
+    }
     return json.dumps(row, ensure_ascii=False).translate(_LINE_ENDS) + "\n"
 
 

@@ -11,7 +11,19 @@ from understudy.report.scores import Record
 
 _MAIN = (
     *("data", "train", "validation", "test", "text", "label", "limit_train", "unlabeled", "pool_rest", "augment"),
-    *("teacher", "teacher_weights", "model", "features", "student", "tokenizer", "cased", "embeddings"),
+    *(
+        "teacher",
+        "teacher_weights",
+        "model",
+        "features",
+        "adapter",
+        "reduction",
+        "load_adapter",
+        "student",
+        "tokenizer",
+        "cased",
+        "embeddings",
+    ),
     *("backward", "bptt", "drop_mult"),
     *("vocabulary", "blocks", "mask_probability", "whole_words", "start", "pooling"),
     *("ce_weight", "mlm_weight", "cosine_weight", "hidden_weight", "attention_weight", "relation_weight"),

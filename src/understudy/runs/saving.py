@@ -11,8 +11,10 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from understudy.adapters.files import save_adapter
 from understudy.data.tokens.encoder import Text, TextEncoder
 from understudy.errors import ModelError, UnderstudyError
+from understudy.inference.adapted import AdaptedPredictor
 from understudy.inference.predictor import LinearPredictor, Predictor
 from understudy.loading import load
 from understudy.models.files.classifiers import load_encoder
@@ -56,6 +58,10 @@ def save_classifier(folder: Path, model: Predictor | LinearPredictor, texts: Seq
         found.to(next(model.model.parameters()).device)
         _same_answers(folder, model, found, some, weights=(model.model, found.model))
 
+    if isinstance(model, AdaptedPredictor):
+        facts = replace(model.facts, temperature=model.temperature)
+        save_adapter(folder, model.model, facts, half=model.half, check=check)
+        return
     save_model(
         folder,
         model.model,

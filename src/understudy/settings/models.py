@@ -8,10 +8,15 @@ from understudy.errors import UnderstudyError
 from understudy.models.files.names import resolve
 
 
-def model_faults(name: str, *, built: Sequence[str] = ()) -> list[str]:
-    """What is wrong with the name of a model, before anything is loaded; `built` are those that the command builds."""
+def model_faults(name: str, *, built: Sequence[str] = (), adapters: bool = False) -> list[str]:
+    """What is wrong with the name of a model, before anything is loaded.
+
+    Args:
+        built: models that the command builds by name.
+        adapters: whether it may be an adapter.
+    """
     try:
-        resolve(name, built=built)
+        resolve(name, built=built, adapters=adapters)
     except UnderstudyError as error:
         return list(error.faults)
     return []

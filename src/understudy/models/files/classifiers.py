@@ -10,7 +10,7 @@ from transformers import AutoModel, AutoModelForSequenceClassification
 from understudy.data.tasks import Task
 from understudy.errors import ModelError
 from understudy.models.awd_lstm.model import AWDLSTMForCausalLM
-from understudy.models.files.names import resolve
+from understudy.models.files.names import encoder_name, resolve
 from understudy.models.files.pretrained import explained, first_names, load_pretrained, read_pretrained
 from understudy.models.files.stored_task import set_task, stored_task
 from understudy.models.files.trained import load_trained
@@ -60,10 +60,12 @@ def load_classifier(name: str, task: Task) -> Any:
 def load_encoder(name: str) -> Any:
     """The encoder of a checkpoint without a head, in float32 and in eval mode, to turn texts into vectors.
 
+    Of an adapter it is the encoder of its base, as it is without the adapter.
+
     Raises:
         ModelError: if the encoder cannot be loaded or lacks weights.
     """
-    path = resolve(name)
+    path = resolve(encoder_name(name))
     loader, config = read_pretrained(path)
     if loader is PooledClassifier:
         return load_trained(path).model.encoder

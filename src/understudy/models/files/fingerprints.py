@@ -12,6 +12,8 @@ import torch
 from huggingface_hub import try_to_load_from_cache
 from torch import nn
 
+from understudy.models.files.names import adapter_folder
+
 _NO_ANSWER_DEPENDS_ON = {
     "_name_or_path",
     "architectures",
@@ -62,6 +64,8 @@ def files_fingerprint(name: str) -> str | None:
             path = Path(found).parent if isinstance(found, str) else path
     elif (path / "model" / "config.json").is_file() and not (path / "config.json").is_file():
         path = path / "model"
+    elif (adapter := adapter_folder(path)) is not None:
+        path = adapter
     files = [path] if path.is_file() else sorted(path.iterdir()) if path.is_dir() else []
     digest, any_read = hashlib.sha256(), False
     for file in files:

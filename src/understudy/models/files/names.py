@@ -22,13 +22,16 @@ STUDENTS = ("bilstm", "static", "layers", "tfidf")
 UNTRAINED_LANGUAGE_MODELS = ("awd_lstm",)
 """Models that ``understudy pretrain`` builds by name."""
 
+ADAPTER = "adapter_config.json"
+"""The file that makes a folder an adapter."""
+
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9_][\w.-]*)?")
 _GIVE = "Give a run folder, a model folder or a hub id, such as google-bert/bert-base-uncased."
 _CONVERT = "if you trust its origin, convert it to safetensors once: AutoModelForSequenceClassification.from_pretrained(...).save_pretrained(...)"
 
 
-def resolve(name: str, *, weights: bool = True, built: Sequence[str] = ()) -> str:
+def resolve(name: str, *, weights: bool = True, built: Sequence[str] = (), adapters: bool = False) -> str:
     """The model folder that `name` stands for, or `name` itself if it is a hub id.
 
     A run folder stands for its ``model/``.
@@ -36,6 +39,7 @@ def resolve(name: str, *, weights: bool = True, built: Sequence[str] = ()) -> st
     Args:
         weights: whether the folder must hold weights, not just a configuration.
         built: models that the command builds by name, for the message.
+        adapters: whether it may be an adapter, which is loaded together with its base.
 
     Raises:
         ModelError: if a folder lacks its configuration or its weights, if the weights are pickled, or if `name` neither
@@ -46,6 +50,12 @@ def resolve(name: str, *, weights: bool = True, built: Sequence[str] = ()) -> st
         'google-bert/bert-base-uncased'
     """
     path = Path(name).expanduser()
+    if (found := adapter_folder(path)) is not None:
+        if not adapters:
+            raise ModelError(
+                f"{name}: is an adapter and no model of its own, so it cannot be used here. Name its base, the model under 'base' in its {ADAPTER}."
+            )
+        return str(found)
     if path.is_dir():
         return str(_model_folder(path, weights=weights))
     if path.is_file():
@@ -70,6 +80,27 @@ def resolve(name: str, *, weights: bool = True, built: Sequence[str] = ()) -> st
         siblings = [entry.name for entry in path.parent.iterdir() if entry.is_dir()] if path.parent.is_dir() else []
         raise ModelError(f"{name}: there is no such folder.{nearest(path.name, siblings)} {_GIVE}")
     return name
+
+
+def adapter_folder(path: str | Path) -> Path | None:
+    """The folder of an adapter that a path stands for: itself, or its ``model/``; None if it is no adapter."""
+    path = Path(path).expanduser()
+    found = (folder for folder in (path, path / "model") if (folder / ADAPTER).is_file())
+    return None if (path / "config.json").is_file() else next(found, None)
+
+
+def encoder_name(name: str) -> str:
+    """The name of the model whose encoder and tokenizer `name` has: of an adapter that of its base, else `name` itself."""
+    folder = adapter_folder(name)
+    if folder is None:
+        return name
+    try:
+        base = json.loads((folder / ADAPTER).read_text(encoding="utf-8"))["understudy"]["base"]["name"]
+    except (OSError, ValueError, LookupError, TypeError):
+        base = None
+    if not isinstance(base, str):
+        raise ModelError(f"{name}: is an adapter that does not say what its base is. Name its base.")
+    return base
 
 
 def fine_tune(name: str) -> str:
@@ -148,13 +179,16 @@ def check_undamaged(folder: str | Path, *, weights: bool) -> None:
 
 
 def kind_of(folder: str | Path) -> str:
-    """What a model folder holds: ``transformer``, ``bilstm``, ``static``, ``pooled``, ``awd_lstm``, ``tfidf``, ``language_model``.
+    """What a model folder holds: ``transformer``, ``bilstm``, ``static``, ``pooled``, ``awd_lstm``, ``tfidf``,
+    ``language_model``, ``adapter``.
 
     A folder whose config.json does not say is a ``transformer``.
 
     Raises:
         ModelError: if the folder has no readable config.json.
     """
+    if adapter_folder(folder) is not None:
+        return "adapter"
     settings = read_model_config(folder)
     own = settings.get("understudy")
     if isinstance(own, dict) and "kind" in own:

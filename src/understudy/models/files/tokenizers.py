@@ -8,7 +8,7 @@ from typing import Any
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from understudy.errors import ModelError, shortened
-from understudy.models.files.names import check_undamaged, resolve
+from understudy.models.files.names import check_undamaged, encoder_name, resolve
 from understudy.models.files.pretrained import explained
 from understudy.models.files.quiet import quiet
 from understudy.models.structure.layers import word_embeddings
@@ -27,7 +27,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     Raises:
         ModelError: if there is no tokenizer, or if it cannot be read or is damaged.
     """
-    path = resolve(name)
+    path = resolve(encoder_name(name))
     if Path(path).is_dir() and not any(any(Path(path).glob(pattern)) for pattern in _TOKENIZER_FILES):
         raise ModelError(
             f"{path}: holds no tokenizer (tokenizer.json or vocab.txt). Copy the tokenizer's files into it."

@@ -21,7 +21,7 @@ from understudy.models.structure.layers import base_model
 class TrainedModel:
     """A trained classifier and everything that is needed to use it.
 
-    Adapters will add the base model they belong to, and multi-task models will have several tasks.
+    Multi-task models will have several tasks.
     """
 
     kind: str
@@ -34,6 +34,8 @@ class TrainedModel:
     """How many tokens of a text the model reads, special tokens included."""
     temperature: float = 1.0
     """Divides the logits before they become probabilities."""
+    adapter: Any = None
+    """Of a base with an adapter, what is known of the adapter: :class:`understudy.adapters.facts.AdapterFacts`."""
 
 
 def load_trained(name: str) -> TrainedModel:

@@ -84,7 +84,11 @@ class PooledClassifier(PreTrainedModel):
             model = cls(PooledConfig(encoder=copy.deepcopy(encoder.config).to_dict(), num_labels=len(weight)))
         # Only one of the two may have a pooler; nothing reads it.
         misfits = model.encoder.load_state_dict(encoder.state_dict(), strict=False)
-        assert all("pooler" in key for key in (*misfits.missing_keys, *misfits.unexpected_keys)), misfits
+        if not all("pooler" in key for key in (*misfits.missing_keys, *misfits.unexpected_keys)):
+            made = model.encoder
+            model.encoder = copy.deepcopy(encoder)  # adapters are in it, which its configuration does not make
+            if getattr(made, "pooler", made) is None:
+                model.encoder.pooler = None
         with torch.no_grad():
             model.classifier.weight.copy_(torch.as_tensor(weight))
             model.classifier.bias.copy_(torch.as_tensor(bias))

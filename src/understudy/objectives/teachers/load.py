@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from understudy.adapters.files import load_trained_network
 from understudy.data.readers.columns import TextColumns
 from understudy.data.tasks import Task
 from understudy.errors import ModelError
@@ -14,7 +15,6 @@ from understudy.inference.answering import Answering
 from understudy.inference.predictor import LinearPredictor, Predictor
 from understudy.models.files.lengths import max_length
 from understudy.models.files.names import kind_of, resolve
-from understudy.models.files.trained import load_trained
 from understudy.models.tfidf import Tfidf
 from understudy.objectives.teachers.labels import match_labels
 
@@ -42,7 +42,7 @@ def load_teacher(name: str, task: Task, *, max_length: int | None = None) -> Loa
             texts, or for other labels.
         ConfigError: if `max_length` is more than the network can read.
     """
-    path = Path(resolve(name))
+    path = Path(resolve(name, adapters=True))
     if path.is_dir() and kind_of(path) == "tfidf":
         return _tfidf(name, path, task)
     return _network(name, task, max_length)
@@ -56,8 +56,8 @@ def _tfidf(name: str, path: Path, task: Task) -> LoadedTeacher:
 
 
 def _network(name: str, task: Task, asked: int | None) -> LoadedTeacher:
-    trained = load_trained(name)
-    ours = hasattr(trained.model.config, "understudy")
+    trained = load_trained_network(name)
+    ours = trained.adapter is not None or hasattr(trained.model.config, "understudy")
     _check_kind(name, trained.task, task)
     if ours:  # other checkpoints do not say whether they were trained on pairs
         _check_arity(name, trained.task, task)

@@ -16,15 +16,24 @@ from understudy.data.readers.faults import Faults
 from understudy.data.readers.parsed import Lines, Parsed
 from understudy.data.readers.sources import read_texts
 from understudy.data.tasks import Task
-from understudy.errors import DataError
-from understudy.inference.answer_lines import csv_header, csv_row, json_row
-from understudy.inference.answers import Prediction
+from understudy.errors import DataError, ModelError
+from understudy.inference.answer_lines import (
+    csv_header,
+    csv_header_of_each,
+    csv_row,
+    csv_row_of_each,
+    json_row,
+    json_row_of_each,
+)
 from understudy.inference.predictor import Ensemble
-from understudy.loading import load
+from understudy.loading import load, load_base
 from understudy.runs.devices import on_threads
 from understudy.settings.configuration import check
 from understudy.settings.use.predict import PredictSettings
 from understudy.terminal.lines import say, visible
+
+LinesOf = Callable[[list[tuple[str, ...]]], str]
+"""What is written for a block of texts."""
 
 
 class Predict(PredictSettings):
@@ -37,25 +46,59 @@ class Predict(PredictSettings):
             UnderstudyError: if the model or the texts cannot be read, or the output not written.
         """
         check(self)
-        model = load(*self.models())
-        if isinstance(model, Ensemble):
-            for name, member in zip(self.models(), model.members):
-                _say(said_of_columns(name, member.task.text, model.task.text))
+        task, header, lines = self._all_adapters() if self.adapters else self._model()
         count = 0
         with ExitStack() as stack:
             if self.threads is not None:
                 stack.enter_context(on_threads(self.threads))
             write = self._open(stack)
-            blocks = _answered(model, self._texts(model.task), self.batch_size)
+            blocks = _answered(lines, self._texts(task), self.batch_size)
             first = list(islice(blocks, 1))  # faults of the input are found before anything is written
-            as_csv = self._format() == "csv"
-            row = csv_row if as_csv else json_row
-            if as_csv:
-                write(csv_header(model.task))
-            for texts, answers in chain(first, blocks):
-                write("".join(row(text, answer, model.task) for text, answer in zip(texts, answers)))
-                count += len(texts)
+            if self._format() == "csv":
+                write(header)
+            for number, written in chain(first, blocks):
+                write(written)
+                count += number
         return count
+
+    def _model(self) -> tuple[Task, str, LinesOf]:
+        """What one model, or the mean of several, writes: its task, the header of a CSV, the lines of texts."""
+        model = load(*self.models())
+        if isinstance(model, Ensemble):
+            for name, member in zip(self.models(), model.members):
+                _say(said_of_columns(name, member.task.text, model.task.text))
+        row, task = csv_row if self._format() == "csv" else json_row, model.task
+
+        def lines(texts: list[tuple[str, ...]]) -> str:
+            return "".join(row(text, answer, task) for text, answer in zip(texts, model.predict(texts)))
+
+        return task, csv_header(task), lines
+
+    def _all_adapters(self) -> tuple[Task, str, LinesOf]:
+        """The same for several adapters of one base."""
+        base = load_base(self.models()[0])
+        names = [base.load_adapter(adapter) for adapter in self.adapters]
+        tasks: dict[str, Task] = {}
+        for name, adapter in zip(names, self.adapters):
+            task = base.facts[name].task
+            if task is None:
+                raise ModelError(f"{adapter}: is an adapter without a head, so it answers nothing. Leave it out.")
+            tasks[name] = task
+        first = tasks[names[0]]
+        if odd := [name for name, task in tasks.items() if task.is_pair != first.is_pair]:
+            raise ModelError(
+                f"the adapters '{names[0]}' and '{odd[0]}' do not read the same: one reads pairs of texts, the other single ones. Ask them in two commands."
+            )
+        as_csv = self._format() == "csv"
+
+        def lines(texts: list[tuple[str, ...]]) -> str:
+            each = base.predict_each(texts)
+            answers = [{name: each[name][i] for name in names} for i in range(len(texts))]
+            if as_csv:
+                return "".join(csv_row_of_each(text, answer, tasks) for text, answer in zip(texts, answers))
+            return "".join(json_row_of_each(text, answer) for text, answer in zip(texts, answers))
+
+        return first, csv_header_of_each(tasks), lines
 
     def _format(self) -> str:
         return self.format or ("jsonl" if self.output and self.output.endswith((".jsonl", ".jsonl.gz")) else "csv")
@@ -124,8 +167,6 @@ def _lines(stream: BinaryIO, origin: str, arity: int) -> Iterator[tuple[str, ...
         yield parts
 
 
-def _answered(
-    model: Any, texts: Iterator[tuple[str, ...]], batch: int
-) -> Iterator[tuple[list[tuple[str, ...]], list[Prediction]]]:
+def _answered(lines: LinesOf, texts: Iterator[tuple[str, ...]], batch: int) -> Iterator[tuple[int, str]]:
     while block := list(islice(texts, batch)):
-        yield block, model.predict(block)
+        yield len(block), lines(block)

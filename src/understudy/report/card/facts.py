@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from understudy.report.card.markdown import Markdown, one_line
 from understudy.report.metric_names import capitalised, metric_name
-from understudy.report.numbers import ABSENT, human_count, human_seconds, number
+from understudy.report.numbers import ABSENT, human_bytes, human_count, human_seconds, number
 from understudy.report.scores import (
     Record,
     gap_sentence,
@@ -78,6 +78,7 @@ def facts_of_a_run(folder: Path, record: Record) -> dict[str, Any]:
     rows, judged = list(model_rows(record)), verdict(record)
     return facts_of_every_card(folder, record) | {
         "size": human_count(main_model(record).get("parameters")),
+        "own": _own(main_model(record)),
         "metric": metric_name(selecting_metric(record)),
         "others": [capitalised(metric_name(other, short=True)) for other in record["task"]["metrics"][1:]],
         "has_kept": any(row.kept != ABSENT for row in rows),
@@ -92,6 +93,14 @@ def facts_of_a_run(folder: Path, record: Record) -> dict[str, Any]:
         "phases": [_phase(name, result) for name, result in (record.get("training") or {}).items()],
         "labelling": _labelling(record) if is_distilled(record) else "",
     }
+
+
+def _own(model: Mapping[str, Any]) -> str:
+    """Of a base with an adapter, what belongs to the task alone: a sentence; empty for any other model."""
+    own, all_of_them, size = (number(model.get(key)) for key in ("own_parameters", "parameters", "own_bytes"))
+    if not own or not all_of_them or size is None:
+        return ""
+    return f"{human_count(own)} of them ({100 * own / all_of_them:.2g} %, {human_bytes(size)}) are the adapter and the head that were trained; the others are those of the base."
 
 
 def _phase(name: str, result: Mapping[str, Any]) -> str:

@@ -32,4 +32,4 @@ class BenchSettings:
         """What is wrong with these settings, as far as it shows without loading weights."""
         if not self.models:
             return ["no models: name runs or model folders with --models."]
-        return [fault for name in self.models for fault in model_faults(name)]
+        return [fault for name in self.models for fault in model_faults(name, adapters=True)]

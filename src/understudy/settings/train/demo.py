@@ -58,7 +58,7 @@ class DemoSettings:
 
     def faults(self) -> list[str]:
         """What is wrong with these settings."""
-        faults = model_faults(self.teacher) if self.teacher else []
+        faults = model_faults(self.teacher, adapters=True) if self.teacher else []
         if self.overwrite:
             faults += clashes(Path(self.output).expanduser(), self.models_read())
         return faults + output_faults(

@@ -97,7 +97,7 @@ class DistillSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
             faults.append("no teacher: name a model folder, a hub id or a file of outputs with --teacher.")
         for name in self.teacher:
             if not is_outputs_file(name):
-                faults += model_faults(name)
+                faults += model_faults(name, adapters=True)
             if self.teacher.count(name) > 1:
                 faults.append(
                     f"--teacher names {name} more than once. Name it once, and give --teacher_weights to let it count for more."

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt
 
+from understudy.settings.adapters import AdapterSettings
 from understudy.settings.data import DataSettings
 from understudy.settings.flags import Shown
 from understudy.settings.models import model_faults
@@ -19,7 +20,7 @@ _STEPS = ("start", "pooling", "contrastive", "epochs", "batch_size", *_LOOP, "dr
 
 
 @dataclass(kw_only=True)
-class FinetuneSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
+class FinetuneSettings(DataSettings, AdapterSettings, TrainSettings, SeedsSettings, RunSettings):
     """Train a pretrained transformer on labelled rows, or one of two cheap baselines."""
 
     group: ClassVar[str] = "Model"
@@ -45,7 +46,8 @@ class FinetuneSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
 
     def models_read(self) -> list[str]:
         """The names of what else decides the result: the model."""
-        return [] if self.model == "tfidf" else [self.model]
+        adapter = [] if self.load_adapter is None else [self.load_adapter]
+        return [*([] if self.model == "tfidf" else [self.model]), *adapter]
 
     def faults(self) -> list[str]:
         """What is wrong with these settings, as far as it shows without reading data or weights."""
@@ -64,13 +66,17 @@ class FinetuneSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
             faults.append(
                 f"{', '.join(flags)}: this is for layers that are trained in steps, and {what} trains none. Leave it out."
             )
-        return faults + self._contrastive_faults()
+        trains = "--model tfidf" if self.model == "tfidf" else "--features frozen"
+        encoder = self.model != "tfidf" and self.features == "trained"
+        return faults + self._contrastive_faults() + self.adapter_faults(trains=None if encoder else trains)
 
     def _contrastive_faults(self) -> list[str]:
         """What does not go with training on pairs."""
         if self.contrastive != "always" or self.model == "tfidf" or self.features == "frozen":
             return []
         asked, faults = "--contrastive always", []
+        if self.adapts:
+            faults.append(f"{asked} trains the encoder, but with an adapter it stays as it is. Leave one of them out.")
         if self.pooling == "head":
             faults.append(f"{asked} compares means of states, but --pooling is head. Leave one of them out.")
         if self.start == "head":

@@ -10,6 +10,7 @@ from annotated_types import Ge, Gt, Le
 
 from understudy.cores import MOST_THREADS
 from understudy.folders.contents import clashes
+from understudy.models.files.names import adapter_folder
 from understudy.settings.flags import Shown
 from understudy.settings.models import model_faults
 
@@ -24,6 +25,8 @@ class PredictSettings:
     command: ClassVar[str] = "predict"
     model: Annotated[list[str], Shown("MODEL", required=True)] = field(default_factory=list)
     """A run or a model folder. If you name several, such as a forward and a backward AWD-LSTM, their probabilities are averaged."""
+    adapters: Annotated[list[str], Shown("FOLDER")] = field(default_factory=list)
+    """Runs that trained adapters in the one base that --model names: all of them answer for each text."""
     input: Annotated[list[str], Shown("FILE")] = field(default_factory=list)
     """Files of texts: csv, tsv, jsonl, parquet or txt, also .gz (standard input, one text a line; pipes are read the same way)."""
     text: Annotated[list[str], Shown("COLUMN")] = field(default_factory=list)
@@ -41,9 +44,18 @@ class PredictSettings:
 
     def faults(self) -> list[str]:
         """What is wrong with these settings, as far as it shows without loading weights."""
-        faults = [fault for name in self.models() for fault in model_faults(name)]
+        faults = [fault for name in self.models() for fault in model_faults(name, adapters=True)]
         if not self.models():
             faults.append("no model: name a run or a model folder with --model.")
+        if self.adapters and len(self.models()) > 1:
+            faults.append(
+                f"--adapters belong to one base, but --model names {len(self.models())} models. Name their base with --model."
+            )
+        faults += [
+            f"{name}: is no adapter: it holds no adapter_config.json. Name a run that trained one with --adapters."
+            for name in self.adapters
+            if Path(name).expanduser().exists() and adapter_folder(name) is None
+        ]
         paths = {name: Path(name).expanduser() for name in self.input}
         faults += [
             f"{name}: no such file. Check the path."
@@ -55,7 +67,7 @@ class PredictSettings:
         elif self.output and Path(self.output).expanduser().exists() and not self.overwrite:
             faults.append(f"{self.output}: exists already. Name another --output, or give --overwrite.")
         elif self.output and self.overwrite:
-            faults += clashes(Path(self.output).expanduser(), [*self.models(), *self.input])
+            faults += clashes(Path(self.output).expanduser(), [*self.models(), *self.adapters, *self.input])
         if self.output and self.format is None and (other := Path(self.output.removesuffix(".gz")).suffix) in _OTHERS:
             faults.append(
                 f"{self.output}: {other} is not written here. Name a .csv or .jsonl file with --output, or give --format."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from understudy.data.splits import Splits
 from understudy.errors import ConfigError
+from understudy.recipes.train.finetune.adapted import Adapted
 from understudy.recipes.train.finetune.classification import TfidfBaseline
 from understudy.recipes.train.finetune.contrast import ContrastiveEncoder, choose_for
 from understudy.recipes.train.finetune.frozen import FrozenEncoder
@@ -27,6 +28,8 @@ class Finetune(TrainingRecipe, FinetuneSettings):
             raise ConfigError(*faults)
         if self.model == "tfidf":
             return TfidfBaseline(self, data)
+        if self.adapts:
+            return Adapted(self, data)
         if self.features == "frozen":
             return FrozenEncoder(self, data)
         if self.contrastive == "always":

@@ -115,7 +115,8 @@ def _probed(
     if isinstance(parts, HeadParts):
         if OWN in parts.ways:
             ways[OWN] = vectors[READ]
-        if LINEAR in parts.ways:
+        # an adapter's base stays as it is, the pooler that came with it included
+        if LINEAR in parts.ways and (parts.hidden_is_new or not settings.adapts):
             ways[LINEAR], scales, shifts = made_linear(parts, vectors[BEFORE])
             hidden = scales, shifts
     elif parts is not None:
@@ -184,7 +185,7 @@ def start_lines(start: Start | None, settings: FinetuneSettings, model: Any, tas
 
 def start_notes(start: Start | None, settings: FinetuneSettings) -> list[str]:
     """What the chosen pooling means for who loads the model."""
-    if start is None or start.pooling != MEAN or settings.pooling != "auto":
+    if start is None or start.pooling != MEAN or settings.pooling != "auto" or settings.adapts:
         return []
     return [
         "pooling: the mean of the states is read, so the saved model loads with understudy.load, not with transformers alone (--pooling head keeps to transformers)."

@@ -42,18 +42,21 @@ class Transformer(Classification):
 
     why_no_pairs = ""
     """Why ``--contrastive auto`` did not choose to learn from pairs."""
+    as_it_was = "the encoder as it was"
+    """What a model stands on that goes back to its probe."""
 
     def __init__(self, settings: FinetuneSettings, splits: Splits) -> None:
+        self.given, self.splits = settings, splits
         self.tokenizer = load_tokenizer(settings.model)
-        self.model: Any = load_start(settings, splits.task)
+        self.model: Any = self.untrained()
         check_tokenizer(self.model, self.tokenizer, name=settings.model)
         self._set_reading(self.model, settings)
         self.length = text_length(self.model, self.tokenizer, settings.max_length)
         self.names = settle_inputs(self.model, self.tokenizer)
-        self.start = find_start(self.model, self.tokenizer, settings, splits, length=self.length, names=self.names)
-        self.model = self._begun(self.model, settings, splits)
+        self.start = self._found_start()
+        self.model = self._begun(self.model)
         self.start_lines = start_lines(self.start, settings, self.model, splits.task)
-        self.amount = _amount(settings, splits, self.model)
+        self.amount = _amount(settings, splits, self.model, rate=self.usual_rate())
         super().__init__(self._settled(settings), splits)
         self.validation = encode(splits.validation.texts, self.tokenizer, max_length=self.length)
         state = processes()
@@ -75,6 +78,14 @@ class Transformer(Classification):
         self.terms = term_names(self.objective)
         self.plan = learning_plan(self.objective, self.settings, learning_rate=self.amount.learning_rate)
         self.groups = self.plan.with_own_rates
+
+    def untrained(self) -> Any:
+        """The classifier of the checkpoint, freshly loaded, its new head at random."""
+        return load_start(self.given, self.splits.task)
+
+    def usual_rate(self) -> float | None:
+        """The peak rate where the settings name none; None for the one that suits the model's size."""
+        return None
 
     def plan_lines(self) -> Mapping[str, str]:
         """Rows, tokens, steps, time and memory, and where training starts."""
@@ -110,8 +121,7 @@ class Transformer(Classification):
     def probe(self, session: Session) -> Predictor | None:
         """What training began with; where that was no probe, one on the mean vectors, if the encoder is of transformers."""
         if self.start is not None:
-            model = self._begun(load_start(self.given, self.splits.task), self.given, self.splits)
-            probe = Predictor(model, self.tokenizer, self.splits.task, self.length, device=session.device)
+            probe = Predictor(self._probe_model(), self.tokenizer, self.splits.task, self.length, device=session.device)
             calibrate(session, PROBE, probe, self.splits)
             return probe
         try:
@@ -137,17 +147,25 @@ class Transformer(Classification):
         if found.keeps_end:
             return
         session.run.say(
-            f"fine-tuning changed {metric} on {len(labels):,} validation rows by {found.gain:+.3f} ± {found.error:.3f}, which is no gain: the model is the probe that it began with, on the encoder as it was."
+            f"fine-tuning changed {metric} on {len(labels):,} validation rows by {found.gain:+.3f} ± {found.error:.3f}, which is no gain: the model is the probe that it began with, on {self.as_it_was}."
         )
-        self.model = self._begun(load_start(self.given, self.splits.task), self.given, self.splits).to(session.device)
+        self.model = self._begun(self.untrained()).to(session.device)
 
-    def _begun(self, model: Any, settings: FinetuneSettings, splits: Splits) -> Any:
+    def _found_start(self) -> Start | None:
+        """The probe that the head can begin as."""
+        return find_start(self.model, self.tokenizer, self.given, self.splits, length=self.length, names=self.names)
+
+    def _probe_model(self) -> Any:
+        """The probe that training began with."""
+        return self._begun(self.untrained())
+
+    def _begun(self, model: Any) -> Any:
         """A freshly loaded classifier with its head as the probe."""
-        self._set_reading(model, settings)
+        self._set_reading(model, self.given)
         if self.start is None:
             return model
-        train = encode(splits.train.texts, self.tokenizer, max_length=self.length)
-        found = begin(model, self.start, splits.task, train, self.names)
+        train = encode(self.splits.train.texts, self.tokenizer, max_length=self.length)
+        found = begin(model, self.start, self.splits.task, train, self.names)
         if found is not model:
             self.names = settle_inputs(found, self.tokenizer)
         return found
@@ -157,12 +175,11 @@ class Transformer(Classification):
 
     def _settled(self, settings: FinetuneSettings) -> FinetuneSettings:
         """The settings with what was chosen where they leave it open."""
-        self.given = settings
         patience = self.amount.patience if settings.patience is None else settings.patience
         return replace(settings, epochs=self.amount.epochs, batch_size=self.amount.batch_size, patience=patience)
 
 
-def _amount(settings: FinetuneSettings, splits: Splits, model: Any) -> Amount:
+def _amount(settings: FinetuneSettings, splits: Splits, model: Any, *, rate: float | None) -> Amount:
     """Epochs, batch size and rate; each stage of a training in stages has three epochs."""
     epochs = 3 if settings.epochs == "auto" and settings.unfreeze else settings.epochs
     found = training_amount(
@@ -175,4 +192,6 @@ def _amount(settings: FinetuneSettings, splits: Splits, model: Any) -> Amount:
         batch_size=settings.batch_size,
     )
     watches = settings.patience is not None or settings.optimizer == "nt_asgd" or settings.eval_steps is not None
-    return found._replace(chooses=found.chooses or watches or settings.start == "head")
+    return found._replace(
+        chooses=found.chooses or watches or settings.start == "head", learning_rate=rate or found.learning_rate
+    )

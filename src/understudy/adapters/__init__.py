@@ -1,0 +1,1 @@
+"""Adapters: small trained parts inside an encoder that stays as it is."""

@@ -1,0 +1,195 @@
+"""What is known of an adapter beside its weights: what it computes, which base it belongs to, which task it answers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+
+from understudy.adapters.design import AdapterDesign
+from understudy.adapters.heads import Head
+from understudy.adapters.inject import encoder_tensors
+from understudy.data.tasks import Task
+from understudy.errors import ModelError, shortened
+from understudy.models.files.names import ADAPTER
+from understudy.models.files.stored_task import checked_temperature
+from understudy.models.structure.layers import base_model
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Base:
+    """The encoder that an adapter belongs to."""
+
+    name: str
+    """A folder or a hub id."""
+    fingerprint: str
+    """See :func:`encoder_fingerprint`; empty for an adapter that was made elsewhere."""
+    model_type: str
+    hidden_size: int
+    layers: int
+
+    @classmethod
+    def of(cls, model: Any, name: str) -> Base:
+        """The encoder of a model, before anything learns."""
+        config = base_model(model).config
+        folder = Path(name).expanduser()
+        return cls(
+            name=str(folder.resolve()) if folder.is_dir() else name,
+            fingerprint=encoder_fingerprint(model),
+            model_type=config.model_type,
+            hidden_size=int(config.hidden_size),
+            layers=int(config.num_hidden_layers),
+        )
+
+    def check(self, model: Any, *, origin: str, force: bool = False) -> None:
+        """Compare it with the encoder of a model.
+
+        Args:
+            origin: where the adapter is, for messages.
+            force: whether other weights of the same shape are accepted.
+
+        Raises:
+            ModelError: if the encoder is another one.
+        """
+        config = base_model(model).config
+        for what, own, found in (
+            ("model_type", self.model_type, config.model_type),
+            ("hidden_size", self.hidden_size, config.hidden_size),
+            ("layers", self.layers, config.num_hidden_layers),
+        ):
+            if own != found:
+                raise ModelError(
+                    f"{origin}: belongs to another base: its {what} is {own}, but this base's is {found}. Name the base that it was trained on: {self.name}."
+                )
+        if self.fingerprint and not force and encoder_fingerprint(model) != self.fingerprint:
+            raise ModelError(
+                f"{origin}: belongs to another base: it was trained on {self.name}, whose weights are not those of this one. Name that base, or insist with --force (force=True)."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterFacts:
+    """An adapter without its weights; what its ``adapter_config.json`` says."""
+
+    method: str
+    """``bottleneck``, or a method of PEFT: ``lora``, ``ia3``."""
+    design: dict[str, Any]
+    """An :class:`understudy.adapters.design.AdapterDesign`, or PEFT's configuration."""
+    base: Base
+    task: Task | None
+    """None for an adapter without a head, such as one for a language."""
+    head: Head | None
+    max_length: int
+    head_options: dict[str, Any] = field(default_factory=dict)
+    """Of a :class:`understudy.adapters.heads.FirstTokenHead`."""
+    temperature: float = 1.0
+    """Divides the logits before they become probabilities."""
+
+    @property
+    def kind(self) -> str:
+        """``houlsby``, ``pfeiffer``, ``parallel``, ``bottleneck``, ``lora`` or ``ia3``."""
+        return AdapterDesign.from_dict(self.design).kind if self.method == "bottleneck" else self.method
+
+    def as_json(self) -> str:
+        """The text of its ``adapter_config.json``."""
+        told = {"kind": self.kind, "format": _FORMAT, **asdict(self), "task": self.task and self.task.as_dict()}
+        return json.dumps({"understudy": told}, indent=2) + "\n"
+
+    @classmethod
+    def read(cls, folder: Path) -> AdapterFacts:
+        """The facts of an adapter in a folder.
+
+        Raises:
+            ModelError: if they cannot be read, or are another program's.
+        """
+        path = folder / ADAPTER
+        try:
+            told = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise ModelError(f"{path}: cannot be read as JSON: {error}. Copy the adapter again.") from None
+        own = told.get("understudy") if isinstance(told, dict) else None
+        if not isinstance(own, dict):
+            raise ModelError(
+                f"{folder}: was not written by understudy. Make it one of ours first: understudy import adapter {folder} --model BASE --output runs/adapter."
+            )
+        try:
+            return cls._of(own)
+        except (LookupError, TypeError, ValueError) as error:
+            raise ModelError(
+                f"{path}: is damaged, or was written by another version: {shortened(str(error))}. Copy the adapter again."
+            ) from None
+
+    @classmethod
+    def _of(cls, own: Mapping[str, Any]) -> AdapterFacts:
+        if own["format"] != _FORMAT:
+            raise ValueError(f"its format is {own['format']}, but this version reads {_FORMAT}")
+        base, head, method, design = Base(**own["base"]), own["head"], own["method"], own["design"]
+        if (head is not None and head not in get_args(Head)) or method not in ("bottleneck", "lora", "ia3"):
+            raise ValueError(f"its head is {head!r} and its method {method!r}")
+        if method == "bottleneck":
+            AdapterDesign.from_dict(design)
+        if not isinstance(base.name, str) or not isinstance(design, dict) or not isinstance(own["max_length"], int):
+            raise TypeError("a value is of another type")
+        return cls(
+            method=method,
+            design=design,
+            base=base,
+            task=None if head is None else Task.from_dict(own["task"]),
+            head=head,
+            max_length=own["max_length"],
+            head_options=dict(own["head_options"]),
+            temperature=checked_temperature(own.get("temperature", 1.0)),
+        )
+
+
+def encoder_fingerprint(model: Any) -> str:
+    """SHA-256 of an encoder's weights by name, type and shape; without its pooler and without adapters.
+
+    The same encoder has the same one in a classifier, in a language model and alone: a pooler is there in some of these
+    only.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(encoder_tensors(model)):
+        if "pooler" not in name:
+            digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def check_alike(names: Sequence[str], facts: Sequence[AdapterFacts]) -> None:
+    """Check that adapters can be averaged: one base, one shape, one task.
+
+    Raises:
+        ModelError: if they differ.
+    """
+    if len(facts) < 2:
+        raise ModelError("one adapter alone cannot be averaged. Name two or more.")
+    for name, other in zip(names, facts):
+        for what, differs in (
+            ("base", other.base.fingerprint != facts[0].base.fingerprint),
+            ("shape", (other.method, other.design) != (facts[0].method, facts[0].design)),
+            ("labels", (other.task and other.task.labels) != (facts[0].task and facts[0].task.labels)),
+            ("head", (other.head, other.head_options) != (facts[0].head, facts[0].head_options)),
+        ):
+            if differs:
+                raise ModelError(
+                    f"{name}: has another {what} than {names[0]}. Only adapters of one task and shape can be averaged."
+                )
+
+
+def mean_facts(names: Sequence[str], facts: Sequence[AdapterFacts]) -> AdapterFacts:
+    """The facts of the average of several adapters of one task and one shape; of their temperatures the geometric mean.
+
+    Raises:
+        ModelError: if they differ.
+    """
+    check_alike(names, facts)
+    return replace(facts[0], temperature=statistics.geometric_mean(one.temperature for one in facts))

@@ -1,0 +1,174 @@
+"""Adapters onto disk and back: facts, weights and head, without the base."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from understudy.adapters.design import AdapterDesign
+from understudy.adapters.facts import AdapterFacts
+from understudy.adapters.heads import head_tensors, headed
+from understudy.adapters.inject import adapter_tensors, add_adapter, load_tensors
+from understudy.adapters.peft_methods import add_peft
+from understudy.atomic import OUTPUT, new_folder
+from understudy.checksums import list_checksums
+from understudy.errors import ModelError, OutputError, UnderstudyError
+from understudy.models.files.names import ADAPTER, adapter_folder, check_undamaged, resolve
+from understudy.models.files.pretrained import noting
+from understudy.models.files.tokenizers import check_tokenizer, load_tokenizer
+from understudy.models.files.trained import TrainedModel, load_trained
+
+WEIGHTS, HEAD = "adapter.safetensors", "head.safetensors"
+NAME = "task"
+"""What an adapter is called in a model that has no other."""
+
+
+def save_adapter(
+    folder: Path,
+    model: Any,
+    facts: AdapterFacts,
+    *,
+    name: str = NAME,
+    half: bool = False,
+    check: Callable[[Path], None] = lambda written: None,
+) -> None:
+    """Write an adapter's folder: ``adapter_config.json``, ``adapter.safetensors``, ``head.safetensors``, checksums.
+
+    It appears whole or not at all.
+
+    Args:
+        model: a model with a head and this adapter.
+        name: what the adapter is called in it.
+        half: whether weights are stored in two bytes instead of four.
+        check: called with the complete folder before it gets its name; what it raises leaves the old folder there.
+
+    Raises:
+        OutputError: if the folder cannot be written.
+    """
+    dtype = torch.float16 if half else torch.float32
+
+    def stored(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {key: value.detach().to("cpu", dtype).contiguous() for key, value in tensors.items()}
+
+    try:
+        with new_folder(folder, remedy=OUTPUT, replace=True) as temporary:
+            (temporary / ADAPTER).write_text(facts.as_json(), encoding="utf-8")
+            save_file(stored(adapter_tensors(model, name)), temporary / WEIGHTS)
+            if facts.head is not None:
+                save_file(stored(head_tensors(model)), temporary / HEAD)
+            list_checksums(temporary, without=ADAPTER)
+            check(temporary)
+    except SafetensorError as error:  # what safetensors raises when the disk is full
+        raise OutputError(f"{folder}: the adapter cannot be written: {error}. Make room there, or {OUTPUT}.") from error
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The weights in a file, in float32.
+
+    Raises:
+        ModelError: if it is missing or damaged.
+    """
+    check_undamaged(path.parent, weights=True)
+    try:
+        return {key: value.float() for key, value in load_file(path).items()}
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path}: cannot be read: {error}. Copy the adapter again.") from None
+
+
+def place(model: Any, folder: Path, facts: AdapterFacts, *, name: str = NAME) -> None:
+    """Put an adapter of a folder into a model, and let all rows pass through it.
+
+    Raises:
+        ModelError: if it does not fit.
+    """
+    tensors = read_tensors(folder / WEIGHTS)
+    if facts.method == "bottleneck":
+        add_adapter(model, name, AdapterDesign.from_dict(facts.design))
+    else:
+        add_peft(model, name, facts.method, facts.design, origin=str(folder))
+    load_tensors(model, name, tensors, origin=str(folder))
+
+
+def place_head(model: Any, folder: Path) -> None:
+    """Give a model the head of an adapter's folder.
+
+    Raises:
+        ModelError: if it does not fit.
+    """
+    tensors, own = read_tensors(folder / HEAD), head_tensors(model)
+    odd = sorted(key for key in own.keys() | tensors.keys() if key not in own or key not in tensors)
+    odd += [key for key in own if key in tensors and own[key].shape != tensors[key].shape]
+    if odd:
+        raise ModelError(
+            f"{folder / HEAD}: does not fit this base: see '{odd[0]}'. Name the base that it was trained on."
+        )
+    with torch.no_grad():
+        for key, parameter in own.items():
+            parameter.copy_(tensors[key])
+
+
+def load_adapted(name: str, *, base: str | None = None, force: bool = False) -> TrainedModel:
+    """An adapter's folder as a model: its base, with the adapter in it and its head on top.
+
+    Args:
+        base: instead of the base that it names.
+        force: whether a base with other weights is accepted.
+
+    Raises:
+        ModelError: if adapter or base cannot be loaded, or do not belong together.
+    """
+    folder = adapter_folder(name)
+    assert folder is not None
+    facts = AdapterFacts.read(folder)
+    if facts.task is None or facts.head is None:
+        raise ModelError(
+            f"{name}: is an adapter without a head, so it answers nothing by itself. Train one on it: understudy finetune --model {shlex.quote(facts.base.name)} --load_adapter {shlex.quote(name)} --data ROWS."
+        )
+    base = facts.base.name if base is None else base
+    with noting([]):  # that the base's own head is not read goes without saying
+        try:
+            model = headed(resolve(base), facts.task, facts.head, facts.head_options)
+        except UnderstudyError as error:
+            raise ModelError(
+                f"{name}: is an adapter, and its base cannot be loaded: {' '.join(error.faults)} If the base is elsewhere, write where under 'base' in {folder / ADAPTER}."
+            ) from error
+    facts.base.check(model, origin=name, force=force)
+    place(model, folder, facts)
+    place_head(model, folder)
+    tokenizer = load_tokenizer(base)
+    check_tokenizer(model, tokenizer, name=base)
+    return TrainedModel(
+        kind="adapter",
+        model=model.eval(),
+        tokenizer=tokenizer,
+        task=facts.task,
+        max_length=facts.max_length,
+        temperature=facts.temperature,
+        adapter=facts,
+    )
+
+
+def load_trained_network(name: str) -> TrainedModel:
+    """A trained classifier: a whole model, or an adapter with its base.
+
+    Raises:
+        ModelError: if it cannot be loaded.
+    """
+    return load_trained(name) if adapter_folder(name) is None else load_adapted(name)
+
+
+def mean_of(several: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+    """The mean of several sets of weights of the same names.
+
+    Example:
+        >>> mean_of([{"a": torch.tensor([1.0])}, {"a": torch.tensor([3.0])}])
+        {'a': tensor([2.])}
+    """
+    return {key: torch.stack([one[key].detach().float() for one in several]).mean(0) for key in several[0]}

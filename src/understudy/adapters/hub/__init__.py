@@ -1,0 +1,1 @@
+"""The files of the library AdapterHub, read and written."""

@@ -1,0 +1,71 @@
+"""Where AdapterHub's adapters are: identifiers of before, and the repositories of today's hub."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+
+from understudy.errors import ModelError
+from understudy.models.files.names import adapter_folder
+
+_IDENTIFIER = re.compile(r"(?P<task>[\w-]+)/(?P<subtask>[\w.-]+)@(?P<who>[\w.-]+)")
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*")
+_EXCEPTIONS = {("roberta-base", "sentiment", "sst-2", "pfeiffer"): "roberta-base-sst_pfeiffer"}
+"""Repositories that are not called as the rule says, by base, task, subtask and kind."""
+
+
+def repository(identifier: str, *, base: str, kind: str) -> str:
+    """The hub repository of an adapter by its identifier of before.
+
+    Args:
+        identifier: ``task/subtask@author``.
+        base: the base's name on the hub.
+        kind: ``pfeiffer`` or ``houlsby``.
+
+    Raises:
+        ModelError: if it is no identifier.
+
+    Example:
+        >>> repository("sentiment/sst-2@ukp", base="google-bert/bert-base-uncased", kind="pfeiffer")
+        'AdapterHub/bert-base-uncased_sentiment_sst-2_pfeiffer'
+    """
+    match = _IDENTIFIER.fullmatch(identifier)
+    if match is None:
+        raise ModelError(
+            f"{identifier}: is no identifier of AdapterHub. Give a folder, a hub id, or task/subtask@author, such as sentiment/sst-2@ukp."
+        )
+    model = base.rpartition("/")[2]
+    known = _EXCEPTIONS.get((model, match["task"], match["subtask"], kind))
+    return f"AdapterHub/{known or '_'.join([model, match['task'], match['subtask'], kind])}"
+
+
+def fetched(name: str, *, base: str, kind: str = "pfeiffer") -> Path:
+    """The folder that a name stands for: itself, or what the hub has under that id or identifier.
+
+    Args:
+        base, kind: as in :func:`repository`.
+
+    Raises:
+        ModelError: if there is no such folder or repository.
+    """
+    path = Path(name).expanduser()
+    if path.exists():
+        folder = adapter_folder(path)
+        if folder is None:
+            raise ModelError(f"{name}: holds no adapter_config.json, so it is no adapter. Name the folder of one.")
+        return folder
+    if "@" in name:
+        found = repository(name, base=base, kind=kind)
+    elif _REPOSITORY.fullmatch(name) and not path.parent.is_dir():
+        found = name
+    else:
+        raise ModelError(f"{name}: there is no such folder. Name the folder of an adapter, or a hub id.")
+    try:
+        return Path(snapshot_download(found, allow_patterns=["*.json", "*.bin", "*.safetensors"]))
+    except Exception as error:  # the hub's client raises many classes
+        reason = " ".join(str(error).split())[:200].rstrip(".")
+        raise ModelError(
+            f"{name}: is not a folder here, and {found} could not be loaded from the hub: {reason}. Check the name and the network."
+        ) from error

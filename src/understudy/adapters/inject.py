@@ -1,0 +1,250 @@
+"""Adapters put into an encoder, chosen, and taken out again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from understudy.adapters.bottleneck import Bottleneck
+from understudy.adapters.design import AdapterDesign, Start
+from understudy.adapters.invertible import Coupling, EmbeddingSite
+from understudy.adapters.route import Route
+from understudy.adapters.sites import AdapterSite, attach
+from understudy.errors import ModelError
+from understudy.models.structure.layers import base_model
+from understudy.models.structure.sublayers import sublayers
+
+_INVERTIBLE = "invertible_adapters"
+_OF_PEFT = re.compile(r"\.(lora_[AB]|ia3_l)\.")
+"""What PEFT puts into an encoder."""
+
+_NARROW_EMBEDDINGS = ("albert", "electra")
+"""Architectures whose embeddings have a width of their own, and are widened after the module that makes them."""
+
+_PLACES = ("attention", "output")
+"""The places in a block: after attention, and after the feed-forward part, where its output is."""
+
+
+def add_adapter(model: Any, name: str, design: AdapterDesign, *, start: Start = "identity") -> None:
+    """Put a new adapter into an encoder and let all rows pass through it. Weights are drawn from torch's current seed.
+
+    The encoder's modules and its code stay as they are: the adapters compute in hooks. They are submodules of the
+    blocks, ``attention_adapters`` and ``output_adapters``, so they are saved, moved and copied with the model.
+
+    Args:
+        model: an encoder of transformers, with or without a head.
+        name: what it is called from now on.
+        design: what it computes, and where.
+        start: as in :class:`understudy.adapters.bottleneck.Bottleneck`.
+
+    Raises:
+        ModelError: if the encoder's sublayers cannot be found, if there is an adapter of this name, or if the design
+            leaves out layers that there are not, or all.
+    """
+    route, sites = _opened(model)
+    parts = sublayers(model)
+    width = int(base_model(model).config.hidden_size)
+    _check(model, name, design, len(parts), normed_after=parts[0].normed_after)
+    like = next(base_model(model).parameters())
+    for layer, place, site in sites:
+        if layer in design.leave_out:
+            continue
+        if getattr(design, {"attention": "attention", "output": "feed_forward"}[place]):
+            adapter = Bottleneck(
+                width,
+                design.bottleneck(layer, width),
+                non_linearity=design.non_linearity,
+                scaling=design.scaling,
+                norm=design.norm,
+                start=start,
+            )
+            reads = design.attention_reads if place == "attention" else design.reads
+            site.add(name, adapter.to(like.device, like.dtype), reads)
+        if design.norms:
+            site.add_norm(name)
+    if design.invertible is not None:
+        config = base_model(model).config
+        wide = config.embedding_size if config.model_type in _NARROW_EMBEDDINGS else width
+        coupling = Coupling(wide, design.invertible, non_linearity=design.non_linearity, start=start)
+        _embedding_site(model, route).adapters[name] = coupling.to(like.device, like.dtype)
+    tell_designs(model, {**designs(model), name: design.as_dict()})
+    route.through(name)
+
+
+def remove_adapter(model: Any, name: str) -> None:
+    """Take an adapter out; no adapter computes afterwards."""
+    tell_designs(model, {known: told for known, told in designs(model).items() if known != name})
+    for _, _, site in _sites(model):
+        site.remove(name)
+    embedding = getattr(base_model(model), _INVERTIBLE, None)
+    if embedding is not None and name in embedding.adapters:
+        del embedding.adapters[name]
+    route_of(model).through()
+
+
+def keep_layers(model: Any, name: str, *, without: Iterable[int]) -> None:
+    """Take an adapter out of some layers.
+
+    Raises:
+        ModelError: if there is no such layer, or if no layer is left.
+    """
+    dropped = set(without)
+    known = {layer for layer, _, _ in _sites(model)}
+    left = {layer for layer, _, site in _sites(model) if name in site.adapters} - dropped
+    if not dropped <= known or not left:
+        raise ModelError(
+            f"an adapter cannot be taken out of layers {', '.join(map(str, sorted(dropped)))}: {'there is none left then' if not left else f'the layers are 0 to {max(known)}'}. Name fewer layers."
+        )
+    for layer, _, site in _sites(model):
+        if layer in dropped:
+            site.remove(name)
+    told = designs(model)
+    told[name] = {**told[name], "leave_out": sorted({*told[name]["leave_out"], *dropped})}
+    tell_designs(model, told)
+
+
+def lowest_layer(model: Any, name: str) -> int:
+    """The lowest layer that an adapter changes anything in; 0 if it changes the embeddings.
+
+    It counts blocks: those that several layers of an ALBERT share are one.
+    """
+    keys = adapter_tensors(model, name)
+    return 0 if any(key.startswith("invertible.") for key in keys) else min(int(key.split(".")[1]) for key in keys)
+
+
+def designs(model: Any) -> dict[str, Any]:
+    """The adapters in an encoder: for each name its design, as :meth:`AdapterDesign.as_dict` tells it."""
+    return dict(getattr(base_model(model).config, "understudy_adapters", None) or {})
+
+
+def tell_designs(model: Any, told: dict[str, Any]) -> None:
+    """Write the designs into the configurations, because the answers depend on them as on everything else there."""
+    for config in {id(part.config): part.config for part in (model, base_model(model))}.values():
+        config.understudy_adapters = told
+
+
+def route_of(model: Any) -> Route:
+    """What chooses the adapters that compute.
+
+    Raises:
+        ModelError: if the encoder has no adapters.
+    """
+    sites = _sites(model)
+    if not sites:
+        raise ModelError(f"{type(model).__name__}: has no adapters. Add or load one first.")
+    return sites[0][2].route
+
+
+def adapter_tensors(model: Any, name: str) -> dict[str, nn.Parameter]:
+    """The parameters of an adapter.
+
+    Those of a bottleneck have names that are the same for every architecture, ``layer.0.output.down.weight``; those of
+    LoRA and IA³ have PEFT's, without the adapter's.
+    """
+    of_peft = {
+        key.replace(f".{name}", ""): parameter
+        for key, parameter in base_model(model).named_parameters()
+        if f".{name}" in key and _OF_PEFT.search(key)
+    }
+    embedding = getattr(base_model(model), _INVERTIBLE, None)
+    if embedding is not None and name in embedding.adapters:
+        of_peft |= {f"invertible.{key}": value for key, value in embedding.adapters[name].named_parameters()}
+    return of_peft | {
+        f"layer.{layer}.{place}.{'' if part is site.adapters else 'own_norm.'}{key}": parameter
+        for layer, place, site in _sites(model)
+        for part in (site.adapters, site.norms)
+        if name in part
+        for key, parameter in part[name].named_parameters()
+    }
+
+
+def load_tensors(model: Any, name: str, tensors: Mapping[str, Tensor], *, origin: str) -> None:
+    """Give an adapter these weights.
+
+    Args:
+        origin: where they are from, for messages.
+
+    Raises:
+        ModelError: if they are not those of this adapter: other names, shapes, or no finite numbers.
+    """
+    own = adapter_tensors(model, name)
+    faults = [f"it lacks '{key}'" for key in own if key not in tensors][:1]
+    faults += [f"'{key}' has no place in this encoder" for key in tensors if key not in own][:1]
+    faults += [
+        f"'{key}' has the shape {tuple(tensors[key].shape)}, but must have {tuple(own[key].shape)}"
+        for key in own
+        if key in tensors and tensors[key].shape != own[key].shape
+    ][:1]
+    faults += [f"'{key}' holds numbers that are not finite" for key in tensors if not tensors[key].isfinite().all()][:1]
+    if faults:
+        raise ModelError(
+            f"{origin}: does not fit {type(base_model(model)).__name__}: {'; '.join(faults)}. Name the base that the adapter was trained on, or copy the adapter again."
+        )
+    with torch.no_grad():
+        for key, parameter in own.items():
+            parameter.copy_(tensors[key])
+
+
+def learn_only(model: nn.Module, name: str, *, also: Iterable[nn.Parameter] = ()) -> None:
+    """Freeze everything but an adapter and some more parameters, such as those of a new head."""
+    learns = {id(parameter) for parameter in (*adapter_tensors(model, name).values(), *also)}
+    for parameter in model.parameters():
+        parameter.requires_grad_(id(parameter) in learns)
+
+
+def encoder_tensors(model: Any) -> Iterator[tuple[str, Tensor]]:
+    """The encoder's own weights and buffers by name, adapters left out."""
+    for name, tensor in base_model(model).state_dict().items():
+        if "_adapters." not in name and not _OF_PEFT.search(name):
+            yield name.replace(".base_layer.", "."), tensor
+
+
+def _opened(model: Any) -> tuple[Route, list[tuple[int, str, AdapterSite]]]:
+    """The encoder's route and sites, which are made at the first call."""
+    found = _sites(model)
+    if found:
+        return found[0][2].route, found
+    route = Route()
+    for parts in sublayers(model):
+        for place, part in zip(_PLACES, (parts.attention, parts.feed_forward)):
+            site = AdapterSite(route, part.norm)
+            parts.block.add_module(f"{place}_adapters", site)
+            attach(site, part, parts.block if not parts.normed_after and place == "output" else None)
+    return route, _sites(model)
+
+
+def _embedding_site(model: Any, route: Route) -> EmbeddingSite:
+    """The site behind the encoder's embeddings, which is made at the first call."""
+    base = base_model(model)
+    if not hasattr(base, _INVERTIBLE):
+        base.add_module(_INVERTIBLE, EmbeddingSite(route))
+        base.embeddings.register_forward_hook(getattr(base, _INVERTIBLE))
+    return getattr(base, _INVERTIBLE)
+
+
+def _sites(model: Any) -> list[tuple[int, str, AdapterSite]]:
+    found: list[tuple[int, str, AdapterSite]] = []
+    for layer, parts in enumerate(sublayers(model)):
+        for place in _PLACES:
+            site = getattr(parts.block, f"{place}_adapters", None)
+            if isinstance(site, AdapterSite):
+                found.append((layer, place, site))
+    return found
+
+
+def _check(model: Any, name: str, design: AdapterDesign, layers: int, *, normed_after: bool) -> None:
+    if name in designs(model):
+        raise ModelError(f"there is an adapter '{name}' already. Give the new one another name, or remove the old one.")
+    if not name or "." in name:
+        raise ModelError(f"an adapter's name must not be empty or have a dot, but is '{name}'. Give another name.")
+    beyond = [layer for layer in (*design.leave_out, *design.reductions) if not 0 <= layer < layers]
+    if beyond:
+        raise ModelError(
+            f"there is no layer {beyond[0]} in this {type(base_model(model)).__name__}, whose layers are 0 to {layers - 1}. Name layers among these."
+        )
+    if set(design.leave_out) >= set(range(layers)):
+        raise ModelError(f"all {layers} layers are left out, so nothing is left to learn. Leave out fewer.")

@@ -1,0 +1,170 @@
+"""The places in an encoder where adapters compute: hooks on the encoder's own modules, whose code stays as it is."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from understudy.adapters.bottleneck import Bank, Bottleneck, bank_of, grouped
+from understudy.adapters.route import Route
+from understudy.models.structure.sublayers import Sublayer
+
+
+class AdapterSite(nn.Module):
+    """The adapters at one sublayer of one block, by name.
+
+    Args:
+        route: which of them compute.
+        norm: the block's norm of this sublayer.
+    """
+
+    def __init__(self, route: Route, norm: nn.Module) -> None:
+        super().__init__()
+        self.adapters, self.norms = nn.ModuleDict(), nn.ModuleDict()
+        self.reads: dict[str, str] = {}
+        self.route = route
+        self._norm = [norm]  # in a list: it is the encoder's module, and must not be saved twice
+        self._seen: dict[int, Tensor] = {}
+        self._banks: dict[str, tuple[Any, Bank | None]] = {}
+
+    def add(self, name: str, adapter: Bottleneck, reads: str) -> None:
+        """Place an adapter here.
+
+        Args:
+            reads: as in :class:`understudy.adapters.design.AdapterDesign`.
+        """
+        self.adapters[name], self.reads[name] = adapter, reads
+
+    def add_norm(self, name: str) -> None:
+        """Give an adapter a norm of its own, equal to the encoder's at first."""
+        like: Any = self._norm[0]
+        if getattr(like, "weight", None) is None:  # ModernBERT's first norm is none
+            return
+        own = nn.LayerNorm(like.weight.shape, eps=like.eps, bias=like.bias is not None)
+        own.load_state_dict({name: value.detach().clone() for name, value in like.state_dict().items()})
+        self.norms[name] = own.to(like.weight.device)
+
+    def remove(self, name: str) -> None:
+        """Take an adapter away."""
+        for held in (self.adapters, self.norms):
+            if name in held:
+                del held[name]
+        self.reads.pop(name, None)
+        self._banks.clear()
+
+    def see(self, states: Tensor) -> None:
+        """Keep the sublayer's input, if an adapter reads it."""
+        if self._any("input"):
+            self._seen[_thread()] = states
+
+    def after_sublayer(self, states: Tensor) -> Tensor:
+        """The sublayer's output with what its adapters add."""
+        seen = self._seen.pop(_thread(), None)
+        states = self._through("sublayer", states, states)
+        return states if seen is None else self._through("input", states, seen)
+
+    def after_sum(self, states: Tensor, *, normed: bool) -> Tensor:
+        """The sum of the sublayer's output and input with what the adapters add that read it.
+
+        Args:
+            normed: whether a norm follows, which the adapters read.
+        """
+        for name in self._stacked("norm"):
+            states = states + self.adapters[name](self.norm(states) if normed else states)
+        if self._any("norm") and self.route.numbers is not None:
+            states = states + self._mixed("norm", self.norm(states) if normed else states)
+        return states
+
+    def norm(self, states: Tensor, computed: Tensor | None = None) -> Tensor:
+        """The norm of these states: the adapter's own if it has one, otherwise the encoder's.
+
+        Args:
+            computed: the encoder's, where it has been computed.
+        """
+        own = [name for name in self.route.stack if name in self.norms]
+        if own:
+            return self.norms[own[-1]](states)
+        like: Any = self._norm[0]
+        if computed is None:
+            computed = type(like).forward(like, states)  # not called, which would run the hooks again
+        mixed = [i for i, name in enumerate(self.route.names) if name in self.norms]
+        if not mixed:
+            return computed
+        for i in mixed:
+            held = (self.route.numbers == i)[:, None, None]  # type: ignore[index]
+            computed = torch.where(held, self.norms[self.route.names[i]](states), computed)
+        return computed
+
+    def _any(self, reads: str) -> bool:
+        return any(self.reads.get(name) == reads for name in (*self.route.stack, *self.route.names))
+
+    def _stacked(self, reads: str) -> list[str]:
+        return [name for name in self.route.stack if self.reads.get(name) == reads]
+
+    def _through(self, reads: str, states: Tensor, read: Tensor) -> Tensor:
+        """The states with what adapters of this kind add, each reading what the one before it left."""
+        for name in self._stacked(reads):
+            states = states + self.adapters[name](states if reads == "sublayer" else read)
+        if self.route.numbers is not None and self._any(reads):
+            states = states + self._mixed(reads, read)
+        return states
+
+    def _mixed(self, reads: str, read: Tensor) -> Tensor:
+        names = self.route.names
+        chosen: list[Any] = [self.adapters[name] if self.reads.get(name) == reads else None for name in names]
+        held = tuple((id(p), p._version) for one in chosen if one is not None for p in one.parameters())
+        known = self._banks.get(reads)
+        if known is None or known[0] != (names, held):
+            known = self._banks[reads] = (
+                (names, held),
+                bank_of([*chosen, None]),
+            )  # the last is that of rows without an adapter
+        numbers = self.route.numbers
+        assert numbers is not None
+        assert known[1] is not None
+        return grouped(read, known[1], numbers % (len(names) + 1))
+
+
+def attach(site: AdapterSite, part: Sublayer, block: nn.Module | None) -> None:
+    """Let a site compute whenever its sublayer does.
+
+    Args:
+        part: the sublayer.
+        block: where the sum of a pre-norm block's last sublayer leaves it; None if a norm follows the sum.
+    """
+    part.entry.register_forward_pre_hook(partial(_see, site))
+    part.exit.register_forward_hook(partial(_after_sublayer, site))
+    if block is None:
+        part.norm.register_forward_pre_hook(partial(_before_norm, site))
+    else:
+        block.register_forward_hook(partial(_after_block, site))
+    part.norm.register_forward_hook(partial(_after_norm, site))
+
+
+def _see(site: AdapterSite, module: nn.Module, args: tuple[Tensor, ...]) -> None:
+    site.see(args[0])
+
+
+def _after_sublayer(site: AdapterSite, module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    return site.after_sublayer(output)
+
+
+def _before_norm(site: AdapterSite, module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (site.after_sum(args[0], normed=True), *args[1:])
+
+
+def _after_norm(site: AdapterSite, module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    return site.norm(args[0], output)
+
+
+def _after_block(site: AdapterSite, module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    return site.after_sum(output, normed=False)
+
+
+def _thread() -> int:
+    """The thread that computes: two may answer with one model. While torch compiles there is one."""
+    return 0 if torch.compiler.is_compiling() else threading.get_ident()

@@ -1,0 +1,280 @@
+"""One base in memory with any number of adapters and their heads."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
+
+from understudy.adapters.design import AdapterDesign
+from understudy.adapters.facts import AdapterFacts, Base, mean_facts
+from understudy.adapters.files import HEAD, WEIGHTS, mean_of, read_tensors
+from understudy.adapters.heads import head_of_tensors
+from understudy.adapters.hub.names import fetched
+from understudy.adapters.inject import adapter_tensors, add_adapter, load_tensors, remove_adapter, route_of
+from understudy.adapters.shared_pass import states_by_row, states_of_each
+from understudy.data.batches.by_length import length_batches
+from understudy.data.tasks import Task
+from understudy.data.tokens.encode import collate, encode_in_memory
+from understudy.data.tokens.encoder import Text, TextEncoder
+from understudy.errors import ModelError, nearest
+from understudy.inference.answers import Prediction, check_texts, predictions
+from understudy.inference.logits import device_of, parameter_summary, token_budget
+from understudy.models.files.classifiers import load_encoder
+from understudy.models.files.tokenizers import check_tokenizer, load_tokenizer
+from understudy.models.structure.hidden_states import hidden_states
+from understudy.models.structure.inputs import settle_inputs
+
+
+class AdaptedBase:
+    """A base with any number of adapters: ``understudy.load_base(base)`` makes one.
+
+    Several threads may use one: they take turns.
+
+    Args:
+        name: the base's name.
+        encoder: the base without a head, in evaluation mode.
+        tokenizer: its tokenizer.
+    """
+
+    def __init__(self, name: str, encoder: Any, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.name, self.encoder, self.tokenizer = name, encoder.eval(), tokenizer
+        self.base = Base.of(encoder, name)
+        self.facts: dict[str, AdapterFacts] = {}
+        """What is known of each adapter, by name."""
+        self.heads: dict[str, nn.Module] = {}
+        self.active: tuple[str, ...] = ()
+        """The adapters that texts pass through, one after the other; the head of the last answers."""
+        self._inputs = settle_inputs(encoder, tokenizer, answers=_first_states)
+        self._turn = threading.Lock()
+
+    def load_adapter(self, adapter: str | Path, *, name: str | None = None, force: bool = False) -> str:
+        """Load an adapter beside those that are there, and make it the active one.
+
+        Args:
+            adapter: a run that trained one, its model folder, or a hub id of one.
+            name: what it is called here; by default as its run's folder.
+            force: whether an adapter is accepted whose base has other weights of the same shape.
+
+        Returns:
+            Its name.
+
+        Raises:
+            ModelError: if it does not belong to this base, or there is one of this name.
+        """
+        folder = fetched(str(adapter), base=self.name)
+        facts = AdapterFacts.read(folder)
+        name = _plain(folder) if name is None else name
+        if name in self.facts:
+            raise ModelError(
+                f"{adapter}: there is an adapter '{name}' already. Give this one another name: load_adapter(..., name=...)."
+            )
+        if facts.method != "bottleneck":
+            raise ModelError(
+                f"{adapter}: is a {facts.method} adapter, of which a base holds only one at a time. Load it alone: understudy.load."
+            )
+        facts.base.check(self.encoder, origin=str(adapter), force=force)
+        weights = read_tensors(folder / WEIGHTS)
+        head = None
+        if facts.head is not None:
+            assert facts.task is not None
+            head = head_of_tensors(
+                self.encoder,
+                facts.head,
+                facts.task,
+                facts.head_options,
+                read_tensors(folder / HEAD),
+                origin=str(adapter),
+            )
+        self._place(name, facts, weights, head, origin=str(adapter))
+        return name
+
+    def average(self, names: Sequence[str], *, name: str) -> str:
+        """A new adapter whose weights, and whose head's, are the means of several adapters of one task and one shape.
+
+        Raises:
+            ModelError: if they are not of one task and one shape.
+
+        Reference:
+            Wang et al. 2022, "AdaMix", arXiv 2205.12410, section 3.4; Chronopoulou et al. 2023, arXiv 2302.07027.
+        """
+        facts = mean_facts(names, [self.facts[self._known(one)] for one in names])
+        weights = [adapter_tensors(self.encoder, one) for one in names]
+        head = None
+        if names[0] in self.heads:
+            head = copy.deepcopy(self.heads[names[0]])
+            head.load_state_dict(mean_of([self.heads[one].state_dict() for one in names]))
+        self._place(name, facts, mean_of(weights), head, origin=name)
+        return name
+
+    def set_active(self, *names: str) -> None:
+        """Choose the adapters that texts pass through, in this order; the head of the last answers.
+
+        Raises:
+            ModelError: if there is no such adapter.
+        """
+        self.active = tuple(map(self._known, names))
+
+    def remove(self, name: str) -> None:
+        """Take an adapter out of memory."""
+        with self._turn:
+            remove_adapter(self.encoder, self._known(name))
+        self.facts.pop(name)
+        self.heads.pop(name, None)
+        self.active = tuple(one for one in self.active if one != name)
+
+    def logits(self, texts: Sequence[Text], *, adapters: Sequence[str] = ()) -> list[np.ndarray]:
+        """The outputs of each text, ``(outputs,)`` of its task.
+
+        Args:
+            texts: strings, or pairs where the task has two texts.
+            adapters: for each text the adapter that it passes through; by default all pass through the active ones.
+
+        Raises:
+            ValueError: if there are not as many adapters as texts, or a text is not what its task has.
+            ModelError: if there is no such adapter, or it has no head.
+        """
+        if adapters and len(adapters) != len(texts):
+            raise ValueError(f"there must be an adapter for each text, but {len(texts)} texts have {len(adapters)}")
+        if not adapters and not self.active:
+            raise ModelError("no adapter is active. Load one with load_adapter, or choose with set_active.")
+        chosen = list(map(self._answering, adapters)) or [self._answering(self.active[-1])] * len(texts)
+        for name in dict.fromkeys(chosen):
+            check_texts([text for text, one in zip(texts, chosen) if one == name], self._task(name))
+        names = tuple(self.facts)  # all of them: what is kept side by side for them serves every batch
+        numbers = torch.tensor([names.index(name) for name in chosen])
+        found: list[Any] = [None] * len(texts)
+
+        def read(rows: np.ndarray, inputs: dict[str, Tensor]) -> None:
+            own = numbers[rows].to(inputs["input_ids"].device)
+            if len(set(chosen)) > 1:
+                states = states_by_row(self.encoder, inputs, names, own)
+            else:
+                route_of(self.encoder).through(*(chosen[:1] if adapters else self.active))
+                states = self.encoder(**inputs)[0]
+            for i, name in enumerate(names):
+                held = (own == i).nonzero()[:, 0]
+                if len(held):
+                    answered = self._answer(name, states[held], inputs["attention_mask"][held])
+                    for row, outputs in zip(rows[held.cpu().numpy()], answered):
+                        found[row] = outputs
+
+        self._through(texts, read)
+        return found
+
+    def logits_of_each(self, texts: Sequence[Text]) -> dict[str, np.ndarray]:
+        """The outputs of every adapter with a head for every text: ``(texts, outputs)`` by adapter.
+
+        What lies below the lowest adapter is computed once for all of them.
+        """
+        names = tuple(name for name in self.facts if name in self.heads)
+        if not names:
+            raise ModelError("there is no adapter with a head. Load one with load_adapter.")
+        for name in names:
+            check_texts(texts, self._task(name))
+        found = {name: np.empty((len(texts), self._task(name).outputs), np.float32) for name in names}
+
+        def read(rows: np.ndarray, inputs: dict[str, Tensor]) -> None:
+            states = states_of_each(self.encoder, inputs, names)
+            for name, own in zip(names, states):
+                found[name][rows] = self._answer(name, own, inputs["attention_mask"])
+
+        self._through(texts, read)
+        return found
+
+    def predict(self, texts: Sequence[Text], *, adapters: Sequence[str] = ()) -> list[Prediction]:
+        """Labels and probabilities for texts, in their order.
+
+        Args:
+            adapters: as in :meth:`logits`.
+        """
+        chosen = list(adapters) or [*self.active[-1:]] * len(texts)
+        rows = self.logits(texts, adapters=adapters)
+        return [self._said(name, row[None])[0] for row, name in zip(rows, chosen)]
+
+    def predict_each(self, texts: Sequence[Text]) -> dict[str, list[Prediction]]:
+        """Labels and probabilities of every adapter with a head for every text, by adapter."""
+        return {name: self._said(name, rows) for name, rows in self.logits_of_each(texts).items()}
+
+    def summary(self) -> dict[str, int]:
+        """Parameters and bytes of the base with all adapters and heads."""
+        return parameter_summary(nn.ModuleList([self.encoder, *self.heads.values()]))
+
+    def _place(
+        self, name: str, facts: AdapterFacts, weights: dict[str, Tensor], head: nn.Module | None, *, origin: str
+    ) -> None:
+        with self._turn:
+            add_adapter(self.encoder, name, AdapterDesign.from_dict(facts.design))
+            try:
+                load_tensors(self.encoder, name, weights, origin=origin)
+            except ModelError:
+                remove_adapter(self.encoder, name)
+                raise
+        self.facts[name] = facts
+        if head is not None:
+            self.heads[name] = head.to(device_of(self.encoder)).eval()
+        self.active = (name,)
+
+    def _through(self, texts: Sequence[Text], read: Callable[[np.ndarray, dict[str, Tensor]], None]) -> None:
+        """Read texts in batches of similar length, each at its adapters' maximal length."""
+        length = min(facts.max_length for facts in self.facts.values())
+        encoded = encode_in_memory(TextEncoder(self.tokenizer, max_length=length), texts)
+        device = device_of(self.encoder)
+        budget = token_budget(device, self.encoder)
+        with self._turn, torch.inference_mode():
+            for batch in length_batches(encoded.lengths, max_tokens=budget, padded="attention_mask" in self._inputs):
+                names = [*self._inputs, *(["attention_mask"] if "attention_mask" not in self._inputs else [])]
+                made = collate(encoded, batch, names=names)
+                read(batch, {name: value.to(device) for name, value in made.items()})
+
+    def _answer(self, name: str, states: Tensor, mask: Tensor) -> np.ndarray:
+        answered: Tensor = self.heads[name](states, mask)
+        return answered.float().cpu().numpy()
+
+    def _said(self, name: str, rows: np.ndarray) -> list[Prediction]:
+        return predictions(rows, self._task(name), temperature=self.facts[name].temperature)
+
+    def _task(self, name: str) -> Task:
+        task = self.facts[name].task
+        assert task is not None
+        return task
+
+    def _answering(self, name: str) -> str:
+        if self._known(name) not in self.heads:
+            raise ModelError(f"the adapter '{name}' has no head, so it answers nothing. Stack one with a head on it.")
+        return name
+
+    def _known(self, name: str) -> str:
+        if name not in self.facts:
+            raise ModelError(
+                f"there is no adapter '{name}'.{nearest(name, self.facts)} There are: {', '.join(self.facts) or 'none yet'}."
+            )
+        return name
+
+
+def load_adapted_base(name: str) -> AdaptedBase:
+    """A base without adapters, ready to get some.
+
+    Raises:
+        ModelError: if the base cannot be loaded.
+    """
+    encoder, tokenizer = load_encoder(name), load_tokenizer(name)
+    check_tokenizer(encoder, tokenizer, name=name)
+    return AdaptedBase(name, encoder, tokenizer)
+
+
+def _plain(folder: Path) -> str:
+    """The name of an adapter by its folder: that of its run."""
+    path = folder.resolve()
+    return (path.parent if path.name == "model" else path).name.replace(".", "_")
+
+
+def _first_states(model: Any, inputs: Any) -> Tensor:
+    return hidden_states(model, inputs)[:, 0]

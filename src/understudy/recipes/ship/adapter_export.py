@@ -1,0 +1,35 @@
+"""``understudy adapter export``: an adapter as other libraries load it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from understudy.adapters.files import load_adapted
+from understudy.adapters.heads import first_token_head
+from understudy.adapters.hub.writing import write_hub_adapter
+from understudy.adapters.peft_files import write_peft
+from understudy.settings.configuration import check
+from understudy.settings.ship.adapter_export import AdapterExportSettings
+from understudy.terminal.lines import show
+
+
+class AdapterExport(AdapterExportSettings):
+    """Write an adapter as the libraries AdapterHub or PEFT load it."""
+
+    def run(self) -> Path:
+        """Load it with its base, write it; the folder.
+
+        Raises:
+            UnderstudyError: if it cannot be loaded, or the other library has no such adapter.
+        """
+        check(self)
+        trained = load_adapted(self.adapter)
+        facts, output = trained.adapter, Path(self.output).expanduser()
+        chosen = self.format or ("adapterhub" if facts.method == "bottleneck" else "peft")
+        if chosen == "peft":
+            write_peft(output, trained.model, facts)
+            show(f"{output}: PeftModel.from_pretrained(base, {str(output)!r}) loads it.")
+        else:
+            write_hub_adapter(output, trained.model, facts, first_token_head(trained.model), name=self.name)
+            show(f"{output}: model.load_adapter({str(output)!r}, use_safetensors=True) of AdapterHub loads it.")
+        return output

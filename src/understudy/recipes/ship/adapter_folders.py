@@ -1,0 +1,173 @@
+"""``understudy adapter list``, ``info``, ``merge`` and ``average``: what is done with adapters on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from understudy.adapters.facts import AdapterFacts, mean_facts
+from understudy.adapters.files import load_adapted, mean_of
+from understudy.adapters.peft_methods import METHODS, merge_peft
+from understudy.errors import ModelError, UnderstudyError
+from understudy.inference.adapted import AdaptedPredictor
+from understudy.inference.predictor import Predictor
+from understudy.models.files.names import ADAPTER, adapter_folder
+from understudy.models.files.trained import TrainedModel
+from understudy.report.metric_names import human_score, metric_name
+from understudy.report.numbers import ABSENT, human_bytes, human_count
+from understudy.runs.saving import save_classifier
+from understudy.settings.configuration import check
+from understudy.settings.ship.adapter_folders import (
+    AdapterAverageSettings,
+    AdapterInfoSettings,
+    AdapterListSettings,
+    AdapterMergeSettings,
+)
+from understudy.terminal.lines import say, show
+
+_TEXTS = ("A quiet, lovely film.", "Nobody knew what to make of it, and the reviews were mixed at best.", "no")
+
+
+class AdapterList(AdapterListSettings):
+    """List the adapters in a folder and below: kind, parameters, bytes, score, base."""
+
+    def run(self) -> list[dict[str, Any]]:
+        """Print a line for each; what is known of each."""
+        check(self)
+        found = []
+        for path in sorted(Path(self.folder).expanduser().rglob(ADAPTER)):
+            try:
+                found.append(described(path.parent))
+            except UnderstudyError as error:
+                say(f"  {' '.join(error.faults)}")
+        widths = [max((len(str(row[key])) for row in found), default=0) for key in ("adapter", "kind", "size", "score")]
+        for row in found:
+            cells = [str(row[key]) for key in ("adapter", "kind", "size", "score")]
+            show("  ".join([*(cell.ljust(width) for cell, width in zip(cells, widths)), f"of {row['base']}"]))
+        if not found:
+            show(f"{self.folder}: no adapters.")
+        return found
+
+
+class AdapterInfo(AdapterInfoSettings):
+    """Say what an adapter is: kind, size, task, scores, and the base that it belongs to."""
+
+    def run(self) -> dict[str, Any]:
+        """Print it, a line a fact; the facts.
+
+        Raises:
+            UnderstudyError: if it cannot be read.
+        """
+        check(self)
+        folder = adapter_folder(self.adapter)
+        assert folder is not None
+        told = described(folder)
+        for name, value in told.items():
+            show(f"  {name:<12}{value}")
+        return told
+
+
+class AdapterMerge(AdapterMergeSettings):
+    """Fold a lora or ia3 into its base: a plain model, as large and as fast as the base."""
+
+    def run(self) -> Path:
+        """Load, merge, save; the folder.
+
+        Raises:
+            UnderstudyError: if it cannot be loaded, or cannot be folded into anything.
+        """
+        check(self)
+        trained = load_adapted(self.adapter, force=self.force)
+        if trained.adapter.method not in METHODS:
+            raise ModelError(
+                f"{self.adapter}: is a {trained.adapter.kind} adapter. It has layers of its own between those of the base, so there is no weight of the base that it could be added to. Only lora and ia3 can be merged."
+            )
+        before = _predictor(trained).logits(_texts(trained))
+        merge_peft(trained.model)
+        output = Path(self.output).expanduser()
+        merged = _predictor(trained)
+        save_classifier(output, merged, _texts(trained))
+        change = float(abs(merged.logits(_texts(trained)) - before).max())
+        show(
+            f"{output}: the base with the {trained.adapter.kind} in its weights; its answers moved by {change:.1e} at most."
+        )
+        return output
+
+
+class AdapterAverage(AdapterAverageSettings):
+    """Make one adapter of several of one task and shape: the mean of their weights and of their heads'."""
+
+    def run(self) -> Path:
+        """Load, average, save; the folder.
+
+        Raises:
+            UnderstudyError: if they cannot be loaded, or are not of one task and one shape.
+        """
+        check(self)
+        folders = [adapter_folder(name) for name in self.adapters]
+        facts = [AdapterFacts.read(folder) for folder in folders if folder is not None]
+        whole = mean_facts(self.adapters, facts)
+        made: list[AdaptedPredictor] = []
+        for name in self.adapters:
+            trained = load_adapted(name, force=self.force)
+            made.append(AdaptedPredictor(trained.model, trained.tokenizer, trained.adapter))
+        mean, own = mean_of([one.own() for one in made]), made[0].own()
+        with torch.no_grad():
+            for key, value in mean.items():
+                own[key].copy_(value)
+        output = Path(self.output).expanduser()
+        average = AdaptedPredictor(made[0].model, made[0].tokenizer, whole)
+        save_classifier(output, average, _texts(average))
+        show(f"{output}: the mean of {len(made)} adapters.")
+        return output
+
+
+def described(folder: Path) -> dict[str, Any]:
+    """What is known of an adapter: of its files, and of the record of the run that trained it.
+
+    Raises:
+        ModelError: if it cannot be read.
+    """
+    facts = AdapterFacts.read(folder)
+    size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    record = next(_records(folder), {})
+    entry: dict[str, Any] = next((model for model in record.get("models") or [] if "own_parameters" in model), {})
+    scores: dict[str, Any] = next(iter((entry.get("metrics") or {}).values()), {})
+    metric = next(iter(scores), None)
+    own, whole = entry.get("own_parameters"), entry.get("parameters")
+    share = f" ({100 * own / whole:.2g} % of {human_count(whole)})" if own and whole else ""
+    task = facts.task
+    return {
+        "adapter": str(folder.parent if folder.name == "model" else folder),
+        "kind": facts.kind,
+        "parameters": f"{human_count(own)}{share}" if own else ABSENT,
+        "size": human_bytes(size),
+        "task": "none: it has no head" if task is None else f"{task.kind}: {', '.join(task.labels) or task.label}",
+        "score": ABSENT if metric is None else f"{metric_name(metric)} {human_score(metric, scores[metric])}",
+        "base": facts.base.name,
+        "fingerprint": facts.base.fingerprint[:16] or ABSENT,
+    }
+
+
+def _records(folder: Path) -> Iterator[dict[str, Any]]:
+    for path in (folder / "record.json", folder.parent / "record.json"):
+        try:
+            told = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            continue
+        if isinstance(told, dict):
+            yield told
+
+
+def _predictor(trained: TrainedModel) -> Predictor:
+    return Predictor(
+        trained.model, trained.tokenizer, trained.task, trained.max_length, temperature=trained.temperature
+    )
+
+
+def _texts(model: Any) -> list[Any]:
+    return [(text, text) if model.task.is_pair else text for text in _TEXTS]

@@ -1,0 +1,156 @@
+"""``understudy import adapter``: adapters of AdapterHub and PEFT as ours."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from understudy.adapters.facts import AdapterFacts, Base
+from understudy.adapters.files import NAME, save_adapter
+from understudy.adapters.heads import head_tensors, headed
+from understudy.adapters.hub.names import fetched
+from understudy.adapters.hub.reading import read_hub_adapter
+from understudy.adapters.inject import add_adapter, load_tensors
+from understudy.adapters.peft_files import is_peft, read_peft
+from understudy.adapters.peft_methods import add_peft
+from understudy.data.tasks import Task
+from understudy.errors import ConfigError, ModelError
+from understudy.inference.adapted import AdaptedPredictor
+from understudy.models.files.classifiers import load_encoder
+from understudy.models.files.lengths import max_length
+from understudy.models.files.tokenizers import check_tokenizer, load_tokenizer
+from understudy.models.structure.layers import base_model
+from understudy.runs.saving import save_classifier
+from understudy.settings.configuration import check
+from understudy.settings.ship.import_adapter import ImportAdapterSettings
+from understudy.terminal.lines import show
+
+_TEXTS = ("A quiet, lovely film.", "Nobody knew what to make of it, and the reviews were mixed at best.", "no")
+"""What is answered before and after saving."""
+
+
+class ImportAdapter(ImportAdapterSettings):
+    """Make an adapter of AdapterHub or PEFT one of ours. No code in these files is executed."""
+
+    def run(self) -> Path:
+        """Read, check against the base, save; the folder.
+
+        Raises:
+            UnderstudyError: if a file cannot be read, or adapter and base do not belong together.
+        """
+        check(self)
+        folder = fetched(self.adapter, base=self.model, kind=self.kind)
+        model, facts = self._of_peft(folder) if is_peft(folder) else self._of_hub(folder)
+        tokenizer = load_tokenizer(self.model)
+        check_tokenizer(model, tokenizer, name=self.model)
+        length = max_length(getattr(base_model(model), "config", None), tokenizer, None)
+        facts = replace(facts, max_length=length)
+        output = Path(self.output).expanduser()
+        if facts.task is None:
+            save_adapter(output, model, facts)
+            show(f"{output}: a {facts.kind} adapter without a head. Train one on it:")
+            show(f"  understudy finetune --model {self.model} --load_adapter {output} --data ROWS")
+            return output
+        task = facts.task
+        texts: Any = [(text, text) if task.is_pair else text for text in _TEXTS]
+        save_classifier(output, AdaptedPredictor(model, tokenizer, facts), texts)
+        labels = ", ".join(task.labels) or "a number"
+        show(f"{output}: a {facts.kind} adapter of {self.model}; it answers {labels}.")
+        show(f"Go on with:\n  understudy predict --model {output} --input FILE")
+        return output
+
+    def _of_hub(self, folder: Path) -> tuple[Any, AdapterFacts]:
+        found = read_hub_adapter(folder)
+        task = None if found.task is None else self._named(found.task)
+        model = (
+            load_encoder(self.model) if task is None else headed(self.model, task, "first_token", found.head_options)
+        )
+        base = Base.of(model, self.model)
+        made = Base(
+            name=found.base or self.model,
+            fingerprint="",
+            model_type=found.model_type or base.model_type,
+            hidden_size=found.hidden_size or base.hidden_size,
+            layers=base.layers,
+        )
+        made.check(model, origin=str(folder))
+        add_adapter(model, NAME, found.design)
+        load_tensors(model, NAME, found.tensors, origin=str(folder))
+        if task is not None:
+            _fill(model, {f"head.{key}": value for key, value in found.head.items()}, origin=folder)
+        facts = AdapterFacts(
+            method="bottleneck",
+            design=found.design.as_dict(),
+            base=base,
+            task=task,
+            head=None if task is None else "first_token",
+            max_length=1,
+            head_options=found.head_options if task is not None else {},
+        )
+        return model, facts
+
+    def _of_peft(self, folder: Path) -> tuple[Any, AdapterFacts]:
+        found = read_peft(folder)
+        last = [value for key, value in sorted(found.head.items()) if key.endswith("weight") and value.dim() == 2]
+        task = None
+        if last:
+            outputs = min(len(value) for value in last)
+            plain = Task(
+                text=(("text",),),
+                label="label",
+                kind="single_label",
+                labels=tuple(f"LABEL_{i}" for i in range(outputs)),
+            )
+            task = self._named(plain)
+        model = load_encoder(self.model) if task is None else headed(self.model, task, "architecture", {})
+        base = Base.of(model, self.model)
+        add_peft(model, NAME, found.method, found.design, origin=str(folder))
+        prefix = f"{model.base_model_prefix}."
+        tensors = {key.removeprefix(prefix): value for key, value in found.tensors.items()}
+        load_tensors(model, NAME, tensors, origin=str(folder))
+        if task is not None:
+            inner = {key.removeprefix(prefix) for key in found.head if key.startswith(prefix)}
+            model.new_in_encoder = frozenset({*getattr(model, "new_in_encoder", ()), *inner})
+            _fill(model, found.head, origin=folder)
+        facts = AdapterFacts(
+            method=found.method,
+            design=found.design,
+            base=base,
+            task=task,
+            head=None if task is None else "architecture",
+            max_length=1,
+        )
+        return model, facts
+
+    def _named(self, task: Task) -> Task:
+        """The task with the labels of ``--labels``, if there are any.
+
+        Raises:
+            ConfigError: if they are not as many as the outputs.
+        """
+        if not self.labels:
+            return task
+        if len(self.labels) != task.outputs or not task.labels:
+            raise ConfigError(f"--labels names {len(self.labels)} labels, but the head has {task.outputs} outputs.")
+        return replace(task, labels=tuple(self.labels), metrics=())
+
+
+def _fill(model: Any, tensors: dict[str, torch.Tensor], *, origin: Path) -> None:
+    """Give a model's head these weights.
+
+    Raises:
+        ModelError: if they do not fit.
+    """
+    own = head_tensors(model)
+    odd = sorted(key for key in own.keys() | tensors.keys() if key not in own or key not in tensors)
+    odd += [key for key in own if key in tensors and own[key].shape != tensors[key].shape]
+    if odd:
+        raise ModelError(
+            f"{origin}: its head does not fit {type(model).__name__}: see '{odd[0]}'. Name another --model."
+        )
+    with torch.no_grad():
+        for key, parameter in own.items():
+            parameter.copy_(tensors[key])

@@ -1,0 +1,204 @@
+"""A classifier of which an adapter and the head learn; the encoder stays as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from understudy.adapters.design import AdapterDesign, design_of
+from understudy.adapters.facts import AdapterFacts, Base
+from understudy.adapters.files import NAME, place, place_head
+from understudy.adapters.heads import Head, head_tensors, headed
+from understudy.adapters.inject import add_adapter, keep_layers, learn_only
+from understudy.adapters.peft_methods import METHODS, add_peft, ia3_design, lora_design
+from understudy.data.splits import Splits
+from understudy.data.tasks import Task
+from understudy.errors import ConfigError
+from understudy.inference.adapted import AdaptedPredictor
+from understudy.models.files.names import adapter_folder
+from understudy.models.students.pooled import PooledClassifier
+from understudy.recipes.train.finetune.start import Start
+from understudy.recipes.train.finetune.transformer import Transformer
+from understudy.runs.session import Session
+from understudy.settings.adapters import AdapterSettings
+from understudy.settings.train.finetune import FinetuneSettings
+
+RATES = {"houlsby": 1e-3, "pfeiffer": 1e-3, "parallel": 1e-3, "bottleneck": 1e-3, "lora": 1e-3, "ia3": 5e-3}
+"""The peak rate where the settings name none, by the kind of adapter."""
+
+
+def new_adapter(model: Any, settings: AdapterSettings) -> tuple[str, dict[str, Any]]:
+    """Put the adapter that the settings name into a model; its method and its design.
+
+    Raises:
+        ModelError: if it has no place there.
+    """
+    dropped = settings.dropped()
+    if settings.adapter in METHODS:
+        if settings.adapter == "lora":
+            scaling = 2.0 if settings.adapter_scaling is None else settings.adapter_scaling
+            told = lora_design(model, rank=settings.rank or 8, scaling=scaling, leave_out=dropped)
+        else:
+            told = ia3_design(model, leave_out=dropped)
+        add_peft(model, NAME, settings.adapter, told)
+        return settings.adapter, told
+    assert settings.adapter is not None
+    design = design_of(
+        settings.adapter,
+        reduction=settings.reduction,
+        non_linearity=settings.non_linearity,
+        scaling=settings.adapter_scaling,
+        norms=settings.adapter_norms,
+        leave_out=dropped,
+    )
+    add_adapter(model, NAME, design, start=settings.adapter_start)
+    return "bottleneck", design.as_dict()
+
+
+class Adapted(Transformer):
+    """A classifier of which an adapter and the head learn; the head begins as a probe of the encoder.
+
+    The adapter is put into the model after the head, and each time with the same weights: a head that pools another way
+    is a new model around the encoder.
+    """
+
+    as_it_was = "the encoder and the adapter as they were"
+    base: Base | None = None
+
+    def __init__(self, settings: FinetuneSettings, splits: Splits) -> None:
+        self.earlier = None if settings.load_adapter is None else _Earlier.of(settings, splits.task)
+        super().__init__(settings, splits)
+        if self.earlier is not None:
+            kept = "its head is kept" if self.earlier.has_head else "it has no head for this task, so a new one learns"
+            self.notes = [*self.notes, f"{settings.load_adapter}: {kept}."]
+        assert self.base is not None
+        head, options = self._head()
+        self.facts = AdapterFacts(
+            method=self.method,
+            design=self.design,
+            base=self.base,
+            task=splits.task,
+            head=head,
+            max_length=self.length,
+            head_options=options,
+        )
+
+    def untrained(self) -> Any:
+        """The base with a head at random, or with the head of the adapter that training goes on from.
+
+        Raises:
+            ModelError: if that adapter belongs to another base.
+        """
+        model = super().untrained()
+        first, earlier = self.base is None, self.earlier
+        if self.base is None:
+            self.base = Base.of(model, self.given.model)
+        if earlier is None:
+            return model
+        if first:
+            earlier.facts.base.check(model, origin=str(self.given.load_adapter))
+        if earlier.has_head:
+            assert earlier.facts.head is not None
+            model = headed(self.given.model, self.splits.task, earlier.facts.head, earlier.facts.head_options)
+            place_head(model, earlier.folder)
+            model.keeps_head = True
+        return model
+
+    def usual_rate(self) -> float:
+        """By the kind of adapter."""
+        return RATES[str(self.given.adapter) if self.earlier is None else self.earlier.facts.kind]
+
+    def train(self, session: Session) -> AdaptedPredictor:
+        """Fit adapter and head; they end with their best weights, or with those that they began with."""
+        super().train(session)
+        found = AdaptedPredictor(self.model, self.tokenizer, self.facts, half=self.settings.adapter_half)
+        if self.settings.adapter_half:
+            found.round()
+        summary = found.summary()
+        session.run.say(
+            f"{self.facts.kind} adapter: {summary['trainable_parameters']:,} of {summary['parameters']:,} parameters learned ({100 * summary['trainable_parameters'] / summary['parameters']:.2f} %); the encoder is as it was."
+        )
+        return found
+
+    def _found_start(self) -> Start | None:
+        """The probe of what the encoder computes with the adapter as it is at first."""
+        if self._adds_nothing():
+            return super()._found_start()
+        bare, self.model = self.model, self._with_adapter(self.untrained())
+        try:
+            return super()._found_start()
+        finally:
+            self.model = bare
+
+    def _begun(self, model: Any) -> Any:
+        """The same with the adapter; nothing but adapter and head learns."""
+        found = self._with_adapter(super()._begun(model))
+        learn_only(found, NAME, also=head_tensors(found).values())
+        return found
+
+    def _probe_model(self) -> Any:
+        """The probe without an adapter that adds nothing."""
+        return super()._begun(self.untrained()) if self._adds_nothing() else super()._probe_model()
+
+    def _adds_nothing(self) -> bool:
+        """Whether the outputs are at first those of the base."""
+        return self.earlier is None and self.given.adapter_start == "identity"
+
+    def _with_adapter(self, model: Any) -> Any:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.given.seed)
+            if self.earlier is None:
+                self.method, self.design = new_adapter(model, self.given)
+            else:
+                self.method, self.design = self.earlier.placed(model, without=self.given.dropped())
+        return model
+
+    def _head(self) -> tuple[Head, dict[str, Any]]:
+        """What the head reads, and its options."""
+        if self.earlier is not None and self.earlier.has_head and self.earlier.facts.head is not None:
+            return self.earlier.facts.head, self.earlier.facts.head_options
+        return "mean" if isinstance(self.model, PooledClassifier) else "architecture", {}
+
+
+class _Earlier(NamedTuple):
+    """The adapter that training goes on from."""
+
+    folder: Path
+    facts: AdapterFacts
+    has_head: bool
+    """Whether it has a head for the task."""
+
+    @classmethod
+    def of(cls, settings: FinetuneSettings, task: Task) -> _Earlier:
+        """Read what is known of it.
+
+        Raises:
+            UnderstudyError: if it cannot be read, or cannot be taken out of single layers.
+        """
+        name = str(settings.load_adapter)
+        folder = adapter_folder(name)
+        assert folder is not None
+        facts = AdapterFacts.read(folder)
+        if settings.drop_adapters and facts.method in METHODS:
+            raise ConfigError(
+                f"--drop_adapters: {name} is a {facts.method} adapter, which is not taken out of single layers. Leave one of them out."
+            )
+        known, asked = facts.task, {"head": "architecture", "mean": "mean"}.get(settings.pooling, facts.head)
+        same = known is not None and (known.kind, known.labels, facts.head) == (task.kind, task.labels, asked)
+        return cls(folder, facts, same)
+
+    def placed(self, model: Any, *, without: Collection[int]) -> tuple[str, dict[str, Any]]:
+        """Put it into a model; its method and its design.
+
+        Raises:
+            ModelError: if it does not fit.
+        """
+        place(model, self.folder, self.facts)
+        if not without:
+            return self.facts.method, self.facts.design
+        keep_layers(model, NAME, without=without)
+        left = {*AdapterDesign.from_dict(self.facts.design).leave_out, *without}
+        return self.facts.method, {**self.facts.design, "leave_out": sorted(left)}

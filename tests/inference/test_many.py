@@ -1,0 +1,225 @@
+"""Several adapters on one base: mixed batches, all at once, stacks and means, against models that hold one adapter each."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import understudy
+from understudy.adapters.design import AdapterDesign, design_of
+from understudy.adapters.facts import AdapterFacts, Base
+from understudy.adapters.files import NAME, save_adapter
+from understudy.adapters.heads import Head, head_tensors, headed
+from understudy.adapters.inject import adapter_tensors, add_adapter
+from understudy.data.tasks import Task
+from understudy.errors import ModelError
+from understudy.models.files.classifiers import load_encoder
+
+TEXTS = ["a good film", "the bad book was very sad", "lovely", "quite a dreadful song is the play", "nice cast"]
+TASKS = {
+    "films": ("negative", "positive"),
+    "topics": ("film", "book", "song"),
+    "books": ("no", "yes"),
+    "high": ("x", "y"),
+}
+DESIGNS = {
+    "films": design_of("houlsby", reduction=4),
+    "topics": design_of("pfeiffer", reduction=8, norms=True),
+    "books": design_of("houlsby", reduction=2, non_linearity="relu", leave_out=(0,)),
+    "high": design_of("parallel", reduction=4, leave_out=(0, 1)),
+}
+
+
+def made(
+    base: Path, folder: Path, design: AdapterDesign, labels: tuple[str, ...], head: Head = "architecture", seed: int = 0
+) -> Path:
+    """An adapter's folder with random weights."""
+    task = Task(text=(("text",),), label="label", kind="single_label", labels=labels)
+    torch.manual_seed(seed)
+    model = headed(str(base), task, head, {})
+    reference = Base.of(model, str(base))
+    add_adapter(model, NAME, design)
+    with torch.no_grad():
+        for parameter in (*adapter_tensors(model, NAME).values(), *head_tensors(model).values()):
+            parameter.add_(torch.randn_like(parameter) * 0.3)
+    facts = AdapterFacts(
+        method="bottleneck", design=design.as_dict(), base=reference, task=task, head=head, max_length=64
+    )
+    save_adapter(folder, model, facts)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def base(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny BERT with larger weights."""
+    folder = tmp_path_factory.mktemp("base") / "base"
+    shutil.copytree(tiny_bert, folder)
+    model = load_encoder(str(tiny_bert))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(8 if parameter.dim() > 1 else 1)
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folders(base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("adapters")
+    return {
+        name: made(base, root / name, design, TASKS[name], "mean" if name == "books" else "architecture", seed)
+        for seed, (name, design) in enumerate(DESIGNS.items())
+    }
+
+
+@pytest.fixture
+def model(base: Path, folders: dict[str, Path]) -> Any:
+    found = understudy.load_base(base)
+    for folder in folders.values():
+        found.load_adapter(folder)
+    return found
+
+
+def alone(folder: Path, texts: list[str]) -> np.ndarray:
+    found: Any = understudy.load(folder)
+    return found.logits(texts)
+
+
+def test_three_lines(base: Path, folders: dict[str, Path]) -> None:
+    model = understudy.load_base(base)
+    model.load_adapter(folders["films"])
+    answers = model.predict(TEXTS)
+    expected: Any = understudy.load(folders["films"])
+    for answer, other in zip(answers, expected.predict(TEXTS)):
+        assert answer.label == other.label
+        assert answer.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+
+
+def test_each_alone_and_chosen_by_name(model: Any, folders: dict[str, Path]) -> None:
+    for name, folder in folders.items():
+        model.set_active(name)
+        np.testing.assert_allclose(np.stack(model.logits(TEXTS)), alone(folder, TEXTS), atol=1e-5)
+
+
+def test_rows_of_one_batch_through_different_adapters(model: Any, folders: dict[str, Path]) -> None:
+    """Kinds, sizes, functions, norms, heads and numbers of labels differ; each row is as in a pass of its own."""
+    names = [list(folders)[i % 4] for i in range(3 * len(TEXTS))]
+    texts = TEXTS * 3
+    for row, text, name in zip(model.logits(texts, adapters=names), texts, names):
+        np.testing.assert_allclose(row, alone(folders[name], [text])[0], atol=1e-5)
+    labels = [answer.label for answer in model.predict(texts, adapters=names)]
+    assert all(label in TASKS[name] for label, name in zip(labels, names))
+
+
+def test_all_of_them_for_each_text(model: Any, folders: dict[str, Path]) -> None:
+    for name, rows in model.logits_of_each(TEXTS).items():
+        np.testing.assert_allclose(rows, alone(folders[name], TEXTS), atol=1e-5)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_lies_below_the_lowest_adapter_is_computed_once(
+    count: int, base: Path, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    model: Any = understudy.load_base(base)
+    model.load_adapter(folders["high"])
+    if count == 2:
+        model.load_adapter(
+            made(base, tmp_path / "higher", design_of("houlsby", leave_out=(0, 1, 2)), ("x", "y", "z"), seed=9)
+        )
+    rows: list[int] = []
+    for block in model.encoder.encoder.layer:
+        block.register_forward_hook(lambda module, args, output: rows.append(len(output)))
+    found = model.logits_of_each(TEXTS[:1])
+    assert rows == [1, 1, count, count]
+    np.testing.assert_allclose(found["high"], alone(folders["high"], TEXTS[:1]), atol=1e-5)
+    for name, answers in model.logits_of_each(TEXTS).items():
+        np.testing.assert_allclose(
+            answers, alone(folders["high"] if name == "high" else tmp_path / name, TEXTS), atol=1e-5
+        )
+
+
+def test_a_stack_is_one_after_the_other(model: Any, base: Path, folders: dict[str, Path]) -> None:
+    model.set_active("books", "films")
+    stacked = np.stack(model.logits(TEXTS))
+    reference: Any = understudy.load(folders["films"])
+    below: Any = understudy.load_base(base)
+    below.load_adapter(folders["books"])
+    add_adapter(reference.model, "books", AdapterDesign.from_dict(below.facts["books"].design))
+    with torch.no_grad():
+        for key, value in adapter_tensors(below.encoder, "books").items():
+            adapter_tensors(reference.model, "books")[key].copy_(value)
+    from understudy.adapters.inject import route_of
+
+    route_of(reference.model).through("books", NAME)
+    np.testing.assert_allclose(stacked, reference.logits(TEXTS), atol=1e-5)
+    model.set_active("films")
+    assert np.abs(np.stack(model.logits(TEXTS)) - stacked).max() > 1e-3
+
+
+def test_the_mean_of_two(base: Path, tmp_path: Path) -> None:
+    model: Any = understudy.load_base(base)
+    for seed, name in enumerate("ab"):
+        model.load_adapter(made(base, tmp_path / name, DESIGNS["films"], TASKS["films"], seed=seed))
+    model.average(["a", "b"], name="both")
+    one, two, mean = (adapter_tensors(model.encoder, name) for name in ("a", "b", "both"))
+    assert all(torch.allclose((one[key] + two[key]) / 2, mean[key]) for key in mean)
+    assert model.active == ("both",)
+    assert {answer.label for answer in model.predict(TEXTS)} <= set(TASKS["films"])
+    model.remove("both")
+    with pytest.raises(ModelError, match="no adapter is active"):
+        model.predict(TEXTS)
+
+
+def test_threads_take_turns(model: Any, folders: dict[str, Path]) -> None:
+    expected = {name: alone(folder, TEXTS) for name, folder in folders.items()}
+    faults: list[str] = []
+
+    def ask(name: str) -> None:
+        for _ in range(5):
+            rows = np.stack(model.logits(TEXTS, adapters=[name] * len(TEXTS)))
+            if not np.allclose(rows, expected[name], atol=1e-5):
+                faults.append(name)
+
+    threads = [threading.Thread(target=ask, args=(name,)) for name in folders]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not faults
+
+
+def test_ten_tasks_take_little_more_memory_than_one(base: Path, tmp_path: Path) -> None:
+    model: Any = understudy.load_base(base)
+    before = model.summary()["parameters"]
+    for i in range(3):
+        model.load_adapter(
+            made(base, tmp_path / f"t{i}", design_of("pfeiffer", reduction=16), ("a", "b"), "mean", seed=i)
+        )
+    own = 4 * (2 * 32 * 2 + 32 + 2) + 2 * 32 + 2
+    assert model.summary()["parameters"] == before + 3 * own
+
+
+def test_what_does_not_belong_is_refused(
+    model: Any, base: Path, tiny_bert: Path, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(ModelError, match=r"there is no adapter 'film'. Did you mean 'films'\?"):
+        model.set_active("film")
+    with pytest.raises(ModelError, match="there is an adapter 'films' already"):
+        model.load_adapter(folders["films"])
+    with pytest.raises(ModelError, match=r"books: has another base|films: |has another shape than films"):
+        model.average(["films", "books"], name="x")
+    with pytest.raises(ModelError, match="one adapter alone"):
+        model.average(["films"], name="x")
+    with pytest.raises(ValueError, match="an adapter for each text"):
+        model.logits(TEXTS, adapters=["films"])
+    other = understudy.load_base(tiny_bert)
+    with pytest.raises(ModelError, match="whose weights are not those of this one"):
+        other.load_adapter(folders["films"])
+    assert other.load_adapter(folders["films"], force=True) == "films"
+    with pytest.raises(ModelError, match="there is no such folder"):
+        other.load_adapter("./nowhere/at_all")

@@ -1,0 +1,101 @@
+"""``understudy adapter list``, ``info``, ``merge`` and ``average``."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+from transformers import AutoModelForSequenceClassification
+
+import understudy
+from understudy.cli import main
+from understudy.record import RunRecord
+
+pytestmark = pytest.mark.usefixtures("quick")
+TEXTS = ["a good film", "the bad book, quite", "lovely"]
+
+
+@pytest.fixture(scope="module")
+def runs(reviews: Path, tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two adapters of one shape, by seed, and one of another."""
+    folder = tmp_path_factory.mktemp("adapters")
+    command = ["finetune", "--data", str(reviews), "--model", str(tiny_bert), "--epochs", "1", "--no_baseline"]
+    assert main([*command, "--adapter", "houlsby", "--seeds", "0", "1", "--output", str(folder / "family")]) == 0
+    assert main([*command, "--adapter", "pfeiffer", "--output", str(folder / "other")]) == 0
+    return folder
+
+
+def test_list_and_info(runs: Path, tiny_bert: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["adapter", "list", str(runs)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert [line.split()[1] for line in lines] == ["houlsby", "houlsby", "pfeiffer"]
+    assert main(["adapter", "info", str(runs / "other")]) == 0
+    out = capsys.readouterr().out
+    entry = RunRecord.load(runs / "other" / "record.json").models[0]
+    share = 100 * entry["own_parameters"] / entry["parameters"]
+    for said in (
+        "pfeiffer",
+        f"{share:.2g} %",
+        "single_label: negative, positive",
+        str(tiny_bert.resolve()),
+        "accuracy",
+    ):
+        assert said.lower() in out.lower()
+    assert main(["adapter", "list", str(tiny_bert)]) == 0
+    assert "no adapters" in capsys.readouterr().out
+
+
+def test_the_mean_of_two(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    seeds = [runs / "family" / f"seed-{i}" for i in (0, 1)]
+    out = tmp_path / "mean"
+    assert main(["adapter", "average", "--adapters", *map(str, seeds), "--output", str(out)]) == 0
+    for file in ("adapter.safetensors", "head.safetensors"):
+        one, two = (load_file(seed / "model" / file) for seed in seeds)
+        mean = load_file(out / file)
+        assert mean.keys() == one.keys()
+        assert all(np.allclose(mean[key], (one[key] + two[key]) / 2, atol=1e-7) for key in mean)
+    assert len(understudy.load(out).predict(TEXTS)) == 3
+    capsys.readouterr()
+    odd = [str(seeds[0]), str(runs / "other")]
+    assert main(["adapter", "average", "--adapters", *odd, "--output", str(tmp_path / "x")]) == 2
+    assert "has another shape than" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(importlib.util.find_spec("peft") is None, reason="needs peft")
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["lora", "ia3"])
+def test_merged_it_is_a_plain_model(kind: str, reviews: Path, tiny_bert: Path, tmp_path: Path) -> None:
+    command = ["finetune", "--data", str(reviews), "--model", str(tiny_bert), "--epochs", "2", "--no_baseline"]
+    assert main([*command, "--adapter", kind, "--learning_rate", "0.05", "--output", str(tmp_path / "run")]) == 0
+    assert main(["adapter", "merge", str(tmp_path / "run"), "--output", str(tmp_path / "merged")]) == 0
+    before: Any = understudy.load(tmp_path / "run")
+    after: Any = understudy.load(tmp_path / "merged")
+    np.testing.assert_allclose(after.logits(TEXTS), before.logits(TEXTS), atol=1e-5)
+    names = set(AutoModelForSequenceClassification.from_pretrained(tmp_path / "merged").state_dict())
+    assert set(load_file(tmp_path / "merged" / "model.safetensors")) == names
+
+
+def test_what_cannot_be(runs: Path, tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("mine")
+    damaged = shutil.copytree(runs / "other" / "model", tmp_path / "damaged")
+    (damaged / "adapter_config.json").write_text("{")
+    other = str(runs / "other")
+    cases = [
+        (["merge", other, "--output", str(tmp_path / "x")], "Only lora and ia3 can be merged"),
+        (["merge", other, "--output", str(tmp_path / "full"), "--overwrite"], "holds no model of understudy"),
+        (["info", str(tiny_bert)], "is no adapter"),
+        (["info", str(damaged)], "cannot be read as JSON"),
+        (["list", "nowhere"], "there is no such folder"),
+        (["average", "--adapters", other, "--output", str(tmp_path / "x")], "must name two adapters or more"),
+    ]
+    for words, message in cases:
+        assert main(["adapter", *words]) == 2
+        assert message in capsys.readouterr().err.replace("\n", " ")
+    assert (tmp_path / "full" / "mine.txt").exists()

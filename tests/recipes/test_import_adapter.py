@@ -1,0 +1,303 @@
+"""``understudy import adapter`` and ``understudy adapter export``: against what the other libraries wrote and answered."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer, models, pre_tokenizers
+from torch import Tensor
+from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerFast
+
+import understudy
+from understudy.adapters.files import load_adapted
+from understudy.adapters.heads import first_token_head
+from understudy.adapters.hub.names import repository
+from understudy.adapters.hub.reading import read_hub_adapter
+from understudy.adapters.inject import adapter_tensors
+from understudy.cli import main
+from understudy.errors import ModelError
+
+SHARED = Path(__file__).parents[3] / "shared" / "models"
+"""Written by the library itself; not part of the repository."""
+HUB = SHARED / "adapterhub"
+needs_files = pytest.mark.skipif(not HUB.is_dir(), reason="needs the files that AdapterHub wrote, which are not here")
+needs_peft = pytest.mark.skipif(importlib.util.find_spec("peft") is None, reason="needs peft")
+KINDS = {"double_seq_bn": "houlsby", "seq_bn": "pfeiffer", "par_bn": "parallel", "seq_bn_inv": "pfeiffer"}
+
+
+def with_tokenizer(base: Path, folder: Path) -> Path:
+    """A copy of a base with a tokenizer of its 50 ids."""
+    shutil.copytree(base, folder)
+    for path in folder.iterdir():
+        path.chmod(0o644)
+    vocabulary = {f"w{i}": i for i in range(48)} | {"[UNK]": 48, "[PAD]": 49}
+    backend = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="[PAD]", unk_token="[UNK]").save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("bases")
+    return {name: with_tokenizer(HUB / name / "base", folder / name) for name in ("bert", "roberta", "distilbert")}
+
+
+def imported(adapter: Path, base: Path, output: Path, *more: str) -> Path:
+    assert main(["import", "adapter", str(adapter), "--model", str(base), "--output", str(output), *more]) == 0
+    return output
+
+
+@torch.no_grad()
+def answers(folder: Path, expected: dict[str, Tensor]) -> Tensor:
+    found: Any = understudy.load(folder)
+    return found.model(input_ids=expected["input_ids"], attention_mask=expected["attention_mask"]).logits
+
+
+@needs_files
+@pytest.mark.parametrize("base", ["bert", "roberta", "distilbert"])
+def test_what_the_library_wrote_answers_as_it_did(base: str, bases: dict[str, Path], tmp_path: Path) -> None:
+    """Both file formats, imported, and exported again."""
+    expected = load_file(HUB / base / "expected.safetensors")
+    for kind, ours in KINDS.items():
+        for written in ("bin", "safetensors"):
+            out = imported(HUB / base / f"{kind}-{written}", bases[base], tmp_path / f"{kind}-{written}")
+            torch.testing.assert_close(answers(out, expected), expected[f"logits.{kind}"], rtol=0, atol=1e-5)
+        facts = understudy.load(out).facts  # type: ignore[union-attr]
+        assert facts.kind == ours
+        assert facts.task.labels == ("no", "maybe", "yes")
+        assert main(["adapter", "export", str(out), "--output", str(tmp_path / f"{kind}-again")]) == 0
+        original, again = HUB / base / f"{kind}-safetensors", tmp_path / f"{kind}-again"
+        for file in ("adapter.safetensors", "model_head.safetensors"):
+            one, two = load_file(original / file), load_file(again / file)
+            assert one.keys() == two.keys()
+            assert all(torch.equal(value, two[key]) for key, value in one.items())
+        for file in ("adapter_config.json", "head_config.json"):
+            before, after = (json.loads((path / file).read_text()) for path in (original, again))
+            assert before.keys() == after.keys()
+            assert {key: before["config"][key] for key in after["config"]} | {"init_weights": ""} == after["config"] | {
+                "init_weights": ""
+            } or file == "head_config.json"
+            assert before["model_class"] == after["model_class"]
+
+
+@needs_files
+def test_labels_that_are_out_of_order() -> None:
+    """A real one: label "0" is output 1, and the first label that the file names is not output 0."""
+    real = SHARED / "mbert-metaphor-adapter"
+    found = read_hub_adapter(real)
+    told = json.loads((real / "head_config.json").read_text())["config"]["label2id"]
+    assert found.task is not None
+    assert [found.task.labels.index(label) for label in told] == list(told.values())
+    assert found.task.labels == ("1", "0")
+    assert (found.design.kind, found.design.reduction, found.design.non_linearity) == ("pfeiffer", 16.0, "relu")
+    assert len(found.tensors) == 12 * 4
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a small AdapterHub folder of two layers of 32, with changes."""
+
+    def write(
+        config: dict[str, Any] | None = None, *, version: str = "adapters.1.3.0", where: str = "output.adapters"
+    ) -> Path:
+        folder = tmp_path / "adapter"
+        folder.mkdir(exist_ok=True)
+        plain = {"mh_adapter": False, "output_adapter": True, "original_ln_before": True, "reduction_factor": 16}
+        told = {"config": {**plain, **(config or {})}, "hidden_size": 32, "model_type": "bert", "version": version}
+        (folder / "adapter_config.json").write_text(json.dumps(told))
+        sizes = {
+            "adapter_down.0.weight": (2, 32),
+            "adapter_down.0.bias": (2,),
+            "adapter_up.weight": (32, 2),
+            "adapter_up.bias": (32,),
+        }
+        tensors = {
+            f"bert.encoder.layer.{i}.{where}.t.{key}": torch.ones(size) for i in (0, 1) for key, size in sizes.items()
+        }
+        save_file(tensors, folder / "adapter.safetensors")
+        return folder
+
+    return write
+
+
+def test_names_and_functions_of_old_versions(written: Callable[..., Path]) -> None:
+    for where, place in (
+        ("output.layer_text_task_adapters", "output"),
+        ("attention.output.attention_text_lang_adapters", "attention"),
+    ):
+        found = read_hub_adapter(written({"non_linearity": "gelu"}, version="2.0.1", where=where))
+        assert found.design.non_linearity == "gelu_new"
+        assert {key.split(".")[2] for key in found.tensors} == {place}
+        assert found.task is None
+    assert read_hub_adapter(written({"non_linearity": "gelu_orig"}, version="2.0.1")).design.non_linearity == "gelu"
+    assert read_hub_adapter(written({"non_linearity": "gelu"})).design.non_linearity == "gelu"
+
+
+def test_an_albert_of_the_library_reads_what_attention_reads(written: Callable[..., Path]) -> None:
+    """There the adapter after attention gets the attention's input; what was trained here cannot be written so."""
+    config = {"mh_adapter": True, "original_ln_before": False}
+    folder = written(config)
+    assert read_hub_adapter(folder).design.attention_reads == "sublayer"
+    told = json.loads((folder / "adapter_config.json").read_text()) | {"model_type": "albert"}
+    (folder / "adapter_config.json").write_text(json.dumps(told))
+    design = read_hub_adapter(folder).design
+    assert design.attention_reads == "input"
+    assert design.kind == "houlsby"
+
+
+def test_reductions_and_layers_that_are_left_out(written: Callable[..., Path]) -> None:
+    design = read_hub_adapter(written({"reduction_factor": {"1": 8, "default": 16}, "leave_out": [3]})).design
+    assert (design.reduction, dict(design.reductions), design.leave_out) == (16.0, {1: 8.0}, (3,))
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"phm_layer": True}, "'phm_layer' is True, which is not computed here"),
+        ({"use_gating": True}, "'use_gating' is True"),
+        ({"scaling": "learned"}, "'scaling' is 'learned'"),
+        ({"non_linearity": "mish"}, "'non_linearity' is 'mish'"),
+        ({"inv_adapter": "glow"}, "'inv_adapter' is 'glow'"),
+        ({"mh_adapter": True}, "'mh_adapter' is true beside"),
+        ({"reduction_factor": "many"}, "says something that cannot be"),
+        ({"output_adapter": False}, "an adapter needs a place"),
+    ],
+)
+def test_what_is_not_computed_here_is_refused(
+    config: dict[str, Any], message: str, written: Callable[..., Path]
+) -> None:
+    with pytest.raises(ModelError, match=message):
+        read_hub_adapter(written(config))
+
+
+class Bomb:
+    """What a pickle with code in it looks like."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return (Path.touch, (self.path,))
+
+
+def test_a_pickle_with_code_is_refused_and_nothing_runs(written: Callable[..., Path], tmp_path: Path) -> None:
+    folder, trace = written(), tmp_path / "trace"
+    (folder / "adapter.safetensors").unlink()
+    torch.save({"bert.encoder.layer.0.output.adapters.t.adapter_up.bias": Bomb(trace)}, folder / "pytorch_adapter.bin")
+    with pytest.raises(ModelError, match=r"holds more than weights, .* Nothing of it was executed"):
+        read_hub_adapter(folder)
+    (folder / "pytorch_adapter.bin").write_bytes(pickle.dumps(Bomb(trace)))
+    with pytest.raises(ModelError):
+        read_hub_adapter(folder)
+    assert not trace.exists()
+
+
+def test_damaged_files(written: Callable[..., Path]) -> None:
+    folder = written()
+    (folder / "adapter.safetensors").write_bytes(b"12345678")
+    with pytest.raises(ModelError, match="is damaged"):
+        read_hub_adapter(folder)
+    (folder / "adapter.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"holds neither adapter.safetensors nor pytorch_adapter.bin"):
+        read_hub_adapter(folder)
+    (folder / "pytorch_adapter.bin").write_bytes(b"PK\x03\x04 not a zip")
+    with pytest.raises(ModelError):
+        read_hub_adapter(folder)
+
+
+@needs_files
+def test_another_base_is_refused(bases: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["import", "adapter", str(HUB / "bert" / "seq_bn-bin"), "--output", str(tmp_path / "out")]
+    assert main([*command, "--model", str(bases["roberta"])]) == 2
+    assert "its model_type is bert, but this base's is roberta" in capsys.readouterr().err.replace("\n", " ")
+    assert main([*command, "--model", str(bases["bert"]), "--labels", "a", "b"]) == 2
+    assert "--labels names 2 labels, but the head has 3 outputs" in capsys.readouterr().err.replace("\n", " ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_adapter_without_a_head_waits_for_one(
+    written: Callable[..., Path], tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = imported(written({"leave_out": [2, 3]}), tiny_bert, tmp_path / "out")
+    assert not (out / "head.safetensors").exists()
+    with pytest.raises(ModelError, match="is an adapter without a head, so it answers nothing by itself"):
+        understudy.load(out)
+
+
+def test_identifiers_of_before() -> None:
+    bert = repository("sentiment/sst-2@ukp", base="google-bert/bert-base-uncased", kind="houlsby")
+    assert bert == "AdapterHub/bert-base-uncased_sentiment_sst-2_houlsby"
+    assert (
+        repository("sentiment/sst-2@ukp", base="roberta-base", kind="pfeiffer")
+        == "AdapterHub/roberta-base-sst_pfeiffer"
+    )
+    with pytest.raises(ModelError, match="is no identifier of AdapterHub"):
+        repository("sst-2", base="roberta-base", kind="pfeiffer")
+
+
+def test_names_that_are_nothing(tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rest = ["--model", str(tiny_bert), "--output", str(tmp_path / "out")]
+    for name, message in (("./nowhere/x", "there is no such folder"), (str(tiny_bert), "holds no adapter_config.json")):
+        assert main(["import", "adapter", name, *rest]) == 2
+        assert message in capsys.readouterr().err.replace("\n", " ")
+    assert main(["adapter", "export", str(tiny_bert), "--output", str(tmp_path / "out")]) == 2
+    assert "is no adapter" in capsys.readouterr().err
+
+
+@needs_peft
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["lora", "ia3"])
+def test_peft_reads_what_is_exported_and_its_checkpoints_are_read(
+    kind: str, reviews: Path, tiny_bert: Path, tmp_path: Path
+) -> None:
+    import peft
+
+    run = tmp_path / "run"
+    options = ["--adapter", kind, "--learning_rate", "0.05", "--epochs", "2", "--no_baseline"]
+    assert main(["finetune", "--data", str(reviews), "--model", str(tiny_bert), "--output", str(run), *options]) == 0
+    assert main(["adapter", "export", str(run), "--output", str(tmp_path / "out")]) == 0
+    plain = AutoModelForSequenceClassification.from_pretrained(tiny_bert, num_labels=2)
+    theirs = peft.PeftModel.from_pretrained(plain, str(tmp_path / "out")).eval()
+    ids = torch.tensor([[2, 7, 9, 11, 3], [2, 5, 6, 3, 0]])
+    inputs = {"input_ids": ids, "attention_mask": (ids > 0).long(), "token_type_ids": torch.zeros_like(ids)}
+    ours = load_adapted(str(run))
+    with torch.no_grad():
+        torch.testing.assert_close(theirs(**inputs).logits, ours.model(**inputs).logits, rtol=0, atol=1e-5)
+    theirs.save_pretrained(tmp_path / "theirs")
+    back = imported(tmp_path / "theirs", tiny_bert, tmp_path / "back", "--labels", "negative", "positive")
+    again = load_adapted(str(back))
+    assert again.task.labels == ours.task.labels
+    for key, value in adapter_tensors(ours.model, "task").items():
+        assert torch.equal(adapter_tensors(again.model, "task")[key], value)
+    with torch.no_grad():
+        torch.testing.assert_close(again.model(**inputs).logits, ours.model(**inputs).logits, rtol=0, atol=1e-6)
+
+
+def test_a_head_of_an_architecture_is_layers_on_the_first_token() -> None:
+    """What is exported as AdapterHub's head computes what the architecture's own head does."""
+    path = Path(__file__).parents[1] / "adapters" / "conftest.py"
+    spec = importlib.util.spec_from_file_location("tiny_encoders", path)
+    assert spec is not None
+    assert spec.loader is not None
+    tiny = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tiny)
+    ids = torch.tensor([[5, 9, 23, 41, 7, 30]])
+    for architecture in tiny.CONFIGS:
+        model = tiny.build(architecture)
+        if architecture == "modernbert":
+            with pytest.raises(ModelError, match="more than layers on the first token"):
+                first_token_head(model)
+            continue
+        with torch.no_grad():
+            states = model.base_model(ids)[0]
+            torch.testing.assert_close(first_token_head(model)(states), model(ids).logits, rtol=1e-4, atol=1e-5)
