@@ -21,6 +21,10 @@ _FOLDERS: Mapping[str, Sequence[str] | None] = {
     "tracking": None,
 }
 """The folders of a run and the files in them; None for a tracker's, which has whatever it likes."""
+GLUE_TASKS = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli")
+"""The folders of the tasks of ``understudy glue --task all``."""
+_GLUE = {"submission": ("*.tsv",)}
+_GLUE_FILES = ("eval_results.json", "eval_results_*.txt", "submission.zip")
 _DEMO = {"data": ("train.csv", "validation.csv", "test.csv", "pool.txt")}
 
 
@@ -30,9 +34,13 @@ def strangers(folder: Path) -> list[Path]:
     children, own = set(_children(about)), dict(_FOLDERS)
     if about.get("command") == "demo":
         own |= _DEMO
+    files: tuple[str, ...] = _FILES
+    if about.get("command") == "glue":
+        own |= _GLUE
+        files += _GLUE_FILES
     found: list[Path] = []
     for entry in sorted(folder.iterdir()):
-        if entry.is_symlink() or not (entry.is_dir() or is_temporary(entry) or _fits(entry, _FILES)):
+        if entry.is_symlink() or not (entry.is_dir() or is_temporary(entry) or _fits(entry, files)):
             found.append(entry)
         elif entry.is_dir() and not is_temporary(entry):
             if entry.name in children:
@@ -96,9 +104,20 @@ def _children(about: Mapping[str, Any]) -> Iterator[str]:
     if about.get("command") == "demo":
         yield from ("teacher", "student")
     config, known = about.get("config"), about.get("children")
+    if about.get("command") == "glue" and isinstance(config, dict):
+        yield from _tasks(config)
     seeds = config.get("seeds") if isinstance(config, dict) else None
     yield from (f"seed-{seed}" for seed in (seeds if isinstance(seeds, list) else ()))
     yield from (str(path).partition("/")[0] for path in (known if isinstance(known, list) else ()))
+
+
+def _tasks(config: Mapping[str, Any]) -> Iterator[str]:
+    """The folders of the tasks of several, and of the stages of a sequence."""
+    asked = config.get("tasks") or [config.get("task")]
+    names = [str(name) for name in asked] if isinstance(asked, list) else []
+    for name in [*GLUE_TASKS, *names]:
+        yield from (name, *(f"{stage}-{name}" for stage in range(1, len(names) + 1)))
+    yield "direct"
 
 
 def _others(folder: Path, patterns: Sequence[str] | None) -> list[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from understudy.errors import ConfigError, DataError, nearest
-from understudy.functional.metrics import DISTANCE, LANGUAGE_MODEL_METRICS, METRICS
+from understudy.functional.metrics import AVERAGE, DISTANCE, LANGUAGE_MODEL_METRICS, METRICS
 
 _LOWER_IS_BETTER = {"mse", "loss", "perplexity", DISTANCE}
 
@@ -28,6 +28,8 @@ def higher_is_better(metric: str) -> bool:
         >>> higher_is_better("accuracy"), higher_is_better("mse"), higher_is_better("loss")
         (True, False, False)
     """
+    if metric == AVERAGE:
+        return True
     if metric not in (*LANGUAGE_MODEL_METRICS, DISTANCE):
         _check_known(metric)
     return metric not in _LOWER_IS_BETTER

@@ -18,12 +18,15 @@ from understudy.models.structure.layers import head_modules
 from understudy.models.students.pooled import PooledClassifier
 
 
-def load_classifier(name: str, task: Task) -> Any:
+def load_classifier(name: str, task: Task, *, fresh_head: bool = False) -> Any:
     """A model for `task`, in float32: any encoder of transformers, one of our students, or an AWD-LSTM.
 
     The head of the checkpoint is kept if it was trained for the same labels in the same order. Otherwise the head is
     newly initialised, from torch's current seed. From a language model only the encoder is taken; the dropouts of an
     AWD-LSTM are then set to the proportions of a classifier.
+
+    Args:
+        fresh_head: initialise the head newly even if it was trained for these labels.
 
     Raises:
         ModelError: if the model cannot be loaded, or lacks more than a head.
@@ -48,7 +51,7 @@ def load_classifier(name: str, task: Task) -> Any:
         raise ModelError(
             f"{path}: lacks weights outside the head, or has them in another shape: {first_names(broken)}. Give a complete checkpoint of this architecture."
         )
-    if not same:
+    if fresh_head or not same:
         _initialise_head(model)
     prefix = f"{model.base_model_prefix}."
     model.new_in_encoder = frozenset(key.removeprefix(prefix) for key in lacking - names)
@@ -89,6 +92,17 @@ def load_mean_classifier(name: str, task: Task) -> PooledClassifier:
     model = PooledClassifier.assemble(encoder, weight, torch.zeros(task.outputs))
     set_task(model.config, task)
     return model
+
+
+def said_of_transfer(model: Any, name: str) -> str:
+    """A sentence about what a classifier carries over from the model `name`, and what is new in it."""
+    new = {id(parameter) for module in head_modules(model) for parameter in module.parameters()}
+    fresh = [key for key, parameter in model.named_parameters() if id(parameter) in new]
+    carried = [parameter for parameter in model.parameters() if id(parameter) not in new]
+    count = sum(parameter.numel() for parameter in carried)
+    return (
+        f"encoder: {len(carried)} tensors ({count:,} parameters) carried over from {name}; new: {first_names(fresh)}."
+    )
 
 
 def _initialise_head(model: Any) -> None:

@@ -92,6 +92,15 @@ def _finish(run: Path) -> str:
     return f"Finish it first: understudy {command} --config {folder}/config.yaml --output {folder} --resume"
 
 
+def _children(run: Path) -> list[Path]:
+    """The folders of a family's runs, as far as its record tells."""
+    try:
+        children = json.loads((run / "record.json").read_text(encoding="utf-8"))["children"]
+        return [run / Path(child).parent for child in children]
+    except (OSError, ValueError, LookupError, TypeError):
+        return []
+
+
 def _model_folder(path: Path, *, weights: bool) -> Path:
     if not (path / "config.json").is_file():
         if (path / "model" / "config.json").is_file():
@@ -100,6 +109,8 @@ def _model_folder(path: Path, *, weights: bool) -> Path:
             raise ModelError(
                 f"{path}: is a family of runs, one a seed, and not one model. Name one of them, such as {path / seeds[0]}."
             )
+        if runs := _children(path):
+            raise ModelError(f"{path}: is a family of runs, and not one model. Name one of them, such as {runs[0]}.")
         if (path / "config.yaml").is_file() or (path / "checkpoints").is_dir():
             raise ModelError(f"{path}: this run has no model yet. {_finish(path)}")
         raise ModelError(f"{path}: is not a model folder: it holds no config.json.")

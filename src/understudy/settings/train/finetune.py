@@ -22,6 +22,8 @@ class FinetuneSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
     command: ClassVar[str] = "finetune"
     model: Annotated[str, Shown("MODEL", required=True)] = ""
     """A model folder, a run (of a language model too), a hub id of any BERT-family encoder, or `tfidf` (TF-IDF with a linear model)."""
+    encoder_from: Annotated[str | None, Shown("MODEL")] = None
+    """Instead of --model: start from the encoder of this run or model, with a new head, whatever it was trained for."""
     features: Literal["trained", "frozen"] = "trained"
     """trained: all weights learn. frozen: logistic regression on the mean vectors of the frozen encoder."""
     pooling: Literal["head", "mean"] = "head"
@@ -33,12 +35,14 @@ class FinetuneSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
 
     def models_read(self) -> list[str]:
         """The names of what else decides the result: the model."""
-        return [] if self.model == "tfidf" else [self.model]
+        return [name for name in (self.model, self.encoder_from) if name and name != "tfidf"]
 
     def faults(self) -> list[str]:
         """What is wrong with these settings, as far as it shows without reading data or weights."""
         faults = self.data_faults() + self.run_faults() + self.seeds_faults() + self.train_faults()
-        if not self.model:
+        if self.encoder_from is not None:
+            faults += self._encoder_faults(self.encoder_from)
+        elif not self.model:
             known = "a model folder or a hub id" if self.finds_rate else "a model folder, a hub id, or tfidf"
             faults.append(f"no model: name {known} with --model.")
         elif self.model != "tfidf":
@@ -59,5 +63,15 @@ class FinetuneSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
         if self.drop_mult is not None and (self.model == "tfidf" or self.features == "frozen"):
             faults.append(
                 "--drop_mult scales dropouts, but nothing here has any. Leave it out, or fine-tune an AWD-LSTM."
+            )
+        return faults
+
+    def _encoder_faults(self, name: str) -> list[str]:
+        faults = model_faults(name)
+        if self.model:
+            faults.append("--model and --encoder_from both say where to start. Leave one of them out.")
+        if self.features == "frozen":
+            faults.append(
+                "--features frozen takes the encoder of --model as it is. Name it with --model, or leave --features out."
             )
         return faults

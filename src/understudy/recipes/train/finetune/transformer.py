@@ -13,7 +13,7 @@ from understudy.data.tokens.encode import encode
 from understudy.inference.logits import token_budget
 from understudy.inference.predictor import Predictor
 from understudy.models.awd_lstm.config import reads_whole, set_reading
-from understudy.models.files.classifiers import load_classifier, load_mean_classifier
+from understudy.models.files.classifiers import load_classifier, load_mean_classifier, said_of_transfer
 from understudy.models.files.tokenizers import check_tokenizer, load_tokenizer
 from understudy.models.structure.inputs import settle_inputs
 from understudy.objectives.supervised import Supervised
@@ -37,12 +37,16 @@ class Transformer(Classification):
 
     def __init__(self, settings: FinetuneSettings, splits: Splits) -> None:
         super().__init__(settings, splits)
-        self.tokenizer = load_tokenizer(settings.model)
+        name = settings.encoder_from or settings.model
+        self.tokenizer = load_tokenizer(name)
         torch.manual_seed(settings.seed)
-        load = load_mean_classifier if settings.pooling == "mean" else load_classifier
-        self.model: Any = load(settings.model, splits.task)
-        check_tokenizer(self.model, self.tokenizer, name=settings.model)
-        set_reading(self.model, name=settings.model, gradient_tokens=settings.max_length, drop_mult=settings.drop_mult)
+        self.model: Any = (
+            load_mean_classifier(name, splits.task)
+            if settings.pooling == "mean"
+            else load_classifier(name, splits.task, fresh_head=settings.encoder_from is not None)
+        )
+        check_tokenizer(self.model, self.tokenizer, name=name)
+        set_reading(self.model, name=name, gradient_tokens=settings.max_length, drop_mult=settings.drop_mult)
         self.length = text_length(self.model, self.tokenizer, settings.max_length)
         self.names = settle_inputs(self.model, self.tokenizer)
         self.validation = encode(splits.validation.texts, self.tokenizer, max_length=self.length)
@@ -50,6 +54,8 @@ class Transformer(Classification):
         train = encode(splits.train.texts, self.tokenizer, max_length=self.length)
         parts = {"train": train, "validation": self.validation}
         self.notes = said_of_cuts(parts, self.length, more=how_to_read_more(self.model))
+        if settings.encoder_from is not None:
+            self.notes = [said_of_transfer(self.model, name), *self.notes]
         self.batches = BucketedBatches(
             train,
             splits.train.labels,

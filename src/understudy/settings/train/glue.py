@@ -1,0 +1,134 @@
+"""Settings of ``understudy glue``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar, Literal
+
+from annotated_types import Gt
+
+from understudy.data.glue.roots import folder_read, tasks_there
+from understudy.data.glue.tasks import BESIDE, HUB, NINE, glue_task
+from understudy.errors import nearest
+from understudy.settings.flags import Shown
+from understudy.settings.models import model_faults
+from understudy.settings.run import RunSettings, SeedsSettings
+from understudy.settings.training import TrainSettings
+
+ALL = "all"
+"""The name that stands for every task that is there."""
+
+
+@dataclass(kw_only=True)
+class GlueSettings(TrainSettings, SeedsSettings, RunSettings):
+    """Train on GLUE: one task, all of them, or one after another; score as GLUE does."""
+
+    group: ClassVar[str] = "Method"
+    command: ClassVar[str] = "glue"
+    data: Annotated[str | None, Shown("ROOT", group="Data", required=True)] = None
+    """A folder with a folder a task (SST-2/ or sst2/), as official TSV files or csv, jsonl, parquet; or nyu-mll/glue, on the hub."""
+    task: Annotated[str | None, Shown("TASK", group="Data")] = None
+    """One task (cola sst2 mrpc stsb qqp mnli qnli rte wnli, or another folder of --data); all for every one of GLUE's that is there."""
+    tasks: Annotated[list[str], Shown("TASK", group="Data")] = field(default_factory=list)
+    """Several tasks, instead of --task."""
+    limit_train: Annotated[int, Gt(0), Shown(group="Data")] | None = None
+    """Use only N training rows of each task, drawn by the seed, balanced over the classes."""
+    model: Annotated[str, Shown("MODEL", group="Model", required=True)] = ""
+    """A model folder, a run, or a hub id of any BERT-family encoder."""
+    encoder_from: Annotated[str | None, Shown("MODEL", group="Model")] = None
+    """Instead of --model: start from the encoder of this run or model, with a new head, whatever it was trained for."""
+    pooling: Annotated[Literal["head", "mean"], Shown(group="Model")] = "head"
+    """head: the architecture's own head, which reads the first token. mean: a linear layer on the mean of the states, as in sentence encoders."""
+    mode: Literal["single", "sequential"] = "single"
+    """Several tasks: single trains each by itself; sequential trains each on the encoder of the one before."""
+    submit: Annotated[bool, Shown(group="Run")] = False
+    """Also answer for the test files, in the leaderboard's format (submission/, and a zip if all eleven files are there)."""
+    submission: Annotated[str | None, Shown("ZIP", group="Run", rare=True)] = None
+    """For `understudy validate glue`: check this zip for what the leaderboard would refuse."""
+    baseline: Annotated[bool, Shown(off="Do not fit TF-IDF with a linear model beside it.")] = True
+    """Also fit TF-IDF with a linear model on the same rows, for the table."""
+    learning_rate: Annotated[float | str | None, Shown("RATE", group="Training")] = None
+    """Peak rate (2e-5, as is usual for GLUE; of an AWD-LSTM 3e-3). Small encoders want more; auto for a sweep."""
+    max_length: Annotated[int, Gt(2), Shown(group="Training")] | None = 128
+    """Tokens read of a row."""
+
+    def names(self) -> list[str]:
+        """The tasks that are asked for, GLUE's by their own names; ``all`` as it stands."""
+        asked = self.tasks or ([] if self.task is None else [self.task])
+        return [task.name if (task := glue_task(name)) else name for name in asked]
+
+    def data_read(self) -> Sequence[str]:
+        """The names of the data that the command reads."""
+        if self.data is None:
+            return ()
+        names = tasks_there(self.data) if ALL in self.names() else self.names()
+        found = [name for name in names if ALL not in self.names() or name in NINE]
+        return list(dict.fromkeys(folder_read(self.data, name) for name in found)) or [self.data]
+
+    def data_faults(self) -> list[str]:
+        """What is wrong with the names of data and tasks."""
+        faults = []
+        if self.data is None:
+            faults.append(f"no data: name the folder that holds a folder a task, or {HUB}, with --data.")
+        if self.task is not None and self.tasks:
+            faults.append("--task and --tasks both name tasks. Leave one of them out.")
+        names = self.names()
+        if not names:
+            faults.append(
+                f"no task: name one with --task ({', '.join(NINE)}, or {ALL}), or several with --tasks. The average leaves out {' and '.join(BESIDE)}."
+            )
+        if ALL in names and len(names) > 1:
+            faults.append(f"--tasks names {ALL} and others. Leave one or the other out.")
+        faults += [
+            f"--tasks names {name} more than once. Leave one of them out."
+            for name in dict.fromkeys(names)
+            if names.count(name) > 1
+        ]
+        own = [] if self.data is None else [other for other in tasks_there(self.data) if glue_task(other) is None]
+        for name in names:
+            if name == "ax":
+                faults.append("'ax' is the diagnostic set, which nothing is trained on. A run of mnli answers for it.")
+            elif name != ALL and glue_task(name) is None and name not in own:
+                also = f", and {self.data} has {', '.join(own[:10])}" if own else ""
+                faults.append(
+                    f"unknown task '{name}'.{nearest(name, [*NINE, *own, ALL])} GLUE has {', '.join(NINE)}{also}."
+                )
+        return faults
+
+    def models_read(self) -> Sequence[str]:
+        """The names of what else decides the result: the model."""
+        return [name for name in (self.model, self.encoder_from) if name]
+
+    def faults(self) -> list[str]:
+        """What is wrong with these settings, as far as it shows without reading data or weights."""
+        if self.submission is not None:
+            return []
+        faults = self.data_faults() + self.run_faults() + self.seeds_faults() + self.train_faults()
+        if self.encoder_from is not None:
+            faults += model_faults(self.encoder_from)
+            if self.model:
+                faults.append("--model and --encoder_from both say where to start. Leave one of them out.")
+        elif not self.model:
+            faults.append("no model: name a model folder or a hub id with --model.")
+        else:
+            faults += model_faults(self.model)
+        return faults + self._mode_faults()
+
+    def _mode_faults(self) -> list[str]:
+        faults, several = [], len(self.names()) > 1 or self.names() == [ALL]
+        if self.mode != "single" and len(self.names()) < 2:
+            faults.append(f"--mode {self.mode} needs several tasks. Name them with --tasks, the first one first.")
+        if several and self.metric is not None:
+            faults.append("--metric is of one task, and there are several: each is selected by its own. Leave it out.")
+        if self.submit and self.mode != "single":
+            faults.append(
+                f"--submit answers for tasks that are trained singly, but --mode is {self.mode}. Leave it out."
+            )
+        if self.submit:
+            faults += [
+                f"--submit is for GLUE's tasks, and '{name}' is none of them. Leave it out."
+                for name in self.names()
+                if name != ALL and glue_task(name) is None
+            ]
+        return faults
