@@ -59,7 +59,7 @@ COMMANDS = (
     ),
     Command(
         *("glue", "Train", "train.glue:GlueSettings", "train.glue.recipe:Glue"),
-        "Train and score on GLUE: one task, all, or one after another",
+        "Train and score on GLUE: one task, all at once, or in sequence",
         "glue.md",
     ),
     Command(

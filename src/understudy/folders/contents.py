@@ -24,6 +24,8 @@ _FOLDERS: Mapping[str, Sequence[str] | None] = {
 GLUE_TASKS = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli")
 """The folders of the tasks of ``understudy glue --task all``."""
 _GLUE = {"submission": ("*.tsv",)}
+_OF_ONE_TASK = ("best-", "finetuned-")
+"""How the folders begin that hold the model of one of several tasks."""
 _GLUE_FILES = ("eval_results.json", "eval_results_*.txt", "submission.zip")
 _DEMO = {"data": ("train.csv", "validation.csv", "test.csv", "pool.txt")}
 
@@ -45,6 +47,8 @@ def strangers(folder: Path) -> list[Path]:
         elif entry.is_dir() and not is_temporary(entry):
             if entry.name in children:
                 found += strangers(entry)
+            elif about.get("command") == "glue" and entry.name.startswith(_OF_ONE_TASK):
+                found += _others(entry, MODEL_FILES)
             elif entry.name in own:
                 found += _others(entry, own[entry.name])
             else:

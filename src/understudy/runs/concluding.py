@@ -5,7 +5,7 @@ from __future__ import annotations
 from understudy.folders.run import Run
 from understudy.report import plots
 from understudy.report.card.write import write_card
-from understudy.report.tables.models import models_table
+from understudy.report.tables.tasks import result_table
 from understudy.runs.session import Session
 from understudy.terminal.lines import show
 from understudy.terminal.screen import draw
@@ -26,5 +26,5 @@ def finish(session: Session) -> None:
 
 def say_result(run: Run) -> None:
     """Print the table of a finished run, and where everything is."""
-    draw(models_table(run.record.as_dict()))
+    draw(result_table(run.record.as_dict()))
     show(f"Everything is in {run.folder}")

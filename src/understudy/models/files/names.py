@@ -22,6 +22,9 @@ STUDENTS = ("bilstm", "static", "layers", "tfidf")
 UNTRAINED_LANGUAGE_MODELS = ("awd_lstm",)
 """Models that ``understudy pretrain`` builds by name."""
 
+MULTITASK = "multitask"
+"""The kind of a model for several tasks, see :func:`kind_of`."""
+
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9_][\w.-]*)?")
 _GIVE = "Give a run folder, a model folder or a hub id, such as google-bert/bert-base-uncased."
@@ -159,7 +162,7 @@ def check_undamaged(folder: str | Path, *, weights: bool) -> None:
 
 
 def kind_of(folder: str | Path) -> str:
-    """What a model folder holds: ``transformer``, ``bilstm``, ``static``, ``pooled``, ``awd_lstm``, ``tfidf``, ``language_model``.
+    """What a model folder holds: ``transformer``, ``bilstm``, ``static``, ``pooled``, ``awd_lstm``, ``tfidf``, ``multitask``, ``language_model``.
 
     A folder whose config.json does not say is a ``transformer``.
 

@@ -12,8 +12,9 @@ from understudy.functional.glue_score import task_score
 from understudy.functional.metrics import AVERAGE
 from understudy.report.metric_names import metric_name
 from understudy.report.numbers import ABSENT, number
-from understudy.report.scores import Record
+from understudy.report.scores import MULTI_TASK, Record
 from understudy.report.tables.cells import plain_table
+from understudy.report.tables.models import models_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,9 @@ class TaskRow:
 def task_rows(record: Record) -> Iterator[TaskRow]:
     """The entries of a record of several tasks, as table rows."""
     for model in record["models"]:
-        parts = model.get("metrics") or {}
+        parts = {
+            split: scores for split, scores in (model.get("metrics") or {}).items() if split.startswith("validation")
+        }
         names = [metric for scores in parts.values() for metric in scores]
         marked = len(parts) > 1
         average = str(model["name"]).startswith(AVERAGE)
@@ -59,6 +62,11 @@ def _named(metric: str, split: str, marked: bool) -> str:
 def _hundredfold(value: Any) -> str:
     score = number(value)
     return ABSENT if score is None else f"{100 * score:.1f}"
+
+
+def result_table(record: Mapping[str, Any]) -> Table:
+    """The table at the end of a run: of its models, or of its tasks where there are several."""
+    return tasks_table(record) if record["task"]["kind"] == MULTI_TASK else models_table(record)
 
 
 def tasks_table(record: Mapping[str, Any]) -> Table:

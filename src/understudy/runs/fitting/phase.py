@@ -31,6 +31,8 @@ def train_phase(
     learning_rate: float,
     fresh: bool = False,
     budget_s: float | None = None,
+    keepers: Mapping[str, bool] | None = None,
+    visit: Callable[[str], None] = lambda score: None,
 ) -> FitResult:
     """:func:`understudy.training.loop.fit` under a run's settings.
 
@@ -40,6 +42,7 @@ def train_phase(
         learning_rate: the peak where the settings name none; a sweep may suggest as much.
         fresh: whether the model's weights are random.
         budget_s: seconds that this phase may take, a sweep included.
+        keepers, visit: see :func:`understudy.training.loop.fit`.
     """
     settings: TrainSettings = session.settings
     record = session.run.record
@@ -66,6 +69,8 @@ def train_phase(
             evaluate=validation,
             metric=metric,
             higher_is_better=higher,
+            keepers=keepers,
+            visit=visit,
             eval_steps=settings.eval_steps,
             patience=settings.patience,
             save_steps=settings.save_steps,

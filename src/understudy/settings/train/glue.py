@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
-from annotated_types import Gt
+from annotated_types import Ge, Gt
 
 from understudy.data.glue.roots import folder_read, tasks_there
 from understudy.data.glue.tasks import BESIDE, HUB, NINE, glue_task
@@ -22,7 +23,7 @@ ALL = "all"
 
 @dataclass(kw_only=True)
 class GlueSettings(TrainSettings, SeedsSettings, RunSettings):
-    """Train on GLUE: one task, all of them, or one after another; score as GLUE does."""
+    """Train on GLUE: one task, each of several, all at once, or one after another; score as GLUE does."""
 
     group: ClassVar[str] = "Method"
     command: ClassVar[str] = "glue"
@@ -40,8 +41,22 @@ class GlueSettings(TrainSettings, SeedsSettings, RunSettings):
     """Instead of --model: start from the encoder of this run or model, with a new head, whatever it was trained for."""
     pooling: Annotated[Literal["head", "mean"], Shown(group="Model")] = "head"
     """head: the architecture's own head, which reads the first token. mean: a linear layer on the mean of the states, as in sentence encoders."""
-    mode: Literal["single", "sequential"] = "single"
-    """Several tasks: single trains each by itself; sequential trains each on the encoder of the one before."""
+    mode: Literal["single", "joint", "sequential"] = "single"
+    """Several tasks: single trains each by itself; joint all at once, on one encoder; sequential each on the encoder of the one before."""
+    then: Literal["finetune"] | None = None
+    """With joint: then train each task by itself, from the shared encoder and its head."""
+    sampling: Annotated[Literal["proportional", "sqrt", "temperature", "annealed"], Shown(rare=True)] = "proportional"
+    """With joint: a task's share of the steps: by its rows, their square root, a power of 1/T, or from the rows in the first epoch to nearly alike in the last."""
+    sampling_temperature: Annotated[float, Ge(1), Shown("T", rare=True)] = 5.0
+    """With --sampling temperature: the larger, the more alike the shares."""
+    loss_scale: Annotated[Literal["chance", "none"], Shown(rare=True)] = "chance"
+    """With joint: chance divides each task's loss by that of the best constant answer."""
+    task_weights: Annotated[list[float], Shown("X", rare=True)] = field(default_factory=list)
+    """With joint: weights of the tasks' losses, in the order of --tasks (by --loss_scale)."""
+    sharing: Annotated[Literal["hard", "soft"], Shown(rare=True)] = "hard"
+    """With joint: hard has one encoder for all; soft one a task, held together by a penalty on their distance."""
+    soft_weight: Annotated[float, Ge(0), Shown("X", rare=True)] = 0.01
+    """With --sharing soft: weight of half the squared distance from the mean of the encoders."""
     submit: Annotated[bool, Shown(group="Run")] = False
     """Also answer for the test files, in the leaderboard's format (submission/, and a zip if all eleven files are there)."""
     submission: Annotated[str | None, Shown("ZIP", group="Run", rare=True)] = None
@@ -117,10 +132,11 @@ class GlueSettings(TrainSettings, SeedsSettings, RunSettings):
 
     def _mode_faults(self) -> list[str]:
         faults, several = [], len(self.names()) > 1 or self.names() == [ALL]
-        if self.mode != "single" and len(self.names()) < 2:
+        if self.mode != "single" and len(self.names()) < 2 and (self.mode, self.names()) != ("joint", [ALL]):
             faults.append(f"--mode {self.mode} needs several tasks. Name them with --tasks, the first one first.")
         if several and self.metric is not None:
             faults.append("--metric is of one task, and there are several: each is selected by its own. Leave it out.")
+        faults += self._joint_faults()
         if self.submit and self.mode != "single":
             faults.append(
                 f"--submit answers for tasks that are trained singly, but --mode is {self.mode}. Leave it out."
@@ -131,4 +147,39 @@ class GlueSettings(TrainSettings, SeedsSettings, RunSettings):
                 for name in self.names()
                 if name != ALL and glue_task(name) is None
             ]
+        return faults
+
+    def _joint_faults(self) -> list[str]:
+        plain = {f.name: f for f in dataclasses.fields(GlueSettings)}
+        given = [
+            name for name in ("then", "sampling", "loss_scale", "sharing") if getattr(self, name) != plain[name].default
+        ] + ["task_weights"] * bool(self.task_weights)
+        if self.mode != "joint":
+            given += [n for n in ("sampling_temperature", "soft_weight") if getattr(self, n) != plain[n].default]
+            return [
+                f"--{name} belongs to --mode joint, but the mode is {self.mode}. Leave one of them out."
+                for name in given
+            ]
+        faults = [
+            f"{flag}: this is for the layers of one task's model, and --mode joint trains several heads. Leave it out."
+            for flag in self.layer_flags()
+        ]
+        if self.sampling != "temperature" and self.sampling_temperature != plain["sampling_temperature"].default:
+            faults.append(
+                f"--sampling_temperature belongs to --sampling temperature, but it is {self.sampling}. Leave one of them out."
+            )
+        if self.sharing != "soft" and self.soft_weight != plain["soft_weight"].default:
+            faults.append("--soft_weight belongs to --sharing soft, but the sharing is hard. Leave one of them out.")
+        if self.task_weights and self.names() != [ALL] and len(self.task_weights) != len(self.names()):
+            faults.append(
+                f"task_weights must be one for each task: {len(self.names())} tasks, but {len(self.task_weights)} weights."
+            )
+        if self.task_weights and self.names() == [ALL]:
+            faults.append(
+                f"--task_weights needs the tasks by name, in the same order. Name them with --tasks, not {ALL}."
+            )
+        if any(weight <= 0 for weight in self.task_weights):
+            faults.append(f"task_weights must be positive, but are {' '.join(map(str, self.task_weights))}.")
+        if self.task_weights and self.loss_scale != "chance":
+            faults.append("--task_weights and --loss_scale both say how losses are weighed. Leave one of them out.")
         return faults

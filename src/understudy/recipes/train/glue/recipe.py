@@ -1,4 +1,4 @@
-"""``understudy glue``: one task of GLUE, all of them, or one after another."""
+"""``understudy glue``: one task of GLUE, each of several, all at once, or one after another."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from understudy.data.glue.submission import FILES, submission_faults
 from understudy.data.glue.tasks import NINE
 from understudy.errors import ConfigError, DataError, gathered
 from understudy.recipes.train.glue.family import run_each, run_stages, say_family
+from understudy.recipes.train.glue.joint import Joint
 from understudy.recipes.train.glue.single import SingleTask
 from understudy.record import RunRecord
 from understudy.runs.skeleton import TrainingRecipe, Work
@@ -19,7 +20,7 @@ from understudy.terminal.lines import show
 
 
 class Glue(TrainingRecipe, GlueSettings):
-    """Train on GLUE: one task, all of them, or one after another; score as GLUE does."""
+    """Train on GLUE: one task, each of several, all at once, or one after another; score as GLUE does."""
 
     def read(self) -> list[TaskData]:
         """Read and check the rows of every task; faults of all of them are reported together.
@@ -42,6 +43,8 @@ class Glue(TrainingRecipe, GlueSettings):
 
     def prepare(self, data: list[TaskData]) -> Work:
         """Load and check the model, for the first task where there are several."""
+        if self.mode == "joint":
+            return Joint(self, data)
         first = data[0]
         if faults := metric_faults(self.metric, first.splits.task.metrics):
             raise ConfigError(*faults)
@@ -63,7 +66,7 @@ class Glue(TrainingRecipe, GlueSettings):
 
     def is_family(self) -> bool:
         """Whether there are several tasks, each in a run of its own."""
-        return self.names() == [ALL] or len(self.names()) > 1
+        return self.mode != "joint" and (self.names() == [ALL] or len(self.names()) > 1)
 
     def run(self) -> RunRecord:
         """Check everything, then train, keep the weights that are best on the development set, and report.
