@@ -131,7 +131,6 @@ def epoch_seconds(setting: Setting) -> dict[str, Any]:
     import copy
 
     from evidence import in_turn, train
-
     from understudy.objectives.supervised import Supervised
     from understudy.recipes.train.glue.joint import Joint
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from glue_toys import write_glue
 from safetensors.torch import load_file
 
@@ -316,3 +317,67 @@ def test_eleven_files_make_a_zip(tmp_path: Path) -> None:
     family._submission(run, [f"task-{i}" for i in range(len(FILES))])
     with zipfile.ZipFile(tmp_path / "run" / "submission.zip") as archive:
         assert sorted(archive.namelist()) == sorted(f"{file}.tsv" for file in FILES)
+
+
+def own_tasks(folder: Path, reviews: Path, root: Path) -> Path:
+    """A file of two tasks of one's own: reviews by other names of columns, and pairs with a score."""
+    (folder / "mine").mkdir()
+    for split in ("train", "validation", "test"):
+        text = (reviews / f"{split}.csv").read_text(encoding="utf-8").replace("text,label", "body,stars", 1)
+        (folder / "mine" / f"{split}.csv").write_text(text, encoding="utf-8")
+    content = {
+        "mood": {"data": str(folder / "mine"), "text": ["body"], "label": "stars", "metrics": ["f1_macro", "accuracy"]},
+        "alike": {"train": str(root / "STS-B" / "train.tsv"), "validation": str(root / "STS-B" / "dev.tsv")},
+    }
+    path = folder / "tasks.yaml"
+    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("mode", ["single", "joint", "sequential"])
+def test_own_tasks_from_a_file(glue: Words, reviews: Path, root: Path, tmp_path: Path, mode: str) -> None:
+    words = glue(tmp_path / "run", "--tasks_file", own_tasks(tmp_path, reviews, root), "--mode", mode)
+    del words[words.index("--data") : words.index("--data") + 2]
+    assert main(words) == 0
+    record = record_of(tmp_path / "run")
+    names = [model["name"] for model in record.models]
+    first = {"single": "mood", "joint": "mood", "sequential": "stage 1-mood"}[mode]
+    assert list(record.model(first)["metrics"]["validation"]) == ["f1_macro", "accuracy"]
+    assert any(name.startswith("alike") for name in names)
+    assert main([*words, "--overwrite"]) == 0
+
+
+def test_own_tasks_stand_beside_glues(glue: Words, reviews: Path, root: Path, tmp_path: Path) -> None:
+    more = ("--tasks", "mood", "rte", "--mode", "joint")
+    assert main(glue(tmp_path / "run", "--tasks_file", own_tasks(tmp_path, reviews, root), *more)) == 0
+    assert list(understudy.load(tmp_path / "run")) == ["mood", "rte"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("mood: {data: nowhere.csv, labell: x}", "unknown key 'labell' in"),
+        ("mood: {text: body}", "task 'mood': has no data"),
+        ("mood: reviews.csv", "task 'mood': must hold settings such as"),
+        ("a/b: {data: x.csv}", "task 'a/b': a task's folder is called by its name"),
+        ("mood: {data: x.csv, kind: many}", "kind must be"),
+        ("- mood", "must hold 'name: value' lines"),
+    ],
+)
+def test_mistakes_in_the_file_are_said(
+    glue: Words, tmp_path: Path, content: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tasks.yaml").write_text(content, encoding="utf-8")
+    assert main(glue(tmp_path / "run", "--tasks_file", tmp_path / "tasks.yaml")) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_metric_that_does_not_suit_is_refused(
+    glue: Words, reviews: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = own_tasks(tmp_path, reviews, root)
+    path.write_text(path.read_text(encoding="utf-8").replace("f1_macro", "pearson"), encoding="utf-8")
+    assert main(glue(tmp_path / "run", "--tasks_file", path, "--task", "mood")) == 2
+    assert "metric 'pearson' does not suit this task" in capsys.readouterr().err
+    assert main(glue(tmp_path / "run", "--tasks_file", path, "--task", "moood")) == 2
+    assert "unknown task 'moood'. Did you mean 'mood'?" in capsys.readouterr().err

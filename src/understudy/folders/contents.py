@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from understudy.atomic import is_temporary
 
@@ -119,6 +122,8 @@ def _tasks(config: Mapping[str, Any]) -> Iterator[str]:
     """The folders of the tasks of several, and of the stages of a sequence."""
     asked = config.get("tasks") or [config.get("task")]
     names = [str(name) for name in asked] if isinstance(asked, list) else []
+    with suppress(OSError, ValueError, yaml.YAMLError, TypeError):
+        names += map(str, yaml.safe_load(Path(config["tasks_file"]).read_bytes()) if config.get("tasks_file") else ())
     for name in [*GLUE_TASKS, *names]:
         yield from (name, *(f"{stage}-{name}" for stage in range(1, len(names) + 1)))
     yield "direct"

@@ -11,10 +11,11 @@ from annotated_types import Ge, Gt
 
 from understudy.data.glue.roots import folder_read, tasks_there
 from understudy.data.glue.tasks import BESIDE, HUB, NINE, glue_task
-from understudy.errors import nearest
+from understudy.errors import gathered, nearest
 from understudy.settings.flags import Shown
 from understudy.settings.models import model_faults
 from understudy.settings.run import RunSettings, SeedsSettings
+from understudy.settings.train.task_file import OwnTask, read_task_file
 from understudy.settings.training import TrainSettings
 
 ALL = "all"
@@ -33,6 +34,8 @@ class GlueSettings(TrainSettings, SeedsSettings, RunSettings):
     """One task (cola sst2 mrpc stsb qqp mnli qnli rte wnli, or another folder of --data); all for every one of GLUE's that is there."""
     tasks: Annotated[list[str], Shown("TASK", group="Data")] = field(default_factory=list)
     """Several tasks, instead of --task."""
+    tasks_file: Annotated[str | None, Shown("YAML", group="Data", rare=True)] = None
+    """Own tasks, beside GLUE's or instead of them: for each name its data, text, label, kind and metrics."""
     limit_train: Annotated[int, Gt(0), Shown(group="Data")] | None = None
     """Use only N training rows of each task, drawn by the seed, balanced over the classes."""
     model: Annotated[str, Shown("MODEL", group="Model", required=True)] = ""
@@ -70,21 +73,37 @@ class GlueSettings(TrainSettings, SeedsSettings, RunSettings):
 
     def names(self) -> list[str]:
         """The tasks that are asked for, GLUE's by their own names; ``all`` as it stands."""
-        asked = self.tasks or ([] if self.task is None else [self.task])
-        return [task.name if (task := glue_task(name)) else name for name in asked]
+        own = self.own_tasks()
+        asked = self.tasks or (list(own) if self.task is None else [self.task])
+        return [task.name if name not in own and (task := glue_task(name)) else name for name in asked]
+
+    def own_tasks(self) -> dict[str, OwnTask]:
+        """The tasks of ``tasks_file``, by name.
+
+        Raises:
+            ConfigError: with what is wrong with the file.
+        """
+        return {} if self.tasks_file is None else read_task_file(self.tasks_file)
 
     def data_read(self) -> Sequence[str]:
         """The names of the data that the command reads."""
-        if self.data is None:
-            return ()
-        names = tasks_there(self.data) if ALL in self.names() else self.names()
-        found = [name for name in names if ALL not in self.names() or name in NINE]
-        return list(dict.fromkeys(folder_read(self.data, name) for name in found)) or [self.data]
+        own, names = self.own_tasks(), self.names()
+        read = [part for name in names if name in own for part in own[name].data_read()]
+        if self.data is not None:
+            there = [name for name in tasks_there(self.data) if name in NINE] if ALL in names else names
+            found = [folder_read(self.data, name) for name in there if name not in own]
+            read += found or ([self.data] if not read else [])
+        return list(dict.fromkeys(read))
 
     def data_faults(self) -> list[str]:
         """What is wrong with the names of data and tasks."""
-        faults = []
-        if self.data is None:
+        faults: list[str] = []
+        mine: dict[str, OwnTask] = {}
+        with gathered(faults):
+            mine = self.own_tasks()
+        if faults:
+            return faults
+        if self.data is None and not (self.names() and set(self.names()) <= set(mine)):
             faults.append(f"no data: name the folder that holds a folder a task, or {HUB}, with --data.")
         if self.task is not None and self.tasks:
             faults.append("--task and --tasks both name tasks. Leave one of them out.")
@@ -101,25 +120,28 @@ class GlueSettings(TrainSettings, SeedsSettings, RunSettings):
             if names.count(name) > 1
         ]
         own = [] if self.data is None else [other for other in tasks_there(self.data) if glue_task(other) is None]
-        for name in names:
+        for name in (name for name in names if name not in mine):
             if name == "ax":
                 faults.append("'ax' is the diagnostic set, which nothing is trained on. A run of mnli answers for it.")
             elif name != ALL and glue_task(name) is None and name not in own:
                 also = f", and {self.data} has {', '.join(own[:10])}" if own else ""
+                also += f", and {self.tasks_file} has {', '.join(mine)}" if mine else ""
                 faults.append(
-                    f"unknown task '{name}'.{nearest(name, [*NINE, *own, ALL])} GLUE has {', '.join(NINE)}{also}."
+                    f"unknown task '{name}'.{nearest(name, [*NINE, *own, *mine, ALL])} GLUE has {', '.join(NINE)}{also}."
                 )
         return faults
 
     def models_read(self) -> Sequence[str]:
         """The names of what else decides the result: the model."""
-        return [name for name in (self.model, self.encoder_from) if name]
+        return [name for name in (self.model, self.encoder_from, self.tasks_file) if name]
 
     def faults(self) -> list[str]:
         """What is wrong with these settings, as far as it shows without reading data or weights."""
         if self.submission is not None:
             return []
-        faults = self.data_faults() + self.run_faults() + self.seeds_faults() + self.train_faults()
+        if faults := self.data_faults():  # what else there is depends on the names of the tasks
+            return faults + self.seeds_faults() + self.train_faults()
+        faults = self.run_faults() + self.seeds_faults() + self.train_faults()
         if self.encoder_from is not None:
             faults += model_faults(self.encoder_from)
             if self.model:
@@ -145,7 +167,7 @@ class GlueSettings(TrainSettings, SeedsSettings, RunSettings):
             faults += [
                 f"--submit is for GLUE's tasks, and '{name}' is none of them. Leave it out."
                 for name in self.names()
-                if name != ALL and glue_task(name) is None
+                if name != ALL and (glue_task(name) is None or name in self.own_tasks())
             ]
         return faults
 

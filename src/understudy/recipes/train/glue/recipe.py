@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from understudy.data.glue.read import TaskData, is_there, read_task
 from understudy.data.glue.submission import FILES, submission_faults
 from understudy.data.glue.tasks import NINE
+from understudy.data.readers.sources import load_splits
 from understudy.errors import ConfigError, DataError, gathered
+from understudy.functional.scoring import check_suits
 from understudy.recipes.train.glue.family import run_each, run_stages, say_family
 from understudy.recipes.train.glue.joint import Joint
 from understudy.recipes.train.glue.single import SingleTask
@@ -16,6 +20,7 @@ from understudy.record import RunRecord
 from understudy.runs.skeleton import TrainingRecipe, Work
 from understudy.runs.subject import metric_faults
 from understudy.settings.train.glue import ALL, GlueSettings
+from understudy.settings.train.task_file import OwnTask
 from understudy.terminal.lines import show
 
 
@@ -30,9 +35,13 @@ class Glue(TrainingRecipe, GlueSettings):
         """
         faults: list[str] = []
         found = []
-        assert self.data is not None
+        own = self.own_tasks()
         for name in self.chosen():
             with gathered(faults):
+                if name in own:
+                    found.append(self._read_own(name, own[name]))
+                    continue
+                assert self.data is not None
                 task = read_task(self.data, name, limit_train=self.limit_train, seed=self.seed, tests=self.submit)
                 if self.submit and not task.tests and not self.is_family():
                     faults.append(f"{self.data}: no test file of {name}, and --submit answers for it. Leave it out.")
@@ -40,6 +49,26 @@ class Glue(TrainingRecipe, GlueSettings):
         if faults:
             raise DataError(*faults)
         return found
+
+    def _read_own(self, name: str, own: OwnTask) -> TaskData:
+        """The rows of a task of the user's file."""
+        splits = load_splits(
+            own.data,
+            train=own.train,
+            validation=own.validation,
+            test=own.test,
+            text=own.text,
+            label=own.label,
+            kind=own.kind,
+            limit_train=self.limit_train,
+            seed=self.seed,
+        )
+        task = splits.task
+        for metric in own.metrics:
+            check_suits(metric, np.zeros((1, task.outputs)), splits.train.labels[:1])
+        task = replace(task, metrics=tuple(own.metrics) or task.metrics)
+        others = {} if splits.test is None else {"test": splits.test}
+        return TaskData(name, replace(splits, task=task, test=None), others)
 
     def prepare(self, data: list[TaskData]) -> Work:
         """Load and check the model, for the first task where there are several."""
