@@ -19,6 +19,7 @@ from understudy.data.tasks import Task
 from understudy.errors import DataError
 from understudy.inference.answer_lines import csv_header, csv_row, json_row
 from understudy.inference.answers import Prediction
+from understudy.inference.multitask import TaskPredictors
 from understudy.inference.predictor import Ensemble
 from understudy.loading import load
 from understudy.runs.devices import on_threads
@@ -37,7 +38,9 @@ class Predict(PredictSettings):
             UnderstudyError: if the model or the texts cannot be read, or the output not written.
         """
         check(self)
-        model = load(*self.models())
+        model = load(*self.models(), task=self.task)
+        if isinstance(model, TaskPredictors):
+            model.predict([])  # refuses, with the names of the tasks
         if isinstance(model, Ensemble):
             for name, member in zip(self.models(), model.members):
                 _say(said_of_columns(name, member.task.text, model.task.text))

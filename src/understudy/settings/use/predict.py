@@ -24,6 +24,8 @@ class PredictSettings:
     command: ClassVar[str] = "predict"
     model: Annotated[list[str], Shown("MODEL", required=True)] = field(default_factory=list)
     """A run or a model folder. If you name several, such as a forward and a backward AWD-LSTM, their probabilities are averaged."""
+    task: Annotated[str | None, Shown("TASK")] = None
+    """Of a model for several tasks, the one that answers."""
     input: Annotated[list[str], Shown("FILE")] = field(default_factory=list)
     """Files of texts: csv, tsv, jsonl, parquet or txt, also .gz (standard input, one text a line; pipes are read the same way)."""
     text: Annotated[list[str], Shown("COLUMN")] = field(default_factory=list)
