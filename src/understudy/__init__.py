@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from understudy.recipes.train.distill.recipe import Distill as Distill
     from understudy.recipes.train.distill_lm.recipe import DistillLM as DistillLM
     from understudy.recipes.train.finetune.recipe import Finetune as Finetune
+    from understudy.recipes.train.glue.recipe import Glue as Glue
     from understudy.recipes.train.pipeline import Pipeline as Pipeline
     from understudy.recipes.train.pretrain.recipe import Pretrain as Pretrain
     from understudy.recipes.use.fill_mask import FillMask as FillMask

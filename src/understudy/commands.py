@@ -58,6 +58,11 @@ COMMANDS = (
         "distill-lm.md",
     ),
     Command(
+        *("glue", "Train", "train.glue:GlueSettings", "train.glue.recipe:Glue"),
+        "Train and score on GLUE: one task, all at once, or in sequence",
+        "glue.md",
+    ),
+    Command(
         *("run", "Train", "train.pipeline:PipelineSettings", "train.pipeline:Pipeline"),
         "Run the commands of a YAML file one after the other",
         "configuration.md",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
+from typing import Any
 
 import numpy as np
 
@@ -13,33 +13,35 @@ from understudy.data.tasks import Task
 from understudy.errors import ModelError
 from understudy.inference.adapted import AdaptedPredictor
 from understudy.inference.many import AdaptedBase, load_adapted_base
+from understudy.inference.multitask import TaskPredictors
 from understudy.inference.predictor import Ensemble, LinearPredictor, Predictor
+from understudy.models.files.multitask import is_multitask, load_tasks
 from understudy.models.files.names import kind_of, resolve
 from understudy.models.files.pretrained import register_architectures
 from understudy.models.tfidf import Tfidf
 
 
-@overload
-def load(folder: str | Path, /) -> Predictor | LinearPredictor: ...
-@overload
-def load(folder: str | Path, /, *others: str | Path) -> Predictor | LinearPredictor | Ensemble: ...
-def load(folder: str | Path, /, *others: str | Path) -> Predictor | LinearPredictor | Ensemble:
+def load(folder: str | Path, /, *others: str | Path, task: str | None = None) -> Any:
     """A trained model, ready to answer: ``understudy.load("runs/student").predict(["a text", ...])``.
 
     Args:
         folder: a run folder or its ``model/``.
         others: more folders, of models trained for the same labels; the answer is then the mean of all.
+        task: of models for several tasks, the one that is to answer.
 
     Returns:
-        A network, TF-IDF, or several models averaged.
+        A network, TF-IDF, or several models averaged. Of a model for several tasks, the models by the tasks' names,
+        unless `task` says which: ``understudy.load("runs/joint")["sst2"].predict(["a text", ...])``.
 
     Raises:
         ModelError: if a folder holds no trained model, or the models were trained for different tasks.
     """
     if not others:
-        return _load(folder)
+        return _load(folder, task)
     names = [str(name) for name in (folder, *others)]
-    members = [_load(name) for name in names]
+    members = [_load(name, task) for name in names]
+    if several := [member for member in members if isinstance(member, TaskPredictors)]:
+        several[0].predict([])  # refuses, with the names of the tasks
     return Ensemble(members, _columns(names, [member.task for member in members]))
 
 
@@ -69,8 +71,13 @@ def _texts(task: Task) -> str:
     return "pairs of texts" if task.is_pair else "single texts"
 
 
-def _load(folder: str | Path) -> Predictor | LinearPredictor:
+def _load(folder: str | Path, task: str | None) -> Any:
     found = resolve(str(folder), adapters=True)
+    if is_multitask(found):
+        several = TaskPredictors(load_tasks(found), name=str(folder))
+        return several if task is None else several.task(task)
+    if task is not None:
+        raise ModelError(f"{folder}: was trained for one task only, so none can be named. Leave out --task {task}.")
     if kind_of(found) == "tfidf":
         return LinearPredictor(Tfidf.load(Path(found)))
     trained = load_trained_network(found)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from understudy.data.batches.pair_batches import PairBatches
+from understudy.data.batches.pairs.batches import PairBatches
 from understudy.data.tokens.encode import Encoded
 from understudy.objectives.contrastive import Contrastive
 

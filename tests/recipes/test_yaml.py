@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import transformers
 import yaml
+from glue_toys import write_glue
 
 import understudy
 from understudy.cli import main
@@ -34,6 +35,7 @@ SMALLER: dict[str, dict[str, Any]] = {
     "finetune": {"epochs": 1, "max_length": 32, "baseline": False},
     "finetune-adapter": {"epochs": 1, "max_length": 32, "baseline": False},
     "finetune-few-labels": {"max_length": 32, "baseline": False},
+    "glue": {"epochs": 1, "max_length": 32, "baseline": False},
     "finetune-ulmfit": {"max_length": 32, "baseline": False},
     "pairs": BILSTM,
     "pretrain-awd-lstm": AWD_LSTM,
@@ -91,6 +93,7 @@ def places(
         "model": tiny_bert,
         "teacher": tmp_path_factory.mktemp("lm") / "run",
     }
+    found["GLUE"] = {"data": write_glue(tmp_path_factory.mktemp("GLUE")), "model": tiny_bert}
     words = {"data": reviews / "pool.txt", "model": tiny_bert, "output": found["texts"]["teacher"], "epochs": 1}
     assert main(["pretrain", *flags(words)]) == 0
     return found

@@ -11,36 +11,72 @@ from typing import Any
 from understudy.atomic import is_temporary
 from understudy.checksums import saved_files
 
-CHECKPOINTS = re.compile(r"(train|contrast|student|student without teacher)((-done|-best-\d+|-rank\d+-\d+)?\.pt|\.csv)")
 TEACHER_WORDS = re.compile(r"[0-9a-f]{32}\.bin")
+_PHASES = ("train", "contrast", "student", "student without teacher", "joint")
 _SWEEP = r"lr_find(-student(-without-teacher)?)?"
 _PLOTS = re.compile(rf"(learning-curves|quality-latency|quality-size|confusion|reliability|{_SWEEP})\.png")
 _FILES = re.compile(rf"record\.json|config\.yaml|README\.md|progress\.csv|{_SWEEP}\.(csv|png)")
 _MODEL = re.compile(r".+\.(json|safetensors|txt|jinja|model|codes|spm|vocab|tokenizer)")
 """What saving a model and its tokenizer writes, for folders without a list of it."""
-_FOLDERS = {"plots": _PLOTS, "checkpoints": CHECKPOINTS, "teacher_words": TEACHER_WORDS}
-"""The folders of a run, and the names of the files that it writes there."""
 _DEMO = {"data": re.compile(r"(train|validation|test)\.csv|pool\.txt")}
+_GLUE = {"submission": re.compile(r"(AX|CoLA|MNLI-mm?|MRPC|QNLI|QQP|RTE|SST-2|STS-B|WNLI)\.tsv")}
 
 
 def strangers(folder: Path) -> list[Path]:
     """What lies in a run folder, or in those of its children, and was not written by a run; links are never ours."""
     about = _read(folder / "record.json")
-    children, own = set(_children(about)), _FOLDERS | (_DEMO if about.get("command") == "demo" else {})
+    task, command = _mapping(about.get("task")), about.get("command")
+    children, models, files = set(_children(about)), model_folders(task), _FILES
+    own = {"plots": _PLOTS, "checkpoints": checkpoints(task), "teacher_words": TEACHER_WORDS}
+    if command == "demo":
+        own |= _DEMO
+    elif command == "glue":
+        own |= _GLUE
+        results = rf"eval_results\.json|eval_results_{re.escape(str(task.get('name')))}(-mm)?\.txt|submission\.zip"
+        files = re.compile(f"{_FILES.pattern}|{results}")
     found: list[Path] = []
     for entry in sorted(folder.iterdir()):
-        if entry.is_symlink() or not (entry.is_dir() or is_temporary(entry) or _FILES.fullmatch(entry.name)):
+        if entry.is_symlink() or not (entry.is_dir() or is_temporary(entry) or files.fullmatch(entry.name)):
             found.append(entry)
         elif entry.is_dir() and not is_temporary(entry):
             if entry.name in children:
                 found += strangers(entry)
-            elif entry.name == "model":
+            elif entry.name in models:
                 found += _beside_a_model(entry)
             elif entry.name in own:
                 found += _others(entry, own[entry.name].fullmatch)
             elif entry.name != "tracking":  # a tracker's, which has whatever it likes
                 found.append(entry)
     return found
+
+
+def checkpoints(task: Mapping[str, Any]) -> re.Pattern[str]:
+    """The names of a run's checkpoints.
+
+    Args:
+        task: as the record has it; one that stands for several names them.
+
+    Example:
+        >>> bool(checkpoints({"tasks": {"rte": {}}}).fullmatch("finetune rte-best-20.pt"))
+        True
+        >>> bool(checkpoints({}).fullmatch("finetune rte-best-20.pt"))
+        False
+    """
+    phases = "|".join(re.escape(name) for name in (*_PHASES, *(f"finetune {name}" for name in _tasks(task))))
+    return re.compile(rf"({phases})((-done|-best-\d+|-own\d+-\d+|-rank\d+-\d+)?\.pt|\.csv)")
+
+
+def model_folders(task: Mapping[str, Any]) -> set[str]:
+    """The names of the folders that hold a run's models, and nothing else.
+
+    Args:
+        task: as the record has it; one that stands for several names them.
+
+    Example:
+        >>> sorted(model_folders({"tasks": {"rte": {}}}))
+        ['best-rte', 'finetuned-rte', 'model']
+    """
+    return {"model", *(f"{kind}-{name}" for kind in ("best", "finetuned") for name in _tasks(task))}
 
 
 def is_a_model(folder: Path) -> bool:
@@ -89,6 +125,15 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _tasks(task: Mapping[str, Any]) -> Iterable[str]:
+    """The names of the tasks that a task of several stands for."""
+    return _mapping(task.get("tasks"))
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _children(about: Mapping[str, Any]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from understudy import atomic
 from understudy.errors import OutputError, gathered
-from understudy.folders.contents import CHECKPOINTS, links, strangers
+from understudy.folders.contents import checkpoints, links, model_folders, strangers
 from understudy.folders.lock import Lock
 from understudy.record import RunRecord, flat, to_yaml
 from understudy.terminal.lines import say, visible
@@ -71,7 +71,7 @@ class Run:
         self.record.finished = True
         self.save()
         if self.writes:
-            atomic.remove_files(self.folder / "checkpoints", CHECKPOINTS)
+            atomic.remove_files(self.folder / "checkpoints", checkpoints(self.record.task))
         return self.record
 
 
@@ -120,7 +120,9 @@ def open_run(
             raise OutputError(*faults)
         run = Run(folder, RunRecord.load(record_path) if resume and record_path.exists() else fresh, lock=lock)
         if run.record.finished:
-            atomic.remove_files(folder / "checkpoints", CHECKPOINTS)  # it may have been killed just before
+            atomic.remove_files(
+                folder / "checkpoints", checkpoints(run.record.task)
+            )  # it may have been killed just before
             return run
         # a run folder has one writer, so what is half-written in it was left by a killed one
         for place in (folder, folder / "checkpoints"):
@@ -213,7 +215,8 @@ def _content_faults(
         return list(error.faults)
     if resume:
         linked = [] if old.finished else links(folder)
-        beside = [] if old.finished else [other for other in strangers(folder) if other.parent == folder / "model"]
+        models = [folder / name for name in model_folders(old.task)]
+        beside = [] if old.finished else [other for other in strangers(folder) if other.parent in models]
         return [
             *_other_settings(folder, old, command, config, given),
             *(

@@ -92,7 +92,7 @@ def matthews(logits: np.ndarray, labels: np.ndarray) -> float:
     from sklearn.metrics import matthews_corrcoef
 
     predicted = decisions(logits, labels)
-    if _constant(predicted) or _constant(labels):
+    if is_undefined("matthews", logits, labels):
         return 0.0
     return float(matthews_corrcoef(labels, predicted))
 
@@ -126,7 +126,7 @@ def pearson(logits: np.ndarray, labels: np.ndarray) -> float:
     from scipy.stats import pearsonr
 
     predicted, wanted = _as_column(logits), labels.astype(np.float64)
-    if _constant(predicted) or _constant(wanted):
+    if is_undefined("pearson", logits, wanted):
         return 0.0
     return float(pearsonr(predicted, wanted).statistic)
 
@@ -141,9 +141,24 @@ def spearman(logits: np.ndarray, labels: np.ndarray) -> float:
     from scipy.stats import spearmanr
 
     predicted, wanted = _as_column(logits), labels.astype(np.float64)
-    if _constant(predicted) or _constant(wanted):
+    if is_undefined("spearman", logits, wanted):
         return 0.0
     return float(spearmanr(predicted, wanted).statistic)
+
+
+def is_undefined(metric: str, logits: np.ndarray, labels: np.ndarray) -> bool:
+    """Whether a correlation has no value, because all answers or all labels are equal. It is then reported as 0.0.
+
+    Example:
+        >>> is_undefined("spearman", np.ones((3, 1)), np.array([1.0, 2.0, 3.0]))
+        True
+        >>> is_undefined("accuracy", np.zeros((2, 2)), np.array([0, 0]))
+        False
+    """
+    if metric not in ("matthews", "pearson", "spearman"):
+        return False
+    answers = decisions(logits, labels) if metric == "matthews" else _as_column(logits)
+    return _constant(answers) or _constant(labels)
 
 
 def mse(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -173,6 +188,9 @@ LANGUAGE_MODEL_METRICS = ("loss", "perplexity", "accuracy")
 
 DISTANCE = "distance"
 """What is reported of a student beside its teacher: the value of its objective."""
+
+AVERAGE = "average"
+"""What is reported of a model for several tasks: the mean of their scores. Higher is better."""
 
 _LARGEST_EXPONENT = 700.0
 """A larger exponent overflows a float, and a record holds only finite numbers."""

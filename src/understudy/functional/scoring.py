@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from understudy.errors import ConfigError, DataError, nearest
-from understudy.functional.metrics import DISTANCE, LANGUAGE_MODEL_METRICS, METRICS
+from understudy.functional.metrics import AVERAGE, DISTANCE, LANGUAGE_MODEL_METRICS, METRICS
 
 _LOWER_IS_BETTER = {"mse", "loss", "perplexity", DISTANCE}
 
@@ -21,6 +21,9 @@ _SUITS: dict[str, tuple[str, ...]] = {
 def higher_is_better(metric: str) -> bool:
     """Whether a larger value of this metric is better.
 
+    Args:
+        metric: its name; one of several tasks has the task's in front, as in ``rte/accuracy``.
+
     Raises:
         ConfigError: if there is no such metric.
 
@@ -28,6 +31,9 @@ def higher_is_better(metric: str) -> bool:
         >>> higher_is_better("accuracy"), higher_is_better("mse"), higher_is_better("loss")
         (True, False, False)
     """
+    metric = metric.rpartition("/")[2]
+    if metric == AVERAGE:
+        return True
     if metric not in (*LANGUAGE_MODEL_METRICS, DISTANCE):
         _check_known(metric)
     return metric not in _LOWER_IS_BETTER

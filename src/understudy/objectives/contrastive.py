@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from understudy.data.batches.pair_batches import PairBatch
+from understudy.data.batches.pairs.batches import PairBatch
 from understudy.functional.pair_distances import pairwise_cosine_error
 from understudy.objectives.terms import Term
 

@@ -13,6 +13,7 @@ _NAMES = {
     "average_precision": ("AP", "Average precision"),
     "pearson": ("Pearson", "Pearson correlation"),
     "spearman": ("Spearman", "Spearman correlation"),
+    "average": ("average", "Average"),
     "mse": ("MSE", "Mean squared error"),
     "loss": ("loss", "Loss"),
     "perplexity": ("perplexity", "Perplexity"),

@@ -13,6 +13,8 @@ Record = Mapping[str, Any]
 
 TEACHER, STUDENT, ALONE, TFIDF, PROBE = "teacher", "student", "student without teacher", "tfidf", "probe"
 """The names of models that have a role in a record."""
+MULTI_TASK = "multi_task"
+"""The kind of the task of a record of several tasks."""
 BEFORE_TRAINING = "before training"
 """Names the model whose weights the run started from; after a space, where the record has several models (``student before training``)."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from understudy.folders.run import Run
 from understudy.report import plots
 from understudy.report.card.write import write_card
-from understudy.report.tables.models import models_table
+from understudy.report.tables.tasks import result_table
 from understudy.report.verdict import verdict
 from understudy.runs.session import Session
 from understudy.terminal.lines import show
@@ -28,7 +28,7 @@ def finish(session: Session) -> None:
 def say_result(run: Run) -> None:
     """Print the table of a finished run, where everything is, and which model to ship."""
     record = run.record.as_dict()
-    draw(models_table(record))
+    draw(result_table(record))
     show(f"Everything is in {run.folder}")
     if (found := verdict(record)) is not None:
         show(found.sentence)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,11 @@ from understudy.adapters.files import save_adapter
 from understudy.data.tokens.encoder import Text, TextEncoder
 from understudy.errors import ModelError, UnderstudyError
 from understudy.inference.adapted import AdaptedPredictor
+from understudy.inference.multitask import TaskPredictors
 from understudy.inference.predictor import LinearPredictor, Predictor
 from understudy.loading import load
 from understudy.models.files.classifiers import load_encoder
+from understudy.models.files.multitask import TrainedTasks, load_tasks, save_tasks
 from understudy.models.files.pretrained import first_names
 from understudy.models.files.save import save_model
 from understudy.models.files.tokenizers import load_tokenizer
@@ -71,6 +73,31 @@ def save_classifier(folder: Path, model: Predictor | LinearPredictor, texts: Seq
         temperature=model.temperature,
         check=check,
     )
+
+
+def save_multitask(folder: Path, trained: TrainedTasks, texts: Mapping[str, Sequence[Text]]) -> None:
+    """The same for a model for several tasks: temperature and answers of each are compared.
+
+    Args:
+        texts: of each task.
+
+    Raises:
+        ModelError: as :func:`save_classifier`.
+        OutputError: as :func:`save_classifier`.
+    """
+    own = TaskPredictors(trained)
+
+    def check(written: Path) -> None:
+        found = _read(folder, written, load_tasks)
+        others = TaskPredictors(found)
+        for name in own:
+            some = _some(texts[name])
+            _same_temperature(folder, own[name], others[name])
+            others[name].to(next(own[name].model.parameters()).device)
+            _same_tokens(folder, own[name].encoder, others[name].encoder, some)
+            _same_answers(folder, own[name], others[name], some, weights=(trained.model, found.model))
+
+    save_tasks(folder, trained, check=check)
 
 
 def save_language_model(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +32,12 @@ def run_child(parent: Run, name: str, recipe: Any) -> RunRecord:
     """
     folder = parent.folder / name
     failpoint("family.child")
-    known = _finished(folder)
-    if known is None:
-        known = dataclasses.replace(recipe, output=str(folder), resume=True, overwrite=False).run()
     child = f"{name}/record.json"
-    if child not in parent.record.children:
+    if child not in parent.record.children:  # before it begins: what is in its folder is the family's
         parent.record.children.append(child)
         parent.save()
-    return known
+    known = _finished(folder)
+    return known or dataclasses.replace(recipe, output=str(folder), resume=True, overwrite=False).run()
 
 
 def _finished(folder: Path) -> RunRecord | None:
@@ -71,31 +70,52 @@ def run_seeds(recipe: Any) -> RunRecord:
 
 
 def _run_children(run: Run, recipe: Any) -> RunRecord:
+    members = {f"seed-{seed}": dataclasses.replace(recipe, seed=seed, seeds=[]) for seed in recipe.seeds}
+    children, failed = run_members(run, recipe, members)
+    _sum_up(run, list(children.values()), complete=not failed)
+    raise_failed(run, failed, go_on(run.folder, recipe))
+    return run.record
+
+
+def run_members(run: Run, recipe: Any, members: Mapping[str, Any]) -> tuple[dict[str, RunRecord], dict[str, Exception]]:
+    """Run the children of a family that are not finished yet, each in the folder of its name.
+
+    A child that fails is named in the record's notes and the others go on. The time budget is shared evenly among those
+    that are left.
+
+    Args:
+        recipe: the parent's.
+        members: the children's recipes, by name.
+
+    Returns:
+        The records of the children, and the faults of those that failed.
+
+    Raises:
+        Interrupted: on SIGTERM or Ctrl-C.
+    """
     run.record.notes = []
-    children: dict[int, RunRecord] = {}
-    failed: dict[int, Exception] = {}
+    children: dict[str, RunRecord] = {}
+    failed: dict[str, Exception] = {}
     total = seconds(recipe.time_budget) if recipe.time_budget else None
     deadline = None if total is None else time.monotonic() + total
-    for number, seed in enumerate(recipe.seeds):
-        show(f"\nseed {seed}, {number + 1} of {len(recipe.seeds)}")
-        budget = _share_of(deadline, len(recipe.seeds) - number)
-        child = dataclasses.replace(recipe, seed=seed, seeds=[], time_budget=budget)
+    for number, (name, member) in enumerate(members.items()):
+        said = name.replace("seed-", "seed ")
+        show(f"\n{said}, {number + 1} of {len(members)}")
+        child = dataclasses.replace(member, time_budget=_share_of(deadline, len(members) - number))
         check_inputs(run, [*recipe.data_read(), *recipe.models_read()])
         run.save()
         try:
-            children[seed] = run_child(run, f"seed-{seed}", child)
+            children[name] = run_child(run, name, child)
         except Interrupted as error:
             error.remedy = go_on(run.folder, recipe)
             raise
         except Exception as error:
-            failed[seed] = error
+            failed[name] = error
             if not isinstance(error, UnderstudyError):
                 say(traceback.format_exc())
-            run.say(f"seed {seed} failed: {' '.join(str(error).split())}")
+            run.say(f"{said} failed: {' '.join(str(error).split())}")
             run.save()
-    _sum_up(run, list(children.values()), complete=not failed)
-    _raise(run, failed, go_on(run.folder, recipe))
-    return run.record
+    return children, failed
 
 
 def _share_of(deadline: float | None, children: int) -> str | None:
@@ -125,12 +145,17 @@ def _sum_up(run: Run, children: list[RunRecord], *, complete: bool) -> None:
         show(found)
 
 
-def _raise(run: Run, failed: dict[int, Exception], remedy: str) -> None:
+def raise_failed(run: Run, failed: Mapping[str, Exception], remedy: str) -> None:
+    """Raise what children of a family failed by, if any did: a mistake of ours as it is, those of the user's together."""
     for error in failed.values():
         if not isinstance(error, UnderstudyError):
             raise error
     if failed:
         raise UnderstudyError(
-            *(f"seed {seed}: {fault}" for seed, error in failed.items() for fault in getattr(error, "faults", ())),
+            *(
+                f"{name.replace('seed-', 'seed ')}: {fault}"
+                for name, error in failed.items()
+                for fault in getattr(error, "faults", ())
+            ),
             f"{len(failed)} of the runs in {run.folder} failed. Fix that first. {remedy}",
         )

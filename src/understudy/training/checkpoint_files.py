@@ -33,12 +33,20 @@ class PhaseFiles:
         weights: those of the objective.
         keepers: the best weights, by a name each.
         accelerator: the processes.
+        lasting: further keepers, whose weights are still needed when the phase is finished.
     """
 
     def __init__(
-        self, stem: Path, weights: Weights, keepers: Mapping[str, BestWeights], accelerator: Accelerator
+        self,
+        stem: Path,
+        weights: Weights,
+        keepers: Mapping[str, BestWeights],
+        accelerator: Accelerator,
+        lasting: Mapping[str, BestWeights] | None = None,
     ) -> None:
-        self._stem, self._weights, self._keepers, self._accelerator = stem, weights, keepers, accelerator
+        self._lasting = lasting or {}
+        self._keepers = {**keepers, **self._lasting}
+        self._stem, self._weights, self._accelerator = stem, weights, accelerator
         self.path, self.done_path = stem.with_name(f"{stem.name}.pt"), done_path(stem.parent, stem.name)
         self._kept: dict[str, int] = {}
         """The steps of the best weights on disk, by the keeper's name."""
@@ -110,9 +118,10 @@ class PhaseFiles:
         """Write the result and the final weights, and delete the checkpoint; all processes call it."""
         if self._accelerator.is_main_process:
             weights, frozen = self._weights.changing(), self._weights.frozen_fingerprint
-            save_checkpoint(
-                self.done_path, {"weights": weights, "frozen": frozen, "result": dict(result), "format": _FORMAT}
-            )
+            content = {"weights": weights, "frozen": frozen, "result": dict(result), "format": _FORMAT}
+            if self._lasting:
+                content["kept"] = {name: keeper.state_dict() for name, keeper in self._lasting.items()}
+            save_checkpoint(self.done_path, content)
             self.path.unlink(missing_ok=True)
             self._delete_best(all_but=[])
         self._accelerator.wait_for_everyone()
@@ -128,6 +137,8 @@ class PhaseFiles:
             return None
         self._check(content, self.done_path)
         self._weights.put_back(content["weights"])
+        for name, keeper in self._lasting.items():
+            keeper.load_state_dict(content["kept"][name])
         result: dict[str, Any] = content["result"]
         return result
 

@@ -42,6 +42,8 @@ def fit(
     metric: str = "",
     higher_is_better: bool = True,
     keep: Literal["best", "last"] = "best",
+    keepers: Mapping[str, bool] | None = None,
+    visit: Callable[[str], None] = lambda score: None,
     eval_steps: int | None = None,
     patience: int | None = None,
     save_steps: int | None = None,
@@ -70,6 +72,8 @@ def fit(
         evaluate: the scores of the bare model. Called every `eval_steps` steps, and at the end of each epoch.
         metric: the score that chooses the best weights of all stages, and that `patience` watches.
         keep: ``last`` lets every evaluation count as the best so far, where there are too few rows to choose by.
+        keepers: further scores, and whether more of each is better. Of each the best weights are kept too.
+        visit: called in the end with the name of each of them, while the objective has its best weights.
         patience: a stage ends after so many evaluations without a new best.
         save_steps: write a checkpoint every so many steps; None for as often as it costs 3 % of the time.
         resume: continue from the phase's checkpoint, if there is one.
@@ -82,9 +86,10 @@ def fit(
             processes, or with other frozen weights.
         Interrupted: on SIGTERM or Ctrl-C.
     """
-    training = Phase(objective, stages, accelerator or Accelerator(cpu=True), folder, log, phase)
+    training = Phase(objective, stages, accelerator or Accelerator(cpu=True), folder, log, phase, keepers)
     done = training.finished_result() if resume else None
     if done is not None:
+        training.visit(visit)
         return done
     if not (resume and training.resume()):
         training.trainer.enter(0)
@@ -93,7 +98,9 @@ def fit(
     end = None if budget_s is None else time.monotonic() + budget_s
     loop = _Loop(training, batches, scores, rates, save_steps, end, stop or Stop(), display or Display(visible=False))
     loop.run()
-    return training.finish()
+    result = training.finish()
+    training.visit(visit)
+    return result
 
 
 @dataclass

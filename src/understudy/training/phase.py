@@ -37,6 +37,7 @@ class Phase:
         folder: where the files of the phase are kept.
         log: the run's ``progress.csv``.
         name: the first cell of its rows, and the name of the files.
+        keepers: scores beside the one that decides, and whether more of each is better; each keeps its best weights.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Phase:
         folder: Path,
         log: ProgressLog,
         name: str,
+        keepers: Mapping[str, bool] | None = None,
     ) -> None:
         self.name = name
         self.objective = objective
@@ -57,7 +59,9 @@ class Phase:
         self.state = self.trainer.state
         self.weights = Weights(objective, self.trainer.learns)
         self.best = BestWeights(self.weights)
-        self.files = PhaseFiles(folder / name, self.weights, {"best": self.best}, accelerator)
+        self.keepers = {score: (BestWeights(self.weights), higher) for score, higher in (keepers or {}).items()}
+        own = {f"own{i}": keeper for i, (keeper, _) in enumerate(self.keepers.values())}
+        self.files = PhaseFiles(folder / name, self.weights, {"best": self.best}, accelerator, own)
         self.save_seconds = 0.0
 
     def next_stage(self) -> None:
@@ -118,6 +122,8 @@ class Phase:
             offered = score if keep == "best" else 0.0
             better = self.best.offer(offered, state.step, {metric: metrics[metric], **metrics})
             state.evaluations_since_best = 0 if better else state.evaluations_since_best + 1
+            for name, (keeper, higher) in self.keepers.items():
+                keeper.offer(metrics[name] if higher else -metrics[name], state.step, metrics)
         if averaging:
             averaging.evaluated(score)
         self.reporter.write(self._where() | {f"validation_{name}": value for name, value in metrics.items()})
@@ -178,6 +184,20 @@ class Phase:
             return None
         self.objective.to(self.accelerator.device)
         return FitResult(**result)
+
+    def visit(self, each: Callable[[str], None]) -> None:
+        """Give the model the weights that are best by each of the further scores in turn, and then its own again.
+
+        Args:
+            each: called with the name of the score.
+        """
+        if not self.keepers:
+            return
+        own = self.weights.copy()
+        for name, (keeper, _) in self.keepers.items():
+            keeper.put_back()
+            each(name)
+        self.weights.put_back(own)
 
     def finish(self) -> FitResult:
         """Put the best weights back, and write down the result of the phase."""

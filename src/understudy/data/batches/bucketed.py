@@ -100,6 +100,18 @@ class BucketedBatches:
         return sum(len(part) * int(part.max()) for part in lengths) / sum(int(part.sum()) for part in lengths)
 
 
+def windows_from(batches: BatchSource, place: int) -> Iterator[Sequence[Batch]]:
+    """The windows of batches from a place on, without end: their epochs follow one another.
+
+    Args:
+        place: counted in steps from the first epoch on.
+    """
+    own = 0
+    while place >= batches.steps(own):
+        own, place = own + 1, place - batches.steps(own)
+    return chain.from_iterable(batches.windows(own + i, 0 if i else place) for i in count())
+
+
 class PacedBatches:
     """The windows of other batches in their order, but in epochs of a given number of steps.
 
@@ -126,11 +138,7 @@ class PacedBatches:
 
     def windows(self, epoch: int, start: int = 0) -> Iterator[Sequence[Batch]]:
         """The micro-batches of each step, from step `start` on."""
-        own, place = 0, epoch * self._steps + start
-        while place >= self.batches.steps(own):
-            own, place = own + 1, place - self.batches.steps(own)
-        following = chain.from_iterable(self.batches.windows(own + i, 0 if i else place) for i in count())
-        return islice(following, self._steps - start)
+        return islice(windows_from(self.batches, epoch * self._steps + start), self._steps - start)
 
     def padding_ratio(self) -> float:
         """The padding ratio of the other batches."""

@@ -26,6 +26,8 @@ class Batch:
     teacher_logits: Tensor | None = None
     rate: float = 1.0
     """Multiplier of the learning rate in this step (for BPTT windows of varying length)."""
+    task: str = ""
+    """Of a training for several tasks, the one that the rows are of; all micro-batches of a step have the same."""
 
     def to(self, device: torch.device | str) -> Batch:
         """This batch with every tensor on `device`."""

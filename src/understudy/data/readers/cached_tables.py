@@ -77,14 +77,28 @@ def read_table(path: Path, origin: str, faults: Faults, *, longest: int | None =
     if kind is None:
         faults.add(f"{origin}: not a format that can be read. Save it in one of these: {files.FORMAT_ENDINGS}.")
         return None
+    longest = longest if kind == "txt" else None
+    cut = [] if longest is None else [b"%d" % longest]
+    parsed = files.parse_file(path, kind, zipped, origin, faults, longest=longest)
+    return read_parsed(path, parsed, faults, layout=[kind.encode(), str(zipped).encode()], options=cut)
+
+
+def read_parsed(
+    path: Path, parsed: Parsed, faults: Faults, *, layout: Sequence[bytes], options: Sequence[bytes] = ()
+) -> SourceTable | None:
+    """A file in any layout as a table: parsed, or mapped from the cache.
+
+    Args:
+        parsed: what reads it.
+        layout, options: how it is read: with the contents they are the key in the cache.
+    """
+    origin = parsed.origin
     try:
         content = _sha256(path)
     except OSError as error:
         faults.add(f"{origin}: cannot be read ({error.strerror or error}). Check the path and its permissions.")
         return None
-    longest = longest if kind == "txt" else None
-    named = [_VERSION, kind.encode(), str(zipped).encode(), content, *([] if longest is None else [b"%d" % longest])]
-    key = hashlib.sha256(b"\0".join(named)).hexdigest()
+    key = hashlib.sha256(b"\0".join([_VERSION, *layout, content, *options])).hexdigest()
 
     def unchanged() -> bool:
         with suppress(OSError):
@@ -93,7 +107,6 @@ def read_table(path: Path, origin: str, faults: Faults, *, longest: int | None =
         faults.add(f"{origin}: was changed while it was read. Start again when it is complete.")
         return False
 
-    parsed = files.parse_file(path, kind, zipped, origin, faults, longest=longest)
     return _build(key, origin, parsed, faults, unchanged)
 
 

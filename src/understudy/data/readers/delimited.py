@@ -56,11 +56,12 @@ def parse_file(
     readers: dict[str, Callable[[Parsed, Opener], Iterator[pa.RecordBatch]]]
     readers = {"csv": _csv, "tsv": _tsv, "jsonl": jsonl_batches, "parquet": parquet_batches}
     readers["txt"] = partial(_txt, longest=longest)
-    parsed.batches = lambda: readers[kind](parsed, lambda: _open(path, zipped))
+    parsed.batches = lambda: readers[kind](parsed, lambda: open_file(path, zipped))
     return parsed
 
 
-def _open(path: Path, zipped: bool) -> BinaryIO:
+def open_file(path: Path, zipped: bool) -> BinaryIO:
+    """A file as a stream of bytes, unzipped."""
     # The buffer around the unzipped stream makes iterating over its lines fast.
     return io.BufferedReader(gzip.GzipFile(path), 1 << 17) if zipped else path.open("rb")
 

@@ -13,7 +13,8 @@ from understudy.data.readers.faults import Faults
 from understudy.data.readers.split_names import numbered, splits_of
 from understudy.errors import nearest
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+"""What the name of a hub data set looks like."""
 _NO_DATA = re.compile(r"\..*|(readme|licen[cs]e|citation|notice|changelog)\b.*|.*\.md", re.IGNORECASE)
 """Names of files that nobody takes for data."""
 
@@ -87,7 +88,7 @@ def _locate_data(
     if format_of(path)[0] is not None or in_folder:
         locate_file(data, faults)
         return {}
-    if not _HUB_ID.fullmatch(data):
+    if not HUB_ID.fullmatch(data):
         faults.add(
             f"'{data}' is neither a file or folder here nor the name of a hub data set (such as 'imdb' or 'owner/name'). Check the path."
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -10,26 +11,39 @@ from transformers import AutoModel, AutoModelForSequenceClassification
 from understudy.data.tasks import Task
 from understudy.errors import ModelError
 from understudy.models.awd_lstm.model import AWDLSTMForCausalLM
+from understudy.models.files.multitask import is_multitask, load_tasks, plain_config
 from understudy.models.files.names import encoder_name, resolve
-from understudy.models.files.pretrained import explained, first_names, load_pretrained, read_pretrained
+from understudy.models.files.pretrained import (
+    build_from_config,
+    explained,
+    first_names,
+    load_pretrained,
+    read_pretrained,
+)
 from understudy.models.files.stored_task import set_task, stored_task
 from understudy.models.files.trained import load_trained
+from understudy.models.multitask import encoder_of
 from understudy.models.structure.layers import head_modules
 from understudy.models.students.pooled import PooledClassifier
 
 
-def load_classifier(name: str, task: Task) -> Any:
+def load_classifier(name: str, task: Task, *, fresh_head: bool = False) -> Any:
     """A model for `task`, in float32: any encoder of transformers, one of our students, or an AWD-LSTM.
 
     The head of the checkpoint is kept if it was trained for the same labels in the same order. Otherwise the head is
-    newly initialised, from torch's current seed. From a language model only the encoder is taken; the dropouts of an
-    AWD-LSTM are then set to the proportions of a classifier. The model's ``keeps_head`` says whether its head is the
-    checkpoint's.
+    newly initialised, from torch's current seed. From a language model, and from a model for several tasks, only the
+    encoder is taken; the dropouts of an AWD-LSTM are then set to the proportions of a classifier. The model's
+    ``keeps_head`` says whether its head is the checkpoint's.
+
+    Args:
+        fresh_head: initialise the head newly even if it was trained for these labels.
 
     Raises:
         ModelError: if the model cannot be loaded, or lacks more than a head.
     """
     path = resolve(name)
+    if is_multitask(path):
+        return _on_shared_encoder(path, task)
     loader, config = read_pretrained(path)
     if getattr(config, "understudy_student", False) and config.pair != task.is_pair:
         raise ModelError(
@@ -49,9 +63,9 @@ def load_classifier(name: str, task: Task) -> Any:
         raise ModelError(
             f"{path}: lacks weights outside the head, or has them in another shape: {first_names(broken)}. Give a complete checkpoint of this architecture."
         )
-    if not same:
+    model.keeps_head = same and not fresh_head
+    if not model.keeps_head:
         _initialise_head(model)
-    model.keeps_head = same
     prefix = f"{model.base_model_prefix}."
     model.new_in_encoder = frozenset(key.removeprefix(prefix) for key in lacking - names)
     return model
@@ -66,6 +80,8 @@ def load_encoder(name: str) -> Any:
         ModelError: if the encoder cannot be loaded or lacks weights.
     """
     path = resolve(encoder_name(name))
+    if is_multitask(path):
+        return encoder_of(load_tasks(path).model.task_with_shared_encoder(path)).eval()
     loader, config = read_pretrained(path)
     if loader is PooledClassifier:
         return load_trained(path).model.encoder
@@ -93,6 +109,29 @@ def load_mean_classifier(name: str, task: Task) -> PooledClassifier:
     model = PooledClassifier.assemble(encoder, weight, torch.zeros(task.outputs))
     set_task(model.config, task)
     return model
+
+
+def _on_shared_encoder(path: str, task: Task) -> Any:
+    """A classifier like those of a model for several tasks, on a copy of their encoder, with a new head."""
+    first = load_tasks(path).model.task_with_shared_encoder(path)
+    config = copy.deepcopy(first.config)
+    set_task(config, task)
+    model = build_from_config(path, plain_config(config))
+    encoder_of(model).load_state_dict(encoder_of(first).state_dict())
+    _initialise_head(model)
+    model.new_in_encoder = frozenset()
+    return model.eval()
+
+
+def said_of_transfer(model: Any, name: str) -> str:
+    """A sentence about what a classifier carries over from the model `name`, and what is new in it."""
+    new = {id(parameter) for module in head_modules(model) for parameter in module.parameters()}
+    fresh = [key for key, parameter in model.named_parameters() if id(parameter) in new]
+    carried = [parameter for parameter in model.parameters() if id(parameter) not in new]
+    count = sum(parameter.numel() for parameter in carried)
+    return (
+        f"encoder: {len(carried)} tensors ({count:,} parameters) carried over from {name}; new: {first_names(fresh)}."
+    )
 
 
 def _initialise_head(model: Any) -> None:

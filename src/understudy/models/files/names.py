@@ -25,6 +25,9 @@ UNTRAINED_LANGUAGE_MODELS = ("awd_lstm",)
 ADAPTER = "adapter_config.json"
 """The file that makes a folder an adapter."""
 
+MULTITASK = "multitask"
+"""The kind of a model for several tasks, see :func:`kind_of`."""
+
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9_][\w.-]*)?")
 _GIVE = "Give a run folder, a model folder or a hub id, such as google-bert/bert-base-uncased."
@@ -123,6 +126,15 @@ def _finish(run: Path) -> str:
     return f"Finish it first: understudy {command} --config {folder}/config.yaml --output {folder} --resume"
 
 
+def _children(run: Path) -> list[Path]:
+    """The folders of a family's runs, as far as its record tells."""
+    try:
+        children = json.loads((run / "record.json").read_text(encoding="utf-8"))["children"]
+        return [run / Path(child).parent for child in children]
+    except (OSError, ValueError, LookupError, TypeError):
+        return []
+
+
 def _model_folder(path: Path, *, weights: bool) -> Path:
     if not (path / "config.json").is_file():
         if (path / "model" / "config.json").is_file():
@@ -131,6 +143,8 @@ def _model_folder(path: Path, *, weights: bool) -> Path:
             raise ModelError(
                 f"{path}: is a family of runs, one a seed, and not one model. Name one of them, such as {path / seeds[0]}."
             )
+        if runs := _children(path):
+            raise ModelError(f"{path}: is a family of runs, and not one model. Name one of them, such as {runs[0]}.")
         if (path / "config.yaml").is_file() or (path / "checkpoints").is_dir():
             raise ModelError(f"{path}: this run has no model yet. {_finish(path)}")
         raise ModelError(f"{path}: is not a model folder: it holds no config.json.")
@@ -180,7 +194,7 @@ def check_undamaged(folder: str | Path, *, weights: bool) -> None:
 
 def kind_of(folder: str | Path) -> str:
     """What a model folder holds: ``transformer``, ``bilstm``, ``static``, ``pooled``, ``awd_lstm``, ``tfidf``,
-    ``language_model``, ``adapter``.
+    ``language_model``, ``multitask``, ``adapter``.
 
     A folder whose config.json does not say is a ``transformer``.
 

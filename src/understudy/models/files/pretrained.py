@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import torch
 import transformers
 from transformers import (
+    CONFIG_MAPPING,
     AutoConfig,
     AutoModel,
     AutoModelForCausalLM,
@@ -27,7 +28,7 @@ from understudy.errors import ModelError, UnderstudyError, shortened
 from understudy.models.awd_lstm.config import AWDLSTMConfig
 from understudy.models.awd_lstm.encoder import AWDLSTMModel
 from understudy.models.awd_lstm.model import AWDLSTMForCausalLM, AWDLSTMForSequenceClassification
-from understudy.models.files.names import check_undamaged
+from understudy.models.files.names import MULTITASK, check_undamaged
 from understudy.models.files.quiet import quiet
 from understudy.models.students.bilstm import BiLSTM
 from understudy.models.students.pooled import PooledClassifier
@@ -81,6 +82,10 @@ def read_pretrained(path: str) -> Checkpoint:
             raise ModelError(
                 f"{path}: is a TF-IDF model, which is not a network. Give a run of an encoder or of a student."
             )
+        if isinstance(own, dict) and own.get("kind") == MULTITASK:
+            raise ModelError(
+                f"{path}: is a model for several tasks, which cannot be used here. Name the model of one of them: a folder best-… or finetuned-… of its run."
+            )
         _check_config(path, settings)
         _check_own(path, settings)
         told = _without_switches(settings)
@@ -91,6 +96,27 @@ def read_pretrained(path: str) -> Checkpoint:
         if told != settings:
             config = type(config).from_dict(told, name_or_path=path)
         return Checkpoint(AutoModelForSequenceClassification, config)
+
+
+def build_from_config(path: str, told: Any) -> Any:
+    """A classifier of a configuration, checked as those of checkpoints are, with weights that are yet to be loaded.
+
+    Args:
+        path: where the configuration comes from, for messages.
+        told: the configuration as plain values.
+
+    Raises:
+        ModelError: if it cannot be built.
+    """
+    with explained(path), quiet(), torch.random.fork_rng(devices=[]):
+        _check_config(path, told)
+        told = _without_switches(told)
+        model_type = str(told["model_type"])
+        if model_type in _OWN:
+            return _OWN[model_type](_OWN[model_type].config_class.from_dict(told))
+        config = CONFIG_MAPPING[model_type].from_dict(told)
+        _check_sizes(path, config)
+        return AutoModelForSequenceClassification.from_config(config, trust_remote_code=False, dtype=torch.float32)
 
 
 _SWITCHES = {

@@ -59,14 +59,14 @@ def save_model(
     try:
         with new_folder(folder, remedy=OUTPUT, replace=True) as temporary, quiet():
             model.save_pretrained(temporary)
-            _write_tokenizer(tokenizer, temporary, name=str(folder))
+            write_tokenizer(tokenizer, temporary, name=str(folder))
             list_checksums(temporary, without="config.json")
             check(temporary)
     except SafetensorError as error:  # what safetensors raises when the disk is full
         raise OutputError(f"{folder}: the model cannot be written: {error}. Make room there, or {OUTPUT}.") from error
 
 
-def _write_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path, *, name: str) -> None:
+def write_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path, *, name: str) -> None:
     """A tokenizer's files. Without tokenizer.json they are those that it read: BERTweet's cannot read what it writes.
 
     Raises:

@@ -10,10 +10,12 @@ import numpy as np
 from understudy.adapters.files import load_trained_network
 from understudy.data.readers.columns import TextColumns
 from understudy.data.tasks import Task
-from understudy.errors import ModelError
+from understudy.errors import ModelError, gathered
 from understudy.inference.answering import Answering
+from understudy.inference.multitask import TaskPredictors
 from understudy.inference.predictor import LinearPredictor, Predictor
 from understudy.models.files.lengths import max_length
+from understudy.models.files.multitask import is_multitask, load_tasks
 from understudy.models.files.names import kind_of, resolve
 from understudy.models.tfidf import Tfidf
 from understudy.objectives.teachers.labels import match_labels
@@ -29,13 +31,16 @@ class LoadedTeacher(NamedTuple):
     """The columns that it was trained on, where it says so."""
 
 
-def load_teacher(name: str, task: Task, *, max_length: int | None = None) -> LoadedTeacher:
+def load_teacher(
+    name: str, task: Task, *, max_length: int | None = None, of_several: str | None = None
+) -> LoadedTeacher:
     """A trained model as a teacher for `task`: a network, or TF-IDF with its linear model.
 
     Args:
         name: a run folder, a model folder or a hub id.
         task: what the student is to learn.
         max_length: tokens that a network reads of a text; by default as many as it was trained with.
+        of_several: of a model for several tasks, the one that teaches; by default the only one that fits `task`.
 
     Raises:
         ModelError: if there is no trained model, or it was trained for another kind of task, for another number of
@@ -43,6 +48,10 @@ def load_teacher(name: str, task: Task, *, max_length: int | None = None) -> Loa
         ConfigError: if `max_length` is more than the network can read.
     """
     path = Path(resolve(name, adapters=True))
+    if is_multitask(path):
+        return _one_of_several(name, path, task, max_length, of_several)
+    if of_several is not None:
+        raise ModelError(f"{name}: was trained for one task only, so none can be named. Leave out --task {of_several}.")
     if path.is_dir() and kind_of(path) == "tfidf":
         return _tfidf(name, path, task)
     return _network(name, task, max_length)
@@ -65,6 +74,31 @@ def _network(name: str, task: Task, asked: int | None) -> LoadedTeacher:
     predictor = Predictor(trained.model, trained.tokenizer, task, length, temperature=trained.temperature)
     columns = _columns(name, trained.task, task, ours=ours)
     return LoadedTeacher(predictor, columns, trained.task.text if ours else None)
+
+
+def _one_of_several(name: str, path: Path, task: Task, asked: int | None, wanted: str | None) -> LoadedTeacher:
+    """The head of a model for several tasks that fits the data."""
+    heads = TaskPredictors(load_tasks(path), name=name)
+    names = [wanted] if wanted is not None else list(heads)
+    fitting, faults = {}, list[str]()
+    for head in names:
+        known = heads.task(head).task
+        with gathered(faults):
+            said = f"{name}, task {head}"
+            _check_kind(said, known, task)
+            _check_arity(said, known, task)
+            fitting[head] = _columns(said, known, task, ours=True)
+    if len(fitting) > 1:
+        raise ModelError(
+            f"{name}: several of its tasks have the data's labels ({', '.join(fitting)}). Say which one teaches with --task."
+        )
+    if not fitting:
+        raise ModelError(*faults)
+    ((head, columns),) = fitting.items()
+    own = heads[head]
+    length = max_length(own.model.config, own.tokenizer, asked or own.max_length)
+    predictor = Predictor(own.model, own.tokenizer, task, length, temperature=own.temperature)
+    return LoadedTeacher(predictor, columns, own.task.text)
 
 
 def _check_kind(name: str, known: Task, task: Task) -> None:

@@ -8,7 +8,9 @@ from typing import Any
 import torch
 
 from understudy.data.readers.sources import read_texts
+from understudy.errors import ModelError
 from understudy.evaluation.cost import measure
+from understudy.inference.multitask import TaskPredictors
 from understudy.loading import load
 from understudy.report.tables.costs import costs_table
 from understudy.runs.devices import on_threads
@@ -40,6 +42,10 @@ class Bench(BenchSettings):
         entries = []
         for name in self.models:
             model = load(name)
+            if isinstance(model, TaskPredictors):
+                raise ModelError(
+                    f"{name}: is a model for several tasks ({', '.join(model)}). Measure the model of one: a folder best-… or finetuned-… of its run."
+                )
             columns, notes = model.task.text, list[str]()
             texts = (
                 list(read_texts(self.texts, text=self.text, trained=columns, notes=notes))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from understudy.data.glue.read import TaskData
 from understudy.data.readers.corpus import Corpus
 from understudy.data.splits import Splits
 from understudy.errors import ConfigError, gathered
+from understudy.recipes.train.glue.recipe import Glue, check_submission
 from understudy.recipes.train.pipeline import Pipeline, read_steps
 from understudy.runs.skeleton import TrainingRecipe
 from understudy.settings.configuration import check
@@ -22,6 +24,10 @@ def validate(command: str, recipe: Any) -> list[str]:
     Raises:
         ConfigError: with every fault, those of the data and the models among them.
     """
+    if isinstance(recipe, Glue) and recipe.submission is not None:
+        check(recipe)
+        check_submission(recipe.submission)
+        return []
     faults: list[str] = []
     notes: list[str] = []
     with gathered(faults):
@@ -35,7 +41,7 @@ def validate(command: str, recipe: Any) -> list[str]:
     if isinstance(recipe, TrainingRecipe) and not recipe.data_faults():  # type: ignore[attr-defined]
         with gathered(faults):
             data = recipe.read()
-            notes = _said_of_texts(data) if isinstance(data, Corpus) else _said_of_rows(data)
+            notes = [note for part in (data if isinstance(data, list) else [data]) for note in _said(part)]
             if not faults:
                 notes += recipe.prepared(data).notes
     if faults:
@@ -44,6 +50,14 @@ def validate(command: str, recipe: Any) -> list[str]:
         show(note)
     show(f"understudy {command}: no fault found.")
     return notes
+
+
+def _said(data: Any) -> list[str]:
+    if isinstance(data, Corpus):
+        return _said_of_texts(data)
+    if isinstance(data, TaskData):
+        return [f"{data.name}:", *_said_of_rows(data.splits)]
+    return _said_of_rows(data)
 
 
 def _said_of_texts(corpus: Corpus) -> list[str]:

@@ -25,6 +25,7 @@ from understudy.inference.answer_lines import (
     json_row,
     json_row_of_each,
 )
+from understudy.inference.multitask import TaskPredictors
 from understudy.inference.predictor import Ensemble
 from understudy.loading import load, load_base
 from understudy.runs.devices import on_threads
@@ -63,7 +64,9 @@ class Predict(PredictSettings):
 
     def _model(self) -> tuple[Task, str, LinesOf]:
         """What one model, or the mean of several, writes: its task, the header of a CSV, the lines of texts."""
-        model = load(*self.models())
+        model = load(*self.models(), task=self.task)
+        if isinstance(model, TaskPredictors):
+            model.predict([])  # refuses, with the names of the tasks
         if isinstance(model, Ensemble):
             for name, member in zip(self.models(), model.members):
                 _say(said_of_columns(name, member.task.text, model.task.text))

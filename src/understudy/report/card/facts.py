@@ -86,11 +86,8 @@ def facts_of_a_run(folder: Path, record: Record) -> dict[str, Any]:
         "gap": gap_sentence(record),
         "verdict": "" if judged is None else judged.sentence,
         "calibrations": list(_calibrations(record)),
-        "plots": [
-            (_PLOTS.get(plot.stem, plot.stem), Markdown(f"plots/{quote(plot.name)}"))
-            for plot in sorted((folder / "plots").glob("*.png"), key=_plot_order)
-        ],
-        "phases": [_phase(name, result) for name, result in (record.get("training") or {}).items()],
+        "plots": plot_links(folder),
+        "phases": phase_lines(record),
         "labelling": _labelling(record) if is_distilled(record) else "",
     }
 
@@ -101,6 +98,19 @@ def _own(model: Mapping[str, Any]) -> str:
     if not own or not all_of_them or size is None:
         return ""
     return f"{human_count(own)} of them ({100 * own / all_of_them:.2g} %, {human_bytes(size)}) are the adapter and the head that were trained; the others are those of the base."
+
+
+def plot_links(folder: Path) -> list[tuple[str, Markdown]]:
+    """The plots of a run: titles and relative links."""
+    return [
+        (_PLOTS.get(plot.stem, plot.stem), Markdown(f"plots/{quote(plot.name)}"))
+        for plot in sorted((folder / "plots").glob("*.png"), key=_plot_order)
+    ]
+
+
+def phase_lines(record: Record) -> list[str]:
+    """How each phase of training went, a sentence each."""
+    return [_phase(name, result) for name, result in (record.get("training") or {}).items()]
 
 
 def _phase(name: str, result: Mapping[str, Any]) -> str:

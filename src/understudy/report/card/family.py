@@ -12,14 +12,16 @@ from understudy.report.card.language import LANGUAGE_MODELS, language_noun
 from understudy.report.card.markdown import Markdown, escape
 from understudy.report.family import family_metrics, family_rows, family_size
 from understudy.report.metric_names import capitalised, is_share, metric_name
-from understudy.report.scores import Record, is_distilled
+from understudy.report.scores import MULTI_TASK, Record, is_distilled
 from understudy.report.verdict import family_verdict
 
 
 def family_facts(folder: Path, record: Record) -> dict[str, Any]:
     """The values that ``family_card.md.j2`` uses."""
     facts, language = facts_of_every_card(folder, record), record["task"]["kind"] in LANGUAGE_MODELS
-    if language:
+    if record["task"]["kind"] == MULTI_TASK:
+        facts |= {"what": "model for each of several tasks", "pair": False, "answer": ""}
+    elif language:
         facts |= {"what": language_noun(record), "pair": False, "answer": ""}
     else:
         facts |= {"what": "small text model" if is_distilled(record) else "text model", **task_words(record)}
@@ -33,13 +35,13 @@ def family_facts(folder: Path, record: Record) -> dict[str, Any]:
         "verdict": family_verdict(record) or "",
         "phases": [],
         "labelling": "",
-        "children": [_link(folder, child) for child in record.get("children") or []],
+        "children": [child_link(folder, child) for child in record.get("children") or []],
         # a seed of its own for each run: the parent's says nothing
         "settings": [(name, value) for name, value in facts["settings"] if name != "seed"],
     }
 
 
-def _link(folder: Path, child: str) -> Markdown:
+def child_link(folder: Path, child: str) -> Markdown:
     """A link to the card beside a child's record, or the child's name where it has no card (a run that failed)."""
     run = PurePosixPath(child).parent
     if not (folder / run / "README.md").is_file():

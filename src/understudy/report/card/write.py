@@ -13,7 +13,8 @@ from understudy.report.card.family import family_facts
 from understudy.report.card.front_matter import front_matter
 from understudy.report.card.language import LANGUAGE_MODELS, language_facts
 from understudy.report.card.markdown import Markdown, code, escape
-from understudy.report.scores import Record
+from understudy.report.card.tasks import tasks_facts
+from understudy.report.scores import MULTI_TASK, Record
 
 
 def write_card(folder: Path, record: Record) -> Path:
@@ -29,6 +30,8 @@ def write_card(folder: Path, record: Record) -> Path:
     folder = Path(folder)
     if record.get("aggregate"):
         template, facts = "family_card.md.j2", family_facts(folder, record)
+    elif record["task"]["kind"] == MULTI_TASK:
+        template, facts = "tasks_card.md.j2", tasks_facts(folder, record)
     elif record["task"]["kind"] in LANGUAGE_MODELS:
         template, facts = "language_card.md.j2", facts_of_a_run(folder, record) | language_facts(folder, record)
     else:

@@ -35,6 +35,8 @@ def train_phase(
     begun: bool = False,
     budget_s: float | None = None,
     keep: Literal["best", "last"] = "best",
+    keepers: Mapping[str, bool] | None = None,
+    visit: Callable[[str], None] = lambda score: None,
 ) -> FitResult:
     """:func:`understudy.training.loop.fit` under a run's settings.
 
@@ -46,6 +48,7 @@ def train_phase(
         begun: whether another process may have begun the phase, even if the run is not resumed.
         budget_s: seconds that this phase may take, a sweep included.
         keep: which evaluation's weights the model ends with.
+        keepers, visit: see :func:`understudy.training.loop.fit`.
     """
     settings: TrainSettings = session.settings
     record = session.run.record
@@ -74,6 +77,8 @@ def train_phase(
             metric=metric,
             higher_is_better=higher,
             keep=keep,
+            keepers=keepers,
+            visit=visit,
             eval_steps=settings.eval_steps,
             patience=settings.patience,
             save_steps=settings.save_steps,

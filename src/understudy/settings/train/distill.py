@@ -50,6 +50,8 @@ class DistillSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
     """The teacher: a run (TF-IDF too), a model folder, a hub id, or a file of its outputs. Several are averaged."""
     teacher_weights: Annotated[list[float], Shown("X", group="Teacher", rare=True)] = field(default_factory=list)
     """Weights of the teachers in the average (equal)."""
+    task: Annotated[str | None, Shown("TASK", group="Teacher", rare=True)] = None
+    """Of a teacher for several tasks, the one that teaches (the one that has the data's labels)."""
     student: Annotated[str, Shown("STUDENT", group="Student")] = "bilstm"
     """bilstm, static, layers:N (N of the teacher's layers), or a model folder or hub id."""
     bilstm: Annotated[BiLSTMOptions, Shown(group="Student", rare=True)] = field(default_factory=BiLSTMOptions)

@@ -27,6 +27,8 @@ class FinetuneSettings(DataSettings, AdapterSettings, TrainSettings, SeedsSettin
     command: ClassVar[str] = "finetune"
     model: Annotated[str, Shown("MODEL", required=True)] = ""
     """A model folder, a run (of a language model too), a hub id of any BERT-family encoder, or `tfidf` (TF-IDF with a linear model)."""
+    encoder_from: Annotated[str | None, Shown("MODEL")] = None
+    """Instead of --model: start from the encoder of this run or model, with a new head, whatever it was trained for."""
     features: Literal["trained", "frozen"] = "trained"
     """trained: all weights learn. frozen: logistic regression on the mean vectors of the frozen encoder."""
     start: Literal["probe", "head"] = "probe"
@@ -44,15 +46,21 @@ class FinetuneSettings(DataSettings, AdapterSettings, TrainSettings, SeedsSettin
     batch_size: Annotated[int, Gt(0), Shown(group="Training")] | None = None  # type: ignore[assignment]
     """Rows of an optimizer step, over all processes (by the number of rows)."""
 
+    @property
+    def begins_with(self) -> str:
+        """The name of the model that training starts from, with its head or without."""
+        return self.encoder_from or self.model
+
     def models_read(self) -> list[str]:
         """The names of what else decides the result: the model."""
-        adapter = [] if self.load_adapter is None else [self.load_adapter]
-        return [*([] if self.model == "tfidf" else [self.model]), *adapter]
+        return [name for name in (self.model, self.encoder_from, self.load_adapter) if name and name != "tfidf"]
 
     def faults(self) -> list[str]:
         """What is wrong with these settings, as far as it shows without reading data or weights."""
         faults = self.data_faults() + self.run_faults() + self.seeds_faults() + self.train_faults()
-        if not self.model:
+        if self.encoder_from is not None:
+            faults += self._encoder_faults(self.encoder_from)
+        elif not self.model:
             known = "a model folder or a hub id" if self.finds_rate else "a model folder, a hub id, or tfidf"
             faults.append(f"no model: name {known} with --model.")
         elif self.model != "tfidf":
@@ -97,3 +105,17 @@ class FinetuneSettings(DataSettings, AdapterSettings, TrainSettings, SeedsSettin
         layers = self.layer_flags()
         named = {flag.partition(" ")[0] for flag in layers}
         return layers + [flag for flag in given if flag not in named]
+
+    def _encoder_faults(self, name: str) -> list[str]:
+        faults = model_faults(name)
+        if self.model:
+            faults.append("--model and --encoder_from both say where to start. Leave one of them out.")
+        if self.adapts:
+            faults.append(
+                "an adapter is saved without its encoder and refers to a model by its name. Name it with --model, not with --encoder_from."
+            )
+        if self.features == "frozen":
+            faults.append(
+                "--features frozen takes the encoder of --model as it is. Name it with --model, or leave --features out."
+            )
+        return faults

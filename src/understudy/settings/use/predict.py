@@ -27,6 +27,8 @@ class PredictSettings:
     """A run or a model folder. If you name several, such as a forward and a backward AWD-LSTM, their probabilities are averaged."""
     adapters: Annotated[list[str], Shown("FOLDER")] = field(default_factory=list)
     """Runs that trained adapters in the one base that --model names: all of them answer for each text."""
+    task: Annotated[str | None, Shown("TASK")] = None
+    """Of a model for several tasks, the one that answers."""
     input: Annotated[list[str], Shown("FILE")] = field(default_factory=list)
     """Files of texts: csv, tsv, jsonl, parquet or txt, also .gz (standard input, one text a line; pipes are read the same way)."""
     text: Annotated[list[str], Shown("COLUMN")] = field(default_factory=list)
@@ -50,6 +52,10 @@ class PredictSettings:
         if self.adapters and len(self.models()) > 1:
             faults.append(
                 f"--adapters belong to one base, but --model names {len(self.models())} models. Name their base with --model."
+            )
+        if self.adapters and self.task is not None:
+            faults.append(
+                "--task names one head of a model for several tasks, but --adapters bring their own heads. Leave one of them out."
             )
         faults += [
             f"{name}: is no adapter: it holds no adapter_config.json. Name a run that trained one with --adapters."

@@ -34,6 +34,7 @@ class Teachers:
         weights: in the average, one a teacher; empty for equal ones.
         task: what they must have been trained for.
         max_length: of the models' texts; their own by default.
+        of_several: of models for several tasks, the one that teaches.
         faults: what is wrong with them is added to it.
     """
 
@@ -44,6 +45,7 @@ class Teachers:
         task: Task,
         *,
         max_length: int | None,
+        of_several: str | None = None,
         faults: list[str],
     ) -> None:
         self.names, self.task = names, task
@@ -54,7 +56,7 @@ class Teachers:
         self._labelled_here: dict[str, int] = {}
         for name in self.model_names:
             with gathered(faults):
-                self.models[name] = load_teacher(name, task, max_length=max_length)
+                self.models[name] = load_teacher(name, task, max_length=max_length, of_several=of_several)
 
     @property
     def model_names(self) -> list[str]:

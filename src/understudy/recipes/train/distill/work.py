@@ -61,7 +61,12 @@ class Distillation:
                 "no training row has a label. Label some: the student without teacher and TF-IDF learn from them."
             )
         self.teachers = Teachers(
-            settings.teacher, settings.teacher_weights, self.task, max_length=settings.max_length, faults=faults
+            settings.teacher,
+            settings.teacher_weights,
+            self.task,
+            max_length=settings.max_length,
+            of_several=settings.task,
+            faults=faults,
         )
         self.texts = all_texts(
             splits,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from understudy.data.splits import Splits
+from understudy.inference.answering import Answering
 from understudy.inference.predictor import LinearPredictor, Predictor
 from understudy.report.scores import PROBE, TFIDF
 from understudy.runs.judging.calibrating import calibrate
@@ -48,7 +50,8 @@ class Classification:
             return
         calibrate(session, MODEL, model, self.splits)
         save_classifier(session.run.folder / "model", model, self.splits.reporting()[1].texts)
-        answers = {MODEL: describe_answering(session, MODEL, model, self.splits)}
+        answers = {MODEL: self.describe(session, MODEL, model)}
+        self.write_beside(session, model)
         if self.settings.baseline:
             answers |= self.baselines(session)
         compare(session, answers, self.splits)
@@ -57,10 +60,19 @@ class Classification:
         """Put TF-IDF on the record, and the probe where there is one; their answers for the rows that report."""
         answers = {}
         if (probe := self.probe(session)) is not None:
-            answers[PROBE] = describe_answering(session, PROBE, probe, self.splits, more=head_facts(probe))
+            answers[PROBE] = self.describe(session, PROBE, probe, more=head_facts(probe))
         if (tfidf := tfidf_baseline(session, self.splits)) is not None:
-            answers[TFIDF] = describe_answering(session, TFIDF, tfidf, self.splits)
+            answers[TFIDF] = self.describe(session, TFIDF, tfidf)
         return answers
+
+    def describe(
+        self, session: Session, name: str, model: Answering, *, more: Mapping[str, Any] | None = None
+    ) -> np.ndarray:
+        """Put a model on the record; its answers for the rows that report, ``(rows, outputs)``."""
+        return describe_answering(session, name, model, self.splits, more=more)
+
+    def write_beside(self, session: Session, model: Answering) -> None:
+        """Write what a command has beside the trained model, which is on the record by now."""
 
     def probe(self, session: Session) -> Predictor | None:
         """A linear layer on the encoder as it was before training; None where the model is no more than that."""

@@ -12,7 +12,7 @@ from torch import nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from understudy.data.batches.bucketed import PacedBatches
-from understudy.data.batches.pair_batches import PairBatches
+from understudy.data.batches.pairs.batches import PairBatches
 from understudy.data.splits import Splits
 from understudy.data.tokens.encode import Encoded, encode
 from understudy.errors import ConfigError
@@ -30,7 +30,7 @@ from understudy.objectives.contrastive import Contrastive
 from understudy.objectives.terms import term_names
 from understudy.recipes.train.finetune.classification import Classification
 from understudy.recipes.train.finetune.contrast_choice import ContrastChoice, choose_contrastive, class_counts
-from understudy.recipes.train.finetune.start import Start
+from understudy.recipes.train.finetune.start import Start, carried_notes
 from understudy.runs.devices import processes
 from understudy.runs.fitting.amount import training_amount
 from understudy.runs.fitting.learning import learning_lines, learning_plan
@@ -108,9 +108,9 @@ class ContrastiveEncoder(Classification):
     """Contrastive training of an encoder on pairs from labels, then logistic regression on its mean vectors."""
 
     def __init__(self, settings: FinetuneSettings, splits: Splits, *, why: str = "") -> None:
-        self.tokenizer, self.why = load_tokenizer(settings.model), why
+        self.tokenizer, self.why = load_tokenizer(settings.begins_with), why
         self.model = self._untrained(settings, splits)
-        check_tokenizer(self.model, self.tokenizer, name=settings.model)
+        check_tokenizer(self.model, self.tokenizer, name=settings.begins_with)
         self.length = text_length(self.model, self.tokenizer, settings.max_length)
         self.names = settle_inputs(self.model, self.tokenizer)
         if faults := contrast_faults(splits, self.names):
@@ -127,7 +127,8 @@ class ContrastiveEncoder(Classification):
         super().__init__(replace(settings, epochs=epochs, batch_size=self.amount.batch_size), splits)
         parts = {"train": splits.train, "validation": splits.validation}
         self.parts = {name: encode(rows.texts, self.tokenizer, max_length=self.length) for name, rows in parts.items()}
-        self.notes = said_of_cuts(self.parts, self.length, more=how_to_read_more(self.model))
+        cuts = said_of_cuts(self.parts, self.length, more=how_to_read_more(self.model))
+        self.notes = [*cuts, *carried_notes(settings, self.model)]
         self.batches = self._batches(settings)
         self.objective = Contrastive(self.model)
         self.terms = term_names(self.objective)
@@ -136,7 +137,7 @@ class ContrastiveEncoder(Classification):
 
     def _untrained(self, settings: FinetuneSettings, splits: Splits) -> PooledClassifier:
         torch.manual_seed(settings.seed)
-        model = load_mean_classifier(settings.model, splits.task)
+        model = load_mean_classifier(settings.begins_with, splits.task)
         # the linear layer is fitted afterwards, in one go
         model.classifier.requires_grad_(False)
         return model

@@ -18,7 +18,7 @@ from understudy.data.tokens.encode import Encoded, collate, encode
 from understudy.inference.logits import token_budget
 from understudy.models.awd_lstm.config import reads_whole
 from understudy.models.awd_lstm.start import start_pooling_head
-from understudy.models.files.classifiers import load_classifier, load_mean_classifier
+from understudy.models.files.classifiers import load_classifier, load_mean_classifier, said_of_transfer
 from understudy.models.files.stored_task import set_task
 from understudy.models.probe.choice import Difference, Probe, choose_pooling, cross_validated
 from understudy.models.probe.heads import LINEAR, OWN, HeadParts, head_parts, made_linear, start_head
@@ -64,8 +64,9 @@ class Start:
 def load_start(settings: FinetuneSettings, task: Task) -> Any:
     """The classifier of a checkpoint as the settings pool it, its new head at random."""
     torch.manual_seed(settings.seed)
-    load = load_mean_classifier if settings.pooling == "mean" else load_classifier
-    return load(settings.model, task)
+    if settings.pooling == "mean":
+        return load_mean_classifier(settings.begins_with, task)
+    return load_classifier(settings.begins_with, task, fresh_head=settings.encoder_from is not None)
 
 
 def find_start(
@@ -183,10 +184,17 @@ def start_lines(start: Start | None, settings: FinetuneSettings, model: Any, tas
     return lines
 
 
-def start_notes(start: Start | None, settings: FinetuneSettings) -> list[str]:
-    """What the chosen pooling means for who loads the model."""
+def start_notes(start: Start | None, settings: FinetuneSettings, model: Any) -> list[str]:
+    """What the encoder of another run brings, and what the chosen pooling means for who loads the model."""
+    notes = carried_notes(settings, model)
     if start is None or start.pooling != MEAN or settings.pooling != "auto" or settings.adapts:
-        return []
+        return notes
     return [
-        "pooling: the mean of the states is read, so the saved model loads with understudy.load, not with transformers alone (--pooling head keeps to transformers)."
+        *notes,
+        "pooling: the mean of the states is read, so the saved model loads with understudy.load, not with transformers alone (--pooling head keeps to transformers).",
     ]
+
+
+def carried_notes(settings: FinetuneSettings, model: Any) -> list[str]:
+    """With ``--encoder_from``: which weights came from there, and which are new."""
+    return [] if settings.encoder_from is None else [said_of_transfer(model, settings.encoder_from)]

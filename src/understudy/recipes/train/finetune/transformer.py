@@ -47,9 +47,9 @@ class Transformer(Classification):
 
     def __init__(self, settings: FinetuneSettings, splits: Splits) -> None:
         self.given, self.splits = settings, splits
-        self.tokenizer = load_tokenizer(settings.model)
+        self.tokenizer = load_tokenizer(settings.begins_with)
         self.model: Any = self.untrained()
-        check_tokenizer(self.model, self.tokenizer, name=settings.model)
+        check_tokenizer(self.model, self.tokenizer, name=settings.begins_with)
         self._set_reading(self.model, settings)
         self.length = text_length(self.model, self.tokenizer, settings.max_length)
         self.names = settle_inputs(self.model, self.tokenizer)
@@ -63,7 +63,7 @@ class Transformer(Classification):
         train = encode(splits.train.texts, self.tokenizer, max_length=self.length)
         parts = {"train": train, "validation": self.validation}
         cuts = said_of_cuts(parts, self.length, more=how_to_read_more(self.model))
-        self.notes = [*cuts, *start_notes(self.start, settings)]
+        self.notes = [*cuts, *start_notes(self.start, settings, self.model)]
         self.batches = BucketedBatches(
             train,
             splits.train.labels,
@@ -125,7 +125,7 @@ class Transformer(Classification):
             calibrate(session, PROBE, probe, self.splits)
             return probe
         try:
-            encoder = load_encoder(self.given.model)
+            encoder = load_encoder(self.given.begins_with)
         except ModelError:
             return None
         return fit_probe(session, encoder, self.tokenizer, self.splits, max_length=self.length)
@@ -171,7 +171,7 @@ class Transformer(Classification):
         return found
 
     def _set_reading(self, model: Any, settings: FinetuneSettings) -> None:
-        set_reading(model, name=settings.model, gradient_tokens=settings.max_length, drop_mult=settings.drop_mult)
+        set_reading(model, name=settings.begins_with, gradient_tokens=settings.max_length, drop_mult=settings.drop_mult)
 
     def _settled(self, settings: FinetuneSettings) -> FinetuneSettings:
         """The settings with what was chosen where they leave it open."""

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from understudy.data.batches.pair_batches import PairBatches
-from understudy.data.batches.pairs import alike, meetings, pair_steps
+from understudy.data.batches.pairs.batches import PairBatches
+from understudy.data.batches.pairs.plan import alike, meetings, pair_steps
 from understudy.data.tokens.encode import Encoded
 
 

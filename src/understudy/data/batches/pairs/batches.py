@@ -11,7 +11,7 @@ from torch import Tensor
 
 from understudy.data.batches.by_length import length_batches
 from understudy.data.batches.contract import Batch
-from understudy.data.batches.pairs import Meeting, alike, meetings, pair_steps
+from understudy.data.batches.pairs.plan import Meeting, alike, meetings, pair_steps
 from understudy.data.tokens.encode import Encoded, collate
 
 
@@ -48,8 +48,8 @@ class PairBatch(Batch):
 class PairBatches:
     """Encoded rows with class labels: what a contrastive objective is trained on.
 
-    Steps are those of :func:`understudy.data.batches.pairs.pair_steps`; a step that is too large at once is cut by
-    :func:`understudy.data.batches.pairs.meetings`. A text is encoded once a step, or once a meeting.
+    Steps are those of :func:`understudy.data.batches.pairs.plan.pair_steps`; a step that is too large at once is cut by
+    :func:`understudy.data.batches.pairs.plan.meetings`. A text is encoded once a step, or once a meeting.
 
     Args:
         encoded: the token ids of the rows; a row of two texts is encoded as one.

@@ -1,0 +1,1 @@
+"""Batches all of whose pairs are compared: which texts meet, and their tokens."""

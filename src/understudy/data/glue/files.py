@@ -1,0 +1,103 @@
+"""Where the files of a task are: in its folder below a root, or on the hub."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from understudy.data.glue.roots import task_folder
+from understudy.data.glue.tasks import HUB, GlueTask, simple_name
+from understudy.data.readers.delimited import format_of
+from understudy.data.readers.faults import Faults
+from understudy.data.readers.locate import HUB_ID, Source
+from understudy.data.readers.split_names import numbered, splits_of
+
+_LOOKED_FOR = {"train": "train", "validation": "dev or validation"}
+
+
+def to_be_had(task: GlueTask) -> str:
+    """Where a task's data is to be had today, as the end of a message."""
+    return f"It is on the hub (--data {HUB}), and the official files are at {task.source}."
+
+
+def glue_sources(root: str, task: GlueTask, faults: Faults) -> dict[str, Source]:
+    """The sources of a task's splits: ``train``, ``validation`` and ``test``; of MNLI ``validation_mismatched`` too.
+
+    Whether the needed ones are there is for the caller to say; empty, with a fault, if there is nothing.
+    """
+    folder = task_folder(root, task)
+    if folder is not None:
+        return _in_folder(root, folder, task, faults)
+    if not Path(root).expanduser().exists() and HUB_ID.fullmatch(root):
+        return _on_hub(root, task, faults)
+    if not Path(root).expanduser().exists():
+        faults.add(f"{root}: there is no such folder. Name the one that holds {task.folder}/ with --data.")
+        return {}
+    there = ", ".join(f"{entry.name}/" for entry in sorted(Path(root).expanduser().iterdir()) if entry.is_dir())
+    faults.add(
+        f"{root}: no folder for {task.folder}. Looked for {task.folder}/ or {task.name}/ (case and signs do not matter), but found {there or 'no folder'}. {to_be_had(task)}"
+    )
+    return {}
+
+
+def missing_split(origin: str, split: str, task: GlueTask) -> str:
+    """The message for a split that is needed and not there."""
+    if split == "test":
+        return f"{origin}: no test split of {task.folder}. {to_be_had(task)}"
+    names = _LOOKED_FOR[split].replace("dev", "dev_matched") if task.name == "mnli" else _LOOKED_FOR[split]
+    return f"{origin}: no {split} split of {task.folder}. Looked for {names} as .tsv, .csv, .jsonl or .parquet, also with .gz. {to_be_had(task)}"
+
+
+def _in_folder(root: str, folder: Path, task: GlueTask, faults: Faults) -> dict[str, Source]:
+    base = root.rstrip("/") if folder == Path(root).expanduser() else f"{root.rstrip('/')}/{folder.name}"
+    stems = {
+        entry.name: _stem(entry)
+        for entry in sorted(folder.iterdir())
+        if entry.is_file() and format_of(entry)[0] not in (None, "txt")
+    }
+    if task.name == "ax":  # its one file is called diagnostic, diagnostic-full or AX
+        tests = {name: "test" for name, stem in stems.items() if simple_name(stem) in ("diagnostic", "ax", "test")}
+        stems = tests or dict.fromkeys(stems, "test")
+    other = {name: stem.lower().replace("mismatched", "") for name, stem in stems.items() if "mismatched" in stem}
+    found = splits_of({name: stem.replace("_matched", "") for name, stem in stems.items() if name not in other})
+    found |= {f"{split}_mismatched": names for split, names in splits_of(other).items()}
+    sources = {}
+    for split, names in found.items():
+        parts = numbered(names)
+        if len(names) > 1 and (parts is None or parts.missing):
+            faults.add(f"{base}: {' and '.join(names)} are all the {split} split of {task.folder}. Keep one of them.")
+            continue
+        whole = parts is not None and len(names) > 1
+        paths = tuple(folder / name for name in (parts.files if parts and whole else names))
+        name = f"{base}/{parts.name if parts and whole else names[0]}"
+        sources[split] = Source(name, shards=paths) if whole else Source(name, paths[0])
+    if not sources and not faults:
+        faults.add(missing_split(base, "test" if task.name == "ax" else "train", task))
+    return sources
+
+
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(".gz").rpartition(".")[0]
+
+
+def _on_hub(name: str, task: GlueTask, faults: Faults) -> dict[str, Source]:
+    import datasets
+
+    try:
+        splits: Any = datasets.load_dataset(name, task.name)
+    except Exception as error:  # `datasets` passes on whatever its network, its parsers and its cache raise
+        first = next(iter(str(error).splitlines()), "") or type(error).__name__
+        faults.add(
+            f"'{name}': no folder here, and the hub gives no '{task.name}' of it ({first.rstrip('.')}). Check the name and the network. {to_be_had(task)}"
+        )
+        return {}
+    return {
+        split.removesuffix("_matched"): Source(f"{name}/{task.name}[{split}]", dataset=splits[split])
+        for split in map(str, _known(splits))
+    }
+
+
+def _known(splits: Any) -> Sequence[str]:
+    wanted = ("train", "validation", "test")
+    return [split for split in splits if str(split).removesuffix("_mismatched").removesuffix("_matched") in wanted]

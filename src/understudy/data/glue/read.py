@@ -1,0 +1,215 @@
+"""From a root folder or the hub to checked rows of a task of GLUE."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from understudy.data.glue.files import glue_sources, missing_split
+from understudy.data.glue.labels import read_labels
+from understudy.data.glue.layout import read_glue_table
+from understudy.data.glue.roots import tasks_there
+from understudy.data.glue.tasks import HUB, NINE, GlueTask, glue_task
+from understudy.data.readers.cached_tables import SourceTable, read_dataset, read_shards
+from understudy.data.readers.columns import TextColumns, blank_rows, find_label, find_text, texts_of
+from understudy.data.readers.duplicates import note_repeats
+from understudy.data.readers.faults import Faults, counted
+from understudy.data.readers.labels.values import distinct_values
+from understudy.data.readers.locate import Source
+from understudy.data.readers.sources import load_splits
+from understudy.data.splits import Rows, Splits
+from understudy.data.subsets import draw_rows
+from understudy.data.tasks import Task
+from understudy.data.texts import Texts
+from understudy.errors import ConfigError, nearest
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """The rows of one task.
+
+    Attributes:
+        name: of the task, as commands and folders have it.
+        splits: training and validation rows. The latter are GLUE's development set, on which everyone reports; a test
+            split with labels is among `others`.
+        others: further rows with labels that are scored too, by split: ``validation_mismatched`` of MNLI, and
+            ``test`` or ``test_mismatched`` where the files have labels.
+        tests: texts of the test files in their order, by the file of the submission: ``SST-2``, ``MNLI-mm``.
+        glue: what GLUE says of the task; None for one of the user's own.
+    """
+
+    name: str
+    splits: Splits
+    others: dict[str, Rows] = field(default_factory=dict)
+    tests: dict[str, Texts] = field(default_factory=dict)
+    glue: GlueTask | None = None
+
+
+def read_task(root: str, name: str, *, limit_train: int | None = None, seed: int = 0, tests: bool = False) -> TaskData:
+    """A task of GLUE below a root folder or on the hub, or any folder of splits below that root.
+
+    Args:
+        root: a folder with a folder a task, or the hub's ``nyu-mll/glue``.
+        name: a task of GLUE, however it is written, or the name of a folder.
+        limit_train: draw so many training rows, balanced over the classes.
+        seed: determines the draw.
+        tests: also read the test files; of MNLI the diagnostic set too, if it is there.
+
+    Raises:
+        ConfigError: if there is no such task.
+        DataError: with every fault of its files.
+    """
+    task = glue_task(name)
+    if task is None:
+        there = tasks_there(root)
+        if name in there:
+            splits = load_splits(f"{root.rstrip('/')}/{name}", limit_train=limit_train, seed=seed)
+            others = {} if splits.test is None else {"test": splits.test}
+            return TaskData(name, replace(splits, test=None), others)
+        own = [other for other in there if glue_task(other) is None]
+        also = f", and {root} has {', '.join(own)}" if own else ""
+        raise ConfigError(f"unknown task '{name}'.{nearest(name, [*NINE, *own])} GLUE has {', '.join(NINE)}{also}.")
+    if task.name == "ax":
+        raise ConfigError("'ax' is the diagnostic set, which nothing is trained on. A run of mnli answers for it.")
+    return _Reader(root, task).read(limit_train=limit_train, seed=seed, tests=tests)
+
+
+def is_there(root: str, name: str) -> bool:
+    """Whether a task of GLUE has its training and development files below a root; on the hub it always has."""
+    task = glue_task(name)
+    assert task is not None
+    if root == HUB:
+        return True
+    return {"train", "validation"} <= set(glue_sources(root, task, Faults()))
+
+
+class _Reader:
+    """Reads the files of one task; faults of all of them are reported together."""
+
+    def __init__(self, root: str, task: GlueTask) -> None:
+        self.root, self.task = root, task
+        self.faults, self.notes = Faults(), list[str]()
+
+    def read(self, *, limit_train: int | None, seed: int, tests: bool) -> TaskData:
+        """All that is asked for."""
+        sources = glue_sources(self.root, self.task, self.faults)
+        for split in ("train", "validation"):
+            if sources and split not in sources:
+                self.faults.add(missing_split(f"{self.root.rstrip('/')}", split, self.task))
+        self.faults.check()
+        tables = {
+            split: table for split, source in sources.items() if (table := self._table(source, self.task)) is not None
+        }
+        train = tables.get("train")
+        columns = None if train is None else self._columns(train, self.task)
+        label = None if train is None else self._label(train)
+        rows = {}
+        for split, table in tables.items():
+            hidden = split.startswith("test") and not self._has_labels(table)
+            if not hidden and columns is not None and label is not None:
+                found = self._rows(table, split)
+                if found is not None:
+                    rows[split] = found
+        answered = self._tests(tables) if tests else {}
+        self.faults.check()
+        assert columns is not None
+        assert label is not None
+        task = Task(text=columns, label=label, kind=self.task.kind, labels=self.task.labels, metrics=self.task.metrics)
+        chosen = self._drawn(rows["train"], limit_train, seed)
+        note_repeats(chosen, rows["validation"], self.notes)
+        splits = Splits(task, chosen, rows["validation"], None, None, tuple(self.notes))
+        others = {split: part for split, part in rows.items() if split not in ("train", "validation")}
+        return TaskData(self.task.name, splits, others, answered, self.task)
+
+    def _table(self, source: Source, task: GlueTask) -> SourceTable | None:
+        if source.shards:
+            return read_shards(source.shards, source.origin, self.faults)
+        if source.path is None:
+            return read_dataset(source.dataset, source.origin, self.faults)
+        return read_glue_table(source.path, source.origin, task, self.faults)
+
+    def _columns(self, table: SourceTable, task: GlueTask) -> TextColumns | None:
+        for names in task.text:
+            if set(names) <= set(table.names):
+                return tuple((name,) for name in names)
+        return find_text(table.names, (), origin=table.origin, faults=self.faults, arity=task.arity, remedy="Rename it")
+
+    def _label(self, table: SourceTable) -> str | None:
+        known = next((name for name in self.task.label if name in table.names), None)
+        way = "Give the label a column 'label'."
+        taken = {name for names in self.task.text for name in names}
+        return known or find_label(
+            table.names, None, text=[*taken], origin=table.origin, faults=self.faults, remedy=way
+        )
+
+    def _has_labels(self, table: SourceTable) -> bool:
+        """Whether a test file tells its labels: some keep the column, with -1 in every row."""
+        column = next((name for name in self.task.label if name in table.names), None)
+        return column is not None and not set(distinct_values(table, column)[0]) <= {"-1", "-1.0"}
+
+    def _rows(self, table: SourceTable, split: str) -> Rows | None:
+        columns, label = self._columns(table, self.task), self._label(table)
+        if columns is None or label is None:
+            return None
+        texts = texts_of(table, columns, self.faults)
+        if texts is None:
+            return None
+        rows = Rows(texts, read_labels(table, label, self.task, self.faults), table.origin)
+        blank, bare = blank_rows(table, columns), np.flatnonzero(~rows.labelled)
+        if self.task.tolerant:
+            broken = np.union1d(blank, bare)
+            if len(broken):
+                self.notes.append(
+                    f"{table.origin}: {counted(len(broken), 'broken row')} left out, as is usual for {self.task.folder} (first: {table.where(int(broken[0]))})."
+                )
+            return rows.take(np.setdiff1d(np.arange(len(rows)), broken))
+        named = " and ".join("+".join(entry) for entry in columns)
+        self.faults.rows(
+            table.origin,
+            "with an empty text",
+            blank,
+            lambda row: (
+                f"{table.where(row)}: {_empty(table, row, columns)} ({named}) is empty. Fill it in, or remove the row."
+            ),
+        )
+        self.faults.rows(
+            table.origin,
+            "without a label",
+            bare,
+            lambda row: f"{table.where(row)}: no label in column '{label}'. Label the row, or remove it.",
+        )
+        return rows
+
+    def _tests(self, tables: dict[str, SourceTable]) -> dict[str, Texts]:
+        wanted = [(answers.file, tables.get(answers.split), self.task) for answers in self.task.answers]
+        if self.task.name == "mnli":
+            ax, unheard = glue_task("ax"), Faults()
+            assert ax is not None
+            source = glue_sources(self.root, ax, unheard).get("test")
+            wanted.append(("AX", None if source is None else self._table(source, ax), ax))
+        found = {}
+        for file, table, task in wanted:
+            if table is None:
+                self.notes.append(f"{self.root}: no test file for {file}.tsv of the submission.")
+                continue
+            columns = self._columns(table, task)
+            texts = None if columns is None else texts_of(table, columns, self.faults)
+            if texts is not None:
+                found[file] = texts
+        return found
+
+    def _drawn(self, rows: Rows, limit: int | None, seed: int) -> Rows:
+        if limit is None or limit >= len(rows):
+            return rows
+        single = rows.labels.dtype.kind == "i"
+        drawn = draw_rows(np.arange(len(rows)), rows.labels if single else None, limit, seed)
+        self.notes.append(f"train: {limit:,} of {len(rows):,} rows were drawn (seed {seed}).")
+        return rows.take(drawn)
+
+
+def _empty(table: SourceTable, row: int, columns: TextColumns) -> str:
+    if len(columns) == 1:
+        return "the text"
+    cells = [table.cells.column(entry[0])[row].as_py() or "" for entry in columns]
+    return "one side of the pair" if any(cell.strip() for cell in cells) else "the pair"

@@ -1,0 +1,32 @@
+"""Which tasks lie below a root folder. Nothing is read but the names of folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from understudy.data.glue.tasks import GlueTask, folder_names, glue_task, simple_name
+
+
+def task_folder(root: str, task: GlueTask) -> Path | None:
+    """The folder of a task: below `root`, or `root` itself if it is called so; None if there is none."""
+    path, known = Path(root).expanduser(), folder_names(task)
+    if not path.is_dir():
+        return None
+    inside = [entry for entry in sorted(path.iterdir()) if entry.is_dir() and simple_name(entry.name) in known]
+    return next(iter(inside), path if simple_name(path.resolve().name) in known else None)
+
+
+def tasks_there(root: str) -> list[str]:
+    """The names of the folders below `root`: those of GLUE's tasks by their own names."""
+    path = Path(root).expanduser()
+    if not path.is_dir():
+        return []
+    found = [(glue_task(entry.name), entry.name) for entry in sorted(path.iterdir()) if entry.is_dir()]
+    return list(dict.fromkeys(task.name if task else name for task, name in found))
+
+
+def folder_read(root: str, name: str) -> str:
+    """What is read for a task: its folder, where there is one; otherwise the root itself."""
+    task = glue_task(name)
+    folder = Path(root).expanduser() / name if task is None else task_folder(root, task)
+    return str(folder) if folder is not None and folder.is_dir() else root

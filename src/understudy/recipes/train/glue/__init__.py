@@ -1,0 +1,1 @@
+"""``understudy glue``: one task of GLUE, all of them, or one after another."""

@@ -1,0 +1,180 @@
+"""Several tasks: each by itself, or each on the encoder of the one before; their runs, and the table of all."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from understudy.data.glue.submission import FILES, write_zip
+from understudy.data.glue.tasks import BESIDE, NINE
+from understudy.errors import Interrupted
+from understudy.folders.run import Run
+from understudy.functional.glue_score import average
+from understudy.functional.metrics import AVERAGE
+from understudy.recipes.train.glue.results import dev_scores, glue_number
+from understudy.record import RunRecord
+from understudy.report.card.write import write_card
+from understudy.report.scores import MULTI_TASK
+from understudy.report.tables.tasks import tasks_table
+from understudy.runs.seeds import raise_failed, run_child, run_members
+from understudy.runs.session import check_inputs, go_on, open_folder
+from understudy.settings.configuration import as_dict
+from understudy.settings.train.glue import GlueSettings
+from understudy.terminal.lines import show
+from understudy.terminal.screen import draw
+
+DIRECT = "direct"
+"""The run of the last task without the stages before it."""
+
+
+def task_recipe(recipe: Any, name: str, **changes: Any) -> Any:
+    """The recipe of one task of several, trained by itself."""
+    return dataclasses.replace(recipe, task=name, tasks=[], mode="single", **changes)
+
+
+def run_each(recipe: Any, names: list[str]) -> RunRecord:
+    """Train each task by itself, in a folder of its own; the parent's table is GLUE's.
+
+    A task that fails is named and the others go on. A family that was killed goes on with the unfinished task.
+
+    Raises:
+        UnderstudyError: in the end, if a task failed by a mistake of the user's.
+        Interrupted: on SIGTERM or Ctrl-C.
+    """
+    with open_folder(recipe) as run:
+        if _done(run):
+            return run.record
+        children, failed = run_members(run, recipe, {name: task_recipe(recipe, name) for name in names})
+        entries = [_entry(record, name) for name, record in children.items()]
+        _sum_up(run, recipe, children, [*entries, *_average(children)], complete=not failed)
+        if recipe.submit and run.writes:
+            _submission(run, list(children))
+        raise_failed(run, failed, go_on(run.folder, recipe))
+        return _conclude(run)
+
+
+def run_stages(recipe: Any, names: list[str]) -> RunRecord:
+    """Train the tasks one after another, each on the encoder of the one before with a new head; the last one directly too.
+
+    Raises:
+        UnderstudyError: if a stage failed: those after it cannot begin.
+        Interrupted: on SIGTERM or Ctrl-C.
+    """
+    with open_folder(recipe) as run:
+        if _done(run):
+            return run.record
+        children: dict[str, RunRecord] = {}
+        encoder: Path | None = None
+        try:
+            for number, name in enumerate(names, start=1):
+                show(
+                    f"\nstage {number} of {len(names)}: {name}"
+                    + (f", on the encoder of {encoder.name}" if encoder else "")
+                )
+                folder = f"{number}-{name}"
+                start = {} if encoder is None else {"model": "", "encoder_from": str(encoder)}
+                children[folder] = _child(run, recipe, folder, task_recipe(recipe, name, **start))
+                encoder = run.folder / folder
+            show(f"\n{names[-1]} by itself, to compare")
+            children[DIRECT] = _child(run, recipe, DIRECT, task_recipe(recipe, names[-1]))
+        except Interrupted as error:
+            error.remedy = go_on(run.folder, recipe)
+            raise
+        last = list(children)[-2]
+        before = " and ".join(names[:-1])
+        entries = [
+            _entry(children[last], f"{names[-1]} after {before}"),
+            _entry(children[DIRECT], f"{names[-1]} directly"),
+        ]
+        stages = [_entry(children[folder], f"stage {folder}") for folder in list(children)[:-2]]
+        _sum_up(run, recipe, children, [*entries, *stages])
+        return _conclude(run)
+
+
+def _child(run: Run, recipe: Any, name: str, child: Any) -> RunRecord:
+    check_inputs(run, [*recipe.data_read(), *recipe.models_read()])
+    run.save()
+    return run_child(run, name, child)
+
+
+def _done(run: Run) -> bool:
+    if run.record.finished:
+        show(f"{run.folder}: these runs are finished already; nothing to do.")
+    return run.record.finished
+
+
+def _entry(record: RunRecord, name: str) -> dict[str, Any]:
+    """The entry of a task's model on the record of several."""
+    return {
+        **{key: value for key, value in record.model("model").items() if key not in ("confusion", "calibration")},
+        "name": name,
+    }
+
+
+def _average(children: Mapping[str, RunRecord]) -> list[dict[str, Any]]:
+    """GLUE's average over the tasks that are there, as an entry; none if no task of GLUE is."""
+    scores = {name: glue_number(record.model("model")) for name, record in children.items() if name in NINE}
+    found = average(scores, beside=BESIDE)
+    return [] if found is None else [{"name": AVERAGE, "metrics": {"validation": {AVERAGE: found}}}]
+
+
+def _sum_up(
+    run: Run,
+    recipe: GlueSettings,
+    children: Mapping[str, RunRecord],
+    entries: list[dict[str, Any]],
+    *,
+    complete: bool = True,
+) -> None:
+    """Put the tasks' models on the parent's record, all on the development set."""
+    record = run.record
+    # the parts on which everyone reports: a test split that some tasks have would make a table of two kinds of rows
+    record.models = [{**entry, "metrics": dev_scores(entry)} for entry in entries]
+    for entry in record.models:
+        entry.pop("intervals", None)
+    metrics = {metric: None for entry in record.models for scores in entry["metrics"].values() for metric in scores}
+    first = [metric for metric in metrics if metric == AVERAGE]
+    record.task = {"kind": MULTI_TASK, "metrics": [*first, *(metric for metric in metrics if metric != AVERAGE)]}
+    record.data = {f"{name}, {part}": entry for name, child in children.items() for part, entry in child.data.items()}
+    record.split = "validation"
+    missing = [name for name in NINE if name not in children and name not in BESIDE]
+    if recipe.mode == "single" and missing:
+        run.say(
+            f"the average is over {len([name for name in children if name in NINE and name not in BESIDE])} of GLUE's 8 tasks ({', '.join(missing)} not among them), so it compares with other averages over the same tasks only."
+        )
+    run.save()
+
+
+def _conclude(run: Run) -> RunRecord:
+    if run.writes:
+        write_card(run.folder, run.record.as_dict())
+        run.finish()
+        draw(tasks_table(run.record.as_dict()))
+        show(f"Everything is in {run.folder}")
+    return run.record
+
+
+def _submission(run: Run, names: list[str]) -> None:
+    """The zip of all tasks' answers, if none is missing."""
+    found = {
+        path.stem: path
+        for name in names
+        for path in sorted((run.folder / name / "submission").glob("*.tsv"))
+        if path.stem in FILES
+    }
+    missing = [f"{file}.tsv" for file in FILES if file not in found]
+    if missing:
+        run.say(f"no submission.zip, because {', '.join(missing)} {'are' if len(missing) > 1 else 'is'} missing.")
+        return
+    write_zip(run.folder / "submission.zip", found)
+    show(f"{run.folder / 'submission.zip'}: all eleven files, for the leaderboard")
+
+
+def say_family(recipe: Any, names: list[str]) -> RunRecord:
+    """Print what several runs would do, without a folder."""
+    show(f"{len(names)} tasks ({' '.join(names)}), {recipe.mode}:")
+    for name in names:
+        task_recipe(recipe, name).run()
+    return RunRecord(command=recipe.command, config=as_dict(recipe), seed=recipe.seed)

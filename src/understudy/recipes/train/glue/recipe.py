@@ -1,0 +1,132 @@
+"""``understudy glue``: one task of GLUE, each of several, all at once, or one after another."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from understudy.data.glue.read import TaskData, is_there, read_task
+from understudy.data.glue.submission import FILES, submission_faults
+from understudy.data.glue.tasks import NINE
+from understudy.data.readers.sources import load_splits
+from understudy.errors import ConfigError, DataError, gathered
+from understudy.functional.scoring import check_suits
+from understudy.recipes.train.glue.family import run_each, run_stages, say_family
+from understudy.recipes.train.glue.joint import Joint
+from understudy.recipes.train.glue.single import SingleTask
+from understudy.record import RunRecord
+from understudy.runs.skeleton import TrainingRecipe, Work
+from understudy.runs.subject import metric_faults
+from understudy.settings.train.glue import ALL, GlueSettings
+from understudy.settings.train.task_file import OwnTask
+from understudy.terminal.lines import show
+
+
+class Glue(TrainingRecipe, GlueSettings):
+    """Train on GLUE: one task, each of several, all at once, or one after another; score as GLUE does."""
+
+    def read(self) -> list[TaskData]:
+        """Read and check the rows of every task; faults of all of them are reported together.
+
+        Raises:
+            DataError: with every fault that was found.
+        """
+        faults: list[str] = []
+        found = []
+        own = self.own_tasks()
+        for name in self.chosen():
+            with gathered(faults):
+                if name in own:
+                    found.append(self._read_own(name, own[name]))
+                    continue
+                assert self.data is not None
+                task = read_task(self.data, name, limit_train=self.limit_train, seed=self.seed, tests=self.submit)
+                if self.submit and not task.tests and not self.is_family():
+                    faults.append(f"{self.data}: no test file of {name}, and --submit answers for it. Leave it out.")
+                found.append(task)
+        if faults:
+            raise DataError(*faults)
+        return found
+
+    def _read_own(self, name: str, own: OwnTask) -> TaskData:
+        """The rows of a task of the user's file."""
+        splits = load_splits(
+            own.data,
+            train=own.train,
+            validation=own.validation,
+            test=own.test,
+            text=own.text,
+            label=own.label,
+            kind=own.kind,
+            limit_train=self.limit_train,
+            seed=self.seed,
+        )
+        task = splits.task
+        for metric in own.metrics:
+            check_suits(metric, np.zeros((1, task.outputs)), splits.train.labels[:1])
+        task = replace(task, metrics=tuple(own.metrics) or task.metrics)
+        others = {} if splits.test is None else {"test": splits.test}
+        return TaskData(name, replace(splits, task=task, test=None), others)
+
+    def prepare(self, data: list[TaskData]) -> Work:
+        """Load and check the model, for the first task where there are several."""
+        if self.mode == "joint":
+            return Joint(self, data)
+        first = data[0]
+        if faults := metric_faults(self.metric, first.splits.task.metrics):
+            raise ConfigError(*faults)
+        return SingleTask(self, replace(first, splits=first.splits.selected_by(self.metric)))
+
+    def chosen(self) -> list[str]:
+        """The tasks by name; for ``all``, those of GLUE whose training and development files are there.
+
+        Raises:
+            DataError: if none is.
+        """
+        if self.names() != [ALL]:
+            return self.names()
+        assert self.data is not None
+        there = [name for name in NINE if is_there(self.data, name)]
+        if not there:
+            raise DataError(f"{self.data}: holds none of GLUE's tasks ({', '.join(NINE)}). Name another --data.")
+        return there
+
+    def is_family(self) -> bool:
+        """Whether there are several tasks, each in a run of its own."""
+        return self.mode != "joint" and (self.names() == [ALL] or len(self.names()) > 1)
+
+    def run(self) -> RunRecord:
+        """Check everything, then train, keep the weights that are best on the development set, and report.
+
+        Raises:
+            UnderstudyError: for every fault of the settings, the data or the models, before any training.
+            Interrupted: on SIGTERM or Ctrl-C, with a checkpoint written.
+        """
+        if self.submission is not None:
+            raise ConfigError(
+                f"--submission is checked by: understudy validate glue --submission {self.submission}. Leave it out to train."
+            )
+        return super().run()
+
+    def _run(self, settings: Any) -> RunRecord:
+        if not self.is_family():
+            return super()._run(settings)
+        data = self.read()
+        names = [task.name for task in data]
+        if self.dry_run:
+            return say_family(self, names)
+        self.prepare(data)  # faults of the model are said before anything is written
+        return run_stages(self, names) if self.mode == "sequential" else run_each(self, names)
+
+
+def check_submission(name: str) -> None:
+    """Check the zip of a submission, and say that it is in order.
+
+    Raises:
+        DataError: with a sentence for each thing that the leaderboard would refuse.
+    """
+    if faults := submission_faults(name):
+        raise DataError(*faults)
+    show(f"{name}: all {len(FILES)} files are in order; no fault found.")

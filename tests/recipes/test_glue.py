@@ -1,0 +1,383 @@
+"""``understudy glue``: one task, several, one after another; files, tables, kills and mistakes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from glue_toys import write_glue
+from safetensors.torch import load_file
+
+import understudy
+from understudy.cli import main
+from understudy.recipes.train.glue import family
+from understudy.recipes.train.glue.recipe import Glue
+from understudy.record import RunRecord
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+Words = Callable[..., list[str]]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_glue(tmp_path_factory.mktemp("GLUE"))
+
+
+@pytest.fixture
+def glue(root: Path, tiny_bert: Path) -> Words:
+    """The words of a short run."""
+
+    def words(output: Path, *more: object) -> list[str]:
+        given = ["--data", root, "--model", tiny_bert, "--epochs", 1, "--batch_size", 8, "--max_length", 24]
+        given += ["--learning_rate", "1e-3", "--no_baseline"]
+        return [str(word) for word in ["glue", *given, "--output", output, *more]]
+
+    return words
+
+
+def record_of(folder: Path) -> RunRecord:
+    return RunRecord.load(folder / "record.json")
+
+
+def finite(value: Any) -> bool:
+    """Whether no number in nested containers is NaN or infinite."""
+    if isinstance(value, dict):
+        return all(map(finite, value.values()))
+    if isinstance(value, list):
+        return all(map(finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def test_one_task_with_the_files_that_people_know(
+    glue: Words, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(glue(tmp_path / "run", "--task", "MRPC", "--submit")) == 0
+    record = record_of(tmp_path / "run")
+    scores = record.model("model")["metrics"]["validation"]
+    assert list(scores) == ["accuracy", "f1"]
+    found = json.loads((tmp_path / "run" / "eval_results.json").read_text(encoding="utf-8"))
+    assert found == {
+        "epoch": 1.0,
+        "eval_accuracy": scores["accuracy"],
+        "eval_f1": scores["f1"],
+        "eval_combined_score": pytest.approx((scores["accuracy"] + scores["f1"]) / 2),
+        "eval_samples": 16,
+    }
+    lines = (tmp_path / "run" / "eval_results_mrpc.txt").read_text(encoding="utf-8").splitlines()
+    assert f"eval_f1 = {scores['f1']}" in lines
+    answers = (tmp_path / "run" / "submission" / "MRPC.tsv").read_text(encoding="utf-8").splitlines()
+    assert answers[0] == "index\tprediction"
+    assert [line.split("\t")[0] for line in answers[1:]] == [str(i) for i in range(6)]
+    assert {line.split("\t")[1] for line in answers[1:]} <= {"0", "1"}
+    assert understudy.load(tmp_path / "run").task.metrics == ("accuracy", "f1")
+    assert "paraphrases in the news; by accuracy and f1" in capsys.readouterr().err
+    assert main(glue(tmp_path / "run", "--task", "mrpc", "--submit", "--overwrite")) == 0
+
+
+def test_it_is_what_finetune_does_on_the_same_rows(glue: Words, root: Path, tiny_bert: Path, tmp_path: Path) -> None:
+    assert main(glue(tmp_path / "glue", "--task", "rte")) == 0
+    (tmp_path / "data").mkdir()
+    for here, there in (("train", "train"), ("dev", "validation")):
+        (tmp_path / "data" / f"{there}.tsv").write_bytes((root / "RTE" / f"{here}.tsv").read_bytes())
+    words = glue(tmp_path / "finetune")
+    words[0], words[words.index("--data") + 1] = "finetune", str(tmp_path / "data")
+    assert main([*words, "--start", "head", "--pooling", "head"]) == 0  # GLUE's heads begin at random
+    one, other = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("glue", "finetune"))
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_the_fields_settings_are_the_defaults(root: Path, tiny_bert: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = Glue(data=str(root), task="rte", model=str(tiny_bert))
+    assert (settings.epochs, settings.batch_size, settings.max_length) == (3, 32, 128)
+    assert (
+        main(
+            ["glue", "--data", str(root), "--task", "rte", "--model", str(tiny_bert), "--max_length", "32", "--dry_run"]
+        )
+        == 0
+    )
+    assert "2e-05 at the peak" in capsys.readouterr().err
+
+
+def test_all_tasks_make_glues_table(glue: Words, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(glue(tmp_path / "run", "--task", "all", "--submit")) == 0
+    record = record_of(tmp_path / "run")
+    assert record.finished
+    assert record.children == [f"{name}/record.json" for name in ("cola", "mrpc", "stsb", "rte")]
+    scores = {model["name"]: model["metrics"]["validation"] for model in record.models}
+    assert list(scores) == ["cola", "mrpc", "stsb", "rte", "average"]
+    numbers = [sum(part.values()) / len(part) for name, part in scores.items() if name != "average"]
+    assert scores["average"]["average"] == pytest.approx(sum(numbers) / 4)
+    assert any("over 4 of GLUE's 8 tasks (sst2, qqp, mnli, qnli not among them)" in note for note in record.notes)
+    assert any("no submission.zip, because SST-2.tsv, QQP.tsv" in note for note in record.notes)
+    shown = capsys.readouterr().out
+    assert "Scores on the development sets (times 100)" in shown
+    assert "Pearson / Spearman" in shown
+    card = (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
+    assert "[stsb](stsb/README.md)" in card
+    assert f"| average | – | – | {100 * scores['average']['average']:.1f} |" in card
+    assert finite(record.as_dict())
+    assert main(glue(tmp_path / "run", "--task", "all", "--submit", "--resume")) == 0
+    assert "nothing to do" in capsys.readouterr().out
+    assert main(["predict", "--model", str(tmp_path / "run")]) == 2
+    assert "is a family of runs" in capsys.readouterr().err
+
+
+def test_wnli_stands_beside_the_average() -> None:
+    def record(score: float) -> RunRecord:
+        scores = {"validation": {"accuracy": score}}
+        return RunRecord(command="glue", config={}, models=[{"name": "model", "metrics": scores}])
+
+    (entry,) = family._average({"rte": record(0.6), "wnli": record(0.2), "mine": record(0.1)})
+    assert entry["metrics"]["validation"]["average"] == 0.6
+
+
+def test_seeds_of_one_task_and_of_several(glue: Words, tmp_path: Path) -> None:
+    assert main(glue(tmp_path / "one", "--task", "rte", "--seeds", 0, 1)) == 0
+    assert record_of(tmp_path / "one").aggregate["model"]["accuracy"]["n"] == 2
+    assert main(glue(tmp_path / "two", "--tasks", "rte", "cola", "--seeds", 0, 1)) == 0
+    record = record_of(tmp_path / "two")
+    assert record.aggregate["average"]["average"]["n"] == 2
+    assert record.aggregate["cola"]["matthews"]["n"] == 2
+    children = [record_of(tmp_path / "two" / f"seed-{seed}") for seed in (0, 1)]
+    means = [child.model("average")["metrics"]["validation"]["average"] for child in children]
+    assert record.aggregate["average"]["average"]["mean"] == pytest.approx(sum(means) / 2)
+    assert (tmp_path / "two" / "README.md").is_file()
+    assert main(glue(tmp_path / "two", "--tasks", "rte", "cola", "--seeds", 0, 1, "--overwrite")) == 0
+
+
+def killed(arguments: list[str], failpoint: str) -> int:
+    """The exit code of a process that dies at a failpoint."""
+    code = "import sys, torch; torch.set_num_threads(1); from understudy.cli import main; sys.exit(main(sys.argv[1:]))"
+    environment = os.environ | {"UNDERSTUDY_FAILPOINT": failpoint}
+    done = subprocess.run([sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True)
+    return done.returncode
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "model" / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("failpoint", ["train.step:7", "family.child:2"])
+@pytest.mark.parametrize("mode", ["single", "sequential"])
+def test_a_family_that_was_killed_ends_with_the_same_bits(
+    glue: Words, tmp_path: Path, failpoint: str, mode: str
+) -> None:
+    more = ("--tasks", "mrpc", "rte", "--mode", mode, "--save_steps", 2)
+    assert main(glue(tmp_path / "whole", *more)) == 0
+    assert killed(glue(tmp_path / "killed", *more), failpoint) not in (0, 1, 2)
+    assert main(glue(tmp_path / "killed", *more, "--resume")) == 0
+    names = ["mrpc", "rte"] if mode == "single" else ["1-mrpc", "2-rte", "direct"]
+    for name in names:
+        assert weights(tmp_path / "killed" / name) == weights(tmp_path / "whole" / name)
+    one, other = (record_of(tmp_path / name) for name in ("whole", "killed"))
+    assert [model["metrics"] for model in one.models] == [model["metrics"] for model in other.models]
+
+
+def test_a_task_that_fails_is_named_and_the_others_go_on(
+    glue: Words, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    carry_out = family.task_recipe
+
+    def broken(recipe: Any, name: str, **changes: Any) -> Any:
+        made = carry_out(recipe, name, **changes)
+        return dataclasses.replace(made, learning_rate=1e30, clip=0.0) if name == "cola" else made
+
+    monkeypatch.setattr(family, "task_recipe", broken)
+    assert main(glue(tmp_path / "run", "--tasks", "cola", "rte")) == 2
+    assert "cola: the loss is" in capsys.readouterr().err
+    record = record_of(tmp_path / "run")
+    assert not record.finished
+    assert [model["name"] for model in record.models] == ["rte", "average"]
+
+
+def test_each_stage_carries_over_the_encoder_and_nothing_else(
+    glue: Words, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At a rate of nearly 0 the second stage keeps what it begins with: all but the head is the first stage's, bit for bit."""
+    words = glue(tmp_path / "run", "--tasks", "mrpc", "stsb", "--mode", "sequential")
+    assert main(words) == 0
+    record = record_of(tmp_path / "run")
+    assert [model["name"] for model in record.models] == ["stsb after mrpc", "stsb directly", "stage 1-mrpc"]
+    child = record_of(tmp_path / "run" / "2-stsb")
+    (note,) = [note for note in child.notes if note.startswith("encoder:")]
+    assert "carried over from" in note
+    assert note.endswith("new: classifier.weight, classifier.bias.")
+    first = load_file(tmp_path / "run" / "1-mrpc" / "model" / "model.safetensors")
+    from understudy.models.files.classifiers import load_classifier
+
+    torch.manual_seed(0)
+    second = load_classifier(
+        str(tmp_path / "run" / "1-mrpc"), understudy.load(tmp_path / "run" / "2-stsb").task, fresh_head=True
+    )
+    for key, value in second.state_dict().items():
+        if key.startswith("classifier."):
+            assert value.shape[0] == 1
+        else:
+            assert torch.equal(value, first[key]), key
+    assert "stsb after mrpc" in capsys.readouterr().out
+
+
+def test_a_new_head_replaces_one_that_would_fit(glue: Words, root: Path, tmp_path: Path) -> None:
+    """MRPC's labels are called as CoLA's: without --encoder_from the head would be kept."""
+    from understudy.models.files.classifiers import load_classifier
+
+    assert main(glue(tmp_path / "run", "--task", "mrpc")) == 0
+    task = understudy.load(tmp_path / "run").task
+    heads = []
+    for fresh in (False, True):
+        torch.manual_seed(3)
+        heads.append(load_classifier(str(tmp_path / "run"), task, fresh_head=fresh).classifier.weight)
+    kept = load_file(tmp_path / "run" / "model" / "model.safetensors")["classifier.weight"]
+    assert torch.equal(heads[0], kept)
+    assert not torch.equal(heads[1], kept)
+
+
+def test_finetune_takes_an_encoder_by_hand(
+    glue: Words, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(glue(tmp_path / "first", "--task", "cola")) == 0
+    words = ["finetune", "--data", str(reviews), "--epochs", "1", "--max_length", "24", "--no_baseline"]
+    assert main([*words, "--encoder_from", str(tmp_path / "first"), "--output", str(tmp_path / "second")]) == 0
+    record = record_of(tmp_path / "second")
+    assert any("carried over from" in note for note in record.notes)
+    assert str(tmp_path / "first") in record.inputs
+    capsys.readouterr()
+    assert main([*words, "--encoder_from", str(tmp_path / "first"), "--model", "a/b"]) == 2
+    assert "--model and --encoder_from both say where to start" in capsys.readouterr().err
+    assert main([*words, "--encoder_from", str(tmp_path / "first"), "--features", "frozen"]) == 2
+    assert "--features frozen takes the encoder of --model" in capsys.readouterr().err
+
+
+def test_constant_answers_are_said_and_reported_as_zero(glue: Words, tmp_path: Path) -> None:
+    words = glue(tmp_path / "run", "--task", "cola", "--freeze", "all-but-head")
+    words[words.index("1e-3")] = "1e-12"  # an untrained head on one encoder answers alike, or nearly so
+    assert main(words) == 0
+    record = record_of(tmp_path / "run")
+    assert finite(record.as_dict())
+    score = record.model("model")["metrics"]["validation"]["matthews"]
+    noted = any("matthews on the validation split has no value" in note for note in record.notes)
+    assert noted or score != 0.0
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--task", "sst3"], "unknown task 'sst3'. Did you mean 'sst2'?"),
+        ([], "no task: name one with --task"),
+        (["--task", "rte", "--tasks", "cola"], "--task and --tasks both name tasks"),
+        (["--tasks", "rte", "RTE"], "--tasks names rte more than once"),
+        (["--tasks", "all", "rte"], "--tasks names all and others"),
+        (["--task", "rte", "--mode", "sequential"], "--mode sequential needs several tasks"),
+        (["--tasks", "rte", "cola", "--metric", "accuracy"], "--metric is of one task, and there are several"),
+        (
+            ["--tasks", "rte", "cola", "--mode", "sequential", "--submit"],
+            "--submit answers for tasks that are trained singly",
+        ),
+        (["--task", "rte", "--metric", "matthews"], "metric must be one of accuracy for this task"),
+        (["--task", "qqp"], "no folder for QQP"),
+        (["--tasks", "qqp", "mnli"], "no folder for MNLI"),
+        (["--task", "ax"], "'ax' is the diagnostic set"),
+        (["--task", "rte", "--encoder_from", "nowhere/at/all"], "--model and --encoder_from both say where to start"),
+    ],
+)
+def test_mistakes_are_said(
+    glue: Words, tmp_path: Path, more: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(glue(tmp_path / "run", *more)) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_validate_reads_every_task(glue: Words, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", *glue(tmp_path / "run", "--tasks", "rte", "stsb")]) == 0
+    said = capsys.readouterr().out
+    assert "stsb:" in said
+    assert "understudy glue: no fault found." in said
+
+
+def test_eleven_files_make_a_zip(tmp_path: Path) -> None:
+    from understudy.data.glue.submission import FILES, write_answers
+    from understudy.folders.run import Run
+
+    for i, file in enumerate(FILES):
+        write_answers(tmp_path / "run" / f"task-{i}" / "submission", file, ["0"])
+    run = Run(tmp_path / "run", RunRecord(command="glue", config={}))
+    family._submission(run, [f"task-{i}" for i in range(len(FILES))])
+    with zipfile.ZipFile(tmp_path / "run" / "submission.zip") as archive:
+        assert sorted(archive.namelist()) == sorted(f"{file}.tsv" for file in FILES)
+
+
+def own_tasks(folder: Path, reviews: Path, root: Path) -> Path:
+    """A file of two tasks of one's own: reviews by other names of columns, and pairs with a score."""
+    (folder / "mine").mkdir()
+    for split in ("train", "validation", "test"):
+        text = (reviews / f"{split}.csv").read_text(encoding="utf-8").replace("text,label", "body,stars", 1)
+        (folder / "mine" / f"{split}.csv").write_text(text, encoding="utf-8")
+    content = {
+        "mood": {"data": str(folder / "mine"), "text": ["body"], "label": "stars", "metrics": ["f1_macro", "accuracy"]},
+        "alike": {"train": str(root / "STS-B" / "train.tsv"), "validation": str(root / "STS-B" / "dev.tsv")},
+    }
+    path = folder / "tasks.yaml"
+    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("mode", ["single", "joint", "sequential"])
+def test_own_tasks_from_a_file(glue: Words, reviews: Path, root: Path, tmp_path: Path, mode: str) -> None:
+    words = glue(tmp_path / "run", "--tasks_file", own_tasks(tmp_path, reviews, root), "--mode", mode)
+    del words[words.index("--data") : words.index("--data") + 2]
+    assert main(words) == 0
+    record = record_of(tmp_path / "run")
+    names = [model["name"] for model in record.models]
+    first = {"single": "mood", "joint": "mood", "sequential": "stage 1-mood"}[mode]
+    assert list(record.model(first)["metrics"]["validation"]) == ["f1_macro", "accuracy"]
+    assert any(name.startswith("alike") for name in names)
+    assert main([*words, "--overwrite"]) == 0
+
+
+def test_own_tasks_stand_beside_glues(glue: Words, reviews: Path, root: Path, tmp_path: Path) -> None:
+    more = ("--tasks", "mood", "rte", "--mode", "joint")
+    assert main(glue(tmp_path / "run", "--tasks_file", own_tasks(tmp_path, reviews, root), *more)) == 0
+    assert list(understudy.load(tmp_path / "run")) == ["mood", "rte"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("mood: {data: nowhere.csv, labell: x}", "unknown key 'labell' in"),
+        ("mood: {text: body}", "task 'mood': has no data"),
+        ("mood: reviews.csv", "task 'mood': must hold settings such as"),
+        ("a/b: {data: x.csv}", "task 'a/b': a task's folder is called by its name"),
+        ("mood: {data: x.csv, kind: many}", "kind must be"),
+        ("- mood", "must hold 'name: value' lines"),
+    ],
+)
+def test_mistakes_in_the_file_are_said(
+    glue: Words, tmp_path: Path, content: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tasks.yaml").write_text(content, encoding="utf-8")
+    assert main(glue(tmp_path / "run", "--tasks_file", tmp_path / "tasks.yaml")) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_metric_that_does_not_suit_is_refused(
+    glue: Words, reviews: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = own_tasks(tmp_path, reviews, root)
+    path.write_text(path.read_text(encoding="utf-8").replace("f1_macro", "pearson"), encoding="utf-8")
+    assert main(glue(tmp_path / "run", "--tasks_file", path, "--task", "mood")) == 2
+    assert "metric 'pearson' does not suit this task" in capsys.readouterr().err
+    assert main(glue(tmp_path / "run", "--tasks_file", path, "--task", "moood")) == 2
+    assert "unknown task 'moood'. Did you mean 'mood'?" in capsys.readouterr().err

@@ -1,0 +1,231 @@
+"""``understudy glue --mode joint``: one model for several tasks, its best weights, its folder, kills and mistakes."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from glue_toys import write_glue
+from safetensors.torch import load_file
+
+import understudy
+from understudy.cli import main
+from understudy.models.files.multitask import load_tasks
+from understudy.record import RunRecord
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+Words = Callable[..., list[str]]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_glue(tmp_path_factory.mktemp("GLUE"))
+
+
+@pytest.fixture
+def joint(root: Path, tiny_bert: Path) -> Words:
+    """The words of a short run on three tasks."""
+
+    def words(output: Path, *more: object) -> list[str]:
+        given = ["--data", root, "--model", tiny_bert, "--epochs", 2, "--batch_size", 8, "--max_length", 24]
+        given += ["--learning_rate", "1e-3", "--mode", "joint"]
+        given += [] if "--tasks" in more else ["--tasks", "cola", "rte", "stsb"]
+        return [str(word) for word in ["glue", *given, "--output", output, *more]]
+
+    return words
+
+
+def record_of(folder: Path) -> RunRecord:
+    return RunRecord.load(folder / "record.json")
+
+
+def test_one_model_for_all_and_one_for_each(
+    joint: Words, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert main(joint(run, "--then", "finetune")) == 0
+    shown = capsys.readouterr()
+    assert "one for all" in shown.err
+    assert "4 copies in main memory" in shown.err
+    record = record_of(run)
+    names = [model["name"] for model in record.models]
+    ends = ("", ", at its own best", ", fine-tuned")
+    assert names == [f"{name}{end}" for end in ends for name in ("cola", "rte", "stsb", "average")]
+    scores = {name: record.model(name)["metrics"]["validation"] for name in names}
+    for end in ends:
+        numbers = [sum(s.values()) / len(s) for s in (scores[f"{task}{end}"] for task in ("cola", "rte", "stsb"))]
+        assert scores[f"average{end}"]["average"] == pytest.approx(sum(numbers) / 3)
+    # the best in common is the best average of all evaluations, and a task's own best is its best of all
+    with open(run / "progress.csv", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["phase"] == "joint" and row["validation_average"]]
+    assert len(rows) == 2
+    assert scores["average"]["average"] == pytest.approx(max(float(row["validation_average"]) for row in rows))
+    for task, metric in (("cola", "matthews"), ("rte", "accuracy"), ("stsb", "pearson")):
+        best = max(float(row[f"validation_{task}/{metric}"]) for row in rows)
+        assert scores[f"{task}, at its own best"][metric] == pytest.approx(best)
+
+    model = understudy.load(run)
+    assert list(model) == ["cola", "rte", "stsb"]
+    assert model["cola"].predict(["the film is good"])[0].label in ("0", "1")
+    assert understudy.load(run / "best-stsb").task.kind == "regression"
+    assert understudy.load(run / "finetuned-rte").task.labels == ("entailment", "not_entailment")
+    card = (run / "README.md").read_text(encoding="utf-8")
+    assert "| rte, fine-tuned | accuracy |" in card
+    assert 'understudy.load("run")["cola"]' in card
+    assert "Scores on the development sets" in shown.out
+
+    (tmp_path / "texts.txt").write_text("the film is good\nthe book is bad\n", encoding="utf-8")
+    words = ["predict", "--model", str(run), "--input", str(tmp_path / "texts.txt")]
+    assert main([*words, "--task", "cola"]) == 0
+    assert main(words) == 2
+    assert main([*words, "--task", "colla"]) == 2
+    assert main(["bench", "--models", str(run)]) == 2
+    said = capsys.readouterr().err
+    assert "was trained for several tasks (cola, rte, stsb)" in said
+    assert "Did you mean 'cola'?" in said
+    assert "is a model for several tasks (cola, rte, stsb). Measure the model of one" in said
+    assert main(joint(run, "--then", "finetune", "--overwrite")) == 0  # all that is in the folder is the run's own
+
+
+def killed(arguments: list[str], failpoint: str) -> int:
+    """The exit code of a process that dies at a failpoint."""
+    code = "import sys, torch; torch.set_num_threads(1); from understudy.cli import main; sys.exit(main(sys.argv[1:]))"
+    environment = os.environ | {"UNDERSTUDY_FAILPOINT": failpoint}
+    done = subprocess.run([sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True)
+    return done.returncode
+
+
+@pytest.fixture(scope="module")
+def whole(root: Path, tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing stopped, on two tasks, with annealed sampling and a training of each after it."""
+    output = tmp_path_factory.mktemp("whole") / "run"
+    assert main(_killable(root, tiny_bert, output)) == 0
+    return output
+
+
+def _killable(root: Path, tiny_bert: Path, output: Path) -> list[str]:
+    words = ["glue", "--data", root, "--model", tiny_bert, "--epochs", 3, "--batch_size", 8, "--max_length", 24]
+    words += ["--learning_rate", "1e-3", "--mode", "joint", "--tasks", "rte", "cola", "--then", "finetune"]
+    words += ["--sampling", "annealed", "--save_steps", 2, "--eval_steps", 7, "--output", output]
+    return [str(word) for word in words]
+
+
+@pytest.mark.parametrize(
+    "failpoint", ["joint.step:17", "checkpoint.written:9", "finetune rte.step:3", "finetune cola.step:2"]
+)
+def test_killed_and_resumed_it_ends_with_the_same_bits(
+    whole: Path, root: Path, tiny_bert: Path, tmp_path: Path, failpoint: str
+) -> None:
+    words = _killable(root, tiny_bert, tmp_path / "run")
+    assert killed(words, failpoint) not in (0, 1, 2)
+    assert main([*words, "--resume"]) == 0
+    for folder in ("model", "best-rte", "best-cola", "finetuned-rte", "finetuned-cola"):
+        one, other = (load_file(run / folder / "model.safetensors") for run in (whole, tmp_path / "run"))
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[key], other[key]) for key in one), folder
+    assert [m["metrics"] for m in record_of(whole).models] == [m["metrics"] for m in record_of(tmp_path / "run").models]
+
+
+def test_soft_sharing_has_an_encoder_a_task(joint: Words, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = joint(
+        tmp_path / "run", "--tasks", "rte", "cola", "--sharing", "soft", "--soft_weight", "0.1", "--epochs", 1
+    )
+    assert main(words) == 0
+    assert "2, one a task, held together with weight 0.1" in capsys.readouterr().err
+    model = load_tasks(tmp_path / "run").model
+    one, other = (model.task(name).bert.embeddings.word_embeddings.weight for name in ("rte", "cola"))
+    assert not model.shared
+    assert not torch.equal(one, other)
+    with open(tmp_path / "run" / "progress.csv", encoding="utf-8") as file:
+        assert "encoder_distance" in next(csv.reader(file))
+
+
+def test_seeds(joint: Words, tmp_path: Path) -> None:
+    words = joint(
+        tmp_path / "run", "--tasks", "rte", "cola", "--seeds", 0, 1, "--epochs", 1, "--task_weights", "1", "0.5"
+    )
+    assert main(words) == 0
+    record = record_of(tmp_path / "run")
+    assert record.aggregate["average"]["average"]["n"] == 2
+    assert record.aggregate["rte, at its own best"]["accuracy"]["n"] == 2
+
+
+def test_its_folder_teaches_and_lends_its_encoder(
+    joint: Words, root: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(joint(tmp_path / "run", "--tasks", "cola", "rte", "--epochs", 1)) == 0
+    (tmp_path / "data").mkdir()
+    lines = [line.split("\t") for line in (root / "CoLA" / "train.tsv").read_text(encoding="utf-8").splitlines()]
+    rows = "".join(f"{text},{label}\n" for _, label, _, text in lines)
+    (tmp_path / "data" / "train.csv").write_text(f"text,label\n{rows}", encoding="utf-8")
+    words = [
+        "distill",
+        "--data",
+        str(tmp_path / "data"),
+        "--teacher",
+        str(tmp_path / "run"),
+        "--epochs",
+        "1",
+        "--no_baseline",
+    ]
+    words += ["--bilstm.lstm", "8", "--bilstm.hidden", "8", "--max_length", "24"]
+    assert main([*words, "--output", str(tmp_path / "student")]) == 0  # only cola has these labels for single texts
+    assert main([*words, "--task", "rte", "--output", str(tmp_path / "other")]) == 2
+    assert "task rte: was trained on pairs of texts, but the data's rows are single texts" in capsys.readouterr().err
+    words = ["finetune", "--data", str(reviews), "--encoder_from", str(tmp_path / "run"), "--epochs", "1"]
+    assert main([*words, "--max_length", "24", "--no_baseline", "--output", str(tmp_path / "next")]) == 0
+    assert any("carried over from" in note for note in record_of(tmp_path / "next").notes)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--tasks", "rte"], "--mode joint needs several tasks"),
+        (["--freeze", "embeddings"], "--freeze: this is for the layers of one task's model"),
+        (["--task_weights", "1", "2"], "task_weights must be one for each task: 3 tasks, but 2 weights"),
+        (["--task_weights", "1", "2", "0"], "task_weights must be positive"),
+        (["--soft_weight", "1"], "--soft_weight belongs to --sharing soft"),
+        (["--sampling_temperature", "2"], "--sampling_temperature belongs to --sampling temperature"),
+        (["--submit"], "--submit answers for tasks that are trained singly"),
+        (["--mode", "single", "--then", "finetune"], "--then belongs to --mode joint, but the mode is single"),
+    ],
+)
+def test_mistakes_are_said(
+    joint: Words, tmp_path: Path, more: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = joint(tmp_path / "run", *more)
+    if "--mode" in more:  # the last one counts for people, but a flag stands once
+        del words[words.index("joint") - 1 : words.index("joint") + 1]
+    assert main(words) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_model_without_an_encoder_of_its_own_is_refused(
+    joint: Words, reviews: Path, tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        "distill",
+        "--data",
+        str(reviews),
+        "--teacher",
+        str(tmp_path / "teacher"),
+        "--epochs",
+        "1",
+        "--no_baseline",
+    ]
+    teach = ["finetune", "--data", str(reviews), "--model", str(tiny_bert), "--epochs", "1", "--no_baseline"]
+    assert main([*teach, "--output", str(tmp_path / "teacher")]) == 0
+    assert main([*words, "--student", "static", "--output", str(tmp_path / "student")]) == 0
+    words = joint(tmp_path / "run", "--tasks", "cola", "cola2")
+    words[words.index("--tasks") + 2] = "rte"
+    words[words.index("--model") + 1] = str(tmp_path / "student")
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert "has no encoder apart from its head" in said or "was built for single texts" in said
