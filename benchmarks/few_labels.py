@@ -205,15 +205,28 @@ def cells(setting: Setting, seed: int) -> list[Cell]:
     return sorted(found, key=lambda cell: slow.get((cell.name, cell.labels), 0))[: setting.pick(len(found), 2)]
 
 
-def report(setting: Setting, rows: list[dict[str, Any]]) -> None:
-    """Means over the cells that all contenders have finished."""
-    by = ("name", "labels", "seed", "contender")
+def measured(setting: Setting) -> list[dict[str, Any]]:
+    """What is finished by now, here or on another machine."""
+    names = [*OURS, SETFIT]
+    found = [
+        contend(setting, cell, name)
+        for seed in (0, 1, 2)
+        for cell in cells(setting, seed)
+        for name in names
+        if (folder_of(setting, cell) / f"{name}.json").exists()
+    ]
     known = earlier(setting, "few_labels", CONFIG).get("raw", [])
-    rows = with_earlier(rows, known, by=by)
+    return with_earlier(found, known, by=("name", "labels", "seed", "contender"))
+
+
+def report(setting: Setting) -> None:
+    """Means over the cells that all contenders have finished."""
+    by = ("name", "labels", "seed")
+    rows = measured(setting)
     names = [*OURS, SETFIT]
     full = {
-        cell: {row["contender"]: row for row in rows if tuple(row[key] for key in by[:3]) == cell}
-        for cell in {tuple(row[key] for key in by[:3]) for row in rows}
+        cell: {row["contender"]: row for row in rows if tuple(row[key] for key in by) == cell}
+        for cell in {tuple(row[key] for key in by) for row in rows}
     }
     full = {cell: found for cell, found in full.items() if len(found) == len(names)}
     summary: dict[str, Any] = {}
@@ -259,11 +272,13 @@ def report(setting: Setting, rows: list[dict[str, Any]]) -> None:
 def main() -> None:
     """Cell by cell, all contenders of a cell one after the other."""
     setting = begin(__doc__)
-    rows: list[dict[str, Any]] = []
+    known = {(row["name"], row["labels"], row["seed"], row["contender"]) for row in measured(setting)}
     for seed in setting.seeds:
         for cell in cells(setting, seed):
-            rows += [contend(setting, cell, name) for name in (SETFIT, *OURS)]
-            report(setting, rows)
+            for name in (SETFIT, *OURS):
+                if (*cell, name) not in known:
+                    contend(setting, cell, name)
+            report(setting)
 
 
 if __name__ == "__main__":

@@ -27,8 +27,8 @@ TEACHER: dict[str, Any] = {"pooling": "mean", "epochs": 5, "learning_rate": 1e-4
 VARIANTS: dict[str, dict[str, Any]] = {
     "before": {"embeddings": "teacher", "epochs": 10},
     "default": {},
-    "contextual, ten epochs": {"embeddings": "contextual", "epochs": 10},
     "word table, auto epochs": {"embeddings": "teacher"},
+    "contextual, ten epochs": {"embeddings": "contextual", "epochs": 10},
 }
 """``before`` is what distill did by default: the word table, ten epochs, no patience. The last two tell apart what start
 and epochs do; they are for seed 0."""

@@ -122,7 +122,20 @@ def test_every_kind_of_label(kind: str, tiny_bert: Path, tmp_path: Path) -> None
 def test_killed_and_resumed_it_ends_with_the_same_bits(
     reviews: Path, tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    flags = ("--data", reviews, "--model", tiny_bert, "--limit_train", 40, "--epochs", 3, "--save_steps", 1)
+    flags = (
+        "--data",
+        reviews,
+        "--model",
+        tiny_bert,
+        "--limit_train",
+        40,
+        "--epochs",
+        3,
+        "--contrastive",
+        "never",
+        "--save_steps",
+        1,
+    )
     assert finetune(*flags, "--output", tmp_path / "whole") == 0
     calls = 0
 

@@ -196,7 +196,10 @@ def test_killed_in_a_later_stage_and_resumed_it_has_the_same_bits(
         (["--unfreeze", "9", "all"], "unfreeze 9 all: only 7 groups can learn"),
         (["--freeze", "all-but-head", "--unfreeze", "gradual"], "there is only head to learn, in one stage"),
         (["--unfreeze", "gradual", "--unfreeze_epochs", "1", "2"], "each of the 7 stages, but are 2"),
-        (["--features", "frozen", "--unfreeze", "gradual"], "--unfreeze: this is for layers that are trained"),
+        (
+            ["--features", "frozen", "--unfreeze", "gradual"],
+            "--unfreeze, --start, --epochs, --batch_size: this is for layers",
+        ),
     ],
 )
 def test_what_cannot_be_is_said_before_anything_is_written(

@@ -43,6 +43,12 @@ def test_the_same_model_is_no_gain() -> None:
     assert not found.keeps_end
 
 
+def test_a_draw_on_a_handful_of_rows_is_no_proof() -> None:
+    labels = np.array([0, 1] * 5)
+    start = np.eye(2)[labels]
+    assert worth(start, 2 * start, labels, "accuracy").keeps_end
+
+
 def test_the_rule_is_the_sign_of_the_posterior_mean() -> None:
     for rows in (20, 100, 500):
         for after in (0.6, 0.7, 0.75, 0.8):

@@ -20,7 +20,7 @@ class Worth(NamedTuple):
     gain: float
     """How much better the end scores than the start."""
     error: float
-    """The standard error of the gain over resampled rows."""
+    """The standard error of the gain over resampled rows, and at least one row's share of it."""
     needed: float
     """The gain from which the end is kept; not above 0."""
 
@@ -39,7 +39,8 @@ def worth(start: np.ndarray, end: np.ndarray, labels: np.ndarray, metric: str, *
 
     .. math:: \frac{m / \tau^2 + g / e^2}{1 / \tau^2 + 1 / e^2} > 0 \iff g > -m\,e^2 / \tau^2
 
-    With many rows the error vanishes, and the end must simply be better.
+    With many rows the error vanishes, and the end must simply be better. It is at least that of one row in all, so that a
+    draw on a handful of rows is no proof.
 
     Args:
         start, end: logits ``(rows, outputs)``.
@@ -62,4 +63,6 @@ def worth(start: np.ndarray, end: np.ndarray, labels: np.ndarray, metric: str, *
     gain = sign * float((other(everything) - one(everything))[0])
     blocks = resample_counts(len(known), resamples=_RESAMPLES, seed=seed)
     error = float(np.concatenate([other(counts) - one(counts) for counts in blocks]).std()) * abs(sign)
+    if not np.array_equal(start, end):  # a handful of rows on which both are right does not make the gain certain
+        error = max(error, 1 / len(known))
     return Worth(gain, error, -_USUAL_GAIN * error**2 / _SPREAD_OF_GAINS**2)

@@ -185,8 +185,11 @@ def start_lines(start: Start | None, settings: FinetuneSettings, model: Any, tas
 
 def start_notes(start: Start | None, settings: FinetuneSettings) -> list[str]:
     """What the chosen pooling means for who loads the model."""
-    if start is None or start.pooling != MEAN or settings.pooling != "auto" or settings.adapts:
+    if start is None or start.pooling != MEAN or settings.pooling != "auto":
         return []
+    read = "pooling: the mean of the states is read, so the"
+    if settings.adapts:
+        return [f"{read} adapter can be used here, but not be exported (--pooling head keeps to heads of others)."]
     return [
-        "pooling: the mean of the states is read, so the saved model loads with understudy.load, not with transformers alone (--pooling head keeps to transformers)."
+        f"{read} saved model loads with understudy.load, not with transformers alone (--pooling head keeps to transformers)."
     ]
