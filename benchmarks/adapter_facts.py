@@ -182,7 +182,7 @@ def exact() -> dict[str, bool]:
 def main() -> None:
     """Everything once; the timings are of contenders in turn."""
     setting = begin(__doc__)
-    rounds = setting.pick(12, 3)
+    rounds = setting.pick(6, 3)
     size, many, step, same = bytes_on_disk(), many_tasks(rounds), steps(rounds), exact()
     write(
         setting,

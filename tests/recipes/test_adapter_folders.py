@@ -72,6 +72,7 @@ def test_the_mean_of_two(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize("kind", ["lora", "ia3"])
 def test_merged_it_is_a_plain_model(kind: str, reviews: Path, tiny_bert: Path, tmp_path: Path) -> None:
     command = ["finetune", "--data", str(reviews), "--model", str(tiny_bert), "--epochs", "2", "--no_baseline"]
+    command += ["--pooling", "head", "--start", "head"]
     assert main([*command, "--adapter", kind, "--learning_rate", "0.05", "--output", str(tmp_path / "run")]) == 0
     assert main(["adapter", "merge", str(tmp_path / "run"), "--output", str(tmp_path / "merged")]) == 0
     before: Any = understudy.load(tmp_path / "run")

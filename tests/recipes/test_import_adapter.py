@@ -264,6 +264,7 @@ def test_peft_reads_what_is_exported_and_its_checkpoints_are_read(
 
     run = tmp_path / "run"
     options = ["--adapter", kind, "--learning_rate", "0.05", "--epochs", "2", "--no_baseline"]
+    options += ["--pooling", "head", "--start", "head"]
     assert main(["finetune", "--data", str(reviews), "--model", str(tiny_bert), "--output", str(run), *options]) == 0
     assert main(["adapter", "export", str(run), "--output", str(tmp_path / "out")]) == 0
     plain = AutoModelForSequenceClassification.from_pretrained(tiny_bert, num_labels=2)

@@ -132,7 +132,7 @@ def first_token_head(model: Any) -> FirstTokenHead:
     parts = _PARTS.get(base.config.model_type)
     if parts is None or isinstance(model, PooledClassifier):
         raise ModelError(
-            f"{type(model).__name__}: its head is more than layers on the first token's state, so it cannot be written in that form. Train with the architecture's own head (without --pooling mean) of a BERT, RoBERTa, XLM-R, ELECTRA, DistilBERT, ALBERT, MPNet or DeBERTa-v2."
+            f"{type(model).__name__}: its head is more than layers on the first token's state, so it cannot be written in that form. Train with the architecture's own head (--pooling head) of a BERT, RoBERTa, XLM-R, ELECTRA, DistilBERT, ALBERT, MPNet or DeBERTa-v2."
         )
     names, function, last = parts
     inside = {**dict(base.named_modules()), **dict(model.named_modules())}

@@ -91,11 +91,15 @@ def write_peft(folder: Path, model: Any, facts: AdapterFacts) -> None:
     """Write a LoRA or IA³ with its head so that PEFT loads it into the base with a head of the same class.
 
     Raises:
-        ModelError: if the adapter is none of these.
+        ModelError: if the adapter is none of these, or its head is none of the architecture's.
         OutputError: if the folder cannot be written.
     """
     if facts.method not in METHODS:
         raise ModelError(f"a {facts.kind} adapter is none of PEFT's. Write it with --format adapterhub.")
+    if facts.head == "mean":
+        raise ModelError(
+            f"{type(model).__name__}: its head reads the mean of the states, which is no head of transformers. Train with --pooling head to write it for PEFT."
+        )
     peft = require("peft", extra="peft")
     prefix = f"{model.base_model_prefix}." if base_model(model) is not model else ""
     head = head_tensors(model)

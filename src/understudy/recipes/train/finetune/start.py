@@ -187,11 +187,14 @@ def start_lines(start: Start | None, settings: FinetuneSettings, model: Any, tas
 def start_notes(start: Start | None, settings: FinetuneSettings, model: Any) -> list[str]:
     """What the encoder of another run brings, and what the chosen pooling means for who loads the model."""
     notes = carried_notes(settings, model)
-    if start is None or start.pooling != MEAN or settings.pooling != "auto" or settings.adapts:
+    if start is None or start.pooling != MEAN or settings.pooling != "auto":
         return notes
+    read = "pooling: the mean of the states is read, so the"
+    if settings.adapts:
+        return [*notes, f"{read} adapter can be used here, but not be exported (--pooling head keeps to heads of others)."]
     return [
         *notes,
-        "pooling: the mean of the states is read, so the saved model loads with understudy.load, not with transformers alone (--pooling head keeps to transformers).",
+        f"{read} saved model loads with understudy.load, not with transformers alone (--pooling head keeps to transformers).",
     ]
 
 
