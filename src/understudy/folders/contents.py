@@ -124,8 +124,10 @@ def _tasks(config: Mapping[str, Any]) -> Iterator[str]:
     names = [str(name) for name in asked] if isinstance(asked, list) else []
     with suppress(OSError, ValueError, yaml.YAMLError, TypeError):
         names += map(str, yaml.safe_load(Path(config["tasks_file"]).read_bytes()) if config.get("tasks_file") else ())
-    for name in [*GLUE_TASKS, *names]:
+    known = [*GLUE_TASKS, *names]
+    for name in known:
         yield from (name, *(f"{stage}-{name}" for stage in range(1, len(names) + 1)))
+        yield from (f"{name}-after-{other}" for other in known)
     yield "direct"
 
 
