@@ -22,7 +22,18 @@ HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 FOLDER = HERE.parent / "runs" / "benchmarks"
 
-QUALITY = ("ag_news", "ag_news_1000", "sst2", "distilbert", "keeping_more", "switches", "twi", "domain", "fake_news")
+QUALITY = (
+    "ag_news",
+    "ag_news_1000",
+    "sst2",
+    "distilbert",
+    "keeping_more",
+    "switches",
+    "twi",
+    "domain",
+    "fake_news",
+    "glue",
+)
 """These train, at several seeds."""
 MEASURED = (
     "latency",
