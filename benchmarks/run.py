@@ -23,18 +23,9 @@ RESULTS = HERE / "results"
 FOLDER = HERE.parent / "runs" / "benchmarks"
 
 QUALITY = (
-    "ag_news",
-    "ag_news_1000",
-    "sst2",
-    "distilbert",
-    "keeping_more",
-    "switches",
-    "twi",
-    "domain",
-    "fake_news",
     "few_labels",
     *("ag_news", "ag_news_1000", "sst2", "student_defaults", "distilbert", "keeping_more", "switches", "twi"),
-    *("domain", "fake_news"),
+    *("domain", "fake_news", "glue"),
 )
 """These train, at several seeds."""
 MEASURED = (

@@ -381,3 +381,24 @@ def test_a_metric_that_does_not_suit_is_refused(
     assert "metric 'pearson' does not suit this task" in capsys.readouterr().err
     assert main(glue(tmp_path / "run", "--tasks_file", path, "--task", "moood")) == 2
     assert "unknown task 'moood'. Did you mean 'mood'?" in capsys.readouterr().err
+
+
+def test_every_ordered_pair_shows_which_task_helps_which(
+    glue: Words, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = glue(tmp_path / "run", "--tasks", "rte", "stsb", "--mode", "transfer", "--limit_train", 24)
+    assert main(words) == 0
+    record = record_of(tmp_path / "run")
+    assert [model["name"] for model in record.models] == ["rte", "stsb", "rte after stsb", "stsb after rte"]
+    scores = {model["name"]: list(model["metrics"]["validation"].values()) for model in record.models}
+    for task, after in (("rte", "stsb"), ("stsb", "rte")):
+        gain = record.model(f"{task} after {after}")["gain"]
+        one, other = (sum(scores[name]) / len(scores[name]) for name in (f"{task} after {after}", task))
+        assert gain["value"] == pytest.approx(one - other, abs=1e-6)
+        assert gain["interval"][0] <= gain["value"] + 1e-9 or gain["value"] == 0
+    start = RunRecord.load(tmp_path / "run" / "rte-after-stsb" / "record.json").config
+    assert (start["model"], start["encoder_from"]) == ("", str(tmp_path / "run" / "stsb"))
+    assert (tmp_path / "run" / "plots" / "transfer.png").is_file()
+    assert "Gain over direct training" in capsys.readouterr().out
+    assert "plots/transfer.png" in (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
+    assert main([*words, "--overwrite"]) == 0
