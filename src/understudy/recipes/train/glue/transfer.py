@@ -13,7 +13,7 @@ from understudy.folders.run import Run
 from understudy.loading import load
 from understudy.recipes.train.glue.family import conclude, entry_of, is_done, sum_up, task_recipe
 from understudy.record import RunRecord
-from understudy.report.transfer import gains_table, transfer_map
+from understudy.report.figures.transfer import gains_table, transfer_map
 from understudy.runs.seeds import raise_failed, run_members
 from understudy.runs.session import go_on, open_folder
 from understudy.terminal.screen import draw

@@ -13,8 +13,8 @@ from rich.console import Console
 
 from understudy.evaluation.paired import paired_differences
 from understudy.functional.scoring import score
-from understudy.report import transfer
-from understudy.report.transfer import gains_of, gains_table, transfer_map
+from understudy.report.figures import transfer
+from understudy.report.figures.transfer import gains_of, gains_table, transfer_map
 
 RECORD: dict[str, Any] = {
     "models": [
