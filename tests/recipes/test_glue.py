@@ -21,9 +21,12 @@ from safetensors.torch import load_file
 
 import understudy
 from understudy.cli import main
+from understudy.data.glue.read import read_task
+from understudy.functional.temperature import fit_temperature
 from understudy.recipes.train.glue import family
 from understudy.recipes.train.glue.recipe import Glue
 from understudy.record import RunRecord
+from understudy.report.verdict import verdict
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -96,6 +99,29 @@ def test_it_is_what_finetune_does_on_the_same_rows(glue: Words, root: Path, tiny
     assert main([*words, "--start", "head", "--pooling", "head"]) == 0  # GLUE's heads begin at random
     one, other = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("glue", "finetune"))
     assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_a_task_is_judged_and_calibrated_as_in_finetune(
+    tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["glue", "--data", str(write_glue(tmp_path / "GLUE", dev=80)), "--task", "cola", "--epochs", "1"]
+    words += ["--model", str(tiny_bert), "--max_length", "24", "--learning_rate", "1e-3"]
+    assert main([*words, "--output", str(tmp_path / "run")]) == 0
+    record = record_of(tmp_path / "run")
+    assert [model["name"] for model in record.models] == ["model", "probe", "tfidf"]
+    pairs = {(entry["model"], entry["other"]): entry for entry in record.comparisons}
+    compared = pairs["model", "tfidf"]
+    scores = {name: record.model(name)["metrics"]["validation"]["matthews"] for name in ("model", "tfidf")}
+    assert (compared["metric"], compared["split"], compared["rows"]) == ("matthews", "validation", 80)
+    assert compared["difference"] == pytest.approx(scores["model"] - scores["tfidf"])
+    found = verdict(record.as_dict())
+    assert found is not None
+    assert found.sentence in capsys.readouterr().out.replace("\n", " ")
+    model = understudy.load(tmp_path / "run")
+    rows = read_task(str(tmp_path / "GLUE"), "cola").splits.validation
+    assert model.temperature == pytest.approx(fit_temperature(model.logits(rows.texts), rows.labels).value, rel=1e-4)
+    assert "start" not in record.training["train"]  # the head began at random, as the papers' do
+    assert main([*words, "--output", str(tmp_path / "run"), "--overwrite"]) == 0
 
 
 def test_the_fields_settings_are_the_defaults(root: Path, tiny_bert: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -253,6 +279,10 @@ def test_finetune_takes_an_encoder_by_hand(
     record = record_of(tmp_path / "second")
     assert any("carried over from" in note for note in record.notes)
     assert str(tmp_path / "first") in record.inputs
+    assert "start" in record.training["train"]  # a new head begins as a probe of the other run's encoder
+    few = ["--encoder_from", str(tmp_path / "first"), "--contrastive", "always", "--output", str(tmp_path / "few")]
+    assert main([*words, *few]) == 0
+    assert any("carried over from" in note for note in record_of(tmp_path / "few").notes)
     capsys.readouterr()
     assert main([*words, "--encoder_from", str(tmp_path / "first"), "--model", "a/b"]) == 2
     assert "--model and --encoder_from both say where to start" in capsys.readouterr().err
