@@ -105,9 +105,10 @@ def test_a_task_is_judged_and_calibrated_as_in_finetune(
     tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["glue", "--data", str(write_glue(tmp_path / "GLUE", dev=80)), "--task", "cola", "--epochs", "1"]
-    words += ["--model", str(tiny_bert), "--max_length", "24", "--learning_rate", "1e-3"]
+    words += ["--model", str(tiny_bert), "--max_length", "24"]
     assert main([*words, "--output", str(tmp_path / "run")]) == 0
     record = record_of(tmp_path / "run")
+    assert record.training["train"]["learning_rate"] == 2e-5
     assert [model["name"] for model in record.models] == ["model", "probe", "tfidf"]
     pairs = {(entry["model"], entry["other"]): entry for entry in record.comparisons}
     compared = pairs["model", "tfidf"]
