@@ -25,7 +25,7 @@ FOLDER = HERE.parent / "runs" / "benchmarks"
 QUALITY = (
     "few_labels",
     *("ag_news", "ag_news_1000", "sst2", "student_defaults", "distilbert", "keeping_more", "switches", "twi"),
-    *("domain", "fake_news", "adapters"),
+    *("domain", "fake_news", "glue", "adapters"),
 )
 """These train, at several seeds."""
 MEASURED = (

@@ -377,6 +377,48 @@ def test_a_family_goes_with_its_children_and_with_nothing_else(tmp_path: Path) -
     assert sorted(contents(family)) == ["config.yaml", "record.json"]
 
 
+def test_of_several_tasks_the_files_of_each_go_and_nothing_like_them(tmp_path: Path) -> None:
+    """Own tasks have names that nobody knows beforehand: the record has them."""
+    folder = tmp_path / "joint"
+    task = {"kind": "multi_task", "tasks": {"rte": {}, "a (b)": {}}}
+    ours = ["model", "best-rte", "best-a (b)", "finetuned-rte"]
+    checkpoints = ["joint-own1-20.pt", "joint-best-20.pt", "finetune rte.pt", "finetune a (b)-done.pt"]
+
+    def make(*more: str) -> None:
+        run = open_run("glue", CONFIG, given={}, output=str(folder), overwrite=folder.exists())
+        run.record.task = task
+        run.save()
+        for name in [*(f"{place}/config.json" for place in ours), *(f"checkpoints/{name}" for name in checkpoints)]:
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text("{}", encoding="utf-8")
+        run.close()
+
+    make()
+    make()  # all of it is replaced
+    for name in (
+        "best-wnli/config.json",
+        "checkpoints/finetune wnli-done.pt",
+        "best-rte/notes.md",
+        "eval_results_x.txt",
+    ):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+        with pytest.raises(OutputError, match="was not written by this run"):
+            make()
+        (folder / name).unlink()
+        if name.startswith("best-wnli"):
+            (folder / "best-wnli").rmdir()
+    (folder / "best-rte" / "notes.md").touch()
+    with pytest.raises(OutputError, match=r"notes\.md: was not written by this run, which replaces the folder"):
+        open_run("glue", CONFIG, given={}, output=str(folder), resume=True)
+    (folder / "best-rte" / "notes.md").unlink()
+    (folder / "checkpoints" / "finetune wnli-done.pt").touch()
+    run = open_run("glue", CONFIG, given={}, output=str(folder), resume=True)
+    run.finish()
+    run.close()
+    assert sorted(contents(folder / "checkpoints")) == ["finetune wnli-done.pt"]
+
+
 def test_a_run_that_cannot_be_written_replaces_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = finished(tmp_path / "run", **{"model/config.json": "{}"})
     before = contents(run)

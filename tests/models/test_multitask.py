@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -131,6 +133,29 @@ def test_a_folder_comes_back_bit_for_bit(tiny_bert: Path, tmp_path: Path, shared
     for name, texts in (("mood", ["a good film", "a bad book"]), ("follows", [("the film", "the book"), ("a", "is")])):
         assert (heads[name].logits(texts) == before[name].logits(texts)).all()
         assert load(tmp_path / "m", task=name).predict(texts)[0].label in TASKS[name].labels
+
+
+def test_each_task_has_a_temperature_of_its_own(tiny_bert: Path, tmp_path: Path) -> None:
+    whole = replace(trained(made(tiny_bert, shared=True), tiny_bert), temperatures={"mood": 2.0, "follows": 0.5})
+    save_tasks(tmp_path / "m", whole)
+    heads, texts = load(tmp_path / "m"), ["a good film", "a bad book"]
+    assert {name: heads[name].temperature for name in heads} == {"mood": 2.0, "alike": 1.0, "follows": 0.5}
+    logits = heads["mood"].logits(texts)
+    assert (logits == TaskPredictors(trained(whole.model, tiny_bert))["mood"].logits(texts)).all()
+    wanted = torch.from_numpy(logits / 2).softmax(-1).numpy()
+    found = [list(one.probabilities.values()) for one in heads["mood"].predict(texts)]
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+    assert load_teacher(str(tmp_path / "m"), TASKS["follows"]).model.temperature == 0.5
+    path = tmp_path / "m" / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    assert "temperature" not in config["understudy"]["tasks"][1]  # a regression has no probabilities
+    del config["understudy"]["tasks"][0]["temperature"]  # as it was before there was one
+    path.write_text(json.dumps(config), encoding="utf-8")
+    assert load(tmp_path / "m")["mood"].temperature == 1.0
+    config["understudy"]["tasks"][0]["temperature"] = 0
+    path.write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(ModelError, match=r"its temperature must be a number from 0\.001 to 1000"):
+        load(tmp_path / "m")
 
 
 def test_mistakes_are_said(tiny_bert: Path, tmp_path: Path) -> None:

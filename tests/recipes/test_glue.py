@@ -21,9 +21,12 @@ from safetensors.torch import load_file
 
 import understudy
 from understudy.cli import main
+from understudy.data.glue.read import read_task
+from understudy.functional.temperature import fit_temperature
 from understudy.recipes.train.glue import family
 from understudy.recipes.train.glue.recipe import Glue
 from understudy.record import RunRecord
+from understudy.report.verdict import verdict
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -96,6 +99,30 @@ def test_it_is_what_finetune_does_on_the_same_rows(glue: Words, root: Path, tiny
     assert main([*words, "--start", "head", "--pooling", "head"]) == 0  # GLUE's heads begin at random
     one, other = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("glue", "finetune"))
     assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_a_task_is_judged_and_calibrated_as_in_finetune(
+    tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["glue", "--data", str(write_glue(tmp_path / "GLUE", dev=80)), "--task", "cola", "--epochs", "1"]
+    words += ["--model", str(tiny_bert), "--max_length", "24"]
+    assert main([*words, "--output", str(tmp_path / "run")]) == 0
+    record = record_of(tmp_path / "run")
+    assert record.training["train"]["learning_rate"] == 2e-5
+    assert [model["name"] for model in record.models] == ["model", "probe", "tfidf"]
+    pairs = {(entry["model"], entry["other"]): entry for entry in record.comparisons}
+    compared = pairs["model", "tfidf"]
+    scores = {name: record.model(name)["metrics"]["validation"]["matthews"] for name in ("model", "tfidf")}
+    assert (compared["metric"], compared["split"], compared["rows"]) == ("matthews", "validation", 80)
+    assert compared["difference"] == pytest.approx(scores["model"] - scores["tfidf"])
+    found = verdict(record.as_dict())
+    assert found is not None
+    assert found.sentence in capsys.readouterr().out.replace("\n", " ")
+    model = understudy.load(tmp_path / "run")
+    rows = read_task(str(tmp_path / "GLUE"), "cola").splits.validation
+    assert model.temperature == pytest.approx(fit_temperature(model.logits(rows.texts), rows.labels).value, rel=1e-4)
+    assert "start" not in record.training["train"]  # the head began at random, as the papers' do
+    assert main([*words, "--output", str(tmp_path / "run"), "--overwrite"]) == 0
 
 
 def test_the_fields_settings_are_the_defaults(root: Path, tiny_bert: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -253,6 +280,10 @@ def test_finetune_takes_an_encoder_by_hand(
     record = record_of(tmp_path / "second")
     assert any("carried over from" in note for note in record.notes)
     assert str(tmp_path / "first") in record.inputs
+    assert "start" in record.training["train"]  # a new head begins as a probe of the other run's encoder
+    few = ["--encoder_from", str(tmp_path / "first"), "--contrastive", "always", "--output", str(tmp_path / "few")]
+    assert main([*words, *few]) == 0
+    assert any("carried over from" in note for note in record_of(tmp_path / "few").notes)
     capsys.readouterr()
     assert main([*words, "--encoder_from", str(tmp_path / "first"), "--model", "a/b"]) == 2
     assert "--model and --encoder_from both say where to start" in capsys.readouterr().err
@@ -381,3 +412,24 @@ def test_a_metric_that_does_not_suit_is_refused(
     assert "metric 'pearson' does not suit this task" in capsys.readouterr().err
     assert main(glue(tmp_path / "run", "--tasks_file", path, "--task", "moood")) == 2
     assert "unknown task 'moood'. Did you mean 'mood'?" in capsys.readouterr().err
+
+
+def test_every_ordered_pair_shows_which_task_helps_which(
+    glue: Words, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = glue(tmp_path / "run", "--tasks", "rte", "stsb", "--mode", "transfer", "--limit_train", 24)
+    assert main(words) == 0
+    record = record_of(tmp_path / "run")
+    assert [model["name"] for model in record.models] == ["rte", "stsb", "rte after stsb", "stsb after rte"]
+    scores = {model["name"]: list(model["metrics"]["validation"].values()) for model in record.models}
+    for task, after in (("rte", "stsb"), ("stsb", "rte")):
+        gain = record.model(f"{task} after {after}")["gain"]
+        one, other = (sum(scores[name]) / len(scores[name]) for name in (f"{task} after {after}", task))
+        assert gain["value"] == pytest.approx(one - other, abs=1e-6)
+        assert gain["interval"][0] <= gain["value"] + 1e-9 or gain["value"] == 0
+    start = RunRecord.load(tmp_path / "run" / "rte-after-stsb" / "record.json").config
+    assert (start["model"], start["encoder_from"]) == ("", str(tmp_path / "run" / "stsb"))
+    assert (tmp_path / "run" / "plots" / "transfer.png").is_file()
+    assert "Gain over direct training" in capsys.readouterr().out
+    assert "plots/transfer.png" in (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
+    assert main([*words, "--overwrite"]) == 0

@@ -16,6 +16,8 @@ from safetensors.torch import load_file
 
 import understudy
 from understudy.cli import main
+from understudy.data.glue.read import read_task
+from understudy.functional.temperature import fit_temperature
 from understudy.models.files.multitask import load_tasks
 from understudy.record import RunRecord
 
@@ -92,6 +94,20 @@ def test_one_model_for_all_and_one_for_each(
     assert "Did you mean 'cola'?" in said
     assert "is a model for several tasks (cola, rte, stsb). Measure the model of one" in said
     assert main(joint(run, "--then", "finetune", "--overwrite")) == 0  # all that is in the folder is the run's own
+
+
+def test_each_task_has_the_temperature_that_suits_its_rows(tiny_bert: Path, tmp_path: Path) -> None:
+    root = write_glue(tmp_path / "GLUE", dev=60)
+    words = ["glue", "--data", root, "--model", tiny_bert, "--epochs", 1, "--max_length", 24, "--mode", "joint"]
+    words += ["--learning_rate", "1e-2", "--tasks", "rte", "cola", "stsb", "--output", tmp_path / "run"]
+    assert main([str(word) for word in words]) == 0
+    heads = understudy.load(tmp_path / "run")
+    assert heads["stsb"].temperature == 1.0
+    for name in ("rte", "cola"):
+        rows = read_task(str(root), name).splits.validation
+        for model in (heads[name], understudy.load(tmp_path / "run" / f"best-{name}")):
+            wanted = fit_temperature(model.logits(rows.texts), rows.labels).value
+            assert model.temperature == pytest.approx(wanted, rel=1e-4)
 
 
 def killed(arguments: list[str], failpoint: str) -> int:

@@ -368,3 +368,42 @@ def test_a_model_that_comes_in_evaluation_mode_is_trained_with_its_dropout(tmp_p
     train(tmp_path / "without", model, Rows(*rows(), [8] * 4), epochs=1)
     assert torch.equal(weights["evaluation"], weights["training"])
     assert not torch.equal(weights["training"], model.linear.weight)
+
+
+def test_further_scores_keep_best_weights_of_their_own_and_are_visited_again(tmp_path: Path) -> None:
+    """Each score is best at another evaluation; in the end each one's weights are shown, then those of the first."""
+    x, y = rows(64)
+    turns = iter([(0.1, 0.9, 5.0), (0.8, 0.2, 3.0), (0.3, 0.5, 1.0)])
+    at: list[torch.Tensor] = []
+
+    def evaluate(model: nn.Module) -> dict[str, float]:
+        at.append(model.linear.weight.detach().clone())  # type: ignore[union-attr,operator]
+        accuracy, other, mse = next(turns)
+        return {"accuracy": accuracy, "one/accuracy": other, "two/mse": mse}
+
+    model, seen = toy(), dict[str, torch.Tensor]()
+    options: dict[str, Any] = {
+        "evaluate": evaluate,
+        "metric": "accuracy",
+        "keepers": {"one/accuracy": True, "two/mse": False},
+        "visit": lambda score: seen.update({score: model.linear.weight.detach().clone()}),
+    }
+    columns = [*COLUMNS, "validation_one/accuracy", "validation_two/mse"]
+
+    def run(**more: Any) -> None:
+        log = ProgressLog(tmp_path / "progress.csv", columns)
+        stages = [Stage("all", 3, lambda: optimizer(model))]
+        fit(Supervised(model, "single_label"), Rows(x, y, [32]), stages, folder=tmp_path, log=log, **options, **more)
+
+    run()
+    assert list(seen) == ["one/accuracy", "two/mse"]
+    assert torch.equal(seen["one/accuracy"], at[0])
+    assert torch.equal(seen["two/mse"], at[2])
+    assert torch.equal(model.linear.weight, at[1])
+    before, seen_before = model.linear.weight.detach().clone(), dict(seen)
+    seen.clear()
+    with torch.no_grad():
+        model.linear.weight.zero_()
+    run(resume=True)  # it is finished: nothing is trained, and everything is there again
+    assert torch.equal(model.linear.weight, before)
+    assert all(torch.equal(seen[score], seen_before[score]) for score in seen_before)

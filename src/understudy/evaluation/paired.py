@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from understudy.evaluation.intervals import affordable_resamples
 from understudy.functional.metrics import decisions
-from understudy.functional.resampling import resample_counts, resampled_kinds, resampler
+from understudy.functional.resampling import Resampler, resample_counts, resampled_kinds, resampler
 from understudy.functional.scoring import check_suits, scored_rows
 
 LEVEL = 0.99
@@ -33,7 +33,7 @@ class PairedDifference(NamedTuple):
 
 
 def paired_differences(
-    metric: str,
+    metric: str | Sequence[str],
     logits: Mapping[str, np.ndarray],
     labels: np.ndarray,
     *,
@@ -49,7 +49,7 @@ def paired_differences(
     leaves their difference, so the interval is much narrower than that of either score where models err alike.
 
     Args:
-        metric: a name, see :data:`understudy.functional.metrics.METRICS`.
+        metric: a name, see :data:`understudy.functional.metrics.METRICS`; several for their mean.
         logits: by model, ``(rows, outputs)``.
         labels: of the rows; those without one are left out.
         level: the share of resampled differences that the interval holds.
@@ -76,12 +76,19 @@ def paired_differences(
     scored = {name: scored_rows(outputs, labels) for name, outputs in logits.items()}
     if len(scored) < 2:
         return {}
+    metrics = [metric] if isinstance(metric, str) else list(metric)
     for outputs, known in scored.values():
-        check_suits(metric, outputs, known)
+        for name in metrics:
+            check_suits(name, outputs, known)
     first, known = next(iter(scored.values()))
-    drawn = _drawn(metric, scored, resamples=affordable_resamples(metric, first.size, resamples), seed=seed)
+    drawn = _drawn(
+        metrics,
+        scored,
+        resamples=min(affordable_resamples(name, first.size, resamples) for name in metrics),
+        seed=seed,
+    )
     once = np.ones((1, len(known)))
-    scores = {name: float(resampler(metric, *rows)(once)[0]) for name, rows in scored.items()}
+    scores = {name: float(_measured(metrics, *rows)(once)[0]) for name, rows in scored.items()}
     outside = 50 * (1 - level)
     differences = {}
     for one, other in combinations(scored, 2):
@@ -90,19 +97,25 @@ def paired_differences(
     return differences
 
 
+def _measured(metrics: Sequence[str], logits: np.ndarray, labels: np.ndarray) -> Resampler:
+    """Counts of the rows to the mean of the metrics of each resample."""
+    measures = [resampler(metric, logits, labels) for metric in metrics]
+    return lambda counts: np.mean([measure(counts) for measure in measures], axis=0)
+
+
 def _drawn(
-    metric: str, scored: Mapping[str, tuple[np.ndarray, np.ndarray]], *, resamples: int, seed: int
+    metrics: Sequence[str], scored: Mapping[str, tuple[np.ndarray, np.ndarray]], *, resamples: int, seed: int
 ) -> dict[str, np.ndarray]:
-    """Each model's metric of each resample, the same resamples for all."""
-    if metric not in _OF_SCORES:  # rows with one label and the same decisions of all models are of one kind
+    """Each model's mean of the metrics of each resample, the same resamples for all."""
+    if not set(metrics) & set(_OF_SCORES):  # rows with one label and the same decisions of all models are of one kind
         labels = next(iter(scored.values()))[1]
         decided = [decisions(*rows).reshape(len(labels), -1) for rows in scored.values()]
         kinds = np.hstack([labels.reshape(len(labels), -1), *decided]).astype(np.int64)
         first, counts = resampled_kinds(kinds, resamples=resamples, seed=seed)
         return {
-            name: resampler(metric, logits[first], known[first])(counts) for name, (logits, known) in scored.items()
+            name: _measured(metrics, logits[first], known[first])(counts) for name, (logits, known) in scored.items()
         }
-    measures = {name: resampler(metric, *rows) for name, rows in scored.items()}
+    measures = {name: _measured(metrics, *rows) for name, rows in scored.items()}
     found: dict[str, list[np.ndarray]] = {name: [] for name in scored}
     rows = len(next(iter(scored.values()))[1])
     for counts in resample_counts(rows, resamples=resamples, seed=seed):

@@ -29,6 +29,7 @@ _PLOTS = {
     "learning-curves": "Learning curves",
     "confusion": "Confusion matrix",
     "reliability": "Reliability diagram",
+    "transfer": "Which task helps which",
 }
 """Titles by file name, in the order in which a card shows them."""
 

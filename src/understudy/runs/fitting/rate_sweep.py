@@ -9,7 +9,7 @@ from torch import nn
 
 from understudy.data.batches.contract import BatchSource
 from understudy.errors import ConfigError
-from understudy.report.sweep import sweep_csv, sweep_plot
+from understudy.report.figures.sweep import sweep_csv, sweep_plot
 from understudy.runs.fitting.learning import compiled, stages
 from understudy.runs.session import Session
 from understudy.settings.training import TrainSettings

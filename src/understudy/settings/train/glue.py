@@ -44,8 +44,8 @@ class GlueSettings(TrainSettings, SeedsSettings, RunSettings):
     """Instead of --model: start from the encoder of this run or model, with a new head, whatever it was trained for."""
     pooling: Annotated[Literal["head", "mean"], Shown(group="Model")] = "head"
     """head: the architecture's own head, which reads the first token. mean: a linear layer on the mean of the states, as in sentence encoders."""
-    mode: Literal["single", "joint", "sequential"] = "single"
-    """Several tasks: single trains each by itself; joint all at once, on one encoder; sequential each on the encoder of the one before."""
+    mode: Literal["single", "joint", "sequential", "transfer"] = "single"
+    """Several tasks: single trains each by itself; joint all at once, on one encoder; sequential each on the encoder of the one before; transfer every ordered pair, to see which task helps which."""
     then: Literal["finetune"] | None = None
     """With joint: then train each task by itself, from the shared encoder and its head."""
     sampling: Annotated[Literal["proportional", "sqrt", "temperature", "annealed"], Shown(rare=True)] = "proportional"
@@ -154,7 +154,11 @@ class GlueSettings(TrainSettings, SeedsSettings, RunSettings):
 
     def _mode_faults(self) -> list[str]:
         faults, several = [], len(self.names()) > 1 or self.names() == [ALL]
-        if self.mode != "single" and len(self.names()) < 2 and (self.mode, self.names()) != ("joint", [ALL]):
+        if (
+            self.mode != "single"
+            and len(self.names()) < 2
+            and (self.mode, self.names()) not in (("joint", [ALL]), ("transfer", [ALL]))
+        ):
             faults.append(f"--mode {self.mode} needs several tasks. Name them with --tasks, the first one first.")
         if several and self.metric is not None:
             faults.append("--metric is of one task, and there are several: each is selected by its own. Leave it out.")

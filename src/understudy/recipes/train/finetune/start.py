@@ -191,7 +191,10 @@ def start_notes(start: Start | None, settings: FinetuneSettings, model: Any) -> 
         return notes
     read = "pooling: the mean of the states is read, so the"
     if settings.adapts:
-        return [*notes, f"{read} adapter can be used here, but not be exported (--pooling head keeps to heads of others)."]
+        return [
+            *notes,
+            f"{read} adapter can be used here, but not be exported (--pooling head keeps to heads of others).",
+        ]
     return [
         *notes,
         f"{read} saved model loads with understudy.load, not with transformers alone (--pooling head keeps to transformers).",

@@ -44,15 +44,15 @@ def run_each(recipe: Any, names: list[str]) -> RunRecord:
         Interrupted: on SIGTERM or Ctrl-C.
     """
     with open_folder(recipe) as run:
-        if _done(run):
+        if is_done(run):
             return run.record
         children, failed = run_members(run, recipe, {name: task_recipe(recipe, name) for name in names})
-        entries = [_entry(record, name) for name, record in children.items()]
-        _sum_up(run, recipe, children, [*entries, *_average(children)], complete=not failed)
+        entries = [entry_of(record, name) for name, record in children.items()]
+        sum_up(run, recipe, children, [*entries, *_average(children)])
         if recipe.submit and run.writes:
             _submission(run, list(children))
         raise_failed(run, failed, go_on(run.folder, recipe))
-        return _conclude(run)
+        return conclude(run)
 
 
 def run_stages(recipe: Any, names: list[str]) -> RunRecord:
@@ -63,7 +63,7 @@ def run_stages(recipe: Any, names: list[str]) -> RunRecord:
         Interrupted: on SIGTERM or Ctrl-C.
     """
     with open_folder(recipe) as run:
-        if _done(run):
+        if is_done(run):
             return run.record
         children: dict[str, RunRecord] = {}
         encoder: Path | None = None
@@ -85,12 +85,12 @@ def run_stages(recipe: Any, names: list[str]) -> RunRecord:
         last = list(children)[-2]
         before = " and ".join(names[:-1])
         entries = [
-            _entry(children[last], f"{names[-1]} after {before}"),
-            _entry(children[DIRECT], f"{names[-1]} directly"),
+            entry_of(children[last], f"{names[-1]} after {before}"),
+            entry_of(children[DIRECT], f"{names[-1]} directly"),
         ]
-        stages = [_entry(children[folder], f"stage {folder}") for folder in list(children)[:-2]]
-        _sum_up(run, recipe, children, [*entries, *stages])
-        return _conclude(run)
+        stages = [entry_of(children[folder], f"stage {folder}") for folder in list(children)[:-2]]
+        sum_up(run, recipe, children, [*entries, *stages])
+        return conclude(run)
 
 
 def _child(run: Run, recipe: Any, name: str, child: Any) -> RunRecord:
@@ -99,13 +99,14 @@ def _child(run: Run, recipe: Any, name: str, child: Any) -> RunRecord:
     return run_child(run, name, child)
 
 
-def _done(run: Run) -> bool:
+def is_done(run: Run) -> bool:
+    """Whether a family is finished already; it is said."""
     if run.record.finished:
         show(f"{run.folder}: these runs are finished already; nothing to do.")
     return run.record.finished
 
 
-def _entry(record: RunRecord, name: str) -> dict[str, Any]:
+def entry_of(record: RunRecord, name: str) -> dict[str, Any]:
     """The entry of a task's model on the record of several."""
     return {
         **{key: value for key, value in record.model("model").items() if key not in ("confusion", "calibration")},
@@ -120,13 +121,11 @@ def _average(children: Mapping[str, RunRecord]) -> list[dict[str, Any]]:
     return [] if found is None else [{"name": AVERAGE, "metrics": {"validation": {AVERAGE: found}}}]
 
 
-def _sum_up(
+def sum_up(
     run: Run,
     recipe: GlueSettings,
     children: Mapping[str, RunRecord],
     entries: list[dict[str, Any]],
-    *,
-    complete: bool = True,
 ) -> None:
     """Put the tasks' models on the parent's record, all on the development set."""
     record = run.record
@@ -139,15 +138,17 @@ def _sum_up(
     record.task = {"kind": MULTI_TASK, "metrics": [*first, *(metric for metric in metrics if metric != AVERAGE)]}
     record.data = {f"{name}, {part}": entry for name, child in children.items() for part, entry in child.data.items()}
     record.split = "validation"
+    counted = [name for name in children if name in NINE and name not in BESIDE]
     missing = [name for name in NINE if name not in children and name not in BESIDE]
-    if recipe.mode == "single" and missing:
+    if recipe.mode == "single" and counted and missing:
         run.say(
-            f"the average is over {len([name for name in children if name in NINE and name not in BESIDE])} of GLUE's 8 tasks ({', '.join(missing)} not among them), so it compares with other averages over the same tasks only."
+            f"the average is over {len(counted)} of GLUE's 8 tasks ({', '.join(missing)} not among them), so it compares with other averages over the same tasks only."
         )
     run.save()
 
 
-def _conclude(run: Run) -> RunRecord:
+def conclude(run: Run) -> RunRecord:
+    """Write the card, mark the family as finished, print the table."""
     if run.writes:
         write_card(run.folder, run.record.as_dict())
         run.finish()

@@ -243,7 +243,7 @@ class Joint:
     def _describe(self, session: Session, name: str, end: str, model: Predictor) -> None:
         """Put a task's model on the record: its scores on the development set, its parameters."""
         with session.run.timed("evaluate_s"):
-            scores, _ = scored_parts(session, f"{name}{end}", name, model, self._dev_parts(name))
+            scores, _ = scored_parts(session, f"model{end}", name, model, self._dev_parts(name))
         plain = {split: Evaluation(found.metrics, found.intervals) for split, found in scores.items()}
         put_on_record(session, f"{name}{end}", scores=plain, facts=parameter_summary(model.model))
 

@@ -16,6 +16,7 @@ from understudy.functional.scoring import check_suits
 from understudy.recipes.train.glue.family import run_each, run_stages, say_family
 from understudy.recipes.train.glue.joint import Joint
 from understudy.recipes.train.glue.single import SingleTask
+from understudy.recipes.train.glue.transfer import run_transfer
 from understudy.record import RunRecord
 from understudy.runs.skeleton import TrainingRecipe, Work
 from understudy.runs.subject import metric_faults
@@ -118,6 +119,8 @@ class Glue(TrainingRecipe, GlueSettings):
         if self.dry_run:
             return say_family(self, names)
         self.prepare(data)  # faults of the model are said before anything is written
+        if self.mode == "transfer":
+            return run_transfer(self, data)
         return run_stages(self, names) if self.mode == "sequential" else run_each(self, names)
 
 

@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from PIL import Image
 
+from understudy.report.figures.sweep import sweep_csv, sweep_plot
 from understudy.report.look import looks_of
 from understudy.report.scores import STUDENT
-from understudy.report.sweep import sweep_csv, sweep_plot
 from understudy.training.lr_finder.curve import Curve, smooth
 from understudy.training.lr_finder.suggestion import Suggestion
 

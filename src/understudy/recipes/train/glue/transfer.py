@@ -1,0 +1,86 @@
+"""Which task helps which: every ordered pair of tasks, one after the other, beside each task trained directly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from understudy.data.glue.read import TaskData
+from understudy.evaluation.paired import paired_differences
+from understudy.folders.run import Run
+from understudy.loading import load
+from understudy.recipes.train.glue.family import conclude, entry_of, is_done, sum_up, task_recipe
+from understudy.record import RunRecord
+from understudy.report.figures.transfer import gains_table, transfer_map
+from understudy.runs.seeds import raise_failed, run_members
+from understudy.runs.session import go_on, open_folder
+from understudy.terminal.screen import draw
+
+LEVEL = 0.95
+"""Of the interval of a gain."""
+
+
+def run_transfer(recipe: Any, data: list[TaskData]) -> RunRecord:
+    """Train every task directly, then every ordered pair; the gain of each pair over direct training has an interval.
+
+    Raises:
+        UnderstudyError: in the end, if a run failed by a mistake of the user's.
+        Interrupted: on SIGTERM or Ctrl-C.
+    """
+    names = [task.name for task in data]
+    with open_folder(recipe) as run:
+        if is_done(run):
+            return run.record
+        children, failed = run_members(run, recipe, {name: task_recipe(recipe, name) for name in names})
+        raise_failed(run, failed, go_on(run.folder, recipe))  # nothing can be trained on an encoder that is not there
+        pairs = {
+            _folder(first, second): task_recipe(recipe, second, model="", encoder_from=str(run.folder / first))
+            for first in names
+            for second in names
+            if first != second
+        }
+        after, failed = run_members(run, recipe, pairs)
+        if recipe.limit_train is None:
+            run.say("the tasks have different numbers of training rows; --limit_train makes them alike.")
+        entries = [entry_of(record, name) for name, record in children.items()]
+        entries += _gains(run, data, after)
+        sum_up(run, recipe, {**children, **after}, entries)
+        raise_failed(run, failed, go_on(run.folder, recipe))
+        if run.writes:
+            transfer_map(run.record.as_dict(), run.folder / "plots" / "transfer.png")
+            draw(gains_table(run.record.as_dict()))
+        return conclude(run)
+
+
+def _folder(first: str, second: str) -> str:
+    return f"{second}-after-{first}"
+
+
+def _gains(run: Run, data: list[TaskData], after: dict[str, RunRecord]) -> list[dict[str, Any]]:
+    """The entries of the pairs that are there, each with its gain and the interval of it."""
+    found = []
+    for second in data:
+        rows, task = second.splits.validation, second.splits.task
+        direct: np.ndarray | None = None
+        for first in data:
+            record = after.get(_folder(first.name, second.name))
+            if record is None:
+                continue
+            if direct is None:
+                direct = _answers(run.folder / second.name, rows.texts)
+            other = _answers(run.folder / _folder(first.name, second.name), rows.texts)
+            answers = {"after": other, "direct": direct}
+            pairs = paired_differences(task.metrics, answers, rows.labels, level=LEVEL, seed=run.record.seed)
+            gain = pairs["after", "direct"]
+            entry = entry_of(record, f"{second.name} after {first.name}")
+            interval = [gain.low, gain.high]
+            about = {"task": second.name, "after": first.name, "value": gain.difference, "interval": interval}
+            found.append({**entry, "gain": about})
+    return found
+
+
+def _answers(folder: Path, texts: Any) -> np.ndarray:
+    answers: np.ndarray = load(folder).logits(texts)
+    return answers

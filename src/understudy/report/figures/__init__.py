@@ -1,0 +1,1 @@
+"""Figures that single commands draw, beside those of every run."""
