@@ -49,7 +49,9 @@ class TrainSettings:
     """AdamW's decay of the mean squared gradient (ULMFiT: 0.99)."""
     weight_decay: Annotated[float, Ge(0), Shown(rare=True)] | None = None
     """Weight decay of all but biases and norms, times the rate in each step (0.01; 1.2e-6 for nt_asgd)."""
-    schedule: Literal["linear", "cosine", "constant", "slanted_triangular", "one_cycle"] = "linear"
+    schedule: Annotated[
+        Literal["linear", "cosine", "constant", "slanted_triangular", "one_cycle"], Shown(rare=True)
+    ] = "linear"
     """How the rate changes; linear and cosine warm up first."""
     warmup: Annotated[float, Ge(0), Le(1), Shown(rare=True)] = 0.1
     """Share of the steps in which linear and cosine warm up."""

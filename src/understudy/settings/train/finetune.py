@@ -28,7 +28,7 @@ class FinetuneSettings(DataSettings, AdapterSettings, TrainSettings, SeedsSettin
     model: Annotated[str, Shown("MODEL", required=True)] = ""
     """A model folder, a run (of a language model too), a hub id of any BERT-family encoder, or `tfidf` (TF-IDF with a linear model)."""
     encoder_from: Annotated[str | None, Shown("MODEL")] = None
-    """Instead of --model: start from the encoder of this run or model, with a new head, whatever it was trained for."""
+    """Instead of --model: the encoder of this run or model, whatever it was trained for, with a new head."""
     features: Literal["trained", "frozen"] = "trained"
     """trained: all weights learn. frozen: logistic regression on the mean vectors of the frozen encoder."""
     start: Literal["probe", "head"] = "probe"
