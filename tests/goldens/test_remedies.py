@@ -60,10 +60,13 @@ FOLLOWED: list[tuple[str, str, str, str]] = [
     ("epochs of too many stages", "must be one number", "1 1 1", "1"),
     ("freeze of what is not there", "Did you mean 'embeddings'?", "embedings 0-9", "embeddings 0-2"),
     ("layers of tfidf", "leave --features out", "--features frozen", ""),
-    ("layers of tfidf", "trains none. Leave it out", "--freeze head --beta2 0.9", ""),
-    ("layers of tfidf", "nothing here has any. Leave it out", "--drop_mult 0.5", ""),
+    (
+        "layers of tfidf",
+        "trains none. Leave it out",
+        "--freeze head --beta2 0.9 --features frozen --drop_mult 0.5",
+        "",
+    ),
     ("pooling of a frozen encoder", "Leave it out", "--pooling mean", ""),
-    ("pooling of a frozen encoder", "or --features", "--features frozen", ""),
     ("drop_mult of a transformer", "Leave --drop_mult out", "--drop_mult 0.5", ""),
     ("sweep of tfidf", "Name an encoder", "tfidf", "bert"),
     # data

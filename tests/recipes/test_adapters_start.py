@@ -161,6 +161,22 @@ def test_another_task_begins_as_a_probe_of_encoder_and_adapter(
     assert again.facts.head == before.facts.head
 
 
+def test_an_imported_adapter_goes_on_with_its_head(reviews: Path, base: Path, tmp_path: Path) -> None:
+    options = ["--epochs", "1", "--learning_rate", "0.001", "--no_baseline"]
+    first = ["--adapter", "pfeiffer", "--reduction", "2", "--pooling", "head"]
+    finetuned(reviews, base, tmp_path / "first", *first, *options)
+    there, back = tmp_path / "there", tmp_path / "back"
+    assert main(["adapter", "export", str(tmp_path / "first"), "--output", str(there)]) == 0
+    assert main(["import", "adapter", str(there), "--model", str(base), "--output", str(back)]) == 0
+    record = finetuned(reviews, base, tmp_path / "run", "--load_adapter", str(back), *options)
+    assert any("its head is kept" in note for note in record.notes)
+    before: Any = understudy.load(back)
+    after: Any = understudy.load(tmp_path / "run")
+    assert before.facts.head == after.facts.head == "first_token"
+    assert before.facts.head_options == after.facts.head_options
+    assert 0 < np.abs(after.logits(TEXTS) - before.logits(TEXTS)).max() < 2
+
+
 def test_what_lies_in_an_adapters_folder(ruined: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(ruined, tmp_path / "run"))
     assert strangers(run) == []
