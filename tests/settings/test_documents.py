@@ -70,7 +70,7 @@ def test_numbers_are_decimal(tmp_path: Path) -> None:
     assert found["a"] == ["010", "1:30", "0x10", "1:30.5", "0b1", "0o17"]
     assert found["b"] == [12, -3, 1000, 0, 2.5, 1e-5, float("-inf")]
     assert build(Finetune, {"epochs": "010"}, origin="a.yaml").epochs == 10
-    with pytest.raises(ConfigError, match="epochs must be an integer, but is '1:30'"):
+    with pytest.raises(ConfigError, match="epochs must be an integer or 'auto', but is '1:30'"):
         build(Finetune, {"epochs": "1:30"}, origin="a.yaml")
 
 
