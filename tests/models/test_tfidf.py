@@ -213,6 +213,9 @@ def test_what_it_refuses(tmp_path: Path) -> None:
     spoil("vocabulary.json", b'["good"]', "has 1 terms, but the weights have shape")
     model.save(folder)
     (folder / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"model\.safetensors was saved there, but is missing"):
+        Tfidf.load(folder)
+    (folder / "checksums.json").unlink()
     with pytest.raises(ModelError, match=r"needs model\.safetensors, which is missing"):
         Tfidf.load(folder)
 

@@ -41,6 +41,8 @@ def teacher(reviews: Path, tiny_bert: Path, tmp_path_factory: pytest.TempPathFac
             tiny_bert,
             "--output",
             folder,
+            "--pooling",
+            "head",
             "--epochs",
             8,
             "--learning_rate",

@@ -167,6 +167,7 @@ def test_killed_and_resumed_it_ends_with_the_same_bits(
 def test_a_classifier_starts_from_it(corpus: Path, reviews: Path, tiny_bert: Path, tmp_path: Path) -> None:
     pretrain(corpus, tiny_bert, tmp_path / "lm", "--learning_rate", "0.01")
     command = ["finetune", "--data", str(reviews), "--model", str(tmp_path / "lm"), "--epochs", "1", "--no_baseline"]
+    command += ["--pooling", "head"]
     assert main([*command, "--freeze", "embeddings", "--output", str(tmp_path / "classifier")]) == 0
     name = "bert.embeddings.word_embeddings.weight"
     table, same = (load_file(tmp_path / run / WEIGHTS)[name] for run in ("lm", "classifier"))

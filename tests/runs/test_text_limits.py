@@ -25,9 +25,9 @@ def long(tmp_path: Path) -> Path:
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("more", [[], ["--features", "frozen"]])
+@pytest.mark.parametrize("more", [SMALL, ["--features", "frozen", "--no_baseline"]])
 def test_texts_that_are_cut_are_counted(long: Path, tiny_bert: Path, tmp_path: Path, more: list[str]) -> None:
-    asked = ["--data", str(long), "--model", str(tiny_bert), "--max_length", "16", *SMALL, *more]
+    asked = ["--data", str(long), "--model", str(tiny_bert), "--max_length", "16", *more]
     assert main(["finetune", *asked, "--output", str(tmp_path / "run")]) == 0
     notes = RunRecord.load(tmp_path / "run" / "record.json").notes
     beyond = "texts have 16 tokens or more; the rest is not read (--max_length moves the limit)."

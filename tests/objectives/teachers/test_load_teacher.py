@@ -105,5 +105,5 @@ def test_what_is_no_trained_model_is_refused(tiny_bert: Path, tmp_path: Path) ->
         load_teacher(str(tmp_path), TASK)
     saved(tmp_path / "linear", tiny_bert, "tfidf")
     (tmp_path / "linear" / "vocabulary.json").unlink()
-    with pytest.raises(ModelError, match=r"needs vocabulary\.json, which is missing"):
+    with pytest.raises(ModelError, match=r"vocabulary\.json was saved there, but is missing"):
         load_teacher(str(tmp_path / "linear"), TASK)

@@ -146,8 +146,8 @@ def paired(losses: np.ndarray, others: np.ndarray) -> Difference:
         losses, others: ``(rows,)``.
 
     Example:
-        >>> paired(np.array([1.0, 2.0, 3.0]), np.array([0.0, 2.0, 2.0]))._asdict()["mean"].round(3)
-        np.float64(0.667)
+        >>> paired(np.array([1.0, 2.0, 3.0]), np.array([0.0, 2.0, 2.0])).mean
+        0.6666666666666666
     """
     differences = losses - others
     error = float(differences.std(ddof=1)) / math.sqrt(len(differences)) if len(differences) > 1 else math.inf
