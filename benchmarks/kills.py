@@ -27,9 +27,11 @@ from ag_news import same_rows
 from evidence import Setting, begin, run, target, write
 
 KILLS = 10
+"""Kills of an arm at least, where it names no number of its own."""
 MOST_RUNS = 10
 """Runs of an arm at most: some of its phases may be over before they are seen."""
 LABELLING, TRAINING, CHECKPOINT, SAVING = "labelling", "training", "checkpoint writing", "model saving"
+BETWEEN = "between children"
 """Aimed at in turn. One run is killed in each of them and finishes; then the next run begins."""
 ROWS = {"train": 400, "validation": 100, "test": 100}
 POOL = 400
@@ -43,20 +45,23 @@ class Arm:
 
     words: str
     phases: tuple[str, ...] = (LABELLING, TRAINING, CHECKPOINT, SAVING)
+    kills: int = KILLS
 
 
 _DISTILL = "distill --data {rows} --unlabeled {pool} --epochs {epochs} --save_steps 5 --no-baseline --resume"
 _TRAINED = (TRAINING, CHECKPOINT, SAVING)
 ARMS = {
-    "static": Arm(f"{_DISTILL} --teacher {{transformer}} --student static"),
-    "layers:2": Arm(f"{_DISTILL} --teacher {{transformer}} --student layers:2"),
+    "static": Arm(f"{_DISTILL} --teacher {{transformer}} --student static", kills=20),
+    "layers:2": Arm(f"{_DISTILL} --teacher {{transformer}} --student layers:2", kills=20),
     "tfidf": Arm(f"{_DISTILL} --teacher {{tfidf}} --student bilstm", _TRAINED),
     "file": Arm(f"{_DISTILL} --teacher {{answers}} --student static", _TRAINED),
     "words": Arm(
         "distill-lm --data {pool} --teacher {language} --student layers:1 --teacher_words 8 --cosine_weight 0 "
         "--max_length 64 --epochs {epochs} --save_steps 2 --resume"
     ),
-    "family": Arm(f"{_DISTILL} --teacher {{transformer}} --student static --seeds 0 1"),
+    "family": Arm(
+        f"{_DISTILL} --teacher {{transformer}} --student static --seeds 0 1", (*Arm.phases, BETWEEN), kills=20
+    ),
     "pipeline": Arm("run {steps} --resume"),
     "import": Arm("import fastai {weights} {vocabulary} --overwrite", (SAVING,)),
 }
@@ -184,6 +189,11 @@ class Run:
         whole = self.folder.parent.glob(f".{self.folder.name}.*.tmp")
         return [*whole, *self.folder.rglob(".model.*.tmp"), *self.folder.rglob("checkpoints/.*.tmp")]
 
+    def _between_children(self) -> bool:
+        """Whether a child is finished and no other one has begun."""
+        records = [json.loads(path.read_text(encoding="utf-8")) for path in self.folder.glob("seed-*/record.json")]
+        return bool(records) and all(record["finished"] for record in records)
+
     def phase(self) -> str:
         """What the run is doing, from what lies on disk."""
         written = {path.parent.name for path in self._temporary() if path not in self.leftovers}
@@ -191,6 +201,8 @@ class Run:
             return CHECKPOINT
         if written:
             return SAVING
+        if self._between_children():
+            return BETWEEN
         checkpoints = {path.stem for path in self.folder.rglob("checkpoints/*.pt")}
         if any(not name.endswith("-done") for name in checkpoints):
             return TRAINING
@@ -224,7 +236,7 @@ def kill(run: Run, aim: str, rng: random.Random) -> str | None:
     Writing is over in milliseconds, so the moment is drawn from few of them there.
     """
     process = run.start()
-    delay = {LABELLING: 4.0, TRAINING: 2.0, CHECKPOINT: 0.01, SAVING: 0.02}[aim]
+    delay = {LABELLING: 4.0, TRAINING: 2.0, CHECKPOINT: 0.01, SAVING: 0.02, BETWEEN: 0.5}[aim]
     died_in = None
     while process.poll() is None and died_in is None:
         if run.phase() == aim:
@@ -245,7 +257,7 @@ def _kill(process: subprocess.Popen[bytes], phase: Callable[[], str]) -> str | N
 
 def _survived(setting: Setting, arm: str, known: dict[str, str], rng: random.Random) -> list[dict[str, Any]]:
     """Runs of one arm, each killed once in each phase, until there are kills enough."""
-    kills = setting.pick(KILLS, 2)
+    kills = setting.pick(ARMS[arm].kills, 2)
     expected = Run(setting, arm, known).finish()
     rows: list[dict[str, Any]] = []
     while sum(len(row["killed_in"]) for row in rows) < kills and len(rows) < MOST_RUNS:
@@ -269,7 +281,6 @@ def main() -> None:
     setting = begin(__doc__)
     known = places(setting)
     rng = random.Random(0)
-    kills = setting.pick(KILLS, 2)
     raw: list[dict[str, Any]] = []
     for arm in ARMS:
         raw += _survived(setting, arm, known, rng)
@@ -299,13 +310,13 @@ def main() -> None:
             },
             targets=[
                 *(
-                    target(f"SIGKILLs survived, {name}", total or None, at_least=kills)
+                    target(f"SIGKILLs survived, {name}", total or None, at_least=setting.pick(ARMS[name].kills, 2))
                     for name, total in totals.items()
                 ),
                 target("runs whose weights differ", different, at_most=0),
                 target("runs whose records differ", others, at_most=0),
             ],
-            complete=all(total >= kills for total in totals.values()),
+            complete=all(total >= setting.pick(ARMS[name].kills, 2) for name, total in totals.items()),
         )
 
 
