@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from adapter_toys import CONFIGS, build
 from torch import Tensor, nn
 
 from understudy.adapters.bottleneck import FUNCTIONS
@@ -32,6 +33,33 @@ from understudy.models.structure.first_token import classifier_logits
 from understudy.models.structure.hidden_states import hidden_states
 from understudy.models.structure.layers import head_modules
 from understudy.models.structure.parameter_groups import layer_groups
+
+
+@pytest.fixture(params=sorted(CONFIGS))
+def architecture(request: pytest.FixtureRequest) -> str:
+    """The name of each architecture in turn."""
+    return request.param
+
+
+@pytest.fixture
+def classifier(architecture: str) -> Any:
+    """A classifier of each architecture, in eval mode."""
+    return build(architecture)
+
+
+@pytest.fixture
+def tiny() -> Callable[[str], Any]:
+    """Builds the classifier of a named architecture."""
+    return build
+
+
+@pytest.fixture
+def inputs() -> dict[str, torch.Tensor]:
+    """Three texts, two of them padded."""
+    ids = torch.tensor([[5, 9, 23, 41, 7, 30], [6, 8, 7, 2, 1, 1], [12, 13, 14, 15, 2, 1]])
+    mask = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 0]])
+    return {"input_ids": ids, "attention_mask": mask}
+
 
 BERT_LIKE = {"bert", "roberta", "xlm-roberta", "electra", "distilbert", "albert"}
 

@@ -134,7 +134,7 @@ class TestEnsembles:
             "a": Fixed(task_of("single_label", "no", "yes"), [0.0, 2.0]),
             "b": Fixed(task_of("single_label", "yes", "no"), [1.0, 0.0]),
         }
-        monkeypatch.setattr("understudy.loading._load", lambda name: models[name])
+        monkeypatch.setattr("understudy.loading._load", lambda name, task: models[name])
         both = understudy.load("a", "b")
         yes = (scipy.special.expit(2.0) + scipy.special.expit(1.0)) / 2
         assert both.predict(["x"])[0].probabilities == pytest.approx({"no": 1 - yes, "yes": yes}, abs=1e-6)
@@ -158,7 +158,7 @@ class TestEnsembles:
             "c": Fixed(task_of("single_label", "no", "yes", texts=2), []),
             "d": Fixed(task_of("single_label", "no", "maybe"), []),
         }
-        monkeypatch.setattr("understudy.loading._load", lambda name: models[name])
+        monkeypatch.setattr("understudy.loading._load", lambda name, task: models[name])
         with pytest.raises(ModelError) as raised:
             understudy.load("a", "b", "c", "d")
         assert [fault.partition(" Only models of one task")[0] for fault in raised.value.faults] == [

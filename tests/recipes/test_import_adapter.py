@@ -286,7 +286,7 @@ def test_peft_reads_what_is_exported_and_its_checkpoints_are_read(
 
 def test_a_head_of_an_architecture_is_layers_on_the_first_token() -> None:
     """What is exported as AdapterHub's head computes what the architecture's own head does."""
-    path = Path(__file__).parents[1] / "adapters" / "conftest.py"
+    path = Path(__file__).parents[1] / "adapters" / "adapter_toys.py"
     spec = importlib.util.spec_from_file_location("tiny_encoders", path)
     assert spec is not None
     assert spec.loader is not None

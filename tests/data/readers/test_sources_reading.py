@@ -231,13 +231,13 @@ def test_a_file_that_changes_while_it_is_read_is_said_and_not_kept(
 ) -> None:
     path = write(tmp_path / "a.csv", ["text"], [("a",), ("b",)])
     with monkeypatch.context() as patch:
-        known = files._open
+        known = files.open_file
 
         def too_late(path: Path, zipped: bool) -> object:
             write(path, ["text"], [("c",), ("d",)])
             return known(path, zipped)
 
-        patch.setattr(files, "_open", too_late)
+        patch.setattr(files, "open_file", too_late)
         assert "a.csv: was changed while it was read. Start again" in fault(lambda: read_texts(path))
     assert not list(cache_dir().rglob("*.arrow"))
     write(path, ["text"], [("a",), ("b",)])

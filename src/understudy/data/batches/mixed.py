@@ -29,8 +29,8 @@ def sampling_powers(sampling: str, epochs: int, *, temperature: float = 1.0) -> 
         Stickland & Murray 2019, "BERT and PALs", arXiv 1902.02671, section 4.1 (annealed sampling).
 
     Example:
-        >>> sampling_powers("annealed", 3), sampling_powers("temperature", 2, temperature=4)
-        ([1.0, 0.6, 0.2], [0.25, 0.25])
+        >>> sampling_powers("temperature", 2, temperature=4)
+        [0.25, 0.25]
     """
     if sampling == "annealed":
         return [1 - (1 - _LAST_POWER) * epoch / max(epochs - 1, 1) for epoch in range(epochs)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 import torch
 import transformers
 from transformers import AutoModelForSequenceClassification
@@ -45,29 +44,3 @@ def build(architecture: str) -> Any:
         for parameter in model.parameters():
             parameter.normal_(std=0.3)
     return model
-
-
-@pytest.fixture(params=sorted(CONFIGS))
-def architecture(request: pytest.FixtureRequest) -> str:
-    """The name of each architecture in turn."""
-    return request.param
-
-
-@pytest.fixture
-def classifier(architecture: str) -> Any:
-    """A classifier of each architecture, in eval mode."""
-    return build(architecture)
-
-
-@pytest.fixture
-def tiny() -> Callable[[str], Any]:
-    """Builds the classifier of a named architecture."""
-    return build
-
-
-@pytest.fixture
-def inputs() -> dict[str, torch.Tensor]:
-    """Three texts, two of them padded."""
-    ids = torch.tensor([[5, 9, 23, 41, 7, 30], [6, 8, 7, 2, 1, 1], [12, 13, 14, 15, 2, 1]])
-    mask = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 0]])
-    return {"input_ids": ids, "attention_mask": mask}
