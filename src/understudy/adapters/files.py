@@ -102,13 +102,26 @@ def place_head(model: Any, folder: Path) -> None:
     Raises:
         ModelError: if it does not fit.
     """
-    tensors, own = read_tensors(folder / HEAD), head_tensors(model)
+    tensors = read_tensors(folder / HEAD)
+    fill_head(model, tensors, what=f"{folder / HEAD}:", to="this base", remedy="Name the base that it was trained on.")
+
+
+def fill_head(model: Any, tensors: Mapping[str, torch.Tensor], *, what: str, to: str, remedy: str) -> None:
+    """Give a model's head these weights.
+
+    Args:
+        what: has these weights, for the message.
+        to: what they must fit.
+        remedy: what helps if they do not.
+
+    Raises:
+        ModelError: if they do not fit.
+    """
+    own = head_tensors(model)
     odd = sorted(key for key in own.keys() | tensors.keys() if key not in own or key not in tensors)
     odd += [key for key in own if key in tensors and own[key].shape != tensors[key].shape]
     if odd:
-        raise ModelError(
-            f"{folder / HEAD}: does not fit this base: see '{odd[0]}'. Name the base that it was trained on."
-        )
+        raise ModelError(f"{what} does not fit {to}: see '{odd[0]}'. {remedy}")
     with torch.no_grad():
         for key, parameter in own.items():
             parameter.copy_(tensors[key])

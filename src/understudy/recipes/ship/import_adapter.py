@@ -9,15 +9,15 @@ from typing import Any
 import torch
 
 from understudy.adapters.facts import AdapterFacts, Base
-from understudy.adapters.files import NAME, save_adapter
-from understudy.adapters.heads import head_tensors, headed
+from understudy.adapters.files import NAME, fill_head, save_adapter
+from understudy.adapters.heads import headed
 from understudy.adapters.hub.names import fetched
 from understudy.adapters.hub.reading import read_hub_adapter
 from understudy.adapters.inject import add_adapter, load_tensors
 from understudy.adapters.peft_files import is_peft, read_peft
 from understudy.adapters.peft_methods import add_peft
 from understudy.data.tasks import Task
-from understudy.errors import ConfigError, ModelError
+from understudy.errors import ConfigError
 from understudy.inference.adapted import AdaptedPredictor
 from understudy.models.files.classifiers import load_encoder
 from understudy.models.files.lengths import max_length
@@ -139,18 +139,5 @@ class ImportAdapter(ImportAdapterSettings):
 
 
 def _fill(model: Any, tensors: dict[str, torch.Tensor], *, origin: Path) -> None:
-    """Give a model's head these weights.
-
-    Raises:
-        ModelError: if they do not fit.
-    """
-    own = head_tensors(model)
-    odd = sorted(key for key in own.keys() | tensors.keys() if key not in own or key not in tensors)
-    odd += [key for key in own if key in tensors and own[key].shape != tensors[key].shape]
-    if odd:
-        raise ModelError(
-            f"{origin}: its head does not fit {type(model).__name__}: see '{odd[0]}'. Name another --model."
-        )
-    with torch.no_grad():
-        for key, parameter in own.items():
-            parameter.copy_(tensors[key])
+    """Give a model's head the weights of an imported one."""
+    fill_head(model, tensors, what=f"{origin}: its head", to=type(model).__name__, remedy="Name another --model.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from understudy.data.splits import Rows, Splits
-from understudy.data.tokens.encode import encode
+from understudy.data.tokens.encode import Encoded, encode
 from understudy.inference.logits import logits
 from understudy.inference.predictor import Predictor
 from understudy.models.linear import fit_linear
@@ -33,24 +34,54 @@ def fit_probe(
     Raises:
         Interrupted: on a signal.
     """
+    features = mean_features(encoder)
+    labelled = splits.train.take(np.flatnonzero(splits.train.labelled))
+    with session.run.timed("probe_s"):
+        model = linear_on_means(session, features, tokenizer, splits, train=labelled, max_length=max_length)
+    calibrate(session, PROBE, model, splits)
+    return model
+
+
+def mean_features(encoder: Any) -> Any:
+    """A classifier whose outputs are the mean vectors of an encoder themselves: it has the identity for a head."""
     width = encoder.config.hidden_size
-    # with the identity for a head, the outputs are the pooled vectors themselves
-    features: Any = PooledClassifier.assemble(encoder, torch.eye(width), torch.zeros(width)).to(session.device)
+    return PooledClassifier.assemble(encoder, torch.eye(width), torch.zeros(width))
+
+
+def linear_on_means(
+    session: Session,
+    features: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    splits: Splits,
+    *,
+    train: Rows,
+    max_length: int,
+    on_encoded: Callable[[str, Encoded], None] = lambda part, encoded: None,
+) -> Predictor:
+    """A linear layer fitted to the mean vectors of training rows, its penalty chosen on the validation rows.
+
+    Args:
+        features: of :func:`mean_features`.
+        train: the training rows.
+        max_length: tokens that are read of a text.
+        on_encoded: called with the rows' tokens of each part, validation first.
+
+    Raises:
+        Interrupted: on a signal.
+    """
+    features = features.to(session.device)
     names = settle_inputs(features, tokenizer)
 
-    def vectors(rows: Rows) -> np.ndarray:
+    def vectors(part: str, rows: Rows) -> np.ndarray:
         encoded = encode(rows.texts, tokenizer, max_length=max_length)
+        on_encoded(part, encoded)
         stop = session.stop_if_asked
         return logits(features, encoded, names=names, device=session.device, on_batch=lambda _: stop())
 
-    with session.run.timed("probe_s"):
-        labelled = splits.train.take(np.flatnonzero(splits.train.labelled))
-        validation = (vectors(splits.validation), splits.validation.labels)
-        weight, bias = fit_linear(vectors(labelled), labelled.labels, splits.task, validation=validation)
+    validation = (vectors("validation", splits.validation), splits.validation.labels)
+    weight, bias = fit_linear(vectors("train", train), train.labels, splits.task, validation=validation)
     whole = PooledClassifier.assemble(features.encoder, torch.from_numpy(weight), torch.from_numpy(bias))
-    model = Predictor(whole, tokenizer, splits.task, max_length, device=session.device)
-    calibrate(session, PROBE, model, splits)
-    return model
+    return Predictor(whole, tokenizer, splits.task, max_length, device=session.device)
 
 
 def has_encoder(model: Any) -> bool:
