@@ -24,7 +24,7 @@ from typing import Any
 import yaml
 
 from ag_news import same_rows
-from evidence import Setting, begin, run, target, write
+from evidence import Setting, begin, earlier, run, target, write
 
 KILLS = 10
 """Kills of an arm at least, where it names no number of its own."""
@@ -187,7 +187,7 @@ class Run:
     def _temporary(self) -> list[Path]:
         """What is being written: a model, and checkpoints."""
         whole = self.folder.parent.glob(f".{self.folder.name}.*.tmp")
-        return [*whole, *self.folder.rglob(".model.*.tmp"), *self.folder.rglob("checkpoints/.*.tmp")]
+        return [*whole, *_below(self.folder, ".model.*.tmp"), *_below(self.folder, "checkpoints/.*.tmp")]
 
     def _between_children(self) -> bool:
         """Whether a child is finished and no other one has begun."""
@@ -203,16 +203,25 @@ class Run:
             return SAVING
         if self._between_children():
             return BETWEEN
-        checkpoints = {path.stem for path in self.folder.rglob("checkpoints/*.pt")}
+        checkpoints = {path.stem for path in _below(self.folder, "checkpoints/*.pt")}
         if any(not name.endswith("-done") for name in checkpoints):
             return TRAINING
         if checkpoints:
             return "after training"
-        if any(self.folder.rglob("teacher_words/*.bin")):
+        if _below(self.folder, "teacher_words/*.bin"):
             return LABELLING
         if any(self.cache.glob("teacher_logits/*/sets/*.npy")):
             return TRAINING
         return LABELLING if any(self.cache.glob("teacher_logits/*/jobs/*/plan.npz")) else "reading"
+
+
+def _below(folder: Path, pattern: str) -> list[Path]:
+    """The paths below a folder in which another process works: what goes away meanwhile is looked for again."""
+    while True:
+        try:
+            return list(folder.rglob(pattern))
+        except FileNotFoundError:
+            continue
 
 
 def _said(path: Path) -> dict[str, Any]:
@@ -277,12 +286,23 @@ def _survived(setting: Setting, arm: str, known: dict[str, str], rng: random.Ran
 
 
 def main() -> None:
-    """Of each arm the undisturbed run, then runs that are killed once in each phase."""
+    """Of each arm the undisturbed run, then runs that are killed once in each phase. Arms of an unfinished result stay."""
     setting = begin(__doc__)
     known = places(setting)
     rng = random.Random(0)
-    raw: list[dict[str, Any]] = []
+    config = {
+        "arms": {name: arm.words for name, arm in ARMS.items()},
+        "rows": ROWS,
+        "pool": POOL,
+        "epochs": setting.pick(EPOCHS, 2),
+        "aimed_at": {name: arm.phases for name, arm in ARMS.items()},
+        "threads": "1 at first, then 2 and 1 in turn",
+        "compared": "SHA-256 of model.safetensors of all runs; the records without times and speeds",
+    }
+    raw: list[dict[str, Any]] = earlier(setting, "kills", config).get("raw", [])
     for arm in ARMS:
+        if any(row["arm"] == arm for row in raw):
+            continue
         raw += _survived(setting, arm, known, rng)
         totals = {name: sum(len(row["killed_in"]) for row in raw if row["arm"] == name) for name in ARMS}
         different = sum(not row["identical"] for row in raw)
@@ -291,15 +311,7 @@ def main() -> None:
             setting,
             "kills",
             question=__doc__ or "",
-            config={
-                "arms": {name: arm.words for name, arm in ARMS.items()},
-                "rows": ROWS,
-                "pool": POOL,
-                "epochs": setting.pick(EPOCHS, 2),
-                "aimed_at": {name: arm.phases for name, arm in ARMS.items()},
-                "threads": "1 at first, then 2 and 1 in turn",
-                "compared": "SHA-256 of model.safetensors of all runs; the records without times and speeds",
-            },
+            config=config,
             raw=raw,
             summary={
                 "kills": totals,

@@ -11,7 +11,9 @@ from sklearn.preprocessing import StandardScaler
 
 from understudy.data.tasks import NO_LABEL, Kind, Task
 from understudy.errors import DataError
-from understudy.models.linear import fit_linear
+from understudy.functional.scoring import score
+from understudy.models.folds import FOLDS, deal_folds, row_losses
+from understudy.models.linear import best_fit, fit_linear, linear_logits
 
 RNG = np.random.default_rng(0)
 FEATURES = (RNG.normal(size=(80, 5)) * [1, 10, 0.1, 3, 1] + [0, 50, 0, -2, 7]).astype(np.float32)
@@ -49,8 +51,9 @@ def test_regression_is_ridge() -> None:
 @pytest.mark.parametrize(("wanted", "strength"), [("signal", 1.0), ("mean", 0.001)])
 def test_the_penalty_that_validates_best(wanted: str, strength: float) -> None:
     scores = (FEATURES[:, 0] + FEATURES[:, 1]).astype(np.float32)
-    fresh = FEATURES + RNG.normal(size=FEATURES.shape).astype(np.float32) * 0.01
-    right = fresh[:, 0] + fresh[:, 1] if wanted == "signal" else np.full(80, scores.mean())
+    noise = RNG.normal(size=(160, 5)).astype(np.float32) * 0.01
+    fresh = np.vstack([FEATURES, FEATURES]) + noise
+    right = fresh[:, 0] + fresh[:, 1] if wanted == "signal" else np.full(160, scores.mean())
     task = _task("regression", metrics=("mse",))
     weight, bias = fit_linear(FEATURES, scores, task, validation=(fresh, right.astype(np.float32)))
     reference = make_pipeline(StandardScaler(), Ridge(alpha=1 / strength)).fit(FEATURES, scores)
@@ -103,3 +106,42 @@ def test_rows_without_a_label() -> None:
     assert_same(found, reference.predict_proba(scaler.transform(FEATURES)), atol=1e-3)
     with pytest.raises(DataError, match="none of the 80 training rows"):
         fit_linear(FEATURES, np.full(80, np.nan), _task("regression"))
+
+
+@pytest.mark.parametrize("kind", ["single_label", "multi_label", "regression"])
+def test_few_validation_rows_leave_the_choice_to_folds(kind: Kind) -> None:
+    """Fold by fold with scikit-learn; the ten validation rows, whose labels are wrong, change nothing."""
+    rng = np.random.default_rng(5)
+    rows = rng.normal(size=(60, 12))
+    hidden = rows @ rng.normal(size=(12, 3)) + 4.0 * rng.normal(size=(60, 3))
+    labels = {
+        "single_label": hidden.argmax(1),
+        "multi_label": (hidden > 0).astype(np.float32),
+        "regression": hidden[:, 0],
+    }[kind]
+    task = _task(kind, 0 if kind == "regression" else 3)
+    grid = (0.001, 0.01, 0.1, 1.0)
+
+    def logits(inside: np.ndarray, outside: np.ndarray, strength: float) -> np.ndarray:
+        if kind == "regression":
+            return Ridge(alpha=1 / strength).fit(rows[inside], labels[inside]).predict(rows[outside])[:, None]
+        columns = labels[:, None] == np.arange(3) if kind == "single_label" else labels == 1
+        if kind == "multi_label":
+            fits = [LogisticRegression(C=strength, tol=1e-8).fit(rows[inside], column[inside]) for column in columns.T]
+            return np.stack([fit.decision_function(rows[outside]) for fit in fits], axis=1)
+        return (
+            LogisticRegression(C=strength, tol=1e-8).fit(rows[inside], labels[inside]).decision_function(rows[outside])
+        )
+
+    dealt, reached = deal_folds(labels, FOLDS, 0), []
+    for strength in grid:
+        held = np.zeros((60, task.outputs))
+        for fold in range(FOLDS):
+            held[dealt == fold] = logits(dealt != fold, dealt == fold, strength)
+        reached.append((score(task.metrics[0], held, labels), -row_losses(held, labels, task).mean(), strength))
+    expected = max(reached, key=lambda entry: entry[:2])[2]
+    wrong = (rows[:10], {"single_label": (labels[:10] + 1) % 3}.get(kind, 1 - labels[:10]))
+    found = best_fit(rows, labels, task, grid=grid, default=7.0, validation=wrong)
+    everything = np.arange(60)
+    held = logits(everything, everything, expected)
+    np.testing.assert_allclose(linear_logits(found, rows, task), held, atol=2e-3)

@@ -11,10 +11,14 @@ import numpy as np
 from understudy.data.tasks import Task
 from understudy.errors import DataError
 from understudy.functional.scoring import higher_is_better, score
+from understudy.models.folds import FOLDS, deal_folds, row_losses
 
 _GRID = (0.001, 0.01, 0.1, 1.0)
 """Inverse penalties for standardised dense features; the ridge penalty is one over each of them."""
 _USUAL = 0.1
+_ENOUGH_TO_CHOOSE, _MOST_FOLDED = 100, 2_000
+"""Labelled validation rows that can choose a penalty, and the rows up to which folds of the training rows choose instead of
+fewer. Ten rows mostly tie, and a tie takes the strongest penalty: folds were 2 points better on ten sets with 100 labels."""
 _DEAD = 1e-4
 """Columns whose spread is below this share of the widest one's count as constant."""
 _ITERATIONS = 75
@@ -100,7 +104,7 @@ def best_fit(
     default: float,
     validation: tuple[Any, np.ndarray] | None = None,
 ) -> Linear:
-    """The fit with the inverse penalty that scores best on the validation rows.
+    """The fit with the inverse penalty that scores best on the validation rows; of few, on folds of the training rows.
 
     Args:
         features: ``(rows, dim)``, float64, dense or sparse (CSR).
@@ -126,6 +130,8 @@ def best_fit(
     if validation is None or not labelled_rows(validation[1]).any():
         return _fit(features, labels, task, default, {})
     sign = 1 if higher_is_better(task.metrics[0]) else -1
+    if labelled_rows(validation[1]).sum() < _ENOUGH_TO_CHOOSE and 1 < len(labels) <= _MOST_FOLDED:
+        return _fit(features, labels, task, _by_folds(features, labels, task, grid=grid), {})
     best, best_score = None, -np.inf
     for found in fit_path(features, labels, task, grid=grid):
         reached = sign * score(task.metrics[0], linear_logits(found, validation[0], task), validation[1])
@@ -133,6 +139,51 @@ def best_fit(
             best, best_score = found, reached
     assert best is not None, "an empty grid chooses nothing"
     return best
+
+
+def _by_folds(features: Any, labels: np.ndarray, task: Task, *, grid: Sequence[float]) -> float:
+    """The inverse penalty with the best score on held-out folds; of equal ones, that with the lowest loss."""
+    sign = 1 if higher_is_better(task.metrics[0]) else -1
+    reached = [
+        (sign * score(task.metrics[0], logits, labels), -float(row_losses(logits, labels, task).mean()), strength)
+        for strength, logits in held_out(features, labels, task, seed=0, grid=grid)
+    ]
+    return max(reached, key=lambda found: found[:2])[2]
+
+
+def held_out(
+    features: Any, labels: np.ndarray, task: Task, *, seed: int, grid: Sequence[float], standardise: bool = False
+) -> Iterator[tuple[float, np.ndarray]]:
+    """For each inverse penalty the logits of all rows by the fits without their folds; nothing for a single row.
+
+    Args:
+        features: ``(rows, dim)``, float64, dense or sparse (CSR).
+        labels: as `task` describes them; every row has one.
+        seed: deals the rows into folds.
+        grid: inverse penalties in rising order.
+        standardise: by the mean and spread of the rows that are fitted; of dense features.
+
+    Example:
+        >>> task = Task(text=(("text",),), label="score", kind="regression")
+        >>> rows = np.array([[0.0], [1.0], [2.0]])
+        >>> [(strength, logits[:, 0].round().tolist()) for strength, logits in held_out(rows, rows[:, 0], task, seed=0, grid=(1e9,))]
+        [(1000000000.0, [0.0, 1.0, 2.0])]
+    """
+    folds = min(FOLDS, len(labels))
+    dealt = deal_folds(labels, folds, seed) if folds > 1 else np.zeros(0, np.int64)
+    paths = []
+    for fold in range(folds if folds > 1 else 0):
+        inside, outside = np.flatnonzero(dealt != fold), np.flatnonzero(dealt == fold)
+        fitted, rest = features[inside], features[outside]
+        if standardise:
+            centre, spread = standardisation(fitted)
+            fitted, rest = (fitted - centre) / spread, (rest - centre) / spread
+        paths.append((outside, rest, fit_path(fitted, labels[inside], task, grid=grid)))
+    for strength in grid if paths else ():
+        logits = np.zeros((len(labels), task.outputs))
+        for outside, rest, path in paths:
+            logits[outside] = linear_logits(next(path), rest, task)
+        yield strength, logits
 
 
 def fit_path(features: Any, labels: np.ndarray, task: Task, *, grid: Sequence[float]) -> Iterator[Linear]:

@@ -36,6 +36,15 @@ def test_of_few_rows_only_a_clear_loss_counts() -> None:
     assert not worth(*models(0.95, 0.6, 100), "accuracy").keeps_end
 
 
+def test_where_the_probe_learns_nothing_training_must_prove_itself() -> None:
+    few = models(0.8, 0.7, 10)
+    assert worth(*few, "accuracy").keeps_end
+    found = worth(*few, "accuracy", learns=False)
+    assert found.needed == 0
+    assert not found.keeps_end
+    assert worth(*models(0.7, 0.8, 10), "accuracy", learns=False).keeps_end
+
+
 def test_the_same_model_is_no_gain() -> None:
     start, _, labels = models(0.8, 0.8, 100)
     found = worth(start, start, labels, "accuracy")

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from understudy.data.tasks import Task
 from understudy.functional.scoring import score
-from understudy.models.linear import fit_linear, fit_path, labelled_rows, linear_logits, standardisation
+from understudy.models.folds import row_losses
+from understudy.models.linear import fit_linear, held_out, labelled_rows
 
-FOLDS = 5
 GRID = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 """Inverse penalties for standardised vectors. From 8 labels a class to 1,000 rows of five sets the best one lay between
 0.0003 and 0.3; a default of 0.1 costs up to 8 points."""
@@ -20,6 +20,14 @@ _ENOUGH = 2
 """The search ends after so many penalties in a row that are worse than the best: weaker ones only overfit more."""
 _MARGIN = 0.02
 """The share of the mean's loss by which the head may be worse and still serve as well."""
+
+
+class Difference(NamedTuple):
+    """The mean of paired differences, and the interval of one standard error around it."""
+
+    mean: float
+    low: float
+    high: float
 
 
 class Probe(NamedTuple):
@@ -35,53 +43,13 @@ class Probe(NamedTuple):
     """The loss of each labelled row by the fit without its fold, float64 ``(rows,)``."""
     scores: Mapping[str, float]
     """The task's metrics of the same answers."""
+    beyond: Difference | None = None
+    """By how much the loss of answers that do not look at the text exceeds the probe's."""
 
-
-class Difference(NamedTuple):
-    """The mean of paired differences, and the interval of one standard error around it."""
-
-    mean: float
-    low: float
-    high: float
-
-
-def deal_folds(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    """The fold of each row, int ``(rows,)``: of equal sizes, and classes are spread over them evenly.
-
-    Args:
-        labels: class indices are spread; numbers and several labels a row are dealt at random.
-
-    Example:
-        >>> dealt = deal_folds(np.array([0, 0, 0, 0, 1, 1]), 2, seed=0)
-        >>> np.bincount(dealt).tolist(), np.bincount(dealt[:4]).tolist()
-        ([3, 3], [2, 2])
-    """
-    order = np.random.default_rng([seed, 3]).permutation(len(labels))
-    if labels.dtype.kind == "i":
-        order = order[np.argsort(labels[order], kind="stable")]
-    found = np.empty(len(labels), np.int64)
-    found[order] = np.arange(len(labels)) % folds
-    return found
-
-
-def row_losses(logits: np.ndarray, labels: np.ndarray, task: Task) -> np.ndarray:
-    r"""The loss of each row, float64 ``(rows,)``: cross-entropy, mean binary cross-entropy, or squared error.
-
-    Args:
-        logits: ``(rows, outputs)``.
-        labels: as `task` describes them; every row has one.
-
-    Example:
-        >>> task = Task(text=(("text",),), label="label", kind="single_label", labels=("no", "yes"))
-        >>> row_losses(np.array([[0.0, 0.0]]), np.array([1]), task).round(3)
-        array([0.693])
-    """
-    logits = logits.astype(np.float64)
-    if task.kind == "regression":
-        return np.square(logits[:, 0] - labels)
-    if task.kind == "multi_label":
-        return (np.logaddexp(0, logits) - labels * logits).mean(1)
-    return np.logaddexp.reduce(logits, axis=1) - logits[np.arange(len(labels)), labels]
+    @property
+    def learns(self) -> bool:
+        """Whether the vectors are shown to say something about the labels, by more than one standard error."""
+        return self.beyond is None or self.beyond.low > 0
 
 
 def cross_validated(
@@ -103,38 +71,23 @@ def cross_validated(
     """
     known = labelled_rows(labels)
     rows, wanted = vectors[known].astype(np.float64), labels[known]
-    best, losses, held_out = grid[0], np.zeros(len(rows)), np.zeros((len(rows), task.outputs))
+    best, losses, answers = grid[0], np.zeros(len(rows)), np.zeros((len(rows), task.outputs))
     worse = 0
-    for strength, logits in _held_out(rows, wanted, task, seed=seed, grid=grid):
+    for strength, logits in held_out(rows, wanted, task, seed=seed, grid=grid, standardise=True):
         found = row_losses(logits, wanted, task)
         better = not losses.any() or found.mean() < losses.mean()
         worse = 0 if better else worse + 1
         if better:
-            best, losses, held_out = strength, found, logits
+            best, losses, answers = strength, found, logits
         if worse == _ENOUGH:
             break
     weight, bias = fit_linear(vectors, labels, task, strength=best)
-    scores = {metric: float(score(metric, held_out, wanted)) for metric in task.metrics}
-    return Probe(weight, bias, best, losses, scores)
-
-
-def _held_out(
-    rows: np.ndarray, labels: np.ndarray, task: Task, *, seed: int, grid: Sequence[float]
-) -> Iterator[tuple[float, np.ndarray]]:
-    """For each penalty the logits of all rows by the fits without their folds; none for a single row."""
-    folds = min(FOLDS, len(rows))
-    dealt = deal_folds(labels, folds, seed) if folds > 1 else np.zeros(0, np.int64)
-    paths = []
-    for fold in range(folds if folds > 1 else 0):
-        inside = dealt != fold
-        centre, spread = standardisation(rows[inside])
-        standard = (rows - centre) / spread
-        paths.append((dealt == fold, standard, fit_path(standard[inside], labels[inside], task, grid=grid)))
-    for strength in grid if paths else ():
-        logits = np.zeros((len(rows), task.outputs))
-        for outside, standard, path in paths:
-            logits[outside] = linear_logits(next(path), standard[outside], task)
-        yield strength, logits
+    scores = {metric: float(score(metric, answers, wanted)) for metric in task.metrics}
+    blind = [
+        row_losses(logits, wanted, task)
+        for _, logits in held_out(np.zeros((len(rows), 1)), wanted, task, seed=seed, grid=grid[:1])
+    ]
+    return Probe(weight, bias, best, losses, scores, paired(blind[0], losses) if blind else None)
 
 
 def paired(losses: np.ndarray, others: np.ndarray) -> Difference:

@@ -57,6 +57,7 @@ class Start:
             "rows": self.rows,
             "inverse_penalty": self.probe.strength,
             "cross_validated": {name: float(value) for name, value in self.probe.scores.items()},
+            "loss_of_blind_answers_above_probe": None if self.probe.beyond is None else list(self.probe.beyond),
             "loss_of_head_above_mean": None if self.difference is None else list(self.difference),
         }
 
@@ -171,7 +172,8 @@ def start_lines(start: Start | None, settings: FinetuneSettings, model: Any, tas
         return {"start": f"a head at random{why}"}
     metric = task.metrics[0]
     score = f"{metric} {start.probe.scores[metric]:.3f}"
-    lines = {"start": f"a linear probe of {start.rows:,} rows ({score} in cross-validation)"}
+    learns = "" if start.probe.learns else "; it is not shown to learn anything, so training must prove itself"
+    lines = {"start": f"a linear probe of {start.rows:,} rows ({score} in cross-validation{learns})"}
     if start.difference is not None:
         middle, error = start.difference.mean, start.difference.high - start.difference.mean
         compared = (

@@ -138,7 +138,8 @@ class Transformer(Classification):
         """Put on the record what fine-tuning began with and gained, and go back to the probe if that was nothing."""
         metric, _ = session.metric()
         labels = self.splits.validation.labels
-        found = worth(began, self._validation_logits(session), labels, metric, seed=self.settings.seed)
+        end, learns = self._validation_logits(session), start.probe.learns
+        found = worth(began, end, labels, metric, learns=learns, seed=self.settings.seed)
         session.run.record.training["train"]["start"] = start.on_record() | {
             "gain": found.gain,
             "gain_error": found.error,
