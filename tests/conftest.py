@@ -16,6 +16,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when huggingface_hub is importe
 
 import pytest
 
+import forked
+
 WORDS = [
     "good",
     "fine",
@@ -55,10 +57,13 @@ def _from_the_start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     import torch
 
     torch.set_num_threads(1)
+    import_module("understudy.training.loop")
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)  # no test cuts the power
         patch.setenv("UNDERSTUDY_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("HF_HUB_OFFLINE", "1")
         patch.setenv("OMP_NUM_THREADS", "1")
+        forked.begin()
         yield
 
 

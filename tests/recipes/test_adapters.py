@@ -5,11 +5,8 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import forked
 import understudy
 from understudy.adapters.facts import encoder_fingerprint
 from understudy.adapters.inject import adapter_tensors, encoder_tensors
@@ -170,11 +168,7 @@ def test_killed_and_resumed_it_ends_with_the_same_bits(reviews: Path, base: Path
     more = ["--adapter", "houlsby", *OPTIONS, "--save_steps", "7"]
     assert main(command(reviews, base, tmp_path / "whole", *more)) == 0
     again = command(reviews, base, tmp_path / "killed", *more)
-    program = (
-        "import sys, torch; torch.set_num_threads(1); from understudy.cli import main; sys.exit(main(sys.argv[1:]))"
-    )
-    environment = os.environ | {"UNDERSTUDY_FAILPOINT": "train.step:31", "OMP_NUM_THREADS": "1"}
-    died = subprocess.run([sys.executable, "-c", program, *again], env=environment, capture_output=True, text=True)
+    died = forked.understudy(*again, failpoint="train.step:31")
     assert died.returncode == -signal.SIGKILL, died.stderr
     checkpoint = tmp_path / "killed" / "checkpoints" / "train.pt"
     kept = torch.load(checkpoint, weights_only=True)

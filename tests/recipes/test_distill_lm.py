@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import random
-import subprocess
-import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -20,6 +17,7 @@ import torch
 import transformers
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
+import forked
 from understudy.cli import main
 from understudy.data.tasks import Task
 from understudy.evaluation import cost
@@ -150,9 +148,6 @@ def test_config_yaml_runs_the_same_again(distilled: Path, tmp_path: Path) -> Non
     assert (tmp_path / "again" / WEIGHTS).read_bytes() == (distilled / WEIGHTS).read_bytes()
 
 
-PROGRAM = "import sys; from understudy.cli import main; sys.exit(main())"
-
-
 class Killed(BaseException):
     """Nobody catches it."""
 
@@ -248,12 +243,8 @@ def test_stopped_while_the_teacher_draws_it_ends_with_the_same_bits(
     monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "one"))
     run(corpus, teacher, tmp_path / "whole", *flags)
     monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "two"))
-    died = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *command(corpus, teacher, tmp_path / "killed", *flags)],
-        env=os.environ | {"UNDERSTUDY_FAILPOINT": stop},
-        capture_output=True,
-        check=False,
-    )
+    killed = command(corpus, teacher, tmp_path / "killed", *flags)
+    died = forked.understudy(*killed, failpoint=stop)
     assert died.returncode == (143 if "SIGTERM" in stop else -9)
     record = run(corpus, teacher, tmp_path / "killed", *flags, "--resume")
     assert (tmp_path / "killed" / WEIGHTS).read_bytes() == (tmp_path / "whole" / WEIGHTS).read_bytes()

@@ -5,9 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +16,7 @@ import yaml
 from glue_toys import write_glue
 from safetensors.torch import load_file
 
+import forked
 import understudy
 from understudy.cli import main
 from understudy.data.glue.read import read_task
@@ -186,10 +184,7 @@ def test_seeds_of_one_task_and_of_several(glue: Words, tmp_path: Path) -> None:
 
 def killed(arguments: list[str], failpoint: str) -> int:
     """The exit code of a process that dies at a failpoint."""
-    code = "import sys, torch; torch.set_num_threads(1); from understudy.cli import main; sys.exit(main(sys.argv[1:]))"
-    environment = os.environ | {"UNDERSTUDY_FAILPOINT": failpoint}
-    done = subprocess.run([sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True)
-    return done.returncode
+    return forked.understudy(*arguments, failpoint=failpoint).returncode
 
 
 def weights(folder: Path) -> bytes:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import statistics
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import forked
 from understudy.cli import main
 from understudy.record import RunRecord
 from understudy.runs import seeds
@@ -78,10 +76,7 @@ def test_a_family_is_its_runs_summed_up(
 
 def killed(arguments: list[str], failpoint: str) -> int:
     """The exit code of a process that dies at a failpoint."""
-    code = "import sys, torch; torch.set_num_threads(1); from understudy.cli import main; sys.exit(main(sys.argv[1:]))"
-    environment = os.environ | {"UNDERSTUDY_FAILPOINT": failpoint}
-    done = subprocess.run([sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True)
-    return done.returncode
+    return forked.understudy(*arguments, failpoint=failpoint).returncode
 
 
 def test_killed_between_children_and_inside_one(finetune: Callable[..., list[str]], tmp_path: Path) -> None:
