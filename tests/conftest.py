@@ -77,12 +77,23 @@ def _less_to_collect() -> None:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs that draw no plots and measure on a few texts: most of a toy run's time, and tested elsewhere."""
+    _draw_and_measure_little(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def quick_throughout() -> Iterator[None]:
+    """The same for a whole module, what its fixtures run included."""
+    with pytest.MonkeyPatch.context() as patch:
+        _draw_and_measure_little(patch)
+        yield
+
+
+def _draw_and_measure_little(patch: pytest.MonkeyPatch) -> None:
     from understudy.evaluation import cost
     from understudy.report import plots
 
-    monkeypatch.setattr(plots, "draw_all", lambda folder, record: [])
-    measure = partial(cost.measure, latency_texts=5, throughput_texts=20, warmup=1)
-    monkeypatch.setattr(cost, "measure", measure)
+    patch.setattr(plots, "draw_all", lambda folder, record: [])
+    patch.setattr(cost, "measure", partial(cost.measure, latency_texts=2, throughput_texts=8, warmup=1))
 
 
 def sentence(rng: random.Random, label: str) -> str:

@@ -24,7 +24,7 @@ from understudy.inference.adapted import AdaptedPredictor
 from understudy.models.files.classifiers import load_encoder
 from understudy.record import RunRecord
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("quick_throughout")
 
 HAS_PEFT = importlib.util.find_spec("peft") is not None
 KINDS = ["houlsby", "pfeiffer", "parallel"]
@@ -163,22 +163,23 @@ def test_an_adapter_teaches(trained: dict[str, Path], reviews: Path, tmp_path: P
     assert teacher["metrics"]["test"]["accuracy"] == own["metrics"]["test"]["accuracy"]
 
 
-def test_killed_and_resumed_it_ends_with_the_same_bits(reviews: Path, base: Path, tmp_path: Path) -> None:
+def test_killed_and_resumed_it_ends_with_the_same_bits(
+    trained: dict[str, Path], reviews: Path, base: Path, tmp_path: Path
+) -> None:
     """The checkpoint holds what learns and its moments, not the base."""
     more = ["--adapter", "houlsby", *OPTIONS, "--save_steps", "7"]
-    assert main(command(reviews, base, tmp_path / "whole", *more)) == 0
     again = command(reviews, base, tmp_path / "killed", *more)
     died = forked.understudy(*again, failpoint="train.step:31")
     assert died.returncode == -signal.SIGKILL, died.stderr
     checkpoint = tmp_path / "killed" / "checkpoints" / "train.pt"
     kept = torch.load(checkpoint, weights_only=True)
     learning = sum(value.numel() for value in kept["model"].values())
-    own = sum(t.numel() for t in load_file(tmp_path / "whole" / "model" / "adapter.safetensors").values()) + 66
+    own = sum(t.numel() for t in load_file(trained["houlsby"] / "model" / "adapter.safetensors").values()) + 66
     assert learning == own
     assert main([*again, "--resume"]) == 0
     for name in ("adapter", "head"):
         file = f"model/{name}.safetensors"
-        assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "killed" / file).read_bytes()
+        assert (trained["houlsby"] / file).read_bytes() == (tmp_path / "killed" / file).read_bytes()
 
 
 # --- bad input ----------------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from understudy.recipes.train.finetune.contrast import contrast_steps
 from understudy.recipes.train.finetune.contrast_choice import choose_contrastive, class_counts
 from understudy.record import RunRecord
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("quick_throughout")
 
 GENTLE = ["--learning_rate", "3e-3", "--no_baseline"]
 """A random encoder of width 32 needs a higher rate than a pretrained one."""

@@ -26,7 +26,7 @@ from understudy.runs.fitting import beside
 from understudy.runs.threads import choice
 from understudy.training.progress.log import ProgressLog
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("quick_throughout")
 
 PHASES = ["student", "student without teacher"]
 STEPS = 23
@@ -126,7 +126,7 @@ def process(arguments: list[str], failpoint: str) -> subprocess.CompletedProcess
 
 
 @pytest.mark.usefixtures("two_cores")
-@pytest.mark.parametrize("kind", ["static", pytest.param("bilstm", marks=pytest.mark.usefixtures("forks"))])
+@pytest.mark.parametrize("kind", ["static", "bilstm"])
 def test_the_bits_are_those_of_one_after_the_other(
     kind: str,
     inputs: dict[str, object],
@@ -135,6 +135,8 @@ def test_the_bits_are_those_of_one_after_the_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert not side_by_side(one_after_the_other[kind])
+    if kind != "static":
+        monkeypatch.setattr(beside.subprocess, "Popen", forked.popen)
     here = []
     known = beside.train_phase
 
