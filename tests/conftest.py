@@ -17,6 +17,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when huggingface_hub is importe
 import pytest
 
 import forked
+from understudy.cores import wait_briefly
+
+wait_briefly()  # as the command line does: where two threads are tested, they keep no core from another worker
 
 WORDS = [
     "good",

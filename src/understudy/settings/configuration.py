@@ -68,7 +68,7 @@ def build(recipe: type[Settings], values: Mapping[str, Any], *, origin: str = "t
     known = _with_lists(recipe, values)
     faults = {**dict(_truths(recipe, known)), **dict(unusable(known))}
     try:
-        made = _adapter(recipe).validate_python(known)
+        made = _adapter(typing.cast(Any, recipe)).validate_python(known)
         faults |= unusable(as_dict(made))  # a number may have been written as a text
     except ValidationError as error:
         found: dict[str, list[Any]] = {}
@@ -178,7 +178,8 @@ def _field(recipe: type, place: tuple[int | str, ...]) -> str:
     """The name of the setting at a place; below it come numbers in a list, and the types that were tried."""
     if not place or place[0] not in (hints := field_types(recipe)):
         return ""
-    name, inner = str(place[0]), hints[place[0]]
+    name = str(place[0])
+    inner = hints[name]
     below = _field(typing.cast(type, inner), place[1:]) if dataclasses.is_dataclass(inner) else ""
     return f"{name}.{below}" if below else name
 
