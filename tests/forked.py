@@ -1,14 +1,16 @@
 """``python -c`` without its imports: processes that are forked from one in which nothing has been computed yet.
 
 Such a process can be killed, and has a memory and an environment of its own, but takes a few hundredths of a second in
-place of five seconds. It has the modules that were imported when the tests were collected. What depends on how Python
-starts (what is imported, hash seeds, OpenMP's settings) is tested with ``subprocess``.
+place of five seconds. It has the modules that were imported when the tests were collected, and those that runs import later.
+What depends on how Python starts (what is imported, hash seeds, OpenMP's settings) is tested with ``subprocess``.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import gc
+import importlib
 import json
 import os
 import select
@@ -26,6 +28,11 @@ from typing import IO, Any, NoReturn
 _ADDRESS = "UNDERSTUDY_TESTS_FORKED"
 """Where the server listens, for the processes that it forks too."""
 _COMMAND = "import sys, torch; torch.set_num_threads(1); from understudy.cli import main; sys.exit(main(sys.argv[1:]))"
+_NEEDED = (
+    *("pandas", "pyarrow.pandas_compat", "pydantic", "sklearn.feature_extraction.text", "sklearn.linear_model"),
+    *("sklearn.metrics", "transformers.models.bert.modeling_bert", "understudy.parsing"),
+    *("understudy.recipes.train.distill.recipe", "understudy.recipes.train.finetune.recipe"),
+)
 _NUMBER = 16
 """Bytes that a number is sent in."""
 
@@ -139,9 +146,8 @@ def _fork() -> int:
 def _serve(listener: socket.socket, alive: int) -> NoReturn:
     """Fork for everybody who asks, until the tests end: then nobody writes to `alive` any more."""
     try:
-        gc.freeze()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests, and they end this
-        running = set[int]()
+        running, loaded = set[int](), False
         while True:
             ready, _, _ = select.select([listener, alive], [], [], 1.0)
             running -= {pid for pid in running if os.waitpid(pid, os.WNOHANG)[0]}
@@ -149,6 +155,9 @@ def _serve(listener: socket.socket, alive: int) -> NoReturn:
                 os._exit(0)
             if listener in ready:
                 connection = listener.accept()[0]
+                if not loaded:
+                    _load()
+                    loaded = True
                 pid = os.fork()
                 if pid == 0:
                     listener.close()
@@ -157,6 +166,16 @@ def _serve(listener: socket.socket, alive: int) -> NoReturn:
                 connection.close()
     finally:
         os._exit(1)
+
+
+def _load() -> None:
+    """Import what runs import when they need it, once for all of them, and leave it to no garbage collection."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in _NEEDED:
+            with contextlib.suppress(ImportError):  # not all of them are needed by everything
+                importlib.import_module(name)
+    gc.freeze()
 
 
 def _attend(connection: socket.socket) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -101,9 +99,9 @@ def launch(*program: object, processes: int) -> None:
     """Have Accelerate start a program in several processes."""
     options = {"num_processes": processes, "num_machines": 1, "mixed_precision": "no", "dynamo_backend": "no"}
     flags = [str(part) for name, value in options.items() for part in (f"--{name}", value)]
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", *flags]
-    command += ["--main_process_port", str(free_port()), *map(str, program)]
-    done = subprocess.run(command, env=os.environ | ENVIRONMENT, capture_output=True, text=True, timeout=240)
+    flags += ["--main_process_port", str(free_port())]
+    code = "from accelerate.commands.launch import main; main()"
+    done = forked.run(code, "--multi_gpu", *flags, *program, env=os.environ | ENVIRONMENT)
     assert done.returncode == 0, done.stderr[-3000:]
 
 
