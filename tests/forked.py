@@ -1,8 +1,8 @@
 """``python -c`` without its imports: processes that are forked from one in which nothing has been computed yet.
 
 Such a process can be killed, and has a memory and an environment of its own, but takes a few hundredths of a second in
-place of five seconds. It has the modules that were imported when the tests were collected, and those that runs import later.
-What depends on how Python starts (what is imported, hash seeds, OpenMP's settings) is tested with ``subprocess``.
+place of five seconds. It has the modules that were imported when the tests were collected, and those that runs import
+later. What depends on how Python starts (what is imported, hash seeds, OpenMP's settings) is tested with ``subprocess``.
 """
 
 from __future__ import annotations
@@ -104,11 +104,17 @@ def start(
     return Process(connection, None if write is None else open(write, "wb"))
 
 
-def popen(command: list[str], *, stdin: int, stdout: int, start_new_session: bool) -> Process:
-    """As ``subprocess.Popen([sys.executable, "-c", code], ...)`` with a pipe for what goes in and no output."""
-    assert (command[1], stdin, stdout, start_new_session) == ("-c", subprocess.PIPE, subprocess.DEVNULL, True)
-    with open(os.devnull, "w") as nowhere:
-        return start(*command[2:], stdout=nowhere.fileno(), stderr=2, stdin=True)
+class Subprocess:
+    """Takes the place of the module ``subprocess`` where that starts ``python -c``, with a pipe in and no output."""
+
+    PIPE, DEVNULL, TimeoutExpired = subprocess.PIPE, subprocess.DEVNULL, subprocess.TimeoutExpired
+
+    @staticmethod
+    def Popen(command: list[str], *, stdin: int, stdout: int, start_new_session: bool) -> Process:
+        """A forked process for ``[sys.executable, "-c", code]``."""
+        assert (command[1], stdin, stdout, start_new_session) == ("-c", subprocess.PIPE, subprocess.DEVNULL, True)
+        with open(os.devnull, "w") as nowhere:
+            return start(*command[2:], stdout=nowhere.fileno(), stderr=2, stdin=True)
 
 
 # --- the server ---------------------------------------------------------------------------------------------------------

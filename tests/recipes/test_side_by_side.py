@@ -33,13 +33,13 @@ STEPS = 23
 
 # two cores, nobody who chose a number of threads, and a training that is long enough
 PROGRAM = """
-import subprocess
 import sys
 import torch
 import forked
 from understudy.cli import main
+from understudy.runs.fitting import beside
 from understudy.runs.threads import choice
-subprocess.Popen = forked.popen
+beside.subprocess = forked.Subprocess
 choice.LONG_S, choice.usable_cores = 0.0, lambda: 2
 torch.set_num_threads(2)
 sys.exit(main(sys.argv[1:]))
@@ -60,7 +60,7 @@ def two_cores(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def forks(monkeypatch: pytest.MonkeyPatch) -> None:
     """The second process is forked. One test here starts it as a new Python, as users do."""
-    monkeypatch.setattr(beside.subprocess, "Popen", forked.popen)
+    monkeypatch.setattr(beside, "subprocess", forked.Subprocess)
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,7 @@ def test_the_bits_are_those_of_one_after_the_other(
 ) -> None:
     assert not side_by_side(one_after_the_other[kind])
     if kind != "static":
-        monkeypatch.setattr(beside.subprocess, "Popen", forked.popen)
+        monkeypatch.setattr(beside, "subprocess", forked.Subprocess)
     here = []
     known = beside.train_phase
 
