@@ -16,6 +16,11 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when huggingface_hub is importe
 
 import pytest
 
+import forked
+from understudy.cores import wait_briefly
+
+wait_briefly()  # as the command line does: where two threads are tested, they keep no core from another worker
+
 WORDS = [
     "good",
     "fine",
@@ -55,10 +60,13 @@ def _from_the_start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     import torch
 
     torch.set_num_threads(1)
+    import_module("understudy.training.loop")
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)  # no test cuts the power
         patch.setenv("UNDERSTUDY_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("HF_HUB_OFFLINE", "1")
         patch.setenv("OMP_NUM_THREADS", "1")
+        forked.begin()
         yield
 
 
@@ -72,12 +80,23 @@ def _less_to_collect() -> None:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs that draw no plots and measure on a few texts: most of a toy run's time, and tested elsewhere."""
+    _draw_and_measure_little(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def quick_throughout() -> Iterator[None]:
+    """The same for a whole module, what its fixtures run included."""
+    with pytest.MonkeyPatch.context() as patch:
+        _draw_and_measure_little(patch)
+        yield
+
+
+def _draw_and_measure_little(patch: pytest.MonkeyPatch) -> None:
     from understudy.evaluation import cost
     from understudy.report import plots
 
-    monkeypatch.setattr(plots, "draw_all", lambda folder, record: [])
-    measure = partial(cost.measure, latency_texts=5, throughput_texts=20, warmup=1)
-    monkeypatch.setattr(cost, "measure", measure)
+    patch.setattr(plots, "draw_all", lambda folder, record: [])
+    patch.setattr(cost, "measure", partial(cost.measure, latency_texts=2, throughput_texts=8, warmup=1))
 
 
 def sentence(rng: random.Random, label: str) -> str:

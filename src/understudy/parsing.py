@@ -11,7 +11,7 @@ from understudy.commands import COMMANDS, recipe_class, settings_class
 from understudy.errors import ConfigError, gathered, nearest
 from understudy.record import to_yaml
 from understudy.settings.configuration import as_dict, build, convert, read_config
-from understudy.settings.flags import flags
+from understudy.settings.flags import field_types, flags
 from understudy.settings.foreign_names import elsewhere
 from understudy.terminal.lines import show
 
@@ -73,7 +73,7 @@ def read_flags(settings: type, arguments: list[str], faults: list[str]) -> dict[
             faults.append(f"--{word} takes one value, {was}.")
         else:
             with gathered(faults):
-                hint = typing.get_type_hints(flag.owner)[flag.field]
+                hint = field_types(flag.owner)[flag.field]
                 _put(values, name, convert(hint, given if several else given[0], name=name))
     return values
 

@@ -8,6 +8,7 @@ import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,12 @@ class RunRecord:
 
 def versions() -> dict[str, str]:
     """Versions of Python, of understudy and of what its numbers depend on, read without importing any of it."""
-    found = {"understudy": VERSION, "python": platform.python_version()}
+    return {"understudy": VERSION, "python": platform.python_version(), **_installed()}
+
+
+@cache
+def _installed() -> dict[str, str]:
+    found = {}
     for package in _PACKAGES:
         try:
             found[package] = importlib.metadata.version(package)

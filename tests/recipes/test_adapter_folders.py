@@ -16,7 +16,7 @@ import understudy
 from understudy.cli import main
 from understudy.record import RunRecord
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("quick_throughout")
 TEXTS = ["a good film", "the bad book, quite", "lovely"]
 
 

@@ -5,11 +5,8 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import forked
 import understudy
 from understudy.adapters.facts import encoder_fingerprint
 from understudy.adapters.inject import adapter_tensors, encoder_tensors
@@ -26,7 +24,7 @@ from understudy.inference.adapted import AdaptedPredictor
 from understudy.models.files.classifiers import load_encoder
 from understudy.record import RunRecord
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("quick_throughout")
 
 HAS_PEFT = importlib.util.find_spec("peft") is not None
 KINDS = ["houlsby", "pfeiffer", "parallel"]
@@ -165,26 +163,23 @@ def test_an_adapter_teaches(trained: dict[str, Path], reviews: Path, tmp_path: P
     assert teacher["metrics"]["test"]["accuracy"] == own["metrics"]["test"]["accuracy"]
 
 
-def test_killed_and_resumed_it_ends_with_the_same_bits(reviews: Path, base: Path, tmp_path: Path) -> None:
+def test_killed_and_resumed_it_ends_with_the_same_bits(
+    trained: dict[str, Path], reviews: Path, base: Path, tmp_path: Path
+) -> None:
     """The checkpoint holds what learns and its moments, not the base."""
     more = ["--adapter", "houlsby", *OPTIONS, "--save_steps", "7"]
-    assert main(command(reviews, base, tmp_path / "whole", *more)) == 0
     again = command(reviews, base, tmp_path / "killed", *more)
-    program = (
-        "import sys, torch; torch.set_num_threads(1); from understudy.cli import main; sys.exit(main(sys.argv[1:]))"
-    )
-    environment = os.environ | {"UNDERSTUDY_FAILPOINT": "train.step:31", "OMP_NUM_THREADS": "1"}
-    died = subprocess.run([sys.executable, "-c", program, *again], env=environment, capture_output=True, text=True)
+    died = forked.understudy(*again, failpoint="train.step:31")
     assert died.returncode == -signal.SIGKILL, died.stderr
     checkpoint = tmp_path / "killed" / "checkpoints" / "train.pt"
     kept = torch.load(checkpoint, weights_only=True)
     learning = sum(value.numel() for value in kept["model"].values())
-    own = sum(t.numel() for t in load_file(tmp_path / "whole" / "model" / "adapter.safetensors").values()) + 66
+    own = sum(t.numel() for t in load_file(trained["houlsby"] / "model" / "adapter.safetensors").values()) + 66
     assert learning == own
     assert main([*again, "--resume"]) == 0
     for name in ("adapter", "head"):
         file = f"model/{name}.safetensors"
-        assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "killed" / file).read_bytes()
+        assert (trained["houlsby"] / file).read_bytes() == (tmp_path / "killed" / file).read_bytes()
 
 
 # --- bad input ----------------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from understudy.models.files.classifiers import load_encoder
 from understudy.models.students.pooled import PooledClassifier
 from understudy.record import RunRecord
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("quick_throughout")
 TEXTS = ["a good film", "the bad book, quite", "lovely"]
 
 

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import random
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +15,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+import forked
 import understudy
 from understudy.cli import main
 from understudy.models.files.classifiers import load_encoder
@@ -26,7 +24,7 @@ from understudy.recipes.train.finetune.contrast import contrast_steps
 from understudy.recipes.train.finetune.contrast_choice import choose_contrastive, class_counts
 from understudy.record import RunRecord
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("quick_throughout")
 
 GENTLE = ["--learning_rate", "3e-3", "--no_baseline"]
 """A random encoder of width 32 needs a higher rate than a pretrained one."""
@@ -109,16 +107,7 @@ def test_killed_and_resumed_it_ends_with_the_same_bits(few: Path, tiny_bert: Pat
     expected = (tmp_path / "undisturbed" / weights).read_bytes()
     command = ["finetune", "--data", str(few), "--model", str(tiny_bert), "--output", str(tmp_path / "run")]
     command += ["--contrastive", "always", *GENTLE, "--save_steps", "2"]
-    program = (
-        "import sys, torch; torch.set_num_threads(1); from understudy.cli import main; sys.exit(main(sys.argv[1:]))"
-    )
-    died = subprocess.run(
-        [sys.executable, "-c", program, *command],
-        env=os.environ | {"UNDERSTUDY_FAILPOINT": "contrast.step:7"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    died = forked.understudy(*command, failpoint="contrast.step:7")
     assert died.returncode == -signal.SIGKILL, died.stderr
     checkpoint = tmp_path / "run" / "checkpoints" / "contrast.pt"
     assert torch.load(checkpoint, weights_only=True)["state"]["step"] == 6

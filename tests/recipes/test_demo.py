@@ -11,6 +11,7 @@ from understudy.data import pydocs
 from understudy.record import RunRecord
 
 
+@pytest.mark.usefixtures("quick")
 def test_the_demo_ends_with_four_models_and_goes_on_where_it_was(
     tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

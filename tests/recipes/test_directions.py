@@ -26,7 +26,7 @@ from understudy.models.awd_lstm.model import AWDLSTMForCausalLM
 from understudy.record import RunRecord
 from understudy.training import trainer
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("quick_throughout")
 
 
 def write_language_model(folder: Path, reviews: Path, *, backward: bool) -> Path:

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import random
-import subprocess
-import sys
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -20,9 +15,9 @@ import torch
 import transformers
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
+import forked
 from understudy.cli import main
 from understudy.data.tasks import Task
-from understudy.evaluation import cost
 from understudy.models.files.classifiers import load_classifier
 from understudy.models.shrink.albert import albert
 from understudy.recipes.train.distill_lm.recipe import DistillLM
@@ -37,13 +32,7 @@ WEIGHTS = Path("model") / "model.safetensors"
 TASK = Task(text=(("text",),), label="label", kind="single_label", labels=("bad", "good"))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _quick() -> Iterator[None]:
-    """No plots, and few texts to measure on, in what the fixtures run as well."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("understudy.report.plots.draw_all", lambda folder, record: [])
-        patch.setattr(cost, "measure", partial(cost.measure, latency_texts=2, throughput_texts=8, warmup=1))
-        yield
+pytestmark = pytest.mark.usefixtures("quick_throughout")
 
 
 @pytest.fixture(scope="module")
@@ -150,9 +139,6 @@ def test_config_yaml_runs_the_same_again(distilled: Path, tmp_path: Path) -> Non
     assert (tmp_path / "again" / WEIGHTS).read_bytes() == (distilled / WEIGHTS).read_bytes()
 
 
-PROGRAM = "import sys; from understudy.cli import main; sys.exit(main())"
-
-
 class Killed(BaseException):
     """Nobody catches it."""
 
@@ -239,24 +225,28 @@ def test_a_teacher_that_draws_reads_each_text_once_for_every_round_of_masks(
     assert another.teacher_forward_texts == 0  # other students of the same texts and masks find what is there
 
 
+@pytest.fixture(scope="module")
+def drawn(corpus: Path, teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with a cache of its own that nothing stopped."""
+    folder = tmp_path_factory.mktemp("drawn")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNDERSTUDY_CACHE", str(folder / "cache"))
+        run(corpus, teacher, folder / "run", "--student", "layers:2", *DRAWN, "--max_tokens", "64")
+    return folder / "run"
+
+
 @pytest.mark.parametrize("stop", ["draw.batch:14", "draw.batch:14:SIGTERM", "draw.kept:2"])
 def test_stopped_while_the_teacher_draws_it_ends_with_the_same_bits(
-    stop: str, corpus: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stop: str, drawn: Path, corpus: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the second round, of which there are some texts already; or with all of them, before the run knows it."""
     flags = ["--student", "layers:2", *DRAWN, "--max_tokens", "64"]
-    monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "one"))
-    run(corpus, teacher, tmp_path / "whole", *flags)
-    monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "two"))
-    died = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *command(corpus, teacher, tmp_path / "killed", *flags)],
-        env=os.environ | {"UNDERSTUDY_FAILPOINT": stop},
-        capture_output=True,
-        check=False,
-    )
+    monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "cache"))
+    killed = command(corpus, teacher, tmp_path / "killed", *flags)
+    died = forked.understudy(*killed, failpoint=stop)
     assert died.returncode == (143 if "SIGTERM" in stop else -9)
     record = run(corpus, teacher, tmp_path / "killed", *flags, "--resume")
-    assert (tmp_path / "killed" / WEIGHTS).read_bytes() == (tmp_path / "whole" / WEIGHTS).read_bytes()
+    assert (tmp_path / "killed" / WEIGHTS).read_bytes() == (drawn / WEIGHTS).read_bytes()
     assert record.teacher_forward_texts == 2 * 64
     assert not (tmp_path / "killed" / "teacher_words").exists()
 

@@ -10,7 +10,7 @@ import pytest
 from understudy.cli import main
 from understudy.record import RunRecord
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("quick_throughout")
 
 
 def run(*arguments: Any) -> int:
@@ -20,7 +20,16 @@ def run(*arguments: Any) -> int:
 
 def test_tfidf_can_be_the_teacher(reviews: Path, tmp_path: Path) -> None:
     assert run("finetune", "--data", reviews, "--model", "tfidf", "--output", tmp_path / "tfidf") == 0
-    options = ["--teacher", tmp_path / "tfidf", "--unlabeled", reviews / "pool.txt", "--epochs", "60"]
+    options = [
+        "--teacher",
+        tmp_path / "tfidf",
+        "--unlabeled",
+        reviews / "pool.txt",
+        "--epochs",
+        "12",
+        "--learning_rate",
+        "0.03",
+    ]
     options += ["--student", "static", "--static.embedding", "16", "--static.hidden", "8", "--tokenizer", "words:60"]
     counts = []
     for name in ("one", "two"):

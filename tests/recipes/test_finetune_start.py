@@ -16,7 +16,7 @@ from understudy.models.files.classifiers import load_encoder
 from understudy.models.structure.layers import base_model
 from understudy.record import RunRecord
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("quick_throughout")
 
 
 def finetune(*flags: object) -> int:

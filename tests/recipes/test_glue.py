@@ -5,11 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ import yaml
 from glue_toys import write_glue
 from safetensors.torch import load_file
 
+import forked
 import understudy
 from understudy.cli import main
 from understudy.data.glue.read import read_task
@@ -28,7 +27,7 @@ from understudy.recipes.train.glue.recipe import Glue
 from understudy.record import RunRecord
 from understudy.report.verdict import verdict
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("quick_throughout")
 
 Words = Callable[..., list[str]]
 
@@ -38,7 +37,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_glue(tmp_path_factory.mktemp("GLUE"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def glue(root: Path, tiny_bert: Path) -> Words:
     """The words of a short run."""
 
@@ -186,29 +185,41 @@ def test_seeds_of_one_task_and_of_several(glue: Words, tmp_path: Path) -> None:
 
 def killed(arguments: list[str], failpoint: str) -> int:
     """The exit code of a process that dies at a failpoint."""
-    code = "import sys, torch; torch.set_num_threads(1); from understudy.cli import main; sys.exit(main(sys.argv[1:]))"
-    environment = os.environ | {"UNDERSTUDY_FAILPOINT": failpoint}
-    done = subprocess.run([sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True)
-    return done.returncode
+    return forked.understudy(*arguments, failpoint=failpoint).returncode
 
 
 def weights(folder: Path) -> bytes:
     return (folder / "model" / "model.safetensors").read_bytes()
 
 
+FAMILY = ("--tasks", "mrpc", "rte", "--save_steps", 2)
+
+
+@pytest.fixture(scope="module")
+def whole(glue: Words, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The family of each mode to which nothing happened."""
+
+    @cache
+    def made(mode: str) -> Path:
+        folder = tmp_path_factory.mktemp("whole") / mode
+        assert main(glue(folder, *FAMILY, "--mode", mode)) == 0
+        return folder
+
+    return made
+
+
 @pytest.mark.parametrize("failpoint", ["train.step:7", "family.child:2"])
 @pytest.mark.parametrize("mode", ["single", "sequential"])
 def test_a_family_that_was_killed_ends_with_the_same_bits(
-    glue: Words, tmp_path: Path, failpoint: str, mode: str
+    glue: Words, whole: Callable[[str], Path], tmp_path: Path, failpoint: str, mode: str
 ) -> None:
-    more = ("--tasks", "mrpc", "rte", "--mode", mode, "--save_steps", 2)
-    assert main(glue(tmp_path / "whole", *more)) == 0
+    more = (*FAMILY, "--mode", mode)
     assert killed(glue(tmp_path / "killed", *more), failpoint) not in (0, 1, 2)
     assert main(glue(tmp_path / "killed", *more, "--resume")) == 0
     names = ["mrpc", "rte"] if mode == "single" else ["1-mrpc", "2-rte", "direct"]
     for name in names:
-        assert weights(tmp_path / "killed" / name) == weights(tmp_path / "whole" / name)
-    one, other = (record_of(tmp_path / name) for name in ("whole", "killed"))
+        assert weights(tmp_path / "killed" / name) == weights(whole(mode) / name)
+    one, other = (record_of(folder) for folder in (whole(mode), tmp_path / "killed"))
     assert [model["metrics"] for model in one.models] == [model["metrics"] for model in other.models]
 
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +11,7 @@ import torch
 from glue_toys import write_glue
 from safetensors.torch import load_file
 
+import forked
 import understudy
 from understudy.cli import main
 from understudy.data.glue.read import read_task
@@ -21,7 +19,7 @@ from understudy.functional.temperature import fit_temperature
 from understudy.models.files.multitask import load_tasks
 from understudy.record import RunRecord
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("quick_throughout")
 
 Words = Callable[..., list[str]]
 
@@ -112,10 +110,7 @@ def test_each_task_has_the_temperature_that_suits_its_rows(tiny_bert: Path, tmp_
 
 def killed(arguments: list[str], failpoint: str) -> int:
     """The exit code of a process that dies at a failpoint."""
-    code = "import sys, torch; torch.set_num_threads(1); from understudy.cli import main; sys.exit(main(sys.argv[1:]))"
-    environment = os.environ | {"UNDERSTUDY_FAILPOINT": failpoint}
-    done = subprocess.run([sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True)
-    return done.returncode
+    return forked.understudy(*arguments, failpoint=failpoint).returncode
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+import forked
 from understudy import atomic
 from understudy import record as records
 from understudy.cli import main
@@ -29,7 +29,7 @@ from understudy.record import RunRecord
 from understudy.runs import concluding, saving
 from understudy.training import checkpoint_files, trainer
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("quick_throughout")
 
 PHASES = ["student", "student without teacher"]
 MODELS = ["teacher", "student", "student without teacher", "probe", "tfidf"]
@@ -119,9 +119,7 @@ def steps_logged(folder: Path) -> list[tuple[str, str]]:
 
 def process(arguments: list[str], failpoint: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"UNDERSTUDY_FAILPOINT": failpoint, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, "-c", PROGRAM, *arguments], env=environment, capture_output=True, text=True, timeout=300
-    )
+    return forked.run(PROGRAM, *arguments, env=environment)
 
 
 def test_killed_while_labelling_training_and_writing_a_checkpoint(

@@ -25,9 +25,7 @@ SWEEP = ["--steps", "100", "--lowest", "1e-5", "--batch_size", "20"]
 SMALL = ["--epochs", "1", "--max_length", "16", "--no_baseline", "--start", "head"]
 
 
-@pytest.fixture(autouse=True)
-def _no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("understudy.report.plots.draw_all", lambda folder, record: [])
+pytestmark = pytest.mark.usefixtures("quick_throughout")
 
 
 def weights(run: Path) -> str:

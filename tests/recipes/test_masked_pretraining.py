@@ -18,7 +18,7 @@ from understudy.cli import main
 from understudy.record import RunRecord
 from understudy.training import trainer
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("quick_throughout")
 
 WEIGHTS = Path("model") / "model.safetensors"
 SIZES = {

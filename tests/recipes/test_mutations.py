@@ -12,15 +12,14 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 import mutations
 
+pytestmark = pytest.mark.usefixtures("quick_throughout")
+
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Iterator[mutations.Inputs]:
     """Sound inputs, and a working directory for what damaged settings may write."""
-    from understudy.report import plots
-
     folder = tmp_path_factory.mktemp("mutations")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plots, "draw_all", lambda folder, record: [])
         patch.chdir(folder)
         yield mutations.make_inputs(folder)
 

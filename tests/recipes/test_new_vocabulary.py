@@ -21,7 +21,7 @@ from understudy.models.language import load_next_token_model
 from understudy.record import RunRecord
 from understudy.training import trainer
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("quick_throughout")
 
 WEIGHTS = Path("model") / "model.safetensors"
 TEXTS = [

@@ -12,7 +12,7 @@ import pytest
 import understudy
 from understudy.cli import main
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("quick_throughout")
 
 
 @pytest.fixture(scope="module")

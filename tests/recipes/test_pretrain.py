@@ -6,8 +6,6 @@ import csv
 import os
 import random
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +17,7 @@ import torch
 import transformers
 import yaml
 
+import forked
 import understudy
 from understudy import record as records
 from understudy.cli import main
@@ -37,13 +36,6 @@ from understudy.runs.text_limits import unknown_notes
 from understudy.settings.configuration import build
 from understudy.training import trainer
 
-PROGRAM = """
-import sys
-import torch
-torch.set_num_threads(1)
-from understudy.cli import main
-sys.exit(main(sys.argv[1:]))
-"""
 SUBJECTS, VERBS = ("the cat", "a dog", "my friend", "the old man"), ("sees", "likes", "finds", "hears")
 OBJECTS = ("a bird", "the house", "an apple", "the river")
 TINY = {"model": "awd_lstm", "tokenizer": "words:40", "awd_lstm.embedding": 12, "awd_lstm.hidden": 16, "bptt": 12}
@@ -144,13 +136,6 @@ def test_the_card_and_the_config_go_on(undisturbed: Path, capsys: pytest.Capture
     assert words[2] in VERBS
 
 
-def process(arguments: list[str], failpoint: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"UNDERSTUDY_FAILPOINT": failpoint, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, "-c", PROGRAM, *arguments], env=environment, capture_output=True, text=True, timeout=600
-    )
-
-
 class Killed(BaseException):
     """Nobody catches it."""
 
@@ -199,7 +184,7 @@ def test_killed_in_mid_stream_it_ends_with_the_same_bits(
 ) -> None:
     run = command({"data": texts, **TINY, "epochs": 3, "output": tmp_path / "run"})
     checkpoint = tmp_path / "run" / "checkpoints" / "train.pt"
-    died = process(run, "train.step:8")
+    died = forked.understudy(*run, failpoint="train.step:8")
     assert died.returncode == -signal.SIGKILL, died.stderr
     content = torch.load(checkpoint, weights_only=True)
     assert (content["state"]["step"], content["state"]["epoch"]) == (5, 0)

@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+import forked
 from understudy.cli import main
 from understudy.data.tasks import Task
 from understudy.evaluation import cost
@@ -26,7 +26,7 @@ from understudy.runs.fitting import beside
 from understudy.runs.threads import choice
 from understudy.training.progress.log import ProgressLog
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("quick_throughout")
 
 PHASES = ["student", "student without teacher"]
 STEPS = 23
@@ -35,8 +35,11 @@ STEPS = 23
 PROGRAM = """
 import sys
 import torch
+import forked
 from understudy.cli import main
+from understudy.runs.fitting import beside
 from understudy.runs.threads import choice
+beside.subprocess = forked.Subprocess
 choice.LONG_S, choice.usable_cores = 0.0, lambda: 2
 torch.set_num_threads(2)
 sys.exit(main(sys.argv[1:]))
@@ -52,6 +55,12 @@ def two_cores(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(2)
     yield
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def forks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second process is forked. One test here starts it as a new Python, as users do."""
+    monkeypatch.setattr(beside, "subprocess", forked.Subprocess)
 
 
 @pytest.fixture(scope="module")
@@ -113,13 +122,7 @@ def side_by_side(folder: Path) -> bool:
 
 def process(arguments: list[str], failpoint: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
-    return subprocess.run(
-        [sys.executable, "-c", PROGRAM, *arguments],
-        env=environment | {"UNDERSTUDY_FAILPOINT": failpoint},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+    return forked.run(PROGRAM, *arguments, env=environment | {"UNDERSTUDY_FAILPOINT": failpoint})
 
 
 @pytest.mark.usefixtures("two_cores")
@@ -132,6 +135,8 @@ def test_the_bits_are_those_of_one_after_the_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert not side_by_side(one_after_the_other[kind])
+    if kind != "static":
+        monkeypatch.setattr(beside, "subprocess", forked.Subprocess)
     here = []
     known = beside.train_phase
 
@@ -148,7 +153,7 @@ def test_the_bits_are_those_of_one_after_the_other(
     assert facts(tmp_path / "run") == facts(one_after_the_other[kind])
 
 
-@pytest.mark.usefixtures("two_cores")
+@pytest.mark.usefixtures("two_cores", "forks")
 def test_what_a_dead_process_has_left_is_gone_on_with(
     inputs: dict[str, object],
     one_after_the_other: dict[str, Path],
@@ -161,7 +166,7 @@ def test_what_a_dead_process_has_left_is_gone_on_with(
     assert facts(tmp_path / "run") == facts(one_after_the_other["static"])
 
 
-@pytest.mark.usefixtures("two_cores")
+@pytest.mark.usefixtures("two_cores", "forks")
 @pytest.mark.parametrize("failpoint", ["student.step:8", "checkpoint.write:2", "student.step:8:SIGTERM"])
 def test_killed_and_resumed(
     failpoint: str, inputs: dict[str, object], one_after_the_other: dict[str, Path], tmp_path: Path
@@ -180,7 +185,7 @@ class Killed(BaseException):
     """Nobody catches it."""
 
 
-@pytest.mark.usefixtures("two_cores")
+@pytest.mark.usefixtures("two_cores", "forks")
 @pytest.mark.parametrize("moment", ["before the rows are taken in", "after it", "when all is trained"])
 def test_dead_in_between(
     moment: str,
@@ -211,7 +216,7 @@ def test_dead_in_between(
     assert facts(tmp_path / "run") == facts(one_after_the_other["static"])
 
 
-@pytest.mark.usefixtures("two_cores")
+@pytest.mark.usefixtures("two_cores", "forks")
 def test_when_there_is_no_second_process(
     inputs: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -226,7 +231,7 @@ def test_when_there_is_no_second_process(
     assert "side by side" not in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("two_cores")
+@pytest.mark.usefixtures("two_cores", "forks")
 def test_both_have_the_whole_time_budget(
     inputs: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,7 +23,7 @@ from understudy.recipes.train.students.pace import pace, settled
 from understudy.record import RunRecord
 from understudy.settings.student_options import StaticOptions
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("quick_throughout")
 
 
 def run(*arguments: object) -> int:

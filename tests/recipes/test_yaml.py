@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +44,7 @@ SMALLER: dict[str, dict[str, Any]] = {
 """What a test must make smaller. Data, teacher, model and output are replaced in every recipe."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _no_plots() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:  # half of a tiny run's time; they have tests of their own
-        patch.setattr("understudy.report.plots.draw_all", lambda folder, record: [])
-        yield
+pytestmark = pytest.mark.usefixtures("quick_throughout")
 
 
 def flags(values: dict[str, Any]) -> list[str]:

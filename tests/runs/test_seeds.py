@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import statistics
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import forked
 from understudy.cli import main
 from understudy.record import RunRecord
 from understudy.runs import seeds
 from understudy.settings.train.finetune import FinetuneSettings
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("quick_throughout")
 
 
 @pytest.fixture
@@ -27,7 +25,8 @@ def finetune(reviews: Path, tiny_bert: Path) -> Callable[..., list[str]]:
     """The words of a short finetune of a transformer."""
 
     def words(output: Path, *more: object) -> list[str]:
-        given = ["--data", reviews, "--model", tiny_bert, "--epochs", 2, "--batch_size", 16, "--max_length", 16]
+        given = ["--data", reviews, "--model", tiny_bert, "--epochs", 1, "--batch_size", 16, "--max_length", 16]
+        given += ["--start", "head", "--pooling", "head"]
         return [str(word) for word in ["finetune", *given, "--output", output, *more]]
 
     return words
@@ -78,17 +77,12 @@ def test_a_family_is_its_runs_summed_up(
 
 def killed(arguments: list[str], failpoint: str) -> int:
     """The exit code of a process that dies at a failpoint."""
-    code = "import sys, torch; torch.set_num_threads(1); from understudy.cli import main; sys.exit(main(sys.argv[1:]))"
-    environment = os.environ | {"UNDERSTUDY_FAILPOINT": failpoint}
-    done = subprocess.run([sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True)
-    return done.returncode
+    return forked.understudy(*arguments, failpoint=failpoint).returncode
 
 
 def test_killed_between_children_and_inside_one(finetune: Callable[..., list[str]], tmp_path: Path) -> None:
     assert main(finetune(tmp_path / "whole", "--seeds", 0, 1, "--no_baseline")) == 0
     words = finetune(tmp_path / "killed", "--seeds", 0, 1, "--no_baseline", "--save_steps", 3)
-    whole = finetune(tmp_path / "whole-3", "--seeds", 0, 1, "--no_baseline", "--save_steps", 3)
-    assert main(whole) == 0
     assert killed(words, "family.child:2") == -signal.SIGKILL  # the first child is done
     assert (tmp_path / "killed" / "seed-0" / "README.md").exists()
     assert not (tmp_path / "killed" / "seed-1").exists()

@@ -29,6 +29,8 @@ from understudy.settings.configuration import check
 from understudy.settings.training import TrainSettings
 from understudy.training.trainer import Trainer
 
+pytestmark = pytest.mark.usefixtures("quick_throughout")
+
 
 def run(*arguments: object) -> int:
     return main([str(argument) for argument in arguments])

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+import forked
 from understudy.record import RunRecord
 
 SCRIPT = """
@@ -93,24 +92,37 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+
+
 def launch(*program: object, processes: int) -> None:
-    command = [sys.executable, *map(str, program)]
-    if processes > 1:
-        options = {"num_processes": processes, "num_machines": 1, "mixed_precision": "no", "dynamo_backend": "no"}
-        flags = [str(part) for name, value in options.items() for part in (f"--{name}", value)]
-        port = ["--main_process_port", str(free_port())]
-        command[1:1] = ["-m", "accelerate.commands.launch", "--multi_gpu", *flags, *port]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    """Have Accelerate start a program in several processes."""
+    options = {"num_processes": processes, "num_machines": 1, "mixed_precision": "no", "dynamo_backend": "no"}
+    flags = [str(part) for name, value in options.items() for part in (f"--{name}", value)]
+    flags += ["--main_process_port", str(free_port())]
+    code = "from accelerate.commands.launch import main; main()"
+    done = forked.run(code, "--multi_gpu", *flags, *program, env=os.environ | ENVIRONMENT)
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+def together(code: str, folder: Path, *, world: int) -> None:
+    """Run code in so many processes, with what Accelerate tells them when it starts them."""
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(world)}
+    with open(folder / "said.txt", "w+", encoding="utf-8") as said:
+        running = []
+        for rank in range(world):
+            own = {**place, "RANK": str(rank), "LOCAL_RANK": str(rank)} if world > 1 else {}
+            files = {"stdout": said.fileno(), "stderr": said.fileno()}
+            running.append(forked.start(code, folder, env=os.environ | ENVIRONMENT | own, **files))
+        ended = [process.wait(240) for process in running]
+        said.seek(0)
+        assert ended == [0] * world, said.read()[-3000:]
 
 
 @pytest.mark.parametrize("processes", [2])
 def test_two_processes_end_with_the_weights_of_one(tmp_path: Path, processes: int) -> None:
-    script = tmp_path / "train.py"
-    script.write_text(SCRIPT, encoding="utf-8")
     for world in (1, processes):
-        launch(script, tmp_path, processes=world)
+        together(SCRIPT, tmp_path, world=world)
     one = torch.load(tmp_path / "world-1.pt", weights_only=True)
     several = torch.load(tmp_path / f"world-{processes}.pt", weights_only=True)
     for name, weight in one.items():
@@ -200,11 +212,9 @@ if world > 1:
 
 def test_each_process_goes_on_with_its_own_streams(tmp_path: Path) -> None:
     """Two processes that are stopped in mid-stream and resumed end with the weights of one process that was not stopped."""
-    script = tmp_path / "train.py"
-    script.write_text(STREAMS, encoding="utf-8")
     for world in (1, 2):
         (tmp_path / f"checkpoints-{world}").mkdir()
-        launch(script, tmp_path, processes=world)
+        together(STREAMS, tmp_path, world=world)
     one, two = (torch.load(tmp_path / f"world-{world}.pt", weights_only=True) for world in (1, 2))
     for name, weight in one.items():
         torch.testing.assert_close(

@@ -59,7 +59,10 @@ def score(metric: str, logits: np.ndarray, labels: np.ndarray) -> float:
     _check_known(metric)
     logits, labels = scored_rows(logits, labels)
     check_suits(metric, logits, labels)
-    return METRICS[metric](logits, labels)
+    from sklearn import config_context
+
+    with config_context(skip_parameter_validation=True):  # the parameters are ours; their check takes half of the time
+        return METRICS[metric](logits, labels)
 
 
 def scored_rows(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,14 +7,19 @@ import re
 import shlex
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from understudy.commands import BY_NAME
 from understudy.errors import ConfigError, UnderstudyError, nearest, shortened
 from understudy.record import flat
 from understudy.settings.documents import read_documents
+from understudy.settings.flags import field_types
 from understudy.settings.foreign_names import elsewhere
 from understudy.settings.values import unusable
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 Settings = TypeVar("Settings")
 
@@ -57,13 +62,13 @@ def build(recipe: type[Settings], values: Mapping[str, Any], *, origin: str = "t
     Raises:
         ConfigError: with one sentence a fault.
     """
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     unknown = _unknown_keys(recipe, values, origin)
     known = _with_lists(recipe, values)
     faults = {**dict(_truths(recipe, known)), **dict(unusable(known))}
     try:
-        made = TypeAdapter(recipe).validate_python(known)
+        made = _adapter(typing.cast(Any, recipe)).validate_python(known)
         faults |= unusable(as_dict(made))  # a number may have been written as a text
     except ValidationError as error:
         found: dict[str, list[Any]] = {}
@@ -82,12 +87,20 @@ def convert(hint: Any, value: Any, *, name: str) -> Any:
     Raises:
         ConfigError: if the text is not of that type.
     """
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     try:
-        return TypeAdapter(hint).validate_python(value)
+        return _adapter(hint).validate_python(value)
     except ValidationError as error:
         raise ConfigError(*_sentences(name, error.errors())) from None
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    """What checks values of a type. To make it of a recipe takes longer than to use it."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
 
 
 def check(recipe: Any) -> None:
@@ -119,7 +132,7 @@ def check(recipe: Any) -> None:
 
 def _unknown_keys(recipe: type, values: Mapping[str, Any], origin: str, prefix: str = "") -> list[str]:
     known = {f.name: f for f in dataclasses.fields(recipe)}
-    hints = typing.get_type_hints(recipe)
+    hints = field_types(recipe)
     faults = []
     for key, value in values.items():
         if key not in known:
@@ -132,7 +145,7 @@ def _unknown_keys(recipe: type, values: Mapping[str, Any], origin: str, prefix: 
 
 def _truths(recipe: type, values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """The settings that are yes or no where a number belongs, which Python counts as 1 or 0, with a sentence on each."""
-    hints = typing.get_type_hints(recipe)
+    hints = field_types(recipe)
     for key, value in values.items():
         name, hint = f"{prefix}{key}", hints.get(key)
         if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
@@ -150,7 +163,7 @@ def _kinds(hint: Any) -> set[Any]:
 
 def _with_lists(recipe: type, values: Mapping[str, Any]) -> dict[str, Any]:
     """A bare value where a list belongs is a list of one, a number among strings a string; unknown keys are left out."""
-    hints = typing.get_type_hints(recipe)
+    hints = field_types(recipe)
     known = {key: value for key, value in values.items() if key in hints}
     for key, value in known.items():
         kinds = (hints[key], *typing.get_args(hints[key]))  # a list, or a list or None
@@ -163,9 +176,10 @@ def _with_lists(recipe: type, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _field(recipe: type, place: tuple[int | str, ...]) -> str:
     """The name of the setting at a place; below it come numbers in a list, and the types that were tried."""
-    if not place or place[0] not in (hints := typing.get_type_hints(recipe)):
+    if not place or place[0] not in (hints := field_types(recipe)):
         return ""
-    name, inner = str(place[0]), hints[place[0]]
+    name = str(place[0])
+    inner = hints[name]
     below = _field(typing.cast(type, inner), place[1:]) if dataclasses.is_dataclass(inner) else ""
     return f"{name}.{below}" if below else name
 

@@ -6,8 +6,9 @@ import dataclasses
 import inspect
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 GROUPS = ("Data", "Model", "Teacher", "Student", "Method", "Sweep", "Training", "Run")
@@ -53,7 +54,24 @@ class Flag:
 
 def flags(settings: type) -> list[Flag]:
     """All flags of a settings class, groups of options included, in the order of its fields."""
-    return list(_flags(settings, "", Shown()))
+    return list(_all_flags(settings))
+
+
+@cache
+def field_types(settings: type) -> Mapping[str, Any]:
+    """The type of each field of a class, without what annotates it.
+
+    Example:
+        >>> dict(field_types(Shown))["rare"]
+        <class 'bool'>
+    """
+    return types.MappingProxyType(typing.get_type_hints(settings))
+
+
+@cache
+def _all_flags(settings: type) -> tuple[Flag, ...]:
+    # to evaluate the annotations of so many fields takes longer than all else that is done with a command line
+    return tuple(_flags(settings, "", Shown()))
 
 
 def _flags(settings: type, prefix: str, outer: Shown) -> Iterator[Flag]:

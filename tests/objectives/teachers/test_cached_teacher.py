@@ -8,8 +8,6 @@ import itertools
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
+import forked
 from understudy.data.readers.cached_tables import cache_dir
 from understudy.data.tasks import Task
 from understudy.data.texts import Texts
@@ -249,10 +248,8 @@ def test_killed_while_labelling_it_goes_on_to_the_same_bits(monkeypatch: pytest.
 
     monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path))
     environment = os.environ | {"UNDERSTUDY_FAILPOINT": "label.shard:3"}
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(Path(__file__).parent)], env=environment, capture_output=True, check=False
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    done = forked.run(KILLED, Path(__file__).parent, env=environment)
+    assert done.returncode == -signal.SIGKILL, done.stderr
     resumed = CachedTeacher.label(make_predictor(), texts, max_tokens=60)
     assert 0 < resumed.forward_texts < 40
     assert torch.equal(resumed(rows), undisturbed)

@@ -20,7 +20,7 @@ from understudy.settings.configuration import as_dict, build
 from understudy.settings.values import parse_rate
 from understudy.training.trainer import Trainer
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("quick_throughout")
 
 GROUPS = ["embeddings", "layer 0", "layer 1", "layer 2", "layer 3", "pooler", "head"]
 

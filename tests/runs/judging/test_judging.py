@@ -20,7 +20,7 @@ from understudy.models.files.classifiers import load_encoder
 from understudy.record import RunRecord
 from understudy.report.verdict import verdict
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("quick_throughout")
 
 
 def rows_of(path: Path) -> tuple[list[str], np.ndarray]:

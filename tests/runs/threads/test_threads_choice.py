@@ -17,7 +17,7 @@ from understudy.cli import main
 from understudy.record import RunRecord
 from understudy.runs.threads import choice
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("quick_throughout")
 
 
 def run(*arguments: object) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -36,6 +37,15 @@ def write_card(folder: Path, record: Record) -> Path:
         template, facts = "language_card.md.j2", facts_of_a_run(folder, record) | language_facts(folder, record)
     else:
         template, facts = "card.md.j2", facts_of_a_run(folder, record) | answering_facts(folder, record)
+    text = _environment().get_template(template).render(facts | {"front_matter": Markdown(front_matter(record))})
+    path = folder / "README.md"
+    write_bytes(path, text.encode())
+    return path
+
+
+@cache
+def _environment() -> Environment:
+    """The templates; each is compiled once, also for a family of runs."""
     environment = Environment(
         loader=PackageLoader("understudy.report"),
         autoescape=False,
@@ -46,7 +56,4 @@ def write_card(folder: Path, record: Record) -> Path:
         keep_trailing_newline=True,
     )
     environment.filters["code"] = code
-    text = environment.get_template(template).render(facts | {"front_matter": Markdown(front_matter(record))})
-    path = folder / "README.md"
-    write_bytes(path, text.encode())
-    return path
+    return environment
