@@ -68,6 +68,7 @@ def recipe(setting: Setting, cell: Cell) -> Any:
 def cells(setting: Setting) -> Iterator[Cell]:
     """All cells: the memory of each way, then all of one seed before the next."""
     ways = [way for way in WAYS if not way.startswith("lora") or importlib.util.find_spec("peft") is not None]
+    ways = ways[: setting.pick(len(ways), 3)]
     yield from ((MEMORY, way, 0) for way in ways)
     for seed in setting.seeds[: setting.pick(len(setting.seeds), 1)]:
         yield from ((task, way, seed) for task in list(TASKS)[: setting.pick(len(TASKS), 1)] for way in ways)

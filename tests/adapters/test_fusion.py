@@ -90,3 +90,9 @@ def test_in_an_encoder_the_attention_alone_learns(architecture: str, kind: str) 
 def test_what_cannot_be_fused(other: AdapterDesign, said: str) -> None:
     with pytest.raises(ModelError, match=said):
         add_fusion(build("bert"), "task", {"a": KINDS["pfeiffer"], "b": other})
+
+
+@pytest.mark.parametrize("name", ["", "a.b", "keys"])
+def test_names_that_no_module_can_have(name: str) -> None:
+    with pytest.raises(ModelError, match=f"cannot be called '{name}'"):
+        add_fusion(build("bert"), "task", {"a": KINDS["pfeiffer"], name: KINDS["pfeiffer"]})

@@ -140,21 +140,21 @@ class AdapterFacts:
         base, head, method, design = Base(**own["base"]), own["head"], own["method"], own["design"]
         if (head is not None and head not in get_args(Head)) or method not in METHODS:
             raise ValueError(f"its head is {head!r} and its method {method!r}")
-        below = own.get("below")
-        held = {"bottleneck": [design], "fusion": list(design.values())}.get(method, [])
-        for told in (*held, *([] if below is None else [below])):
-            AdapterDesign.from_dict(told)
+        below, max_length = own.get("below"), own["max_length"]
+        if not isinstance(base.name, str) or not isinstance(design, dict) or not isinstance(max_length, int):
+            raise TypeError("a value is of another type")
         if base.kept is not None and not all(type(layer) is int for layer in base.kept):
             raise TypeError("the layers of its base are not numbers")
-        if not isinstance(base.name, str) or not isinstance(design, dict) or not isinstance(own["max_length"], int):
-            raise TypeError("a value is of another type")
+        told = {"bottleneck": [design], "fusion": [*design.values()]}.get(method, [])
+        for part in (*told, *([] if below is None else [below])):
+            AdapterDesign.from_dict(part)
         return cls(
             method=method,
             design=design,
             base=base,
             task=None if head is None else Task.from_dict(own["task"]),
             head=head,
-            max_length=own["max_length"],
+            max_length=max_length,
             head_options=dict(own["head_options"]),
             temperature=checked_temperature(own.get("temperature", 1.0)),
             below=below,

@@ -74,8 +74,10 @@ def add_fusion(model: Any, name: str, fused: Mapping[str, AdapterDesign]) -> Non
         fused: the designs of the adapters, by name. Their weights have yet to be loaded.
 
     Raises:
-        ModelError: if they are not in the same places, or one of them brings norms or changes the embeddings.
+        ModelError: if they are not of one kind, one of them brings norms or changes the embeddings, or has no usable name.
     """
+    if odd := [key for key in fused if not key or "." in key or hasattr(nn.ModuleDict, key)]:
+        raise ModelError(f"an adapter in a fusion cannot be called '{odd[0]}'. Rename its folder.")
     first = next(iter(fused.values()))
     for other, design in fused.items():
         if (design.kind, design.attention_reads) != (first.kind, first.attention_reads):

@@ -23,8 +23,8 @@ class AdapterSettings:
     adapter: (
         Annotated[Literal["houlsby", "pfeiffer", "parallel", "invertible", "lora", "ia3"], Shown("KIND")] | None
     ) = None
-    """Train a small adapter in the encoder, which stays as it is: houlsby, pfeiffer, parallel, lora, ia3; or invertible, for a language."""
-    reduction: Annotated[float, Gt(0)] | None = None
+    """Train a small adapter in a frozen encoder: houlsby, pfeiffer, parallel, invertible, lora or ia3."""
+    reduction: Annotated[float, Gt(0), Shown(rare=True)] | None = None
     """The encoder's width divided by this is the width of an adapter that is neither lora nor ia3 (16, of invertible 2)."""
     rank: Annotated[int, Gt(0), Shown(rare=True)] | None = None
     """Rank of a lora (8)."""

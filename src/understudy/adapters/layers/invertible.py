@@ -105,7 +105,8 @@ class EmbeddingSite(nn.Module):
         states = args[0]
         for name in reversed(self.route.stack):
             if name in self.adapters:
-                states = self.adapters[name].inverse(states)
+                coupling: Any = self.adapters[name]
+                states = coupling.inverse(states)
         return (states, *args[1:])
 
 

@@ -71,7 +71,7 @@ class DistillSettings(DataSettings, AdapterSettings, TrainSettings, SeedsSetting
     """Share of the labels in the loss; the teacher has the rest."""
     distance: Literal["mse", "kl", "hard"] = "mse"
     """Distance to the teacher: squared error of logits, KL divergence, or cross-entropy on the teacher's hard decisions."""
-    temperature: Annotated[float, Gt(0)] = 1.0
+    temperature: Annotated[float, Gt(0), Shown(rare=True)] = 1.0
     """Softens both sides of the KL divergence."""
     augment: Annotated[int, Ge(0)] = 0
     """Varied copies of each training text, labelled by the teacher too."""
@@ -81,7 +81,7 @@ class DistillSettings(DataSettings, AdapterSettings, TrainSettings, SeedsSetting
     references: Annotated[bool, Shown(off="Do not fit TF-IDF and the probe beside it.")] = True
     """Also fit TF-IDF and the probe (a linear model on the teacher's frozen encoder), for the table and the verdict."""
     epochs: Annotated[Annotated[int, Gt(0)] | Literal["auto"], Shown("N|auto", group="Training")] = "auto"  # type: ignore[assignment]
-    """Passes over all texts (auto: by their number)."""
+    """Passes over all texts, by their number."""
     batch_size: Annotated[int, Gt(0), Shown(group="Training")] | None = None  # type: ignore[assignment]
     """Rows of an optimizer step, over all processes (32, or 64)."""
 

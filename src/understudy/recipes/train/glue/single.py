@@ -85,4 +85,8 @@ class SingleTask(Transformer):
 
 
 class AdaptedTask(SingleTask, Adapted):
-    """One task of which an adapter and a head learn, at the adapter's own rate."""
+    """One task of which an adapter and a head learn."""
+
+    def usual_rate(self) -> float:
+        """That of the kind of adapter."""
+        return Adapted.usual_rate(self)

@@ -49,6 +49,8 @@ class Joint:
 
     ends: tuple[str, ...] = ("", AT_BEST, REFINED)
     """What the names of entries end with, in the order of the table."""
+    share = 1.0
+    """What the training of the model may take of the time that is left."""
 
     def __init__(self, settings: GlueSettings, data: Sequence[TaskData]) -> None:
         self.settings, self.data = settings, {task.name: task for task in data}
@@ -126,6 +128,7 @@ class Joint:
             self.objective,
             self.batches,
             phase="joint",
+            share=self.share,
             keepers={metric: higher_is_better(metric) for metric in primary},
             visit=lambda metric: self._at_its_best(session, primary[metric]),
         )
@@ -137,14 +140,17 @@ class Joint:
         batches: MixedBatches,
         *,
         phase: str,
+        share: float = 1.0,
         keepers: Mapping[str, bool] | None = None,
         visit: Callable[[str], None] = lambda metric: None,
     ) -> None:
         """Train on all tasks; the model ends with the weights that are best by the average of the tasks.
 
         Args:
+            share: of the time that is left.
             phase, keepers, visit: as in :func:`understudy.runs.fitting.phase.train_phase`.
         """
+        remaining = session.stop.remaining()
         train_phase(
             session,
             objective,
@@ -152,7 +158,7 @@ class Joint:
             phase=phase,
             validation=self._validation(session),
             learning_rate=self.learning_rate,
-            budget_s=session.stop.remaining(),
+            budget_s=None if remaining is None else max(remaining, 0.0) * share,
             keepers=keepers,
             visit=visit,
         )
