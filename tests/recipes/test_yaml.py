@@ -27,7 +27,7 @@ STATIC = {**DISTILL, "static.embedding": 40, "static.hidden": 16}
 AWD_LSTM = {"epochs": 1, "batch_size": 8, "bptt": 20, "tokenizer": "words:60"}
 AWD_LSTM |= {"awd_lstm.embedding": 8, "awd_lstm.hidden": 10}
 SMALLER: dict[str, dict[str, Any]] = {
-    "distill-adapter": DISTILL,
+    "distill-adapter": {**DISTILL, "max_length": 32},
     "distill-augment": {**BILSTM, "augment": 2},
     "distill-bilstm": {**BILSTM, "baseline": True},
     "distill-few-labels": {**BILSTM, "limit_train": 60},
