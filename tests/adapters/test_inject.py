@@ -13,7 +13,6 @@ import torch
 from adapter_toys import CONFIGS, build
 from torch import Tensor, nn
 
-from understudy.adapters.bottleneck import FUNCTIONS
 from understudy.adapters.design import KINDS, AdapterDesign, design_of
 from understudy.adapters.inject import (
     adapter_tensors,
@@ -25,6 +24,7 @@ from understudy.adapters.inject import (
     remove_adapter,
     route_of,
 )
+from understudy.adapters.layers.bottleneck import FUNCTIONS
 from understudy.errors import ModelError
 from understudy.models.structure import compiled
 from understudy.models.structure.blocks import block_parts

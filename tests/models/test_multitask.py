@@ -16,14 +16,19 @@ from torch import nn
 from understudy.data.batches.contract import Batch
 from understudy.data.tasks import Task
 from understudy.errors import ModelError
+from understudy.functional.chance import chance_distance
+from understudy.functional.logit_distances import forward_kl, logit_mse
 from understudy.inference.multitask import TaskPredictors
 from understudy.loading import load
 from understudy.models.files.classifiers import load_classifier, load_encoder, load_mean_classifier
 from understudy.models.files.multitask import TrainedTasks, load_tasks, save_tasks
 from understudy.models.files.tokenizers import load_tokenizer
 from understudy.models.files.trained import load_trained
-from understudy.models.multitask import MultiTaskModel, encoder_of
-from understudy.objectives.multitask import MultiTask
+from understudy.models.multitask import MultiTaskModel, encoder_of, share_encoder
+from understudy.models.students.bilstm import BiLSTM, BiLSTMConfig
+from understudy.models.students.static import StaticBag, StaticConfig
+from understudy.objectives.distill import DistillClassifier
+from understudy.objectives.multitask import MultiTask, Teaching
 from understudy.objectives.supervised import Supervised
 from understudy.objectives.teachers.load import load_teacher
 
@@ -77,6 +82,67 @@ def test_the_gradient_is_that_of_each_task_alone(tiny_bert: Path, mean: bool) ->
                 torch.testing.assert_close(own.grad, weight * expected.grad, rtol=1e-6, atol=1e-12, msg=key)
         others = [p for other in TASKS if other != name for p in model.task(other).classifier.parameters()]
         assert all(p.grad is None or not p.grad.any() for p in others)
+
+
+def students() -> MultiTaskModel:
+    """BiLSTMs that share all but their heads, which are wider for pairs."""
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 30, "embedding_size": 6, "lstm_size": 5, "hidden_size": 4}
+    models = {
+        name: BiLSTM(BiLSTMConfig(**sizes, pair=task.is_pair, num_labels=task.outputs)) for name, task in TASKS.items()
+    }
+    return MultiTaskModel(models, shared=True)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3])
+@pytest.mark.parametrize("bilstm", [False, True])
+def test_with_teachers_the_gradient_is_that_of_each_distillation_alone(
+    tiny_bert: Path, alpha: float, bilstm: bool
+) -> None:
+    model = (students() if bilstm else made(tiny_bert, shared=True)).double().eval()
+    distances = {name: logit_mse if task.kind == "regression" else forward_kl for name, task in TASKS.items()}
+    teaching = {name: Teaching(distance, 2.0) for name, distance in distances.items()}
+    # one weight for labels and teacher, so that a single-task objective has the same shares; doubling rounds nothing
+    objective = MultiTask(model, KINDS, dict.fromkeys(TASKS, 2.0), teaching=teaching, alpha=alpha).eval()
+    assert objective.terms == ("label_loss", "distillation")
+    for name, task in TASKS.items():
+        one = batch(name)
+        if bilstm:
+            one.inputs["token_type_ids"] = (torch.arange(9) > 4).long().expand(6, 9)
+        answers = torch.randn(6, task.outputs, dtype=torch.float64)
+        answers[2] = torch.nan  # a row that the teacher never saw
+        one = replace(one, teacher_logits=answers, counts={**one.counts, "taught": 5})
+        alone = copy.deepcopy(model.task(name))
+        objective.zero_grad()
+        gradient(DistillClassifier(alone, task.kind, distances[name], alpha=alpha).eval(), one)
+        gradient(objective, one)
+        for (key, own), expected in zip(model.task(name).named_parameters(), alone.parameters(), strict=True):
+            if expected.grad is None:
+                assert own.grad is None, key
+            else:
+                torch.testing.assert_close(own.grad, 2.0 * expected.grad, rtol=1e-6, atol=1e-12, msg=key)
+
+
+def test_students_share_all_below_their_heads() -> None:
+    model = students()
+    mood, alike, follows = (model.task(name) for name in TASKS)
+    assert mood.embeddings is alike.embeddings is follows.embeddings
+    assert mood.forward_lstm is follows.forward_lstm
+    assert mood.hidden is not alike.hidden
+    assert alike.hidden is not follows.hidden
+    assert len(model.saved_state()) < sum(len(one.state_dict()) for one in (mood, alike, follows))
+    shape = {"vocab_size": 30, "embedding_size": 6}
+    with pytest.raises(ModelError, match="cannot share the encoder of BiLSTM"):
+        share_encoder(mood, StaticBag(StaticConfig(**shape)))
+
+
+def test_the_chance_of_a_teacher_is_that_of_its_mean_answer() -> None:
+    answers = torch.randn(50, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert chance_distance(answers, logit_mse) == pytest.approx(answers.var(0, correction=0).mean().item())
+    unseen = torch.cat([answers, torch.full((5, 3), torch.nan, dtype=torch.float64)])
+    assert chance_distance(unseen, logit_mse) == chance_distance(answers, logit_mse)
+    assert chance_distance(torch.ones(4, 2), logit_mse) == 1.0
+    assert chance_distance(torch.full((4, 2), torch.nan), logit_mse) == 1.0
 
 
 def test_one_encoder_or_one_a_task(tiny_bert: Path) -> None:

@@ -13,6 +13,7 @@ import yaml
 from glue_toys import write_glue
 
 import understudy
+from understudy.adapters.facts import AdapterFacts
 from understudy.cli import main
 from understudy.record import RunRecord
 
@@ -25,6 +26,7 @@ STATIC = {**DISTILL, "static.embedding": 40, "static.hidden": 16}
 AWD_LSTM = {"epochs": 1, "batch_size": 8, "bptt": 20, "tokenizer": "words:60"}
 AWD_LSTM |= {"awd_lstm.embedding": 8, "awd_lstm.hidden": 10}
 SMALLER: dict[str, dict[str, Any]] = {
+    "distill-adapter": {**DISTILL, "max_length": 32},
     "distill-augment": {**BILSTM, "augment": 2},
     "distill-bilstm": {**BILSTM, "baseline": True},
     "distill-few-labels": {**BILSTM, "limit_train": 60},
@@ -35,8 +37,10 @@ SMALLER: dict[str, dict[str, Any]] = {
     "finetune-adapter": {"epochs": 1, "max_length": 32, "baseline": False},
     "finetune-few-labels": {"max_length": 32, "baseline": False},
     "glue": {"epochs": 1, "max_length": 32, "baseline": False},
+    "glue-distilled": {"student": "layers:2", "epochs": 1, "max_length": 32},
     "finetune-ulmfit": {"max_length": 32, "baseline": False},
     "pairs": BILSTM,
+    "pretrain-adapter": {"epochs": 1, "max_length": 32},
     "pretrain-awd-lstm": AWD_LSTM,
     "pretrain-masked": {"epochs": 1, "max_length": 32},
     "tfidf": {},
@@ -89,6 +93,11 @@ def places(
         "teacher": tmp_path_factory.mktemp("lm") / "run",
     }
     found["GLUE"] = {"data": write_glue(tmp_path_factory.mktemp("GLUE")), "model": tiny_bert}
+    found["GLUE"]["teachers"] = tmp_path_factory.mktemp("glue") / "teachers"
+    several = {"data": found["GLUE"]["data"], "model": tiny_bert, "output": found["GLUE"]["teachers"], "epochs": 1}
+    assert (
+        main(["glue", "--tasks", "cola", "rte", "stsb", *flags({**several, "max_length": 24, "baseline": False})]) == 0
+    )
     words = {"data": reviews / "pool.txt", "model": tiny_bert, "output": found["texts"]["teacher"], "epochs": 1}
     assert main(["pretrain", *flags(words)]) == 0
     return found
@@ -117,18 +126,26 @@ def test_a_recipe_runs_and_does_what_it_says(path: Path, places: dict[str, dict[
     here = places[recipe["data"]]
     given = {
         name: here[name]
-        for name in ("data", "model", "teacher", "unlabeled")
+        for name in ("data", "model", "teacher", "teachers", "unlabeled")
         if name in recipe and recipe[name] not in ("tfidf", "awd_lstm")
     }
+    if "/" in recipe.get("student", ""):
+        given["student"] = here["model"]
     given |= {"output": tmp_path / "run", **SMALLER[path.stem]}
     assert main([recipe["command"], "--config", str(path), *flags(given)]) == 0
 
     record = did_what_it_says(tmp_path / "run", recipe, given)
+    if recipe["command"] == "pretrain" and "adapter" in recipe:
+        assert AdapterFacts.read(tmp_path / "run" / "model").head is None
+        return
     if recipe["command"] in ("pretrain", "distill-lm"):
         understudy.register()
         masked = record.task["kind"] == "masked_language_model"
         kind = transformers.AutoModelForMaskedLM if masked else transformers.AutoModelForCausalLM
         assert kind.from_pretrained(tmp_path / "run" / "model")
+        return
+    if recipe.get("mode") == "joint":
+        assert list(understudy.load(tmp_path / "run")) == recipe["tasks"]
         return
     model = understudy.load(tmp_path / "run")
     assert model.logits([("a good film", "a film")[: len(model.task.text)]]).shape == (1, model.task.outputs)

@@ -43,7 +43,7 @@ class AdapterDesign:
         norm: whether the adapter has a norm of its own before the first projection.
         leave_out: layers without an adapter.
         invertible: the reduction of the adapter of the embeddings, see
-            :class:`understudy.adapters.invertible.Coupling`; None for none.
+            :class:`understudy.adapters.layers.invertible.Coupling`; None for none.
         norms: whether it brings norms of its own instead of those of the base, in all layers that are not left out.
 
     Raises:

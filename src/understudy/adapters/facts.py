@@ -22,6 +22,8 @@ from understudy.models.files.stored_task import checked_temperature
 from understudy.models.structure.layers import base_model
 
 _FORMAT = 1
+METHODS = ("bottleneck", "fusion", "lora", "ia3")
+"""How adapters compute."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,8 @@ class Base:
     model_type: str
     hidden_size: int
     layers: int
+    kept: list[int] | None = None
+    """The layers of it that the adapter's model has, where it was cut from the base; None for all."""
 
     @classmethod
     def of(cls, model: Any, name: str) -> Base:
@@ -80,9 +84,9 @@ class AdapterFacts:
     """An adapter without its weights; what its ``adapter_config.json`` says."""
 
     method: str
-    """``bottleneck``, or a method of PEFT: ``lora``, ``ia3``."""
+    """``bottleneck``; ``fusion``, of several of these; or a method of PEFT: ``lora``, ``ia3``."""
     design: dict[str, Any]
-    """An :class:`understudy.adapters.design.AdapterDesign`, or PEFT's configuration."""
+    """An :class:`understudy.adapters.design.AdapterDesign`, PEFT's configuration, or of a fusion the designs by name."""
     base: Base
     task: Task | None
     """None for an adapter without a head, such as one for a language."""
@@ -92,10 +96,12 @@ class AdapterFacts:
     """Of a :class:`understudy.adapters.heads.FirstTokenHead`."""
     temperature: float = 1.0
     """Divides the logits before they become probabilities."""
+    below: dict[str, Any] | None = None
+    """The design of the adapter that this one is stacked on, such as one for a language; None for none."""
 
     @property
     def kind(self) -> str:
-        """``houlsby``, ``pfeiffer``, ``parallel``, ``bottleneck``, ``lora`` or ``ia3``."""
+        """``houlsby``, ``pfeiffer``, ``parallel``, ``bottleneck``, ``fusion``, ``lora`` or ``ia3``."""
         return AdapterDesign.from_dict(self.design).kind if self.method == "bottleneck" else self.method
 
     def as_json(self) -> str:
@@ -132,21 +138,26 @@ class AdapterFacts:
         if own["format"] != _FORMAT:
             raise ValueError(f"its format is {own['format']}, but this version reads {_FORMAT}")
         base, head, method, design = Base(**own["base"]), own["head"], own["method"], own["design"]
-        if (head is not None and head not in get_args(Head)) or method not in ("bottleneck", "lora", "ia3"):
+        if (head is not None and head not in get_args(Head)) or method not in METHODS:
             raise ValueError(f"its head is {head!r} and its method {method!r}")
-        if method == "bottleneck":
-            AdapterDesign.from_dict(design)
-        if not isinstance(base.name, str) or not isinstance(design, dict) or not isinstance(own["max_length"], int):
+        below, max_length = own.get("below"), own["max_length"]
+        if not isinstance(base.name, str) or not isinstance(design, dict) or not isinstance(max_length, int):
             raise TypeError("a value is of another type")
+        if base.kept is not None and not all(type(layer) is int for layer in base.kept):
+            raise TypeError("the layers of its base are not numbers")
+        told = {"bottleneck": [design], "fusion": [*design.values()]}.get(method, [])
+        for part in (*told, *([] if below is None else [below])):
+            AdapterDesign.from_dict(part)
         return cls(
             method=method,
             design=design,
             base=base,
             task=None if head is None else Task.from_dict(own["task"]),
             head=head,
-            max_length=own["max_length"],
+            max_length=max_length,
             head_options=dict(own["head_options"]),
             temperature=checked_temperature(own.get("temperature", 1.0)),
+            below=below,
         )
 
 
@@ -176,6 +187,8 @@ def check_alike(names: Sequence[str], facts: Sequence[AdapterFacts]) -> None:
         for what, differs in (
             ("base", other.base.fingerprint != facts[0].base.fingerprint),
             ("shape", (other.method, other.design) != (facts[0].method, facts[0].design)),
+            ("number of layers", other.base.kept != facts[0].base.kept),
+            ("adapter below it", other.below != facts[0].below),
             ("labels", (other.task and other.task.labels) != (facts[0].task and facts[0].task.labels)),
             ("head", (other.head, other.head_options) != (facts[0].head, facts[0].head_options)),
         ):

@@ -15,8 +15,8 @@ from torch import Tensor
 from understudy.adapters.design import AdapterDesign
 from understudy.adapters.facts import AdapterFacts
 from understudy.adapters.heads import head_tensors, headed
-from understudy.adapters.inject import adapter_tensors, add_adapter, load_tensors
-from understudy.adapters.peft_methods import add_peft
+from understudy.adapters.inject import adapter_tensors, add_adapter, add_fusion, designs, load_tensors, route_of
+from understudy.adapters.peft_methods import METHODS, add_peft
 from understudy.atomic import OUTPUT, new_folder
 from understudy.checksums import list_checksums
 from understudy.errors import ModelError, OutputError, UnderstudyError
@@ -24,10 +24,11 @@ from understudy.models.files.names import ADAPTER, adapter_folder, check_undamag
 from understudy.models.files.pretrained import noting
 from understudy.models.files.tokenizers import check_tokenizer, load_tokenizer
 from understudy.models.files.trained import TrainedModel, load_trained
+from understudy.models.shrink.cut import cut_layers
 
-WEIGHTS, HEAD = "adapter.safetensors", "head.safetensors"
-NAME = "task"
-"""What an adapter is called in a model that has no other."""
+WEIGHTS, HEAD, WEIGHTS_BELOW = "adapter.safetensors", "head.safetensors", "below.safetensors"
+NAME, BELOW = "task", "below"
+"""What an adapter is called in a model that has no other, and the one that it is stacked on."""
 
 
 def save_adapter(
@@ -61,6 +62,9 @@ def save_adapter(
         with new_folder(folder, remedy=OUTPUT, replace=True) as temporary:
             (temporary / ADAPTER).write_text(facts.as_json(), encoding="utf-8")
             save_file(stored(adapter_tensors(model, name)), temporary / WEIGHTS)
+            if facts.below is not None:  # as it was read: it has not learnt
+                own = adapter_tensors(model, BELOW).items()
+                save_file({key: value.detach().cpu().contiguous() for key, value in own}, temporary / WEIGHTS_BELOW)
             if facts.head is not None:
                 save_file(stored(head_tensors(model)), temporary / HEAD)
             list_checksums(temporary, without=ADAPTER)
@@ -83,17 +87,40 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def place(model: Any, folder: Path, facts: AdapterFacts, *, name: str = NAME) -> None:
-    """Put an adapter of a folder into a model, and let all rows pass through it.
+    """Put an adapter of a folder into a model, and let all rows pass through it, and through the one below it first.
 
     Raises:
         ModelError: if it does not fit.
     """
-    tensors = read_tensors(folder / WEIGHTS)
+    tensors, origin = read_tensors(folder / WEIGHTS), str(folder)
+    if facts.below is not None:
+        below = read_tensors(folder / WEIGHTS_BELOW)
+        place_below(model, AdapterDesign.from_dict(facts.below), below, origin=origin)
     if facts.method == "bottleneck":
         add_adapter(model, name, AdapterDesign.from_dict(facts.design))
+    elif facts.method == "fusion":
+        add_fusion(model, name, {key: AdapterDesign.from_dict(told) for key, told in facts.design.items()})
     else:
-        add_peft(model, name, facts.method, facts.design, origin=str(folder))
-    load_tensors(model, name, tensors, origin=str(folder))
+        add_peft(model, name, facts.method, facts.design, origin=origin)
+    load_tensors(model, name, tensors, origin=origin)
+    if facts.below is not None:
+        stack(model, name)
+
+
+def place_below(model: Any, design: AdapterDesign, tensors: Mapping[str, Tensor], *, origin: str) -> None:
+    """Put an adapter into a model on which another one is to be stacked.
+
+    Raises:
+        ModelError: if it does not fit.
+    """
+    add_adapter(model, BELOW, design)
+    load_tensors(model, BELOW, tensors, origin=origin)
+
+
+def stack(model: Any, name: str = NAME) -> None:
+    """Let all rows pass through the adapter below, then through this one. (What PEFT put there always computes.)"""
+    of_peft = designs(model)[name].get("method") in METHODS
+    route_of(model).through(BELOW, *([] if of_peft else [name]))
 
 
 def place_head(model: Any, folder: Path) -> None:
@@ -153,8 +180,10 @@ def load_adapted(name: str, *, base: str | None = None, force: bool = False) -> 
                 f"{name}: is an adapter, and its base cannot be loaded: {' '.join(error.faults)} If the base is elsewhere, write where under 'base' in {folder / ADAPTER}."
             ) from error
     facts.base.check(model, origin=name, force=force)
-    place(model, folder, facts)
     place_head(model, folder)
+    if facts.base.kept is not None:
+        model = cut_layers(model, facts.base.kept)
+    place(model, folder, facts)
     tokenizer = load_tokenizer(base)
     check_tokenizer(model, tokenizer, name=base)
     return TrainedModel(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from understudy.adapters.bottleneck import FUNCTIONS
+from understudy.adapters.layers.bottleneck import FUNCTIONS
 from understudy.data.tasks import Task
 from understudy.errors import ModelError
 from understudy.models.files.classifiers import load_classifier, load_encoder, load_mean_classifier
@@ -30,7 +30,7 @@ class FirstTokenHead(nn.Module):
         width: of the states.
         outputs: of the task.
         layers: how many linear layers.
-        function: a name in :data:`understudy.adapters.bottleneck.FUNCTIONS`.
+        function: a name in :data:`understudy.adapters.layers.bottleneck.FUNCTIONS`.
         bias: whether the last layer has a bias.
     """
 

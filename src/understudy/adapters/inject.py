@@ -9,16 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from understudy.adapters.bottleneck import Bottleneck
 from understudy.adapters.design import AdapterDesign, Start
-from understudy.adapters.invertible import Coupling, EmbeddingSite
+from understudy.adapters.layers.bottleneck import Bottleneck
+from understudy.adapters.layers.fusion import Fusion, is_fused
+from understudy.adapters.layers.invertible import INVERTIBLE, Coupling, embedding_site
 from understudy.adapters.route import Route
 from understudy.adapters.sites import AdapterSite, attach
 from understudy.errors import ModelError
 from understudy.models.structure.layers import base_model
 from understudy.models.structure.sublayers import sublayers
 
-_INVERTIBLE = "invertible_adapters"
 _OF_PEFT = re.compile(r"\.(lora_[AB]|ia3_l)\.")
 """What PEFT puts into an encoder."""
 
@@ -39,7 +39,7 @@ def add_adapter(model: Any, name: str, design: AdapterDesign, *, start: Start = 
         model: an encoder of transformers, with or without a head.
         name: what it is called from now on.
         design: what it computes, and where.
-        start: as in :class:`understudy.adapters.bottleneck.Bottleneck`.
+        start: as in :class:`understudy.adapters.layers.bottleneck.Bottleneck`.
 
     Raises:
         ModelError: if the encoder's sublayers cannot be found, if there is an adapter of this name, or if the design
@@ -51,28 +51,78 @@ def add_adapter(model: Any, name: str, design: AdapterDesign, *, start: Start = 
     _check(model, name, design, len(parts), normed_after=parts[0].normed_after)
     like = next(base_model(model).parameters())
     for layer, place, site in sites:
-        if layer in design.leave_out:
-            continue
-        if getattr(design, {"attention": "attention", "output": "feed_forward"}[place]):
-            adapter = Bottleneck(
-                width,
-                design.bottleneck(layer, width),
-                non_linearity=design.non_linearity,
-                scaling=design.scaling,
-                norm=design.norm,
-                start=start,
-            )
-            reads = design.attention_reads if place == "attention" else design.reads
-            site.add(name, adapter.to(like.device, like.dtype), reads)
-        if design.norms:
+        if _is_at(design, layer, place):
+            adapter = _bottleneck(design, layer, width, start)
+            site.add(name, adapter.to(like.device, like.dtype), _reads(design, place))
+        if design.norms and layer not in design.leave_out:
             site.add_norm(name)
     if design.invertible is not None:
         config = base_model(model).config
         wide = config.embedding_size if config.model_type in _NARROW_EMBEDDINGS else width
         coupling = Coupling(wide, design.invertible, non_linearity=design.non_linearity, start=start)
-        _embedding_site(model, route).adapters[name] = coupling.to(like.device, like.dtype)
+        embedding_site(model, route).adapters[name] = coupling.to(like.device, like.dtype)
     tell_designs(model, {**designs(model), name: design.as_dict()})
     route.through(name)
+
+
+def add_fusion(model: Any, name: str, fused: Mapping[str, AdapterDesign]) -> None:
+    """Put the fusion of several adapters into an encoder and let all rows pass through it.
+
+    Args:
+        model: as for :func:`add_adapter`.
+        name: what it is called from now on.
+        fused: the designs of the adapters, by name. Their weights have yet to be loaded.
+
+    Raises:
+        ModelError: if they are not of one kind, one of them brings norms or changes the embeddings, or has no usable name.
+    """
+    if odd := [key for key in fused if not key or "." in key or hasattr(nn.ModuleDict, key)]:
+        raise ModelError(f"an adapter in a fusion cannot be called '{odd[0]}'. Rename its folder.")
+    first = next(iter(fused.values()))
+    for other, design in fused.items():
+        if (design.kind, design.attention_reads) != (first.kind, first.attention_reads):
+            raise ModelError(
+                f"adapters of one kind can be fused, but '{other}' is a {design.kind} and '{next(iter(fused))}' a {first.kind}. Name adapters of one kind."
+            )
+        if design.norms or design.invertible is not None:
+            raise ModelError(
+                f"the adapter '{other}' also changes {'the norms' if design.norms else 'the embeddings'}, which cannot be fused. Leave it out."
+            )
+    route, sites = _opened(model)
+    width, like = int(base_model(model).config.hidden_size), next(base_model(model).parameters())
+    for design in fused.values():
+        _check(model, name, design, len(sublayers(model)), normed_after=True)
+    for layer, place, site in sites:
+        held = {
+            key: _bottleneck(design, layer, width, "identity")
+            for key, design in fused.items()
+            if _is_at(design, layer, place)
+        }
+        if held:
+            site.add(name, Fusion(width, held).to(like.device, like.dtype), _reads(first, place))
+    tell_designs(model, {**designs(model), name: {key: design.as_dict() for key, design in fused.items()}})
+    route.through(name)
+
+
+def _bottleneck(design: AdapterDesign, layer: int, width: int, start: Start) -> Bottleneck:
+    return Bottleneck(
+        width,
+        design.bottleneck(layer, width),
+        non_linearity=design.non_linearity,
+        scaling=design.scaling,
+        norm=design.norm,
+        start=start,
+    )
+
+
+def _is_at(design: AdapterDesign, layer: int, place: str) -> bool:
+    """Whether an adapter computes at a place of a layer."""
+    held = {"attention": design.attention, "output": design.feed_forward}[place]
+    return held and layer not in design.leave_out
+
+
+def _reads(design: AdapterDesign, place: str) -> str:
+    return design.attention_reads if place == "attention" else design.reads
 
 
 def remove_adapter(model: Any, name: str) -> None:
@@ -80,7 +130,7 @@ def remove_adapter(model: Any, name: str) -> None:
     tell_designs(model, {known: told for known, told in designs(model).items() if known != name})
     for _, _, site in _sites(model):
         site.remove(name)
-    embedding = getattr(base_model(model), _INVERTIBLE, None)
+    embedding = getattr(base_model(model), INVERTIBLE, None)
     if embedding is not None and name in embedding.adapters:
         del embedding.adapters[name]
     route_of(model).through()
@@ -150,7 +200,7 @@ def adapter_tensors(model: Any, name: str) -> dict[str, nn.Parameter]:
         for key, parameter in base_model(model).named_parameters()
         if f".{name}" in key and _OF_PEFT.search(key)
     }
-    embedding = getattr(base_model(model), _INVERTIBLE, None)
+    embedding = getattr(base_model(model), INVERTIBLE, None)
     if embedding is not None and name in embedding.adapters:
         of_peft |= {f"invertible.{key}": value for key, value in embedding.adapters[name].named_parameters()}
     return of_peft | {
@@ -190,8 +240,12 @@ def load_tensors(model: Any, name: str, tensors: Mapping[str, Tensor], *, origin
 
 
 def learn_only(model: nn.Module, name: str, *, also: Iterable[nn.Parameter] = ()) -> None:
-    """Freeze everything but an adapter and some more parameters, such as those of a new head."""
-    learns = {id(parameter) for parameter in (*adapter_tensors(model, name).values(), *also)}
+    """Freeze everything but an adapter and some more parameters, such as those of a new head.
+
+    Of a fusion only the attention learns: the adapters that it fuses have learnt already.
+    """
+    own = [parameter for key, parameter in adapter_tensors(model, name).items() if not is_fused(key)]
+    learns = {id(parameter) for parameter in (*own, *also)}
     for parameter in model.parameters():
         parameter.requires_grad_(id(parameter) in learns)
 
@@ -215,15 +269,6 @@ def _opened(model: Any) -> tuple[Route, list[tuple[int, str, AdapterSite]]]:
             parts.block.add_module(f"{place}_adapters", site)
             attach(site, part, parts.block if not parts.normed_after and place == "output" else None)
     return route, _sites(model)
-
-
-def _embedding_site(model: Any, route: Route) -> EmbeddingSite:
-    """The site behind the encoder's embeddings, which is made at the first call."""
-    base = base_model(model)
-    if not hasattr(base, _INVERTIBLE):
-        base.add_module(_INVERTIBLE, EmbeddingSite(route))
-        base.embeddings.register_forward_hook(getattr(base, _INVERTIBLE))
-    return getattr(base, _INVERTIBLE)
 
 
 def _sites(model: Any) -> list[tuple[int, str, AdapterSite]]:

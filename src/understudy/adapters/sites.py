@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from understudy.adapters.bottleneck import Bank, Bottleneck, bank_of, grouped
+from understudy.adapters.layers.bottleneck import Bank, Bottleneck, bank_of, grouped
+from understudy.adapters.layers.fusion import Fusion
 from understudy.adapters.route import Route
 from understudy.models.structure.sublayers import Sublayer
 
@@ -31,8 +32,8 @@ class AdapterSite(nn.Module):
         self._seen: dict[int, Tensor] = {}
         self._banks: dict[str, tuple[Any, Bank | None]] = {}
 
-    def add(self, name: str, adapter: Bottleneck, reads: str) -> None:
-        """Place an adapter here.
+    def add(self, name: str, adapter: Bottleneck | Fusion, reads: str) -> None:
+        """Place an adapter, or the fusion of several, here.
 
         Args:
             reads: as in :class:`understudy.adapters.design.AdapterDesign`.

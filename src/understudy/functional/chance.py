@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+from torch import Tensor
 
 
 def chance_loss(labels: np.ndarray) -> float:
@@ -33,4 +36,30 @@ def chance_loss(labels: np.ndarray) -> float:
     else:
         share = np.clip(np.nanmean(labels.astype(np.float64), axis=0), 1e-12, 1 - 1e-12)
         found = float(-(share * np.log(share) + (1 - share) * np.log(1 - share)).mean())
+    return found if found > 1e-9 else 1.0
+
+
+def chance_distance(answers: Tensor, distance: Callable[[Tensor, Tensor], Tensor]) -> float:
+    r"""The mean distance of a teacher's answers from one that is the same for every text: their mean.
+
+    .. math:: \frac1n \sum_i d(\bar t, t_i), \qquad \bar t = \frac1n \sum_i t_i
+
+    For the squared error of logits no constant answer is nearer. What :func:`chance_loss` is for labels, this is for the
+    answers of a teacher.
+
+    Args:
+        answers: logits ``(rows, outputs)``; rows that are NaN throughout are left out.
+        distance: from two sets of logits to one number a row.
+
+    Returns:
+        1.0 where it is 0, because all answers are equal, or where there is none.
+
+    Example:
+        >>> chance_distance(torch.tensor([[1.0], [3.0]]), lambda s, t: (s - t).square().mean(-1))
+        1.0
+    """
+    answers = answers[~answers.isnan().any(-1)].double()
+    if not len(answers):
+        return 1.0
+    found = float(distance(answers.mean(0, keepdim=True).expand_as(answers), answers).mean())
     return found if found > 1e-9 else 1.0

@@ -28,6 +28,7 @@ from understudy.errors import ModelError, nearest
 from understudy.inference.answers import Prediction, check_texts, predictions
 from understudy.inference.logits import device_of, parameter_summary, token_budget
 from understudy.models.files.classifiers import load_encoder
+from understudy.models.files.names import run_name
 from understudy.models.files.tokenizers import check_tokenizer, load_tokenizer
 from understudy.models.structure.hidden_states import hidden_states
 from understudy.models.structure.inputs import settle_inputs
@@ -71,14 +72,18 @@ class AdaptedBase:
         """
         folder = fetched(str(adapter), base=self.name)
         facts = AdapterFacts.read(folder)
-        name = _plain(folder) if name is None else name
+        name = run_name(folder) if name is None else name
         if name in self.facts:
             raise ModelError(
                 f"{adapter}: there is an adapter '{name}' already. Give this one another name: load_adapter(..., name=...)."
             )
-        if facts.method != "bottleneck":
+        if facts.method != "bottleneck" or facts.base.kept is not None:
+            what = f"a {facts.method} adapter, of which a base holds only one at a time"
+            what = what if facts.method != "bottleneck" else "for a model that was cut from this base"
+            raise ModelError(f"{adapter}: is {what}. Load it alone: understudy.load.")
+        if facts.below is not None:
             raise ModelError(
-                f"{adapter}: is a {facts.method} adapter, of which a base holds only one at a time. Load it alone: understudy.load."
+                f"{adapter}: was trained on top of another adapter, which is part of it. Load it alone: understudy.load. To put one for another language below it, train it without --stack_on and call set_active with both."
             )
         facts.base.check(self.encoder, origin=str(adapter), force=force)
         weights = read_tensors(folder / WEIGHTS)
@@ -268,12 +273,6 @@ def load_adapted_base(name: str) -> AdaptedBase:
     encoder, tokenizer = load_encoder(name), load_tokenizer(name)
     check_tokenizer(encoder, tokenizer, name=name)
     return AdaptedBase(name, encoder, tokenizer)
-
-
-def _plain(folder: Path) -> str:
-    """The name of an adapter by its folder: that of its run."""
-    path = folder.resolve()
-    return (path.parent if path.name == "model" else path).name.replace(".", "_")
 
 
 def _first_states(model: Any, inputs: Any) -> Tensor:

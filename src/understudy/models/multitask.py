@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from understudy.errors import ModelError
 from understudy.models.structure.layers import base_model
+from understudy.models.students.student import Student
 
 
 class MultiTaskModel(nn.Module):
@@ -18,7 +19,7 @@ class MultiTaskModel(nn.Module):
     Each classifier stays what it is by itself: its answers and gradients are those of a model for one task.
 
     Args:
-        models: a classifier of transformers (or a pooled one) for each task, by name.
+        models: a classifier of transformers (or a pooled one), or one of our students, for each task, by name.
         shared: whether they are to share the first one's encoder; the others' are dropped.
 
     Raises:
@@ -92,7 +93,7 @@ class MultiTaskModel(nn.Module):
         Reference:
             Duong et al. 2015, "Low Resource Dependency Parsing", ACL: parameters of two models tied by their distance.
         """
-        encoders = [dict(encoder_of(model).named_parameters()) for model in self.models]
+        encoders = [dict(nn.ModuleDict(encoder_parts(model)).named_parameters()) for model in self.models]
         own = encoders[self.names.index(name)]
         total = torch.zeros((), device=next(iter(own.values())).device)
         for key, parameter in own.items():
@@ -107,12 +108,32 @@ def share_encoder(first: Any, other: Any) -> None:
     Raises:
         ModelError: if one of them has no encoder apart from its head.
     """
-    encoder, _ = encoder_of(first), encoder_of(other)
-    setattr(other, other.base_model_prefix, encoder)
+    shared, own = encoder_parts(first), encoder_parts(other)
+    if shared.keys() != own.keys():
+        raise ModelError(
+            f"{type(other).__name__}: cannot share the encoder of {type(first).__name__}, which is built otherwise. Name models of one kind."
+        )
+    for name, part in shared.items():
+        setattr(other, name, part)
+
+
+def encoder_parts(model: Any) -> dict[str, nn.Module]:
+    """What several tasks can share of a classifier, by the names that it has there.
+
+    Of a model of transformers it is the encoder. Of a student it is everything below its head, whose hidden layer is
+    another one for pairs than for single texts.
+
+    Raises:
+        ModelError: if there is no encoder apart from the head.
+    """
+    if isinstance(model, Student):
+        head = {id(part) for part in model.head()}
+        return {name: part for name, part in model.named_children() if id(part) not in head}
+    return {model.base_model_prefix: encoder_of(model)}
 
 
 def encoder_of(model: Any) -> Any:
-    """The encoder inside a classifier.
+    """The encoder of transformers inside a classifier.
 
     Raises:
         ModelError: if it has none apart from its head, as our students.

@@ -49,10 +49,14 @@ class DistillClassifier(nn.Module):
     def forward(self, batch: Batch) -> list[Term]:
         """The loss of the labelled rows, and the distance to the teacher of the rows that it answers."""
         logits = classifier_logits(self.model, batch.inputs)
-        assert batch.teacher_logits is not None, "this objective needs batches with the teacher's logits"
-        taught = ~batch.teacher_logits.isnan().any(-1)
-        distance = self.distance(logits[taught].float(), batch.teacher_logits[taught])
         return [
             label_term(logits, batch.labels, self.kind, weight=self.alpha),
-            Term("distillation", 1 - self.alpha, distance.sum(), per="taught"),
+            distance_term(logits, batch.teacher_logits, self.distance, weight=1 - self.alpha),
         ]
+
+
+def distance_term(logits: Tensor, answers: Tensor | None, distance: Distance, *, weight: float) -> Term:
+    """The distance to a teacher of the rows that it answers, as a term."""
+    assert answers is not None, "this objective needs batches with the teacher's logits"
+    taught = ~answers.isnan().any(-1)
+    return Term("distillation", weight, distance(logits[taught].float(), answers[taught]).sum(), per="taught")

@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from understudy.adapters.files import save_adapter
+from understudy.adapters.facts import AdapterFacts
+from understudy.adapters.files import NAME, WEIGHTS, read_tensors, save_adapter
+from understudy.adapters.inject import adapter_tensors
 from understudy.data.tokens.encoder import Text, TextEncoder
 from understudy.errors import ModelError, UnderstudyError
 from understudy.inference.adapted import AdaptedPredictor
@@ -73,6 +75,25 @@ def save_classifier(folder: Path, model: Predictor | LinearPredictor, texts: Seq
         temperature=model.temperature,
         check=check,
     )
+
+
+def save_adapter_alone(folder: Path, model: Any, facts: AdapterFacts, *, half: bool) -> None:
+    """Write an adapter that has no head, read it back, and compare its weights.
+
+    Raises:
+        ModelError: if they differ.
+        OutputError: if it cannot be written.
+    """
+
+    def check(written: Path) -> None:
+        found: dict[str, Any] = _read(folder, written, lambda path: read_tensors(path / WEIGHTS))
+        own = adapter_tensors(model, NAME)
+        if AdapterFacts.read(written) != facts or found.keys() != own.keys():
+            raise _differs(folder, "its description differs")
+        if odd := [key for key, value in own.items() if not torch.equal(found[key], value.detach().cpu())]:
+            raise _differs(folder, f"its weights differ: {first_names(odd)}. Check the disk")
+
+    save_adapter(folder, model, facts, half=half, check=check)
 
 
 def save_multitask(folder: Path, trained: TrainedTasks, texts: Mapping[str, Sequence[Text]]) -> None:

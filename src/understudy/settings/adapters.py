@@ -20,10 +20,12 @@ class AdapterSettings:
     """Which adapter is trained, if one is."""
 
     group: ClassVar[str] = "Method"
-    adapter: Annotated[Literal["houlsby", "pfeiffer", "parallel", "lora", "ia3"], Shown("KIND")] | None = None
-    """Train a small adapter in the encoder, which stays as it is: houlsby, pfeiffer, parallel, lora or ia3."""
-    reduction: Annotated[float, Gt(0)] | None = None
-    """The encoder's width divided by this is the width of a houlsby, pfeiffer or parallel adapter (16)."""
+    adapter: (
+        Annotated[Literal["houlsby", "pfeiffer", "parallel", "invertible", "lora", "ia3"], Shown("KIND")] | None
+    ) = None
+    """Train a small adapter in a frozen encoder: houlsby, pfeiffer, parallel, invertible, lora or ia3."""
+    reduction: Annotated[float, Gt(0), Shown(rare=True)] | None = None
+    """The encoder's width divided by this is the width of an adapter that is neither lora nor ia3 (16, of invertible 2)."""
     rank: Annotated[int, Gt(0), Shown(rare=True)] | None = None
     """Rank of a lora (8)."""
     non_linearity: (
@@ -41,13 +43,17 @@ class AdapterSettings:
     """Layers without an adapter: `0-3`. Nothing learns below the lowest adapter, so steps are faster (AdapterDrop)."""
     load_adapter: Annotated[str | None, Shown("FOLDER", rare=True)] = None
     """Go on from this adapter, which was trained on the same --model."""
+    stack_on: Annotated[str | None, Shown("FOLDER", rare=True)] = None
+    """Stack the new adapter on this one, such as that of a language (MAD-X), which stays as it is and is saved with it."""
+    fuse: Annotated[list[str], Shown("FOLDER", rare=True)] = field(default_factory=list)
+    """Instead of --adapter: fuse these trained adapters by attention (AdapterFusion), which alone learns, with a new head."""
     adapter_half: Annotated[bool, Shown(rare=True)] = False
     """Store adapter and head in two bytes a number; what is scored is what is stored."""
 
     @property
     def adapts(self) -> bool:
         """Whether an adapter is trained."""
-        return self.adapter is not None or self.load_adapter is not None
+        return self.adapter is not None or self.load_adapter is not None or bool(self.fuse)
 
     def adapter_faults(self, *, trains: str | None) -> list[str]:
         """What is wrong with these settings.
@@ -58,23 +64,23 @@ class AdapterSettings:
         design = self._design_flags()
         faults = []
         if not self.adapts:
-            rest = [*design, *self._flags("drop_adapters", "adapter_half")]
+            rest = [*design, *self._flags("drop_adapters", "stack_on", "adapter_half")]
             return [f"{', '.join(rest)}: this is for adapters. Give --adapter, or leave it out."] if rest else []
         if trains is not None:
             faults.append(f"an adapter is trained inside an encoder, but {trains} trains none. Leave one of them out.")
-        if self.load_adapter is not None and (said := [*self._flags("adapter"), *design]):
+        if self.load_adapter is not None and (said := [*self._flags("adapter", "stack_on", "fuse"), *design]):
             faults.append(
                 f"{', '.join(said)}: the adapter of --load_adapter is what it is. Leave out --load_adapter for a new one, or {' and '.join(said)}."
             )
-        if self.load_adapter is not None and adapter_folder(self.load_adapter) is None:
-            there = (
-                "is no adapter: it holds no adapter_config.json"
-                if Path(self.load_adapter).exists()
-                else "no such folder"
-            )
-            faults.append(
-                f"{self.load_adapter}: {there}. Name the folder of a run that trained one with --load_adapter."
-            )
+        faults += self._fuse_faults(design)
+        for flag, name in (
+            ("--load_adapter", self.load_adapter),
+            ("--stack_on", self.stack_on),
+            *(("--fuse", name) for name in self.fuse),
+        ):
+            if name is not None and adapter_folder(name) is None:
+                there = "is no adapter: it holds no adapter_config.json" if Path(name).exists() else "no such folder"
+                faults.append(f"{name}: {there}. Name the folder of a run that trained one with {flag}.")
         allowed = {"lora": ["--rank", "--adapter_scaling"], "ia3": []}.get(
             str(self.adapter), [f for f in design if f != "--rank"]
         )
@@ -86,6 +92,31 @@ class AdapterSettings:
             )
         bad = [word for word in self.drop_adapters if not _SPAN.fullmatch(word)]
         faults += [f"--drop_adapters: {word!r} is neither a layer (3) nor a range of layers (0-3)." for word in bad]
+        return faults
+
+    def adapters_read(self) -> list[str]:
+        """The names of the adapters that are read."""
+        return [name for name in (self.load_adapter, self.stack_on, *self.fuse) if name is not None]
+
+    def given_of_others(self, *allowed: str) -> list[str]:
+        """The flags that build on trained adapters and were given, but for those that a command allows."""
+        return [f for f in self._flags("load_adapter", "stack_on", "fuse") if f.removeprefix("--") not in allowed]
+
+    def _fuse_faults(self, design: list[str]) -> list[str]:
+        if not self.fuse:
+            return []
+        faults = []
+        if said := [*self._flags("adapter", "drop_adapters"), *design]:
+            faults.append(
+                f"{', '.join(said)}: the adapters of --fuse are what they are. Leave out --fuse, or {' and '.join(said)}."
+            )
+        if len(self.fuse) < 2:
+            faults.append("--fuse names one adapter. Name two or more.")
+        faults += [
+            f"--fuse names {name} more than once. Leave one of them out."
+            for name in dict.fromkeys(self.fuse)
+            if self.fuse.count(name) > 1
+        ]
         return faults
 
     def dropped(self) -> tuple[int, ...]:

@@ -92,6 +92,17 @@ def adapter_folder(path: str | Path) -> Path | None:
     return None if (path / "config.json").is_file() else next(found, None)
 
 
+def run_name(folder: Path) -> str:
+    """What an adapter is called by its folder: as its run is, without dots.
+
+    Example:
+        >>> run_name(Path("/runs/reviews/model")), run_name(Path("/adapters/v1.2"))
+        ('reviews', 'v1_2')
+    """
+    path = folder.resolve()
+    return (path.parent if path.name == "model" else path).name.replace(".", "_")
+
+
 def encoder_name(name: str) -> str:
     """The name of the model whose encoder and tokenizer `name` has: of an adapter that of its base, else `name` itself."""
     folder = adapter_folder(name)

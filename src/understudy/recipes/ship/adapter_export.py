@@ -8,6 +8,7 @@ from understudy.adapters.files import load_adapted
 from understudy.adapters.heads import first_token_head
 from understudy.adapters.hub.writing import write_hub_adapter
 from understudy.adapters.peft_files import write_peft
+from understudy.errors import ModelError
 from understudy.settings.configuration import check
 from understudy.settings.ship.adapter_export import AdapterExportSettings
 from understudy.terminal.lines import show
@@ -25,6 +26,9 @@ class AdapterExport(AdapterExportSettings):
         check(self)
         trained = load_adapted(self.adapter)
         facts, output = trained.adapter, Path(self.output).expanduser()
+        if facts.method == "fusion" or facts.below is not None or facts.base.kept is not None:
+            what = "a fusion" if facts.method == "fusion" else "one on top of another, or in a model that was cut,"
+            raise ModelError(f"{self.adapter}: {what} is not exported. Export the adapters that it is made of.")
         chosen = self.format or ("adapterhub" if facts.method == "bottleneck" else "peft")
         if chosen == "peft":
             write_peft(output, trained.model, facts)

@@ -86,6 +86,10 @@ class AdapterMerge(AdapterMergeSettings):
             raise ModelError(
                 f"{self.adapter}: is a {trained.adapter.kind} adapter. It has layers of its own between those of the base, so there is no weight of the base that it could be added to. Only lora and ia3 can be merged."
             )
+        if trained.adapter.below is not None:
+            raise ModelError(
+                f"{self.adapter}: is stacked on another adapter, which cannot be added to a weight of the base. Train it without --stack_on."
+            )
         before = _predictor(trained).logits(_texts(trained))
         merge_peft(trained.model)
         output = Path(self.output).expanduser()

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le
 
+from understudy.settings.adapters import AdapterSettings
 from understudy.settings.data import DataSettings
 from understudy.settings.flags import Shown
 from understudy.settings.models import model_faults
@@ -18,6 +19,7 @@ from understudy.settings.student_options import (
     LayersOptions,
     StaticOptions,
     changed,
+    is_table,
     options_of,
     student_faults,
 )
@@ -41,7 +43,7 @@ class AugmentationOptions:
 
 
 @dataclass(kw_only=True)
-class DistillSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
+class DistillSettings(DataSettings, AdapterSettings, TrainSettings, SeedsSettings, RunSettings):
     """Train a small student to answer as the teacher does, and compare it with the same student trained without one."""
 
     command: ClassVar[str] = "distill"
@@ -69,7 +71,7 @@ class DistillSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
     """Share of the labels in the loss; the teacher has the rest."""
     distance: Literal["mse", "kl", "hard"] = "mse"
     """Distance to the teacher: squared error of logits, KL divergence, or cross-entropy on the teacher's hard decisions."""
-    temperature: Annotated[float, Gt(0)] = 1.0
+    temperature: Annotated[float, Gt(0), Shown(rare=True)] = 1.0
     """Softens both sides of the KL divergence."""
     augment: Annotated[int, Ge(0)] = 0
     """Varied copies of each training text, labelled by the teacher too."""
@@ -79,7 +81,7 @@ class DistillSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
     references: Annotated[bool, Shown(off="Do not fit TF-IDF and the probe beside it.")] = True
     """Also fit TF-IDF and the probe (a linear model on the teacher's frozen encoder), for the table and the verdict."""
     epochs: Annotated[Annotated[int, Gt(0)] | Literal["auto"], Shown("N|auto", group="Training")] = "auto"  # type: ignore[assignment]
-    """Passes over all texts (auto: by their number)."""
+    """Passes over all texts, by their number."""
     batch_size: Annotated[int, Gt(0), Shown(group="Training")] | None = None  # type: ignore[assignment]
     """Rows of an optimizer step, over all processes (32, or 64)."""
 
@@ -90,7 +92,8 @@ class DistillSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
     def models_read(self) -> list[str]:
         """The names of what else decides the result: teachers, files of answers, a student, word vectors."""
         student = [] if self.student.split(":")[0] in STUDENTS else [self.student]
-        return [*self.teacher, *student, *([] if self.embeddings in EMBEDDINGS else [self.embeddings])]
+        vectors = [] if self.embeddings in EMBEDDINGS else [self.embeddings]
+        return [*self.teacher, *student, *vectors, *self.adapters_read()]
 
     def faults(self) -> list[str]:
         """What is wrong with these settings, as far as it shows without reading data or weights."""
@@ -125,6 +128,16 @@ class DistillSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
         if self.temperature != 1.0 and self.distance != "kl":
             faults.append(
                 f"--temperature belongs to --distance kl, but the distance is {self.distance}. Leave one of them out."
+            )
+        return faults + self._adapter_faults()
+
+    def _adapter_faults(self) -> list[str]:
+        """What is wrong with an adapter, which is here a new one in the student."""
+        faults = self.adapter_faults(trains=f"--student {self.student}" if is_table(self.student) else None)
+        faults += [f"{flag} is for finetune. Leave it out." for flag in self.given_of_others("stack_on", "fuse")]
+        if self.adapts and (self.layers.hidden is not None or self.layers.start != "teacher"):
+            faults.append(
+                "--layers.hidden and --layers.start change the encoder, but with an adapter it stays as it is. Leave them out."
             )
         return faults
 

@@ -53,7 +53,8 @@ class FinetuneSettings(DataSettings, AdapterSettings, TrainSettings, SeedsSettin
 
     def models_read(self) -> list[str]:
         """The names of what else decides the result: the model."""
-        return [name for name in (self.model, self.encoder_from, self.load_adapter) if name and name != "tfidf"]
+        names = [name for name in (self.model, self.encoder_from) if name and name != "tfidf"]
+        return names + self.adapters_read()
 
     def faults(self) -> list[str]:
         """What is wrong with these settings, as far as it shows without reading data or weights."""

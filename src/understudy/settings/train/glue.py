@@ -12,10 +12,13 @@ from annotated_types import Ge, Gt
 from understudy.data.glue.roots import folder_read, tasks_there
 from understudy.data.glue.tasks import BESIDE, HUB, NINE, glue_task
 from understudy.errors import gathered, nearest
+from understudy.settings.adapters import AdapterSettings
 from understudy.settings.flags import Shown
 from understudy.settings.models import model_faults
 from understudy.settings.run import RunSettings, SeedsSettings
+from understudy.settings.student_options import is_table
 from understudy.settings.train.task_file import OwnTask, read_task_file
+from understudy.settings.train.taught_tasks import TaughtTasksSettings
 from understudy.settings.training import TrainSettings
 
 ALL = "all"
@@ -23,7 +26,7 @@ ALL = "all"
 
 
 @dataclass(kw_only=True)
-class GlueSettings(TrainSettings, SeedsSettings, RunSettings):
+class GlueSettings(TaughtTasksSettings, AdapterSettings, TrainSettings, SeedsSettings, RunSettings):
     """Train on GLUE: one task, each of several, all at once, or one after another; score as GLUE does."""
 
     group: ClassVar[str] = "Method"
@@ -65,7 +68,7 @@ class GlueSettings(TrainSettings, SeedsSettings, RunSettings):
     submission: Annotated[str | None, Shown("ZIP", group="Run", rare=True)] = None
     """For `understudy validate glue`: check this zip for what the leaderboard would refuse."""
     baseline: Annotated[bool, Shown(off="Do not fit TF-IDF and the probe beside it.")] = True
-    """Also fit TF-IDF and the probe (a linear model on the frozen encoder), for the table and the verdict."""
+    """Also fit TF-IDF and the probe (a linear model on the frozen encoder), for the table and the verdict; with --teachers TF-IDF and the same student without teachers."""
     learning_rate: Annotated[float | str | None, Shown("RATE", group="Training")] = None
     """Peak rate (2e-5, as is usual for GLUE; of an AWD-LSTM 3e-3). Small encoders want more; auto for a sweep."""
     max_length: Annotated[int, Gt(2), Shown(group="Training")] | None = 128
@@ -133,7 +136,16 @@ class GlueSettings(TrainSettings, SeedsSettings, RunSettings):
 
     def models_read(self) -> Sequence[str]:
         """The names of what else decides the result: the model."""
-        return [name for name in (self.model, self.encoder_from, self.tasks_file) if name]
+        names = [name for name in (self.model, self.encoder_from, self.tasks_file) if name]
+        tasks = self._known_tasks()
+        taught = dict.fromkeys(self.teacher_of(task, tasks) for task in tasks if self.teachers)
+        return [*names, *taught, *self.adapters_read()]
+
+    def _known_tasks(self) -> list[str]:
+        """The tasks by name; for ``all`` those of GLUE that have a folder."""
+        if self.names() != [ALL]:
+            return self.names()
+        return [name for name in tasks_there(self.data) if name in NINE] if self.data is not None else []
 
     def faults(self) -> list[str]:
         """What is wrong with these settings, as far as it shows without reading data or weights."""
@@ -162,7 +174,7 @@ class GlueSettings(TrainSettings, SeedsSettings, RunSettings):
             faults.append(f"--mode {self.mode} needs several tasks. Name them with --tasks, the first one first.")
         if several and self.metric is not None:
             faults.append("--metric is of one task, and there are several: each is selected by its own. Leave it out.")
-        faults += self._joint_faults()
+        faults += self._joint_faults() + self._adapter_faults(several)
         if self.submit and self.mode != "single":
             faults.append(
                 f"--submit answers for tasks that are trained singly, but --mode is {self.mode}. Leave it out."
@@ -175,9 +187,24 @@ class GlueSettings(TrainSettings, SeedsSettings, RunSettings):
             ]
         return faults
 
+    def _adapter_faults(self, several: bool) -> list[str]:
+        faults = self.adapter_faults(trains=None)
+        if self.adapts and self.mode != "single":
+            faults.append(
+                f"an adapter is of one task, but --mode is {self.mode}. Give --mode single: each task then has an adapter of its own, on one encoder."
+            )
+        if self.adapts and self.encoder_from is not None:
+            faults.append(
+                "an adapter is saved without its encoder and refers to a model by its name. Name it with --model, not with --encoder_from."
+            )
+        if several and self.load_adapter is not None:
+            faults.append("--load_adapter is of one task, and there are several. Train them one by one.")
+        return faults
+
     def _joint_faults(self) -> list[str]:
         plain = {f.name: f for f in dataclasses.fields(GlueSettings)}
-        given = [
+        given = [flag.removeprefix("--") for flag in self.taught_flags()] if self.mode != "joint" else []
+        given += [
             name for name in ("then", "sampling", "loss_scale", "sharing") if getattr(self, name) != plain[name].default
         ] + ["task_weights"] * bool(self.task_weights)
         if self.mode != "joint":
@@ -190,6 +217,11 @@ class GlueSettings(TrainSettings, SeedsSettings, RunSettings):
             f"{flag}: this is for the layers of one task's model, and --mode joint trains several heads. Leave it out."
             for flag in self.layer_flags()
         ]
+        faults += self.taught_faults(None if self.names() == [ALL] else self.names())
+        if self.student is not None and is_table(self.student) and self.pooling != "head":
+            faults.append(
+                f"--pooling is for an encoder of transformers, but --student is {self.student}. Leave one of them out."
+            )
         if self.sampling != "temperature" and self.sampling_temperature != plain["sampling_temperature"].default:
             faults.append(
                 f"--sampling_temperature belongs to --sampling temperature, but it is {self.sampling}. Leave one of them out."

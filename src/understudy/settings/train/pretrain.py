@@ -10,6 +10,7 @@ from annotated_types import Ge, Gt
 
 from understudy.data.tokens.specs import parse_choice, parse_spec
 from understudy.errors import gathered
+from understudy.settings.adapters import AdapterSettings
 from understudy.settings.data import CorpusSettings, MaskingSettings
 from understudy.settings.flags import Shown
 from understudy.settings.models import model_faults
@@ -39,7 +40,7 @@ class AWDLSTMOptions:
 
 
 @dataclass(kw_only=True)
-class PretrainSettings(CorpusSettings, MaskingSettings, TrainSettings, SeedsSettings, RunSettings):
+class PretrainSettings(CorpusSettings, MaskingSettings, AdapterSettings, TrainSettings, SeedsSettings, RunSettings):
     """Train a language model on raw text, or adapt one to the texts of a domain."""
 
     group: ClassVar[str] = "Model"
@@ -87,6 +88,16 @@ class PretrainSettings(CorpusSettings, MaskingSettings, TrainSettings, SeedsSett
             faults += self._vocabulary_faults()
         if self.bptt is not None and self.bptt < 10:
             faults.append(f"bptt must be at least 10, but is {self.bptt}: windows vary by about 5 tokens.")
+        return faults + self._adapter_faults()
+
+    def _adapter_faults(self) -> list[str]:
+        """What is wrong with an adapter, which is here a new one."""
+        faults = self.adapter_faults(trains=f"--model {NEW}" if self.model == NEW else None)
+        faults += [f"{flag} is for finetune. Leave it out." for flag in self.given_of_others()]
+        if self.adapts and self.vocabulary != "keep":
+            faults.append(
+                "--vocabulary changes the model, but with an adapter it stays as it is. Leave one of them out."
+            )
         return faults
 
     def _tokenizer_faults(self) -> list[str]:

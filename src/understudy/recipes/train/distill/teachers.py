@@ -12,6 +12,7 @@ import torch
 from understudy.data.readers.columns import said_of_columns
 from understudy.data.tasks import Task
 from understudy.data.texts import Texts
+from understudy.data.tokens.encoder import Text
 from understudy.errors import gathered
 from understudy.inference.answering import Answering
 from understudy.inference.predictor import Ensemble, Predictor
@@ -48,7 +49,7 @@ class Teachers:
         of_several: str | None = None,
         faults: list[str],
     ) -> None:
-        self.names, self.task = names, task
+        self.names, self.task, self._of_several = names, task, of_several
         self._weights = dict(zip(names, weights or [1.0] * len(names), strict=True))
         self.models: dict[str, LoadedTeacher] = {}
         """By name: whatever answers for texts, and its outputs in the task's order."""
@@ -62,6 +63,11 @@ class Teachers:
     def model_names(self) -> list[str]:
         """The teachers that are models."""
         return [name for name in self.names if not is_outputs_file(name)]
+
+    @property
+    def forward_texts(self) -> int:
+        """The texts that the models have read for this run, before it was resumed too."""
+        return sum(self._labelled_here.values())
 
     @property
     def source(self) -> str | None:
@@ -131,6 +137,11 @@ class Teachers:
         """The models among the teachers as one, for what they cost."""
         return Ensemble([model for model, *_ in self.models.values()])
 
+    def ordered(self) -> Answering:
+        """The one model among the teachers, with its outputs in the task's order."""
+        ((model, columns, _),) = self.models.values()
+        return model if (columns == np.arange(len(columns))).all() else _Ordered(model, columns)
+
     def _has_layers(self, name: str) -> bool:
         return name not in self.models or isinstance(self.models[name].model, Predictor)
 
@@ -145,10 +156,11 @@ class Teachers:
         budget, record = session.stop.remaining(), session.run.record
         session.display.start(f"{name} labels", len(texts))
         answered: dict[str, int] = {}
+        known = name if self._of_several is None else f"{name}, {self._of_several}"
 
         def on_texts(done: int, total: int) -> None:
-            if name not in record.answered_before:  # a resumed run finds in the cache what it labelled before
-                record.answered_before[name] = done
+            if known not in record.answered_before:  # a resumed run finds in the cache what it labelled before
+                record.answered_before[known] = done
                 session.run.save()
             answered[name] = done
             session.display.update(done)
@@ -162,8 +174,8 @@ class Teachers:
         label = partial(_label, session.device, model, texts, columns=columns, on_texts=on_texts, should_stop=stops)
         if session.accelerator.is_main_process:
             teacher = label()
-            self._labelled_here[name] = answered.get(name, 0) - record.answered_before.get(name, 0)
-            record.teacher_forward_texts = sum(self._labelled_here.values())
+            self._labelled_here[name] = answered.get(name, 0) - record.answered_before.get(known, 0)
+            record.teacher_forward_texts = self.forward_texts
         session.accelerator.wait_for_everyone()
         if not session.accelerator.is_main_process:
             teacher = label()  # from the cache
@@ -174,6 +186,21 @@ class Teachers:
                 f"{name}: half of the time budget went into labelling; the student learns from the texts labelled by then."
             )
         return teacher
+
+
+class _Ordered(Answering):
+    """A model whose outputs are taken in another order."""
+
+    def __init__(self, model: Answering, columns: np.ndarray) -> None:
+        self.model, self.columns, self.task, self.temperature = model, columns, model.task, model.temperature
+
+    def logits(self, texts: Sequence[Text]) -> np.ndarray:
+        """The model's outputs in this order."""
+        return self.model.logits(texts)[:, self.columns]
+
+    def summary(self) -> dict[str, int]:
+        """That of the model."""
+        return self.model.summary()
 
 
 def _label(device: torch.device, model: Answering, texts: Texts, **options: Any) -> CachedTeacher:

@@ -15,6 +15,7 @@ from understudy.data.batches.bucketed import BucketedBatches, PacedBatches
 from understudy.data.splits import Splits
 from understudy.data.tokens.encode import Encoded, encode
 from understudy.errors import ConfigError, gathered
+from understudy.inference.adapted import AdaptedPredictor
 from understudy.inference.answering import Answering
 from understudy.inference.logits import token_budget
 from understudy.inference.predictor import Predictor
@@ -27,7 +28,8 @@ from understudy.recipes.train.distill.comparison import compare_all, tfidf_and_w
 from understudy.recipes.train.distill.distances import distance, distance_faults
 from understudy.recipes.train.distill.teachers import Teachers
 from understudy.recipes.train.distill.texts import all_labels, all_texts
-from understudy.recipes.train.students.classifier import build_student
+from understudy.recipes.train.students.adapted import AdaptedStudent, adapted_student, adapts_student
+from understudy.recipes.train.students.classifier import UntrainedStudent, build_student
 from understudy.recipes.train.students.pace import settled
 from understudy.recipes.train.students.start import contextual_start, reader_of, table_start
 from understudy.report.scores import ALONE, STUDENT
@@ -95,16 +97,19 @@ class Distillation:
         """The student, how it learns and how much of a text it reads; faults of the latter two join `faults`."""
         settings = self.settings
         self.reader = reader_of(self.teachers.models.get(source or ""))
-        self.student = build_student(
-            settings.student,
-            self.task,
-            teacher=source,
-            texts=self.texts,
-            tokenizer=settings.tokenizer,
-            embeddings=table_start(settings.embeddings, self.reader),
-            options=options_of(settings),
-            seed=settings.seed,
-        )
+        if adapts_student(settings, source):
+            self.student: UntrainedStudent = adapted_student(settings, self.task, teacher=source)
+        else:
+            self.student = build_student(
+                settings.student,
+                self.task,
+                teacher=source,
+                texts=self.texts,
+                tokenizer=settings.tokenizer,
+                embeddings=table_start(settings.embeddings, self.reader),
+                options=options_of(settings),
+                seed=settings.seed,
+            )
         model: Any = self.student.model
         self.names = settle_inputs(model, self.student.tokenizer)
         self.start = copy.deepcopy(model)  # the student without teacher starts from the same weights
@@ -244,7 +249,15 @@ class Distillation:
         )
 
     def _predictor(self, session: Session, name: str, model: nn.Module) -> Predictor:
-        predictor = Predictor(model, self.student.tokenizer, self.task, self.length)
+        tokenizer = self.student.tokenizer
+        if isinstance(self.student, AdaptedStudent):
+            half = self.settings.adapter_half
+            adapted = AdaptedPredictor(model, tokenizer, self.student.facts(self.task, self.length), half=half)
+            if half:
+                adapted.round()
+            predictor: Predictor = adapted
+        else:
+            predictor = Predictor(model, tokenizer, self.task, self.length)
         calibrate(session, name, predictor, self.splits)
         return predictor
 

@@ -6,56 +6,22 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
-from understudy.adapters.design import AdapterDesign, design_of
+from understudy.adapters.design import AdapterDesign
 from understudy.adapters.facts import AdapterFacts, Base
 from understudy.adapters.files import NAME, place, place_head
 from understudy.adapters.heads import Head, head_tensors, headed
-from understudy.adapters.inject import add_adapter, keep_layers, learn_only
-from understudy.adapters.peft_methods import METHODS, add_peft, ia3_design, lora_design
+from understudy.adapters.inject import keep_layers, learn_only
 from understudy.data.splits import Splits
 from understudy.data.tasks import Task
 from understudy.errors import ConfigError
 from understudy.inference.adapted import AdaptedPredictor
 from understudy.models.files.names import adapter_folder
 from understudy.models.students.pooled import PooledClassifier
+from understudy.recipes.train.adapting import RATES, AddedAdapter, add_asked, rate_of
 from understudy.recipes.train.finetune.start import Start
 from understudy.recipes.train.finetune.transformer import Transformer
 from understudy.runs.session import Session
-from understudy.settings.adapters import AdapterSettings
 from understudy.settings.train.finetune import FinetuneSettings
-
-RATES = {"houlsby": 1e-3, "pfeiffer": 1e-3, "parallel": 1e-3, "bottleneck": 1e-3, "lora": 1e-3, "ia3": 5e-3}
-"""The peak rate where the settings name none, by the kind of adapter."""
-
-
-def new_adapter(model: Any, settings: AdapterSettings) -> tuple[str, dict[str, Any]]:
-    """Put the adapter that the settings name into a model; its method and its design.
-
-    Raises:
-        ModelError: if it has no place there.
-    """
-    dropped = settings.dropped()
-    if settings.adapter in METHODS:
-        if settings.adapter == "lora":
-            scaling = 2.0 if settings.adapter_scaling is None else settings.adapter_scaling
-            told = lora_design(model, rank=settings.rank or 8, scaling=scaling, leave_out=dropped)
-        else:
-            told = ia3_design(model, leave_out=dropped)
-        add_peft(model, NAME, settings.adapter, told)
-        return settings.adapter, told
-    assert settings.adapter is not None
-    design = design_of(
-        settings.adapter,
-        reduction=settings.reduction,
-        non_linearity=settings.non_linearity,
-        scaling=settings.adapter_scaling,
-        norms=settings.adapter_norms,
-        leave_out=dropped,
-    )
-    add_adapter(model, NAME, design, start=settings.adapter_start)
-    return "bottleneck", design.as_dict()
 
 
 class Adapted(Transformer):
@@ -77,13 +43,14 @@ class Adapted(Transformer):
         assert self.base is not None
         head, options = self._head()
         self.facts = AdapterFacts(
-            method=self.method,
-            design=self.design,
+            method=self.added.method,
+            design=self.added.design,
             base=self.base,
             task=splits.task,
             head=head,
             max_length=self.length,
             head_options=options,
+            below=self.added.below,
         )
 
     def untrained(self) -> Any:
@@ -109,7 +76,7 @@ class Adapted(Transformer):
 
     def usual_rate(self) -> float:
         """By the kind of adapter."""
-        return RATES[str(self.given.adapter) if self.earlier is None else self.earlier.facts.kind]
+        return rate_of(self.given) if self.earlier is None else RATES[self.earlier.facts.kind]
 
     def train(self, session: Session) -> AdaptedPredictor:
         """Fit adapter and head; they end with their best weights, or with those that they began with."""
@@ -145,15 +112,15 @@ class Adapted(Transformer):
 
     def _adds_nothing(self) -> bool:
         """Whether the outputs are at first those of the base."""
-        return self.earlier is None and self.given.adapter_start == "identity"
+        given = self.given
+        new = self.earlier is None and given.stack_on is None and not given.fuse
+        return new and given.adapter_start == "identity"
 
     def _with_adapter(self, model: Any) -> Any:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.given.seed)
-            if self.earlier is None:
-                self.method, self.design = new_adapter(model, self.given)
-            else:
-                self.method, self.design = self.earlier.placed(model, without=self.given.dropped())
+        if self.earlier is None:
+            self.added = add_asked(model, self.given, seed=self.given.seed)
+        else:
+            self.added = self.earlier.placed(model, without=self.given.dropped())
         return model
 
     def _head(self) -> tuple[Head, dict[str, Any]]:
@@ -182,7 +149,11 @@ class _Earlier(NamedTuple):
         folder = adapter_folder(name)
         assert folder is not None
         facts = AdapterFacts.read(folder)
-        if settings.drop_adapters and facts.method in METHODS:
+        if facts.base.kept is not None:
+            raise ConfigError(
+                f"--load_adapter: {name} belongs to a model that was cut from {facts.base.name}, and is not trained further. Distil it again."
+            )
+        if settings.drop_adapters and facts.method != "bottleneck":
             raise ConfigError(
                 f"--drop_adapters: {name} is a {facts.method} adapter, which is not taken out of single layers. Leave one of them out."
             )
@@ -190,15 +161,16 @@ class _Earlier(NamedTuple):
         same = known is not None and (known.kind, known.labels, facts.head) == (task.kind, task.labels, asked)
         return cls(folder, facts, same)
 
-    def placed(self, model: Any, *, without: Collection[int]) -> tuple[str, dict[str, Any]]:
+    def placed(self, model: Any, *, without: Collection[int]) -> AddedAdapter:
         """Put it into a model; its method and its design.
 
         Raises:
             ModelError: if it does not fit.
         """
         place(model, self.folder, self.facts)
-        if not without:
-            return self.facts.method, self.facts.design
-        keep_layers(model, NAME, without=without)
-        left = {*AdapterDesign.from_dict(self.facts.design).leave_out, *without}
-        return self.facts.method, {**self.facts.design, "leave_out": sorted(left)}
+        design = self.facts.design
+        if without:
+            keep_layers(model, NAME, without=without)
+            left = {*AdapterDesign.from_dict(design).leave_out, *without}
+            design = {**design, "leave_out": sorted(left)}
+        return AddedAdapter(self.facts.method, design, self.facts.below)

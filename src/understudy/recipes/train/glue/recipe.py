@@ -14,8 +14,9 @@ from understudy.data.readers.sources import load_splits
 from understudy.errors import ConfigError, DataError, gathered
 from understudy.functional.scoring import check_suits
 from understudy.recipes.train.glue.family import run_each, run_stages, say_family
-from understudy.recipes.train.glue.joint import Joint
-from understudy.recipes.train.glue.single import SingleTask
+from understudy.recipes.train.glue.joint.taught import TaughtJoint
+from understudy.recipes.train.glue.joint.work import Joint
+from understudy.recipes.train.glue.single import AdaptedTask, SingleTask
 from understudy.recipes.train.glue.transfer import run_transfer
 from understudy.record import RunRecord
 from understudy.runs.skeleton import TrainingRecipe, Work
@@ -74,11 +75,12 @@ class Glue(TrainingRecipe, GlueSettings):
     def prepare(self, data: list[TaskData]) -> Work:
         """Load and check the model, for the first task where there are several."""
         if self.mode == "joint":
-            return Joint(self, data)
+            return (TaughtJoint if self.teachers else Joint)(self, data)
         first = data[0]
         if faults := metric_faults(self.metric, first.splits.task.metrics):
             raise ConfigError(*faults)
-        return SingleTask(self, replace(first, splits=first.splits.selected_by(self.metric)))
+        one = AdaptedTask if self.adapts else SingleTask
+        return one(self, replace(first, splits=first.splits.selected_by(self.metric)))
 
     def chosen(self) -> list[str]:
         """The tasks by name; for ``all``, those of GLUE whose training and development files are there.

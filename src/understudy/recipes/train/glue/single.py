@@ -15,11 +15,11 @@ from understudy.data.glue.tasks import glue_task
 from understudy.evaluation import cost
 from understudy.inference.answering import Answering
 from understudy.models.awd_lstm.config import reads_whole
+from understudy.recipes.train.finetune.adapted import Adapted
 from understudy.recipes.train.finetune.classification import MODEL
 from understudy.recipes.train.finetune.transformer import Transformer
 from understudy.recipes.train.glue.results import scored_parts, write_results
 from understudy.runs.entries import put_on_record
-from understudy.runs.fitting.learning import learning_plan
 from understudy.runs.session import Session
 from understudy.settings.train.finetune import FinetuneSettings
 from understudy.settings.train.glue import GlueSettings
@@ -43,10 +43,10 @@ class SingleTask(Transformer):
         super().__init__(as_finetune(settings), replace(data.splits, test=data.others.get("test")))
         self.glue_settings, self.data = settings, data
         self.subject = replace(self.subject, task={**self.subject.task, "name": data.name})
-        if not reads_whole(self.model.config):
-            self.amount = self.amount._replace(learning_rate=LEARNING_RATE)
-            self.plan = learning_plan(self.objective, self.settings, learning_rate=LEARNING_RATE)
-            self.groups = self.plan.with_own_rates
+
+    def usual_rate(self) -> float | None:
+        """That of the field; of an AWD-LSTM its own."""
+        return super().usual_rate() or (None if reads_whole(self.model.config) else LEARNING_RATE)
 
     def plan_lines(self) -> Mapping[str, str]:
         """The task, then rows, tokens, steps, time and memory."""
@@ -82,3 +82,11 @@ class SingleTask(Transformer):
                 assert task is not None
                 answers = predictions(session.answers(model, texts), task)
                 write_answers(session.run.folder / "submission", file, answers)
+
+
+class AdaptedTask(SingleTask, Adapted):
+    """One task of which an adapter and a head learn."""
+
+    def usual_rate(self) -> float:
+        """That of the kind of adapter."""
+        return Adapted.usual_rate(self)

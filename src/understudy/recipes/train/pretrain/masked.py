@@ -36,6 +36,7 @@ class HiddenWords(LanguageWork):
             found.model, found.tokenizer, corpus.train, vocabulary=settings.vocabulary, cased=settings.cased
         )
         set_reading(self.model, name=settings.model, gradient_tokens=None, drop_mult=settings.drop_mult)
+        self.adapt(new_head=found.note is not None)
         self.trained_before = found.note is None
         self.texts = MaskedTexts(settings, corpus.texts(), [self.model], self.tokenizer)
         self.parts, self.batches = self.texts.parts, self.texts.batches
@@ -47,6 +48,13 @@ class HiddenWords(LanguageWork):
             *unknown_notes(self.parts, self.tokenizer),
         ]
         self._learn(MaskedLM(self.model))
+
+    def adapt(self, *, new_head: bool) -> None:
+        """Change the loaded model before it is trained: here nothing.
+
+        Args:
+            new_head: whether nothing has trained its head.
+        """
 
     def scores(self, model: Any, part: str, device: torch.device) -> dict[str, float]:
         """Loss, perplexity and accuracy of a model on a part of the corpus, under fixed masks."""

@@ -6,6 +6,7 @@ from understudy.data.readers.corpus import Corpus
 from understudy.errors import ConfigError
 from understudy.functional.metrics import LANGUAGE_MODEL_METRICS
 from understudy.models.language import LanguageKind, language_kind
+from understudy.recipes.train.pretrain.adapted import AdaptedWords
 from understudy.recipes.train.pretrain.causal import Blocks, Streams
 from understudy.recipes.train.pretrain.masked import HiddenWords
 from understudy.recipes.train.pretrain.work import LanguageWork
@@ -31,6 +32,10 @@ class Pretrain(TrainingRecipe, PretrainSettings):
         kind = "recurrent" if self.model == NEW else language_kind(self.model)
         faults = [] if kind == "masked" else self.masking_faults()
         faults += [] if kind == "recurrent" else self.regularising_faults()
+        if self.adapts and kind != "masked":
+            faults.append(
+                f"--adapter is for a masked language model, which {self.model} is not. Leave it out, or name an encoder."
+            )
         if faults:
             raise ConfigError(*faults)
-        return _WORKS[kind](self, data)
+        return AdaptedWords(self, data) if self.adapts else _WORKS[kind](self, data)

@@ -81,13 +81,16 @@ class LanguageWork:
             self._describe(session, BEFORE_TRAINING, {part: self._evaluate(session, part) for part in parts})
         result = self.train(session)
         if writes:
-            folder = session.run.folder / "model"
-            texts = self.corpus.validation
-            save_language_model(folder, self.model, self.tokenizer, max_length=self.length, texts=texts)
+            self.save(session)
             found = {"validation": Evaluation({name: result.metrics[name] for name in LANGUAGE_MODEL_METRICS})}
             if self.corpus.test is not None:
                 found["test"] = self._evaluate(session, "test")
             self._describe(session, "model", found)
+
+    def save(self, session: Session) -> None:
+        """Write the trained model."""
+        folder, texts = session.run.folder / "model", self.corpus.validation
+        save_language_model(folder, self.model, self.tokenizer, max_length=self.length, texts=texts)
 
     def train(self, session: Session) -> FitResult:
         """Fit the model; it ends with its best weights."""
@@ -107,9 +110,13 @@ class LanguageWork:
 
     def _describe(self, session: Session, name: str, scores: Mapping[str, Evaluation]) -> None:
         """Put the model on the record; the trained one comes first."""
-        facts = {"model_type": self.model.config.model_type, **parameter_summary(self.model)}
+        facts = {"model_type": self.model.config.model_type, **self.summary()}
         facts |= {"mask_token": self.tokenizer.mask_token} if self.kind == "masked_language_model" else {}
         put_on_record(session, name, scores=scores, facts=facts, order=("model",))
+
+    def summary(self) -> dict[str, int]:
+        """Parameters and bytes of the model."""
+        return parameter_summary(self.model)
 
     def scores(self, model: Any, part: str, device: torch.device) -> dict[str, float]:
         """Loss, perplexity and accuracy of a model on a part of the corpus: ``validation`` or ``test``."""

@@ -7,9 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from understudy.adapters.bottleneck import FUNCTIONS
 from understudy.adapters.design import Start
+from understudy.adapters.layers.bottleneck import FUNCTIONS
 from understudy.adapters.route import Route
+from understudy.errors import ModelError
+from understudy.models.structure.layers import base_model
+
+INVERTIBLE = "invertible_adapters"
+"""What an encoder's :class:`EmbeddingSite` is called in it."""
 
 
 class _Function(nn.Module):
@@ -32,8 +37,8 @@ class Coupling(nn.Module):
     Args:
         width: of the embeddings.
         reduction: half the width divided by this is the width between the two layers of F and of G.
-        non_linearity: a name in :data:`understudy.adapters.bottleneck.FUNCTIONS`.
-        start: as in :class:`understudy.adapters.bottleneck.Bottleneck`.
+        non_linearity: a name in :data:`understudy.adapters.layers.bottleneck.FUNCTIONS`.
+        start: as in :class:`understudy.adapters.layers.bottleneck.Bottleneck`.
 
     Reference:
         Dinh et al. 2015, "NICE", arXiv 1410.8516, section 3.2; Pfeiffer et al. 2020, "MAD-X", arXiv 2005.00052,
@@ -94,3 +99,38 @@ class EmbeddingSite(nn.Module):
                 held = (self.route.numbers == i)[:, None, None]  # type: ignore[index]
                 embedded = torch.where(held, self.adapters[name](embedded), embedded)
         return embedded
+
+    def undo(self, module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """What words are scored from: the change undone, the last one first. The hook on the output table."""
+        states = args[0]
+        for name in reversed(self.route.stack):
+            if name in self.adapters:
+                coupling: Any = self.adapters[name]
+                states = coupling.inverse(states)
+        return (states, *args[1:])
+
+
+def embedding_site(model: Any, route: Route) -> EmbeddingSite:
+    """The site behind the encoder's embeddings, which is made at the first call."""
+    base = base_model(model)
+    if not hasattr(base, INVERTIBLE):
+        base.add_module(INVERTIBLE, EmbeddingSite(route))
+        base.embeddings.register_forward_hook(getattr(base, INVERTIBLE))
+    return getattr(base, INVERTIBLE)
+
+
+def undo_before_words(model: Any) -> None:
+    """Let a masked language model undo its invertible adapters before the output table scores the words.
+
+    Input and output table are one: what an adapter changes behind the one, it takes back before the other.
+
+    Raises:
+        ModelError: if the model has no invertible adapter, or no output table.
+
+    Reference:
+        Pfeiffer et al. 2020, "MAD-X", arXiv 2005.00052, section 3.3.
+    """
+    site, output = getattr(base_model(model), INVERTIBLE, None), model.get_output_embeddings()
+    if site is None or not isinstance(output, nn.Module):
+        raise ModelError(f"{type(model).__name__}: has no invertible adapter, or no output table.")
+    output.register_forward_pre_hook(site.undo)

@@ -6,46 +6,37 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-import torch
 from torch import nn
 
 from understudy.data.batches.bucketed import BucketedBatches
 from understudy.data.batches.mixed import MixedBatches, sampling_powers
 from understudy.data.glue.read import TaskData
 from understudy.data.glue.tasks import BESIDE
-from understudy.data.splits import Rows
-from understudy.data.texts import Texts
 from understudy.data.tokens.encode import Encoded, encode
-from understudy.errors import ConfigError
 from understudy.evaluation.quality import Evaluation, evaluate
 from understudy.functional.chance import chance_loss
 from understudy.functional.glue_score import average, task_score
 from understudy.functional.metrics import AVERAGE
 from understudy.functional.scoring import higher_is_better
-from understudy.inference.logits import logits, parameter_summary, token_budget
+from understudy.inference.answering import Answering
+from understudy.inference.logits import logits, token_budget
 from understudy.inference.predictor import Predictor
-from understudy.models.awd_lstm.config import reads_whole
-from understudy.models.files.classifiers import load_classifier, load_mean_classifier, said_of_transfer
 from understudy.models.files.multitask import TrainedTasks
-from understudy.models.files.tokenizers import check_tokenizer, load_tokenizer
-from understudy.models.multitask import MultiTaskModel, share_encoder
-from understudy.models.structure.inputs import settle_inputs
 from understudy.objectives.multitask import MultiTask
 from understudy.objectives.supervised import Supervised
+from understudy.objectives.teachers.teacher import Teacher
 from understudy.objectives.terms import term_names
-from understudy.recipes.train.glue.results import scored_parts, union_of_metrics
-from understudy.recipes.train.glue.single import LEARNING_RATE
-from understudy.report.scores import MULTI_TASK
+from understudy.recipes.train.glue.joint.start import start_tasks
+from understudy.recipes.train.glue.joint.subject import dev_parts, subject_of
+from understudy.recipes.train.glue.results import scored_parts
 from understudy.runs.devices import processes
-from understudy.runs.entries import put_on_record
+from understudy.runs.entries import has_entry, put_on_record
 from understudy.runs.fitting.learning import learning_lines, learning_plan
 from understudy.runs.fitting.phase import train_phase
 from understudy.runs.judging.calibrating import calibrate
 from understudy.runs.plans import cost_lines
 from understudy.runs.saving import save_classifier, save_multitask
 from understudy.runs.session import Session
-from understudy.runs.subject import Subject
 from understudy.runs.text_limits import how_to_read_more, said_of_cuts, text_length
 from understudy.settings.train.glue import GlueSettings
 
@@ -56,20 +47,18 @@ AT_BEST, REFINED = ", at its own best", ", fine-tuned"
 class Joint:
     """Rows of several tasks in; one model for all, the best weights for each, and each refined if that is asked for."""
 
+    ends: tuple[str, ...] = ("", AT_BEST, REFINED)
+    """What the names of entries end with, in the order of the table."""
+    share = 1.0
+    """What the training of the model may take of the time that is left."""
+
     def __init__(self, settings: GlueSettings, data: Sequence[TaskData]) -> None:
         self.settings, self.data = settings, {task.name: task for task in data}
-        name = settings.encoder_from or settings.model
-        self.tokenizer = load_tokenizer(name)
-        torch.manual_seed(settings.seed)
-        self.notes: Sequence[str] = []
-        models = {}
-        for task in data:
-            models[task.name] = self._classifier(name, task)
-            if settings.sharing == "hard":  # at once, so that no more than two encoders are in memory
-                share_encoder(next(iter(models.values())), models[task.name])
-        self.model = MultiTaskModel(models, shared=settings.sharing == "hard")
+        start = start_tasks(settings, data)
+        self.model, self.tokenizer, self.names = start.model, start.tokenizer, start.names
+        self.learning_rate = start.learning_rate
+        self.notes: Sequence[str] = start.notes
         self.length = text_length(self.model, self.tokenizer, settings.max_length)
-        self.names = [settle_inputs(model, self.tokenizer) for model in models.values()][-1]
         self._encode()
         self.objective = MultiTask(
             self.model,
@@ -78,14 +67,10 @@ class Joint:
             distance=None if settings.sharing == "hard" else settings.soft_weight,
         )
         self.terms = term_names(self.objective)
-        self.plan = learning_plan(self.objective, settings, learning_rate=LEARNING_RATE)
+        self.plan = learning_plan(self.objective, settings, learning_rate=self.learning_rate)
         self.groups = self.plan.with_own_rates
-        self.batches = MixedBatches(
-            {task: self._batches(task) for task in self.data},
-            powers=sampling_powers(settings.sampling, settings.epochs, temperature=settings.sampling_temperature),
-            seed=settings.seed,
-        )
-        self.subject = self._subject()
+        self.batches = self.mixed({})
+        self.subject = subject_of(self.data)
 
     def plan_lines(self) -> Mapping[str, str]:
         """Rows, steps, sampling, weights of the losses, time and memory."""
@@ -116,50 +101,79 @@ class Joint:
 
     def carry_out(self, session: Session) -> None:
         """Train all tasks at once, save the model, score every task, refine each if that is asked for."""
-        primary = {f"{name}/{task.splits.task.metrics[0]}": name for name, task in self.data.items()}
-        train_phase(
-            session,
-            self.objective,
-            self.batches,
-            phase="joint",
-            validation=self._validation(session),
-            learning_rate=LEARNING_RATE,
-            budget_s=session.stop.remaining(),
-            keepers={metric: higher_is_better(metric) for metric in primary},
-            visit=lambda metric: self._at_its_best(session, primary[metric]),
-        )
+        self.train_all(session)
         if session.run.writes:
             tasks = {name: task.splits.task for name, task in self.data.items()}
-            models = {name: self._calibrated(session, name, "", self.model.task(name)) for name in self.data}
+            models = {name: self.calibrated(session, name, "", self.model.task(name)) for name in self.data}
             temperatures = {name: model.temperature for name, model in models.items()}
             trained = TrainedTasks(self.model, self.tokenizer, tasks, self.length, temperatures)
             texts = {name: task.splits.validation.texts for name, task in self.data.items()}
             save_multitask(session.run.folder / "model", trained, texts)
             for name, model in models.items():
-                self._describe(session, name, "", model)
+                self.describe(session, name, "", model)
         if self.settings.then == "finetune":
             for name in self.data:
                 self._refine(session, name)
+        self.set_beside(session)
         if session.run.writes:
-            for end in ("", AT_BEST, REFINED if self.settings.then else None):
-                if end is not None:
-                    self._average(session, end)
+            for end in self.ends:
+                self._average(session, end)
             self._order(session)
 
-    def _classifier(self, name: str, data: TaskData) -> Any:
-        task = data.splits.task
-        if self.settings.pooling == "mean":
-            model: Any = load_mean_classifier(name, task)
-        else:
-            model = load_classifier(name, task, fresh_head=self.settings.encoder_from is not None)
-        if reads_whole(model.config):
-            raise ConfigError(
-                f"{name}: is an AWD-LSTM, which cannot be trained on several tasks at once. Name an encoder of transformers, or give --mode sequential."
-            )
-        check_tokenizer(model, self.tokenizer, name=name)
-        if self.settings.encoder_from is not None and not self.notes:
-            self.notes = [said_of_transfer(model, name)]
-        return model
+    def train_all(self, session: Session) -> None:
+        """Fit the model; the best weights of each task are kept beside those that are best in common."""
+        primary = {f"{name}/{task.splits.task.metrics[0]}": name for name, task in self.data.items()}
+        self.fit(
+            session,
+            self.objective,
+            self.batches,
+            phase="joint",
+            share=self.share,
+            keepers={metric: higher_is_better(metric) for metric in primary},
+            visit=lambda metric: self._at_its_best(session, primary[metric]),
+        )
+
+    def fit(
+        self,
+        session: Session,
+        objective: MultiTask,
+        batches: MixedBatches,
+        *,
+        phase: str,
+        share: float = 1.0,
+        keepers: Mapping[str, bool] | None = None,
+        visit: Callable[[str], None] = lambda metric: None,
+    ) -> None:
+        """Train on all tasks; the model ends with the weights that are best by the average of the tasks.
+
+        Args:
+            share: of the time that is left.
+            phase, keepers, visit: as in :func:`understudy.runs.fitting.phase.train_phase`.
+        """
+        remaining = session.stop.remaining()
+        train_phase(
+            session,
+            objective,
+            batches,
+            phase=phase,
+            validation=self._validation(session),
+            learning_rate=self.learning_rate,
+            budget_s=None if remaining is None else max(remaining, 0.0) * share,
+            keepers=keepers,
+            visit=visit,
+        )
+
+    def set_beside(self, session: Session) -> None:
+        """Put on the record what the model is compared with: here nothing more."""
+
+    def mixed(self, teachers: Mapping[str, Teacher]) -> MixedBatches:
+        """The batches of all tasks, with the answers of those teachers that there are."""
+        settings = self.settings
+        return MixedBatches(
+            {task: self._batches(task, teachers.get(task)) for task in self.data},
+            powers=sampling_powers(settings.sampling, settings.epochs, temperature=settings.sampling_temperature),
+            seed=settings.seed,
+        )
 
     def _encode(self) -> None:
         """The token ids of each task's training and validation rows, and the notes on them."""
@@ -181,45 +195,24 @@ class Joint:
             return dict.fromkeys(self.data, 1.0)
         return {name: 1 / chance_loss(task.splits.train.labels) for name, task in self.data.items()}
 
-    def _batches(self, name: str) -> BucketedBatches:
+    def _batches(self, name: str, teacher: Teacher | None = None) -> BucketedBatches:
         state = processes()
         return BucketedBatches(
             self.encoded[name][0],
             self.data[name].splits.train.labels,
-            names=self.names,
+            names=self.names[name],
             batch_size=self.settings.batch_size,
             max_tokens=self.settings.max_tokens or token_budget(state.device, self.model),
             seed=self.settings.seed,
+            teacher=teacher,
             world_size=state.num_processes,
             rank=state.process_index,
         )
 
-    def _subject(self) -> Subject:
-        texts: dict[str, Texts] = {}
-        labels: dict[str, np.ndarray] = {}
-        notes: list[str] = []
-        for name, data in self.data.items():
-            for part, rows in (("train", data.splits.train), *self._dev_parts(name).items()):
-                texts[f"{name}, {part}"], labels[f"{name}, {part}"] = rows.texts, rows.labels
-            notes += data.splits.notes
-        tasks = {name: task.splits.task for name, task in self.data.items()}
-        about = {
-            "kind": MULTI_TASK,
-            "metrics": [AVERAGE, *union_of_metrics(list(tasks.values()))],
-            "tasks": {name: task.as_dict() for name, task in tasks.items()},
-        }
-        metrics = [AVERAGE, *(f"{name}/{metric}" for name, task in tasks.items() for metric in task.metrics)]
-        return Subject(about, texts, metrics, notes, labels)
-
-    def _dev_parts(self, name: str) -> dict[str, Rows]:
-        """The parts that everyone reports: the development set, of MNLI both."""
-        others = {split: rows for split, rows in self.data[name].others.items() if split.startswith("validation")}
-        return {"validation": self.data[name].splits.validation, **others}
-
     def _scores(self, session: Session, name: str, model: Any) -> dict[str, float]:
         """A task's scores on its validation rows, under names with the task's in front."""
         task, rows = self.data[name].splits.task, self.data[name].splits.validation
-        outputs = logits(model, self.encoded[name][1], names=self.names, device=session.device)
+        outputs = logits(model, self.encoded[name][1], names=self.names[name], device=session.device)
         found = evaluate(outputs, rows.labels, task).metrics
         return {f"{name}/{metric}": value for metric, value in found.items()}
 
@@ -234,25 +227,25 @@ class Joint:
 
         return score
 
-    def _calibrated(self, session: Session, name: str, end: str, model: Any) -> Predictor:
+    def calibrated(self, session: Session, name: str, end: str, model: Any) -> Predictor:
         """A task's model for raw text, with the temperature that suits the task's validation rows."""
         predictor = Predictor(model, self.tokenizer, self.data[name].splits.task, self.length)
         calibrate(session, f"{name}{end}", predictor, self.data[name].splits)
         return predictor
 
-    def _describe(self, session: Session, name: str, end: str, model: Predictor) -> None:
+    def describe(self, session: Session, name: str, end: str, model: Answering) -> None:
         """Put a task's model on the record: its scores on the development set, its parameters."""
         with session.run.timed("evaluate_s"):
-            scores, _ = scored_parts(session, f"model{end}", name, model, self._dev_parts(name))
+            scores, _ = scored_parts(session, f"model{end}", name, model, dev_parts(self.data[name]))
         plain = {split: Evaluation(found.metrics, found.intervals) for split, found in scores.items()}
-        put_on_record(session, f"{name}{end}", scores=plain, facts=parameter_summary(model.model))
+        put_on_record(session, f"{name}{end}", scores=plain, facts=model.summary())
 
     def _keep(self, session: Session, name: str, kind: str, end: str, model: Any) -> None:
         """Write a task's model as one for that task alone, and put it on the record."""
         alone = copy.deepcopy(model)  # saving writes the task into the configuration
-        predictor = self._calibrated(session, name, end, alone)
+        predictor = self.calibrated(session, name, end, alone)
         save_classifier(session.run.folder / f"{kind}-{name}", predictor, self.data[name].splits.validation.texts)
-        self._describe(session, name, end, predictor)
+        self.describe(session, name, end, predictor)
 
     def _at_its_best(self, session: Session, name: str) -> None:
         if session.run.writes:
@@ -270,22 +263,24 @@ class Joint:
             self._batches(name),
             phase=f"finetune {name}",
             validation=lambda bare: self._scores(session, name, bare),
-            learning_rate=LEARNING_RATE,
+            learning_rate=self.learning_rate,
             budget_s=session.stop.remaining(),
         )
         if session.run.writes:
             self._keep(session, name, "finetuned", REFINED, model)
 
     def _average(self, session: Session, end: str) -> None:
+        names = [f"{name}{end}" for name in self.data]
+        if not all(has_entry(session, name) for name in names):
+            return
         numbers = {name: task_score(session.run.record.model(f"{name}{end}")["metrics"].values()) for name in self.data}
         found = average(numbers, beside=BESIDE)
         if found is not None:
             put_on_record(session, f"{AVERAGE}{end}", scores={"validation": Evaluation({AVERAGE: found})}, facts={})
 
     def _order(self, session: Session) -> None:
-        """Put the entries in the order of the table: all tasks in common, each at its best, each refined."""
-        ends = ("", AT_BEST, REFINED)
-        names = [f"{name}{end}" for end in ends for name in (*self.data, AVERAGE)]
+        """Put the entries in the order of the table: all tasks in common, each at its best, each refined, and so on."""
+        names = [f"{name}{end}" for end in self.ends for name in (*self.data, AVERAGE)]
         record = session.run.record
         record.models.sort(key=lambda entry: names.index(entry["name"]))
         record.split = "validation"

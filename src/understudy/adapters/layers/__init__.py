@@ -1,0 +1,1 @@
+"""What adapters compute: bottlenecks, invertible changes of the embeddings, and the fusion of several."""

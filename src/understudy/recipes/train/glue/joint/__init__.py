@@ -1,0 +1,1 @@
+"""``understudy glue --mode joint``: several tasks at once, with teachers or without."""

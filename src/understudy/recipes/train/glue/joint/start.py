@@ -1,0 +1,92 @@
+"""Where a joint training starts: one model for all tasks, of an encoder or of a student."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from understudy.data.glue.read import TaskData
+from understudy.errors import ConfigError
+from understudy.models.awd_lstm.config import reads_whole
+from understudy.models.files.classifiers import load_classifier, load_mean_classifier, said_of_transfer
+from understudy.models.files.tokenizers import check_tokenizer, load_tokenizer
+from understudy.models.multitask import MultiTaskModel, share_encoder
+from understudy.models.structure.inputs import settle_inputs
+from understudy.recipes.train.glue.single import LEARNING_RATE
+from understudy.recipes.train.students.classifier import CUT_RATE, build_student
+from understudy.recipes.train.students.cut import cut_student
+from understudy.settings.student_options import is_table, options_of
+from understudy.settings.train.glue import GlueSettings
+
+
+class TasksStart(NamedTuple):
+    """An untrained model for several tasks, and what is needed to train it."""
+
+    model: MultiTaskModel
+    tokenizer: PreTrainedTokenizerBase
+    names: dict[str, tuple[str, ...]]
+    """The inputs of each task's classifier: a student for single texts takes no segments."""
+    learning_rate: float
+    """Where the settings name none."""
+    notes: list[str]
+
+
+def start_tasks(settings: GlueSettings, data: Sequence[TaskData]) -> TasksStart:
+    """The model that the settings name: a classifier a task, all of them on the encoder of the first with hard sharing.
+
+    Raises:
+        UnderstudyError: if it cannot be loaded or built, or has no encoder that several tasks could share.
+    """
+    name = settings.encoder_from or settings.model
+    tokenizer = load_tokenizer(name)
+    torch.manual_seed(settings.seed)
+    notes: list[str] = []
+    models: dict[str, Any] = {}
+    for task in data:
+        models[task.name] = _classifier(settings, name, task, tokenizer, notes)
+        if settings.sharing == "hard":  # at once, so that no more than two encoders are in memory
+            share_encoder(next(iter(models.values())), models[task.name])
+    model = MultiTaskModel(models, shared=settings.sharing == "hard")
+    names = {task: settle_inputs(one, tokenizer) for task, one in models.items()}
+    return TasksStart(model, tokenizer, names, _usual_rate(settings), notes)
+
+
+def _usual_rate(settings: GlueSettings) -> float:
+    if settings.student is None:
+        return LEARNING_RATE
+    chosen = next((group for group in options_of(settings) if group.name == settings.student), None)
+    return CUT_RATE if chosen is None else chosen.learning_rate
+
+
+def _classifier(
+    settings: GlueSettings, name: str, data: TaskData, tokenizer: PreTrainedTokenizerBase, notes: list[str]
+) -> Any:
+    """One task's classifier; what there is to say of the first one joins the notes."""
+    task = data.splits.task
+    if settings.student is not None and is_table(settings.student):
+        made = build_student(
+            settings.student,
+            task,
+            teacher=name,
+            texts=data.splits.train.texts,
+            tokenizer="teacher",
+            embeddings="teacher",
+            options=options_of(settings),
+            seed=settings.seed,
+        )
+        return made.model
+    if settings.pooling == "mean":
+        model: Any = load_mean_classifier(name, task)
+    else:
+        model = load_classifier(name, task, fresh_head=settings.encoder_from is not None)
+    if reads_whole(model.config):
+        raise ConfigError(
+            f"{name}: is an AWD-LSTM, which cannot be trained on several tasks at once. Name an encoder of transformers, or give --mode sequential."
+        )
+    check_tokenizer(model, tokenizer, name=name)
+    if settings.encoder_from is not None and not notes:
+        notes.append(said_of_transfer(model, name))
+    return model if settings.student is None else cut_student(model, settings.student, settings.layers)

@@ -1,0 +1,158 @@
+"""Students whose encoder is shared and stays as it is: what they learn from their teacher is an adapter and a head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from understudy.adapters.design import AdapterDesign
+from understudy.adapters.facts import AdapterFacts, Base
+from understudy.adapters.files import NAME, WEIGHTS, place_head, read_tensors
+from understudy.adapters.heads import Head, head_tensors, headed
+from understudy.adapters.inject import add_adapter, learn_only, load_tensors
+from understudy.data.tasks import Task
+from understudy.errors import ModelError
+from understudy.models.files.classifiers import load_classifier
+from understudy.models.files.names import adapter_folder, resolve
+from understudy.models.files.tokenizers import check_tokenizer, load_tokenizer
+from understudy.models.shrink.cut import choose_layers, cut_layers, layer_count
+from understudy.models.structure.layers import encoder_layers
+from understudy.models.students.pooled import PooledClassifier
+from understudy.recipes.train.adapting import RATES, AddedAdapter, add_asked, rate_of
+from understudy.recipes.train.students.classifier import UntrainedStudent
+from understudy.settings.student_options import LayersOptions
+from understudy.settings.train.distill import DistillSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptedStudent(UntrainedStudent):
+    """An untrained student of which an adapter and a head learn."""
+
+    base: Base
+    added: AddedAdapter
+    head: Head
+    head_options: dict[str, Any]
+
+    def facts(self, task: Task, length: int) -> AdapterFacts:
+        """What is saved with its weights."""
+        return AdapterFacts(
+            method=self.added.method,
+            design=self.added.design,
+            base=self.base,
+            task=task,
+            head=self.head,
+            max_length=length,
+            head_options=self.head_options,
+            below=self.added.below,
+        )
+
+
+def adapts_student(settings: DistillSettings, teacher: str | None) -> bool:
+    """Whether an adapter learns: one is asked for, or the student is cut from a teacher that is one."""
+    cut = settings.student.split(":")[0] == LayersOptions.name
+    return settings.adapts or (cut and teacher is not None and adapter_folder(teacher) is not None)
+
+
+def adapted_student(settings: DistillSettings, task: Task, *, teacher: str | None) -> AdaptedStudent:
+    """The student that the settings describe; the same settings give the same weights.
+
+    It is a model with a new adapter; or, for ``layers:N``, some layers of the teacher with a new adapter; or those of the
+    base of a teacher that is an adapter itself, whose adapter the student begins with.
+
+    Args:
+        teacher: the teacher's name; None if no teacher is a network.
+
+    Raises:
+        ModelError: if it cannot be built.
+    """
+    torch.manual_seed(settings.seed)
+    if settings.student.split(":")[0] != LayersOptions.name:
+        model = load_classifier(settings.student, task)
+        base = Base.of(model, settings.student)
+        added = add_asked(model, settings, seed=settings.seed)
+        return _ready(model, settings.student, base, added, rate_of(settings))
+    if teacher is None:
+        raise ModelError(
+            f"student {settings.student} is cut from its teacher, but no teacher is a network. Choose a model folder."
+        )
+    folder = adapter_folder(teacher)
+    if folder is not None:
+        return _from_adapter(settings, task, teacher, folder)
+    whole = load_classifier(teacher, task)
+    keep = _kept(settings, whole)
+    base = replace(Base.of(whole, teacher), kept=keep)
+    model = _cut(whole, keep)
+    return _ready(model, teacher, base, add_asked(model, settings, seed=settings.seed), rate_of(settings))
+
+
+def _from_adapter(settings: DistillSettings, task: Task, teacher: str, folder: Path) -> AdaptedStudent:
+    """Some layers of a teacher's base with the teacher's adapter in them, and its head if it has the same labels."""
+    if settings.adapts:
+        raise ModelError(
+            f"{teacher}: is an adapter, which the student {settings.student} begins with. Leave out --adapter, or name a model as --student."
+        )
+    facts = AdapterFacts.read(folder)
+    if facts.method != "bottleneck" or facts.below is not None or facts.base.kept is not None or facts.head is None:
+        raise ModelError(
+            f"{teacher}: is not a plain houlsby, pfeiffer or parallel adapter with a head, so no student can be cut from it. Name a model as --student, with --adapter."
+        )
+    whole = headed(resolve(facts.base.name), task, facts.head, facts.head_options)
+    facts.base.check(whole, origin=teacher)
+    if facts.task is not None and (facts.task.kind, facts.task.labels) == (task.kind, task.labels):
+        place_head(whole, folder)
+    keep = _kept(settings, whole)
+    model = _cut(whole, keep)
+    blocks = len(encoder_layers(whole))
+    held = keep if blocks == layer_count(whole) else range(blocks)  # an ALBERT's layers share theirs
+    design = _of_layers(AdapterDesign.from_dict(facts.design), held)
+    add_adapter(model, NAME, design)
+    load_tensors(model, NAME, _renumbered(read_tensors(folder / WEIGHTS), held), origin=teacher)
+    added = AddedAdapter("bottleneck", design.as_dict(), None)
+    made = _ready(model, facts.base.name, replace(facts.base, kept=keep), added, RATES[facts.kind])
+    return replace(made, head=facts.head, head_options=facts.head_options)
+
+
+def _ready(model: Any, name: str, base: Base, added: AddedAdapter, rate: float) -> AdaptedStudent:
+    """A student of a model with an adapter in it, of which adapter and head alone learn."""
+    tokenizer = load_tokenizer(name)
+    check_tokenizer(model, tokenizer, name=name)
+    learn_only(model, NAME, also=head_tensors(model).values())
+    head: Head = "mean" if isinstance(model, PooledClassifier) else "architecture"
+    return AdaptedStudent(model, tokenizer, rate, base=base, added=added, head=head, head_options={})
+
+
+def _kept(settings: DistillSettings, whole: Any) -> list[int]:
+    layers = settings.layers
+    return layers.keep or choose_layers(layer_count(whole), int(settings.student.split(":")[1]), layers.choose)
+
+
+def _cut(whole: Any, keep: Sequence[int]) -> Any:
+    model = cut_layers(whole, keep)
+    model.new_in_encoder = getattr(whole, "new_in_encoder", frozenset())
+    return model
+
+
+def _of_layers(design: AdapterDesign, keep: Sequence[int]) -> AdapterDesign:
+    """The design in a model that has only these layers, with their new numbers."""
+    return replace(
+        design,
+        leave_out=tuple(place for place, layer in enumerate(keep) if layer in design.leave_out),
+        reductions={place: design.reductions[layer] for place, layer in enumerate(keep) if layer in design.reductions},
+    )
+
+
+def _renumbered(tensors: dict[str, torch.Tensor], keep: Sequence[int]) -> dict[str, torch.Tensor]:
+    """The weights of an adapter in these layers, under their new numbers; those of the embeddings as they are."""
+    found = {}
+    for key, value in tensors.items():
+        if not key.startswith("layer."):
+            found[key] = value
+            continue
+        _, layer, rest = key.split(".", 2)
+        if int(layer) in keep:
+            found[f"layer.{list(keep).index(int(layer))}.{rest}"] = value
+    return found
