@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from understudy.evaluation.paired import paired_differences
-from understudy.evaluation.seeded import seeded_differences
+from understudy.evaluation.seeded import seeded_differences, seeded_scores
 from understudy.evaluation.significance import mcnemar
 
 RNG = np.random.default_rng(0)
@@ -35,29 +35,54 @@ OTHER = drawn(RNG, 0.85, spread=0.05, hard=HARD)
 ALL = dict.fromkeys(range(SEEDS), LABELS)
 
 
-def test_the_variance_is_that_of_the_mean_squares() -> None:
-    right = [np.array([answers[s].argmax(1) == LABELS for s in range(SEEDS)], float) for answers in (ONE, OTHER)]
-    apart = (right[0] - right[1]).T  # (rows, seeds)
-    middle = apart.mean()
-    of_rows = SEEDS * ((apart.mean(1) - middle) ** 2).sum() / (ROWS - 1)
-    of_seeds = ROWS * ((apart.mean(0) - middle) ** 2).sum() / (SEEDS - 1)
-    rest = apart - apart.mean(1, keepdims=True) - apart.mean(0) + middle
+def mean_squares(right: np.ndarray) -> tuple[float, float, float]:
+    """Of ``(rows, seeds)``: the variance of the mean by rows alone, a seed's by the interaction, and that between seeds."""
+    middle = right.mean()
+    rows = SEEDS * ((right.mean(1) - middle) ** 2).sum() / (ROWS - 1)
+    seeds = ROWS * ((right.mean(0) - middle) ** 2).sum() / (SEEDS - 1)
+    rest = right - right.mean(1, keepdims=True) - right.mean(0) + middle
     residual = (rest**2).sum() / ((ROWS - 1) * (SEEDS - 1))
-    rows, seeds = of_rows / (ROWS * SEEDS), max(0.0, of_seeds - residual) / (ROWS * SEEDS)
+    return (rows - residual) / (ROWS * SEEDS), residual / ROWS, (seeds - residual) / ROWS
+
+
+def test_the_variance_is_that_of_the_mean_squares() -> None:
+    right = [np.array([answers[s].argmax(1) == LABELS for s in range(SEEDS)], float).T for answers in (ONE, OTHER)]
+    apart = right[0] - right[1]
+    rows, interaction, own = mean_squares(apart)
+    pooled = mean_squares(right[0])[2] + mean_squares(right[1])[2]  # the mean of both, for two models
+    seeds = max(own, pooled)
     assert seeds > 0
 
     found = seeded_differences("accuracy", {"one": ONE, "other": OTHER}, ALL, resamples=20_000)["one", "other"]
-    assert found.difference == pytest.approx(middle)
-    assert found.error_of_rows**2 == pytest.approx(rows, rel=0.05)
-    assert found.error_of_seeds**2 == pytest.approx(seeds, rel=0.05)
-    freedom = (rows + seeds) ** 2 / (rows**2 / (ROWS - 1) + seeds**2 / (SEEDS - 1))
-    error = np.sqrt(rows + seeds)
-    assert found.p == pytest.approx(2 * stats.t.sf(abs(middle) / error, freedom), rel=0.2)
+    assert found.difference == pytest.approx(apart.mean())
+    of_rows = max(0.0, rows) + interaction / SEEDS
+    assert found.error_of_rows**2 == pytest.approx(of_rows, rel=0.05)
+    assert found.error_of_seeds**2 == pytest.approx(seeds / SEEDS, rel=0.05)
+    error = np.sqrt(of_rows + seeds / SEEDS)
+    mixed = (seeds + interaction) / SEEDS
+    freedom = error**4 / (max(0.0, rows) ** 2 / (ROWS - 1) + mixed**2 / (2 * (SEEDS - 1)))
+    assert found.p == pytest.approx(2 * stats.t.sf(abs(apart.mean()) / error, freedom), rel=0.2)
     reach = stats.t.ppf(0.975, freedom) * error
-    assert (found.low, found.high) == (
-        pytest.approx(middle - reach, abs=0.05 * reach),
-        pytest.approx(middle + reach, abs=0.05 * reach),
-    )
+    ends = (apart.mean() - reach, apart.mean() + reach)
+    assert (found.low, found.high) == pytest.approx(ends, abs=0.05 * reach)
+
+
+def test_a_model_that_does_not_depend_on_the_seed_adds_no_variance_of_seeds() -> None:
+    fixed = dict.fromkeys(range(SEEDS), OTHER[0])
+    pairs = seeded_differences("accuracy", {"one": ONE, "other": OTHER, "fixed": fixed, "twin": fixed}, ALL)
+    assert pairs["fixed", "twin"].p == 1.0
+    assert 0 < pairs["one", "fixed"].error_of_seeds < pairs["one", "other"].error_of_seeds
+    assert seeded_scores("accuracy", {"fixed": fixed}, ALL)["fixed"].error_of_seeds == 0.0
+
+
+def test_a_score_has_the_interval_of_its_rows_and_seeds() -> None:
+    right = np.array([ONE[s].argmax(1) == LABELS for s in range(SEEDS)], float).T
+    rows, interaction, seeds = mean_squares(right)
+    found = seeded_scores("accuracy", {"one": ONE}, ALL, resamples=20_000)["one"]
+    assert found.difference == pytest.approx(right.mean())
+    error = np.sqrt(rows + (interaction + seeds) / SEEDS)
+    assert np.hypot(found.error_of_rows, found.error_of_seeds) == pytest.approx(error, rel=0.05)
+    assert found.low < found.difference < found.high
 
 
 def test_with_one_seed_it_agrees_with_the_bootstrap_and_with_mcnemar() -> None:
@@ -107,7 +132,9 @@ def test_rows_that_differ_from_seed_to_seed_leave_students_test_of_the_seeds() -
 
 def test_the_same_answers_do_not_differ() -> None:
     found = seeded_differences("accuracy", {"one": ONE, "twin": ONE}, ALL)["one", "twin"]
-    assert found[:4] == (0.0, 0.0, 0.0, 1.0)
+    assert (found.difference, found.p) == (0.0, 1.0)
+    single = seeded_differences("accuracy", {"one": {0: ONE[0]}, "twin": {0: ONE[0]}}, ALL)["one", "twin"]
+    assert single[:4] == (0.0, 0.0, 0.0, 1.0)
 
 
 def test_equal_kinds_are_seldom_called_different() -> None:

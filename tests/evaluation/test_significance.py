@@ -43,7 +43,8 @@ def test_mcnemar_counts_rows_as_a_slow_loop_does() -> None:
         if labels[row] != -100 and right[0] != right[1]:
             only[right.index(True)] += 1
     found = mcnemar(one, other, labels)
-    assert found is not None and [found.only_first, found.only_second] == only
+    assert found is not None
+    assert [found.only_first, found.only_second] == only
 
     several = (rng.random((200, 3)) < 0.5).astype(float)
     whole = [((outputs > 0) == several).all(1) for outputs in (one, other)]

@@ -26,6 +26,7 @@ STATIC = {**DISTILL, "static.embedding": 40, "static.hidden": 16}
 AWD_LSTM = {"epochs": 1, "batch_size": 8, "bptt": 20, "tokenizer": "words:60"}
 AWD_LSTM |= {"awd_lstm.embedding": 8, "awd_lstm.hidden": 10}
 SMALLER: dict[str, dict[str, Any]] = {
+    "compare": {"epochs": 1, "seeds": "0", "max_length": 32, "models": ["static", "tfidf"]},
     "distill-augment": {**BILSTM, "augment": 2},
     "distill-bilstm": {**BILSTM, "baseline": True},
     "distill-few-labels": {**BILSTM, "limit_train": 60},
@@ -56,7 +57,8 @@ def flags(values: dict[str, Any]) -> list[str]:
     """Settings as a command line has them."""
     said = []
     for name, value in values.items():
-        said += [f"--no_{name}"] if value is False else [f"--{name}"] if value is True else [f"--{name}", str(value)]
+        several = list(map(str, value)) if isinstance(value, list) else [str(value)]
+        said += [f"--no_{name}"] if value is False else [f"--{name}"] if value is True else [f"--{name}", *several]
     return said
 
 
@@ -129,6 +131,9 @@ def test_a_recipe_runs_and_does_what_it_says(path: Path, places: dict[str, dict[
     assert main([recipe["command"], "--config", str(path), *flags(given)]) == 0
 
     record = did_what_it_says(tmp_path / "run", recipe, given)
+    if recipe["command"] == "compare":
+        assert set(record.findings["scores"]) == {"static", "tfidf"}
+        return
     if recipe["command"] in ("pretrain", "distill-lm"):
         understudy.register()
         masked = record.task["kind"] == "masked_language_model"
