@@ -30,6 +30,8 @@ QUALITY = (
 """These train, at several seeds."""
 MEASURED = (
     "latency",
+    "compare",
+    "false_alarms",
     "demo",
     "batching",
     "teacher_cache",

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from understudy.report.look import save_figure
 
@@ -49,6 +50,8 @@ def save_both(figure: Figure, out: Path) -> list[Path]:
     """
     png, svg = out.with_name(f"{out.name}.png"), out.with_name(f"{out.name}.svg")
     save_figure(figure, png)
+    for text in figure.findobj(Text):
+        text.set_path_effects([])  # or it would be drawn as outlines
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "understudy"}):
         figure.savefig(svg, bbox_inches="tight", pad_inches=0.15, metadata={"Date": None, "Creator": "understudy"})
     return [png, svg]

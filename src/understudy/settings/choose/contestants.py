@@ -132,7 +132,7 @@ def _faults(entry: str) -> list[str]:
             faults = [
                 f"{entry}: after the + stands {DISTILLED} or a kind of adapter ({', '.join(ADAPTERS)}), but it is '{suffix[2]}'.{nearest(suffix[2], known)}"
             ]
-    elif one.kind == "student" and not is_table(one.spec):
+    elif one.kind == "student" and not is_table(one.spec.split(":")[0]):
         faults = [f"{entry}: {fault}" for fault in layers_faults(one.spec, LayersOptions())]
     elif one.kind == "student" and ":" in one.spec:
         faults = [f"{entry}: {one.spec.split(':')[0]} takes no number. Leave it out."]

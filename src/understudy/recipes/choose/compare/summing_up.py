@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import statistics
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from understudy.errors import OutputError
 from understudy.evaluation.front import dominated, knee, pareto_front
 from understudy.evaluation.seeded import seeded_differences, seeded_scores
 from understudy.evaluation.significance import holm, mcnemar
@@ -100,9 +103,20 @@ class _Answers:
         self.labels: dict[int, np.ndarray] = {}
         for model, runs in _by_model(records, everyone).items():
             for name in runs:
-                with np.load(folder / name / ANSWERS) as file:
-                    self.outputs.setdefault(model, {})[everyone[name].seed] = file["answers"]
-                    self.labels[everyone[name].seed] = file["labels"]
+                answers, labels = _read_answers(folder / name / ANSWERS)
+                self.outputs.setdefault(model, {})[everyone[name].seed] = answers
+                self.labels[everyone[name].seed] = labels
+
+
+def _read_answers(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """A run's answers and the labels of their rows; the file's own checksums are compared."""
+    try:
+        with np.load(path) as file:
+            return file["answers"], file["labels"]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise OutputError(
+            f"{path}: is damaged or missing ({error}). Delete the folder {path.parent}, and --resume trains it again."
+        ) from None
 
 
 def _scores(answers: _Answers, metric: str, *, seed: int) -> dict[str, dict[str, Any]]:
