@@ -26,7 +26,6 @@ from understudy.runs.fitting.apart import framed
 from understudy.runs.processes.child import carry_out, out_of_memory
 from understudy.runs.seeds import finished_record
 from understudy.runs.session import check_inputs, go_on
-from understudy.settings.values import seconds
 from understudy.terminal.lines import say, show
 from understudy.training.stop import Stop
 
@@ -122,18 +121,19 @@ def failure(code: int, said: bytes) -> Exception | None:
 
 
 def run_apart(
-    run: Run, recipe: Any, members: Mapping[str, Any], *, parallel: int = 1
+    run: Run, recipe: Any, members: Mapping[str, Any], *, parallel: int = 1, budget_s: float | None = None
 ) -> tuple[dict[str, RunRecord], dict[str, Exception]]:
     """Run the children of a family that are not finished yet, each in a process of its own and in the folder of its name.
 
-    A child that fails, or whose process is killed, is named in the record's notes and the others go on. The time budget is
-    shared evenly among those that are left.
+    A child that fails, or whose process is killed, is named in the record's notes and the others go on. The budget is shared
+    evenly among those that are left.
 
     Args:
         recipe: the parent's.
         members: the children's recipes, by name.
         parallel: how many processes there are at a time. Several share the threads of this process evenly and print
             nothing.
+        budget_s: seconds for all of them.
 
     Returns:
         The records of the children, and the faults of those that failed.
@@ -144,8 +144,7 @@ def run_apart(
     check_inputs(run, [*recipe.data_read(), *recipe.models_read()])
     failed: dict[str, Exception] = {}
     waiting, running = list(members), dict[str, _Child]()
-    total = seconds(recipe.time_budget) if recipe.time_budget else None
-    deadline = None if total is None else time.monotonic() + total
+    deadline = None if budget_s is None else time.monotonic() + budget_s
     threads = max(1, torch.get_num_threads() // parallel) if parallel > 1 else recipe.threads
     with Stop() as stop:
         try:

@@ -50,6 +50,10 @@ class CompareSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
         """Whether there are several runs: a single one is one model with one seed and one number of rows."""
         return len(self.models) > 1 or bool(self.seeds) or len(self.limit_train) > 1
 
+    def tracked_group(self) -> str:
+        """A model with all its seeds."""
+        return self.contestants()[0].name
+
     def data_read(self) -> list[str]:
         """The names of the data that the command reads, the pool included."""
         return super().data_read() + ([] if self.unlabeled is None else [self.unlabeled])

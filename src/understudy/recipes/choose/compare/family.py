@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from understudy.runs.seeds import raise_failed
 from understudy.runs.session import go_on, open_folder
 from understudy.settings.choose.contestants import Contestant
 from understudy.settings.configuration import as_dict
+from understudy.settings.values import seconds
 from understudy.terminal.lines import show
 from understudy.terminal.screen import draw
 
@@ -89,7 +91,10 @@ def run_family(settings: Any) -> RunRecord:
             for name, member in everyone.items()
             if name not in later
         }
-        _, failed = run_apart(run, settings, first, parallel=settings.parallel)
+        total = seconds(settings.time_budget) if settings.time_budget else None
+        began = time.monotonic()
+        share = None if total is None else total * len(first) / len(everyone)
+        _, failed = run_apart(run, settings, first, parallel=settings.parallel, budget_s=share)
         taught: dict[str, Any] = {}
         for name in (name for name in everyone if name in later):
             teacher = _teacher(settings, everyone[name])
@@ -99,7 +104,8 @@ def run_family(settings: Any) -> RunRecord:
             else:
                 taught[name] = member_recipe(settings, everyone[name], teacher=str(run.folder / teacher))
         if taught:
-            _, others = run_apart(run, settings, taught, parallel=settings.parallel)
+            left = None if total is None else max(total - (time.monotonic() - began), 1.0)
+            _, others = run_apart(run, settings, taught, parallel=settings.parallel, budget_s=left)
             failed |= others
         _conclude(run, settings, everyone, complete=not failed)
         raise_failed(run, failed, go_on(run.folder, settings))
