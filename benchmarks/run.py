@@ -31,6 +31,7 @@ QUALITY = (
 MEASURED = (
     "latency",
     "compare",
+    "compare_kills",
     "false_alarms",
     "demo",
     "batching",

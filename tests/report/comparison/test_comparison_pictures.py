@@ -143,7 +143,7 @@ def test_the_card_has_the_tables_the_tests_and_the_pictures(folder: Path) -> Non
     draw_comparison(folder, record)
     card = write_card(folder, record).read_text(encoding="utf-8")
     assert "**Ship layers:3" in card
-    assert "| bert − tfidf | +5.0 | +4.2 to +5.8 | 0.001 | 0.002 | 12 : 9, p = 0.001 |" in card
+    assert "| bert − tfidf | +5.0 | +4.2 to +5.8 | 0.001 | 0.002 | 12 : 9, p = 0.001 |" in card.replace("\\", "")
     assert "| static (dominated by bilstm) |" in card
     assert "bert, layers:3 read the same tokens in the same batches" in card
     assert card.count("](plots/") == 2 * len(NAMES)
