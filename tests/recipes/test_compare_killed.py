@@ -55,3 +55,16 @@ def test_a_run_whose_process_is_killed_is_reported_and_goes_on_to_the_same_table
     weights = "static/model/model.safetensors"
     assert (tmp_path / "killed" / weights).read_bytes() == (tmp_path / "whole" / weights).read_bytes()
     assert stable(tmp_path / "killed") == stable(tmp_path / "whole")
+
+
+def test_a_signal_ends_all_runs_and_the_comparison_goes_on(
+    reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    line = ["--data", reviews, "--models", "static", "tfidf", *SMALL, "--parallel", 2, "--output", tmp_path / "run"]
+    monkeypatch.setenv("UNDERSTUDY_FAILPOINT", "family.child:2:SIGTERM")
+    assert main(words(*line)) == 128 + signal.SIGTERM
+    assert f"--output {tmp_path / 'run'} and --resume" in capfd.readouterr().err
+    assert not RunRecord.load(tmp_path / "run" / "record.json").finished
+    monkeypatch.delenv("UNDERSTUDY_FAILPOINT")
+    assert main(words(*line, "--resume")) == 0
+    assert RunRecord.load(tmp_path / "run" / "record.json").finished
