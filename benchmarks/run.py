@@ -30,6 +30,9 @@ QUALITY = (
 """These train, at several seeds."""
 MEASURED = (
     "latency",
+    "compare",
+    "compare_kills",
+    "false_alarms",
     "demo",
     "batching",
     "teacher_cache",

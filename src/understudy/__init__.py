@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from understudy.loading import load_base as load_base
     from understudy.loading import register as register
     from understudy.recipes.choose.bench import Bench as Bench
+    from understudy.recipes.choose.compare.recipe import Compare as Compare
     from understudy.recipes.choose.lr_find import FindForFinetune as FindForFinetune
     from understudy.recipes.choose.lr_find import FindForPretrain as FindForPretrain
     from understudy.recipes.choose.params import Params as Params

@@ -68,6 +68,11 @@ COMMANDS = (
         "configuration.md",
     ),
     Command(
+        *("compare", "Choose", "choose.compare:CompareSettings", "choose.compare.recipe:Compare"),
+        "Train several models under equal conditions, say which to ship",
+        "compare.md",
+    ),
+    Command(
         *("bench", "Choose", "choose.bench:BenchSettings", "choose.bench:Bench"),
         "Parameters, size, latency and throughput of any model",
         "predict-and-bench.md",

@@ -56,6 +56,8 @@ class RunRecord:
     """Of a family, by model and metric: ``{"mean": 0.91, "sd": 0.01, "n": 3}``."""
     verdicts: dict[str, int] = field(default_factory=dict)
     """Of a family: in how many runs each verdict was reached, see :mod:`understudy.report.verdict`."""
+    findings: dict[str, Any] = field(default_factory=dict)
+    """Of a comparison of several models: what they cost, what they are worth, and which one to ship."""
     created: str = ""
 
     def model(self, name: str) -> dict[str, Any]:

@@ -27,6 +27,7 @@ AWD_LSTM = {"epochs": 1, "batch_size": 8, "bptt": 20, "tokenizer": "words:60"}
 AWD_LSTM |= {"awd_lstm.embedding": 8, "awd_lstm.hidden": 10}
 SMALLER: dict[str, dict[str, Any]] = {
     "distill-adapter": {**DISTILL, "max_length": 32},
+    "compare": {"epochs": 1, "seeds": "0", "max_length": 32, "models": ["static", "tfidf"]},
     "distill-augment": {**BILSTM, "augment": 2},
     "distill-bilstm": {**BILSTM, "baseline": True},
     "distill-few-labels": {**BILSTM, "limit_train": 60},
@@ -55,7 +56,8 @@ def flags(values: dict[str, Any]) -> list[str]:
     """Settings as a command line has them."""
     said = []
     for name, value in values.items():
-        said += [f"--no_{name}"] if value is False else [f"--{name}"] if value is True else [f"--{name}", str(value)]
+        several = list(map(str, value)) if isinstance(value, list) else [str(value)]
+        said += [f"--no_{name}"] if value is False else [f"--{name}"] if value is True else [f"--{name}", *several]
     return said
 
 
@@ -137,6 +139,9 @@ def test_a_recipe_runs_and_does_what_it_says(path: Path, places: dict[str, dict[
     record = did_what_it_says(tmp_path / "run", recipe, given)
     if recipe["command"] == "pretrain" and "adapter" in recipe:
         assert AdapterFacts.read(tmp_path / "run" / "model").head is None
+        return
+    if recipe["command"] == "compare":
+        assert set(record.findings["scores"]) == {"static", "tfidf"}
         return
     if recipe["command"] in ("pretrain", "distill-lm"):
         understudy.register()

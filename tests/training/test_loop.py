@@ -269,6 +269,30 @@ def test_progress_is_cut_back_to_the_checkpoint(tmp_path: Path) -> None:
     assert [row["phase"] for row in read(log.path)] == ["first"]
 
 
+@pytest.mark.parametrize(
+    ("min_delta", "higher", "evaluations", "best"),
+    [(0.0, True, 8, 6), (0.05, True, 5, 5), (0.03, True, 8, 6), (0.05, False, 5, 5)],
+    ids=["any gain counts", "small gains do not", "small gains add up", "losses fall"],
+)
+def test_small_gains_do_not_renew_patience_but_are_kept(
+    min_delta: float, higher: bool, evaluations: int, best: int, tmp_path: Path
+) -> None:
+    values = [0.5, 0.6, 0.61, 0.62, 0.64, 0.65, 0.60, 0.60, 0.60]
+    scores = iter(value if higher else -value for value in values)
+    result = train(
+        tmp_path,
+        toy(),
+        Rows(*rows(32), [16]),
+        epochs=9,
+        evaluate=lambda model: {"mse": next(scores)},
+        metric="mse",
+        higher_is_better=higher,
+        patience={0.0: 2, 0.03: 3, 0.05: 3}[min_delta],
+        min_delta=min_delta,
+    )
+    assert (result.stopped_by, result.steps, result.best_step) == ("patience", 2 * evaluations, 2 * best)
+
+
 @pytest.mark.parametrize(("steps_an_epoch", "spacing"), [(7, 1), (45, 2)])
 def test_rates_of_a_short_phase_are_on_record_however_fast_it_is(
     tmp_path: Path, steps_an_epoch: int, spacing: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -16,7 +16,8 @@ from understudy.functional.scoring import check_suits, scored_rows
 LEVEL = 0.99
 """A verdict rests on up to four comparisons: at 99 % each, fewer than 5 in 100 verdicts are wrong by chance."""
 
-
+Name = TypeVar("Name")
+"""What a model goes by: its name, or its name and its seed."""
 _OF_SCORES = ("average_precision", "pearson", "spearman", "mse")
 """Metrics that depend on more than what was decided for a row."""
 
@@ -81,14 +82,14 @@ def paired_differences(
         for name in metrics:
             check_suits(name, outputs, known)
     first, known = next(iter(scored.values()))
-    drawn = _drawn(
+    drawn = resampled_scores(
         metrics,
         scored,
         resamples=min(affordable_resamples(name, first.size, resamples) for name in metrics),
         seed=seed,
     )
     once = np.ones((1, len(known)))
-    scores = {name: float(_measured(metrics, *rows)(once)[0]) for name, rows in scored.items()}
+    scores = {name: float(measured(metrics, *rows)(once)[0]) for name, rows in scored.items()}
     outside = 50 * (1 - level)
     differences = {}
     for one, other in combinations(scored, 2):
@@ -97,26 +98,39 @@ def paired_differences(
     return differences
 
 
-def _measured(metrics: Sequence[str], logits: np.ndarray, labels: np.ndarray) -> Resampler:
-    """Counts of the rows to the mean of the metrics of each resample."""
+def measured(metrics: Sequence[str], logits: np.ndarray, labels: np.ndarray) -> Resampler:
+    """Counts of the rows, ``(resamples, rows)``, to the mean of the metrics of each resample."""
     measures = [resampler(metric, logits, labels) for metric in metrics]
     return lambda counts: np.mean([measure(counts) for measure in measures], axis=0)
 
 
-def _drawn(
-    metrics: Sequence[str], scored: Mapping[str, tuple[np.ndarray, np.ndarray]], *, resamples: int, seed: int
-) -> dict[str, np.ndarray]:
-    """Each model's mean of the metrics of each resample, the same resamples for all."""
+def resampled_scores(
+    metrics: Sequence[str], scored: Mapping[Name, tuple[np.ndarray, np.ndarray]], *, resamples: int, seed: int
+) -> dict[Name, np.ndarray]:
+    """Each model's mean of the metrics of each resample of the rows, ``(resamples,)``, the same resamples for all.
+
+    Args:
+        metrics: names, see :data:`understudy.functional.metrics.METRICS`.
+        scored: by model, the outputs and the labels of the rows that have one, see
+            :func:`understudy.functional.scoring.scored_rows`.
+        resamples: number of times that all rows are drawn with replacement.
+        seed: of the draws.
+
+    Example:
+        >>> rows = np.array([[0.0, 1.0], [1.0, 0.0]]), np.array([1, 1])
+        >>> sorted({float(value) for value in resampled_scores(["accuracy"], {"one": rows}, resamples=50, seed=0)["one"]})
+        [0.0, 0.5, 1.0]
+    """
     if not set(metrics) & set(_OF_SCORES):  # rows with one label and the same decisions of all models are of one kind
         labels = next(iter(scored.values()))[1]
         decided = [decisions(*rows).reshape(len(labels), -1) for rows in scored.values()]
         kinds = np.hstack([labels.reshape(len(labels), -1), *decided]).astype(np.int64)
         first, counts = resampled_kinds(kinds, resamples=resamples, seed=seed)
         return {
-            name: _measured(metrics, logits[first], known[first])(counts) for name, (logits, known) in scored.items()
+            name: measured(metrics, logits[first], known[first])(counts) for name, (logits, known) in scored.items()
         }
-    measures = {name: _measured(metrics, *rows) for name, rows in scored.items()}
-    found: dict[str, list[np.ndarray]] = {name: [] for name in scored}
+    measures = {name: measured(metrics, *rows) for name, rows in scored.items()}
+    found: dict[Name, list[np.ndarray]] = {name: [] for name in scored}
     rows = len(next(iter(scored.values()))[1])
     for counts in resample_counts(rows, resamples=resamples, seed=seed):
         for name, measure in measures.items():

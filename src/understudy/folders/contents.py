@@ -18,6 +18,9 @@ _PLOTS = re.compile(rf"(learning-curves|quality-latency|quality-size|confusion|r
 _FILES = re.compile(rf"record\.json|config\.yaml|README\.md|progress\.csv|{_SWEEP}\.(csv|png)")
 _MODEL = re.compile(r".+\.(json|safetensors|txt|jinja|model|codes|spm|vocab|tokenizer)")
 """What saving a model and its tokenizer writes, for folders without a list of it."""
+ANSWERS = "answers.npz"
+"""What a model that is compared with others answers for the rows that report, and their labels."""
+_COMPARED = r"(run-time|curves-steps|curves-seconds|convergence|scores|front-latency|front-size|labels)\.(png|svg)"
 _DEMO = {"data": re.compile(r"(train|validation|test)\.csv|pool\.txt")}
 _GLUE = {"submission": re.compile(r"(AX|CoLA|MNLI-mm?|MRPC|QNLI|QQP|RTE|SST-2|STS-B|WNLI)\.tsv")}
 
@@ -30,6 +33,9 @@ def strangers(folder: Path) -> list[Path]:
     own = {"plots": _PLOTS, "checkpoints": checkpoints(task), "teacher_words": TEACHER_WORDS}
     if command == "demo":
         own |= _DEMO
+    elif command == "compare":
+        own |= {"plots": re.compile(f"{_PLOTS.pattern}|{_COMPARED}")}
+        files = re.compile(rf"{_FILES.pattern}|{re.escape(ANSWERS)}")
     elif command == "glue":
         own |= _GLUE
         results = rf"eval_results\.json|eval_results_{re.escape(str(task.get('name')))}(-mm)?\.txt|submission\.zip"

@@ -94,7 +94,7 @@ def quality_against(record: Record, out: Path, axis: Literal["latency", "size"] 
         if any(interval is not None for *_, interval in points):
             place: dict[str, Any] = {"transform": ax.transAxes, "ha": "right", "va": "bottom"}
             ax.text(1, 1.02, "bars: 95 % intervals", color=FAINT, fontsize=8.5, **place)
-        _name_points(figure, ax, [(name, x, y, looks[name][0]) for name, x, y, _ in points], bars)
+        name_points(figure, ax, [(name, x, y, looks[name][0]) for name, x, y, _ in points], bars)
         return save_figure(figure, out)
 
 
@@ -106,7 +106,7 @@ def _size(model: Mapping[str, Any]) -> float | None:
     return number(model.get("size_bytes"))
 
 
-def _name_points(
+def name_points(
     figure: Figure,
     ax: Axes,
     points: Sequence[tuple[str, float, float, str]],

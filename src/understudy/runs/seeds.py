@@ -36,11 +36,12 @@ def run_child(parent: Run, name: str, recipe: Any) -> RunRecord:
     if child not in parent.record.children:  # before it begins: what is in its folder is the family's
         parent.record.children.append(child)
         parent.save()
-    known = _finished(folder)
+    known = finished_record(folder)
     return known or dataclasses.replace(recipe, output=str(folder), resume=True, overwrite=False).run()
 
 
-def _finished(folder: Path) -> RunRecord | None:
+def finished_record(folder: Path) -> RunRecord | None:
+    """The record of a run that is finished; None if it is not, or has not begun."""
     path = folder / "record.json"
     record = RunRecord.load(path) if path.exists() else None
     return record if record is not None and record.finished else None

@@ -30,6 +30,7 @@ from understudy.settings.values import seconds
 from understudy.terminal.lines import show
 from understudy.training.progress.display import Display
 from understudy.training.progress.log import ProgressLog, progress_columns
+from understudy.training.progress.trackers import shown_as
 from understudy.training.stop import Stop
 
 _TEXTS_AT_ONCE = 512
@@ -191,7 +192,9 @@ def _training(run: Run, settings: Any, work: Described) -> Iterator[Session]:
     metrics = work.subject.metrics
     accelerator = make_accelerator(settings, run.folder / "tracking")
     if settings.track:
-        accelerator.init_trackers("understudy", config=_for_trackers(as_dict(settings)))
+        name, group = run.folder.resolve().name, settings.tracked_group()
+        shown = shown_as(settings.track, run=name, group=group, seed=settings.seed)
+        accelerator.init_trackers("understudy", config=_for_trackers(as_dict(settings)), init_kwargs=shown)
     accelerator.wait_for_everyone()
     for note in [*work.subject.notes, *work.notes]:
         run.say(note)

@@ -41,6 +41,8 @@ _SAME = {
     "wd": "weight_decay",
     "metric_for_best_model": "metric",
     "early_stopping_patience": "patience",
+    "early_stopping_delta": "min_delta",
+    "early_stopping_threshold": "min_delta",
     "resume_from_checkpoint": "resume",
     "overwrite_output_dir": "overwrite",
     "report_to": "track",

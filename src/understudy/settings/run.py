@@ -49,6 +49,10 @@ class RunSettings:
         """The names of what else decides its result: models, teachers, files of answers, tokenizers, word vectors."""
         return ()
 
+    def tracked_group(self) -> str | None:
+        """What a tracker shows together with this run; None for a run by itself."""
+        return None
+
     def run_faults(self) -> list[str]:
         """What is wrong with these settings by themselves."""
         faults = []

@@ -67,6 +67,8 @@ class TrainSettings:
     """The validation metric that chooses the best weights (the task's first)."""
     patience: Annotated[int, Gt(0)] | None = None
     """Stop after N evaluations without improvement."""
+    min_delta: Annotated[float, Ge(0), Shown("X", rare=True)] = 0.0
+    """With --patience: what improves by no more than X is no improvement (0; 0.002 is 0.2 points of accuracy)."""
     save_steps: Annotated[int, Gt(0), Shown(rare=True)] | None = None
     """Write a checkpoint every N steps (often enough to cost 3 % of the time)."""
     precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], Shown(rare=True)] = "auto"
@@ -101,6 +103,8 @@ class TrainSettings:
             faults.append(
                 f"--warmup belongs to --schedule {' and '.join(WARMED_UP)}, but the schedule is {self.schedule}. Leave one of them out."
             )
+        if self.min_delta and self.patience is None and self.epochs != "auto":
+            faults.append("--min_delta says what is too little for --patience, and there is none. Give --patience too.")
         if self.cycle_momentum and self.schedule != "one_cycle":
             faults.append(
                 f"--cycle_momentum belongs to --schedule one_cycle, but the schedule is {self.schedule}. Leave one of them out."

@@ -46,6 +46,7 @@ def fit(
     visit: Callable[[str], None] = lambda score: None,
     eval_steps: int | None = None,
     patience: int | None = None,
+    min_delta: float = 0.0,
     save_steps: int | None = None,
     resume: bool = False,
     stop: Stop | None = None,
@@ -75,6 +76,8 @@ def fit(
         keepers: further scores, and whether more of each is better. Of each the best weights are kept too.
         visit: called in the end with the name of each of them, while the objective has its best weights.
         patience: a stage ends after so many evaluations without a new best.
+        min_delta: what is no more than this above the score that was last waited for is no new best for `patience`. The
+            best weights are kept by the score alone.
         save_steps: write a checkpoint every so many steps; None for as often as it costs 3 % of the time.
         resume: continue from the phase's checkpoint, if there is one.
         stop: when a signal has come, a checkpoint is written and :class:`Interrupted` is raised.
@@ -93,7 +96,7 @@ def fit(
         return done
     if not (resume and training.resume()):
         training.trainer.enter(0)
-    scores = _Scores(training, evaluate, metric, higher_is_better, keep, eval_steps, patience)
+    scores = _Scores(training, evaluate, metric, higher_is_better, keep, eval_steps, patience, min_delta)
     rates = _Rates(schedule, momentum, clip)
     end = None if budget_s is None else time.monotonic() + budget_s
     loop = _Loop(training, batches, scores, rates, save_steps, end, stop or Stop(), display or Display(visible=False))
@@ -133,6 +136,7 @@ class _Scores:
     keep: Literal["best", "last"]
     eval_steps: int | None
     patience: int | None
+    min_delta: float
 
     def after_step(self, *, ends_epoch: bool) -> bool:
         """Evaluate if it is time to; whether that ends the stage."""
@@ -144,7 +148,7 @@ class _Scores:
     def assess(self) -> None:
         """Evaluate, if there is anything to evaluate with."""
         if self.evaluate:
-            self.training.assess(self.evaluate, self.metric, self.higher_is_better, self.keep)
+            self.training.assess(self.evaluate, self.metric, self.higher_is_better, self.keep, self.min_delta)
 
     def out_of_patience(self) -> bool:
         """Whether a stage has had too many evaluations without a new best."""

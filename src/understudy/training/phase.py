@@ -96,6 +96,7 @@ class Phase:
         metric: str,
         higher_is_better: bool,
         keep: Literal["best", "last"] = "best",
+        min_delta: float = 0.0,
     ) -> None:
         """Score the bare model in the main process, and keep its weights if they are the best so far.
 
@@ -104,6 +105,7 @@ class Phase:
             metric: the score that decides.
             higher_is_better: whether a higher score is better.
             keep: ``last`` keeps the weights in any case.
+            min_delta: patience is only renewed by a score that is more than this above the last one that renewed it.
         """
         state = self.state
         started = time.monotonic()
@@ -121,7 +123,10 @@ class Phase:
             # equal scores keep the later weights
             offered = score if keep == "best" else 0.0
             better = self.best.offer(offered, state.step, {metric: metrics[metric], **metrics})
-            state.evaluations_since_best = 0 if better else state.evaluations_since_best + 1
+            if better and offered - state.score_to_beat > min_delta:
+                state.evaluations_since_best, state.score_to_beat = 0, offered
+            else:
+                state.evaluations_since_best += 1
             for name, (keeper, higher) in self.keepers.items():
                 keeper.offer(metrics[name] if higher else -metrics[name], state.step, metrics)
         if averaging:

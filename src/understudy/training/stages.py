@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -57,6 +58,8 @@ class State:
     seconds: float = 0.0
     evaluations_since_best: int = 0
     """In this stage."""
+    score_to_beat: float = -math.inf
+    """The last score that was enough of an improvement to count; higher is better."""
     stages: list[dict[str, Any]] = field(default_factory=list)
     """The stages that are over, as :attr:`FitResult.stages` has them."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import chain, count, islice
@@ -93,6 +94,15 @@ class BucketedBatches:
             counts["taught"] = int((~teacher_logits.isnan().any(-1)).sum())
         inputs = collate(self.encoded, rows, names=self.names)
         return Batch(inputs=inputs, counts=counts, labels=labels, teacher_logits=teacher_logits)
+
+    def order_fingerprint(self, epochs: int) -> str:
+        """SHA-256 of the rows of every step of so many epochs, in their order, however a step is cut into micro-batches."""
+        digest = hashlib.sha256()
+        for epoch in range(epochs):
+            for step in self._plan(epoch=epoch):
+                rows = self.rows[np.concatenate(step)].astype(np.int64)
+                digest.update(np.int64(len(rows)).tobytes() + rows.tobytes())
+        return digest.hexdigest()
 
     def padding_ratio(self, epoch: int = 0) -> float:
         """Tokens computed, padding included, divided by real tokens, in one epoch of this rank."""

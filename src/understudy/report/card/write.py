@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from understudy.atomic import write_bytes
 from understudy.report.card.answering import answering_facts
+from understudy.report.card.comparison import comparison_facts
 from understudy.report.card.facts import facts_of_a_run
 from understudy.report.card.family import family_facts
 from understudy.report.card.front_matter import front_matter
@@ -29,7 +30,9 @@ def write_card(folder: Path, record: Record) -> Path:
         The card's path, ``README.md`` in the folder.
     """
     folder = Path(folder)
-    if record.get("aggregate"):
+    if record.get("findings"):
+        template, facts = "comparison_card.md.j2", comparison_facts(folder, record)
+    elif record.get("aggregate"):
         template, facts = "family_card.md.j2", family_facts(folder, record)
     elif record["task"]["kind"] == MULTI_TASK:
         template, facts = "tasks_card.md.j2", tasks_facts(folder, record)

@@ -81,6 +81,7 @@ def train_phase(
             visit=visit,
             eval_steps=settings.eval_steps,
             patience=settings.patience,
+            min_delta=settings.min_delta,
             save_steps=settings.save_steps,
             resume=session.settings.resume or begun,
             stop=session.stop,

@@ -14,7 +14,17 @@ from understudy.settings.models import model_faults
 from understudy.settings.run import RunSettings, SeedsSettings
 from understudy.settings.training import TrainSettings
 
-_LOOP = ("learning_rate", "weight_decay", "schedule", "warmup", "clip", "eval_steps", "patience", "max_tokens")
+_LOOP = (
+    "learning_rate",
+    "weight_decay",
+    "schedule",
+    "warmup",
+    "clip",
+    "eval_steps",
+    "patience",
+    "min_delta",
+    "max_tokens",
+)
 _STEPS = ("start", "pooling", "contrastive", "epochs", "batch_size", *_LOOP, "drop_mult")
 """Settings of models that are trained in steps."""
 

@@ -24,6 +24,28 @@ def check_tracker(name: str | None) -> None:
     require(name, extra="tracking")
 
 
+def shown_as(tracker: str, *, run: str, group: str | None, seed: int) -> dict[str, dict[str, str]]:
+    """How a tracker shows a run: under its folder's name, and several of one model or one family together.
+
+    TensorBoard takes the names of folders for that.
+
+    Args:
+        tracker: one of :data:`TRACKERS`.
+        run: the name of the run folder.
+        group: what runs with other seeds have in common; None for a run by itself.
+        seed: of the run.
+
+    Example:
+        >>> shown_as("wandb", run="bert-seed-1", group="bert", seed=1)
+        {'wandb': {'name': 'bert-seed-1', 'job_type': 'seed 1', 'group': 'bert'}}
+        >>> shown_as("tensorboard", run="bert-seed-1", group="bert", seed=1)
+        {}
+    """
+    if tracker != "wandb":
+        return {}
+    return {"wandb": {"name": run, "job_type": f"seed {seed}", **({} if group is None else {"group": group})}}
+
+
 def flat(config: dict[str, Any]) -> dict[str, Any]:
     """A configuration as trackers take it: numbers and strings; nested names are joined by dots.
 

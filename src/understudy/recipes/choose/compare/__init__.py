@@ -1,0 +1,1 @@
+"""``understudy compare``: several models under one configuration."""

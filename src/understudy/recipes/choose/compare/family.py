@@ -1,0 +1,147 @@
+"""The runs of a comparison: models by seeds by numbers of rows, the distilled ones after their teachers."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from understudy.errors import ModelError
+from understudy.folders.run import Run
+from understudy.recipes.choose.compare.contenders import encoder_of
+from understudy.recipes.choose.compare.summing_up import sum_up
+from understudy.record import RunRecord
+from understudy.report.card.write import write_card
+from understudy.report.comparison.pictures import draw_comparison
+from understudy.report.comparison.recommending import recommendation
+from understudy.report.comparison.tables import cost_table, quality_table
+from understudy.runs.processes.children import run_apart
+from understudy.runs.seeds import raise_failed
+from understudy.runs.session import go_on, open_folder
+from understudy.settings.choose.contestants import Contestant
+from understudy.settings.configuration import as_dict
+from understudy.settings.values import seconds
+from understudy.terminal.lines import show
+from understudy.terminal.screen import draw
+
+
+class Member(NamedTuple):
+    """One run of a comparison."""
+
+    model: Contestant
+    entry: str
+    """As ``--models`` has it."""
+    seed: int
+    rows: int | None
+    """Training rows; None for all of them."""
+
+    def folder(self, settings: Any) -> str:
+        """The name of its folder in the comparison's."""
+        rows = f"-{self.rows}-rows" if len(settings.limit_train) > 1 else ""
+        seed = f"-seed-{self.seed}" if settings.seeds else ""
+        return f"{self.model.folder}{rows}{seed}"
+
+
+def members(settings: Any) -> Iterator[Member]:
+    """All runs of a comparison: every model with the first seed and the most rows, then the others.
+
+    So a comparison that is stopped early has something to say of every model.
+    """
+    for rows in sorted(settings.limit_train, reverse=True) or [None]:
+        for seed in settings.seeds or [settings.seed]:
+            for entry, model in zip(settings.models, settings.contestants(), strict=True):
+                yield Member(model, entry, seed, rows)
+
+
+def member_recipe(settings: Any, member: Member, *, teacher: str | None) -> Any:
+    """The recipe of one run."""
+    student = member.model.kind == "student" and not member.model.distilled
+    return dataclasses.replace(
+        settings,
+        models=[member.entry],
+        teacher=teacher if member.model.distilled else None,
+        encoder=encoder_of(settings) if student else None,
+        unlabeled=settings.unlabeled if member.model.distilled else None,
+        seed=member.seed,
+        seeds=[],
+        limit_train=[] if member.rows is None else [member.rows],
+        parallel=1,
+    )
+
+
+def run_family(settings: Any) -> RunRecord:
+    """Train every model, then those that are distilled from one of them; sum up what is there.
+
+    A model that fails is named and the others go on. A comparison that was killed goes on with the unfinished runs.
+
+    Raises:
+        UnderstudyError: in the end, if a model failed by a mistake of the user's.
+        Interrupted: on SIGTERM or Ctrl-C.
+    """
+    with open_folder(settings) as run:
+        if run.record.finished:
+            show(f"{run.folder}: this comparison is finished already; nothing to do.")
+            return run.record
+        run.record.notes = []
+        everyone = {member.folder(settings): member for member in members(settings)}
+        later = {name for name, member in everyone.items() if member.model.distilled and settings.teacher is None}
+        first = {
+            name: member_recipe(settings, member, teacher=settings.teacher)
+            for name, member in everyone.items()
+            if name not in later
+        }
+        total = seconds(settings.time_budget) if settings.time_budget else None
+        began = time.monotonic()
+        share = None if total is None else total * len(first) / len(everyone)
+        _, failed = run_apart(run, settings, first, parallel=settings.parallel, budget_s=share)
+        taught: dict[str, Any] = {}
+        for name in (name for name in everyone if name in later):
+            teacher = _teacher(settings, everyone[name])
+            if teacher in failed:
+                failed[name] = ModelError(f"its teacher, {teacher}, failed, so it cannot learn.")
+                run.say(f"{name} failed: {failed[name]}")
+            else:
+                taught[name] = member_recipe(settings, everyone[name], teacher=str(run.folder / teacher))
+        if taught:
+            left = None if total is None else max(total - (time.monotonic() - began), 1.0)
+            _, others = run_apart(run, settings, taught, parallel=settings.parallel, budget_s=left)
+            failed |= others
+        _conclude(run, settings, everyone, complete=not failed)
+        raise_failed(run, failed, go_on(run.folder, settings))
+        return run.record
+
+
+def _teacher(settings: Any, member: Member) -> str:
+    """The folder of the run that teaches: the first encoder with the same seed and rows."""
+    first = settings.first_encoder()
+    return Member(first, "", member.seed, member.rows).folder(settings)
+
+
+def _conclude(run: Run, settings: Any, everyone: dict[str, Member], *, complete: bool) -> None:
+    """Sum up what is finished, draw and write it, say which model to ship."""
+    if not sum_up(run, settings, everyone) or not run.writes:
+        return
+    record = run.record.as_dict()
+    draw_comparison(run.folder, record)
+    write_card(run.folder, record)
+    if complete:
+        run.finish()
+    draw(quality_table(record))
+    draw(cost_table(record))
+    for sentence in recommendation(record):
+        show(sentence)
+    show(f"Everything is in {run.folder}")
+
+
+def say_family(settings: Any) -> RunRecord:
+    """Print what every model would do, with the first seed and the most rows, without a folder."""
+    runs = list(members(settings))
+    show(f"{len(runs)} runs of {len(settings.models)} models, {settings.parallel} at a time; one of each model:")
+    for member in runs[: len(settings.models)]:
+        show(f"\n{member.model.name}")
+        if member.model.distilled and settings.teacher is None:
+            show(f"  learns from {_teacher(settings, member)}, when that is trained")
+        else:
+            member_recipe(settings, member, teacher=settings.teacher).run()
+    return RunRecord(command=settings.command, config=as_dict(settings), seed=settings.seed)

@@ -1,0 +1,71 @@
+"""``understudy compare``: several models under one configuration, quality beside cost, and which one to ship."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from understudy.data.splits import Splits
+from understudy.errors import ConfigError
+from understudy.recipes.choose.compare.contenders import contender
+from understudy.recipes.choose.compare.family import run_family, say_family
+from understudy.record import RunRecord
+from understudy.runs.inputs import read_rows
+from understudy.runs.skeleton import TrainingRecipe, Work
+from understudy.runs.subject import metric_faults
+from understudy.runs.threads.choice import as_begun
+from understudy.settings.choose.compare import CompareSettings
+from understudy.settings.choose.contestants import Contestant
+from understudy.settings.configuration import check
+from understudy.settings.data import DataSettings
+
+
+class Compare(TrainingRecipe, CompareSettings):
+    """Train several models under one configuration, compare quality and cost, say which one to ship."""
+
+    def read(self) -> Splits:
+        """Read and check the rows; where there are several numbers of them, the first."""
+        rows = DataSettings(
+            data=self.data,
+            train=self.train,
+            validation=self.validation,
+            test=self.test,
+            text=self.text,
+            label=self.label,
+            kind=self.kind,
+            limit_train=self.limit_train[0] if self.limit_train else None,
+        )
+        pool = self.unlabeled if self._first().distilled else None
+        data = read_rows(rows, seed=self.seed, metric=self.metric, unlabeled=pool)
+        if faults := metric_faults(self.metric, data.task.metrics):
+            raise ConfigError(*faults)
+        return data
+
+    def prepare(self, data: Splits) -> Work:
+        """Load and check the model."""
+        work: Work = contender(self, self._first(), data)
+        return work
+
+    def _first(self) -> Contestant:
+        """The first model that can be trained before the others: one that nobody has to teach, or whose teacher is there."""
+        models = self.contestants()
+        return next((one for one in models if not one.distilled or self.teacher is not None), models[0])
+
+    def run(self) -> RunRecord:
+        """Check everything, train every model with every seed, and sum up.
+
+        Raises:
+            UnderstudyError: for every fault of settings and data, before any training; in the end, if a model failed.
+            Interrupted: on SIGTERM or Ctrl-C, with checkpoints written.
+        """
+        settings: Any = self
+        if not self.is_family():
+            return super().run()
+        check(settings)
+        with as_begun(settings):
+            if self.dry_run:
+                return say_family(self)
+            # faults of the data are said once, before anything is written or replaced
+            for rows in [[rows] for rows in self.limit_train] or [[]]:
+                replace(self, limit_train=rows).read()
+            return run_family(self)

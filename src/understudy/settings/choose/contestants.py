@@ -1,0 +1,145 @@
+"""What can be compared: how the entries of ``compare --models`` are read, and what can be wrong with them."""
+
+from __future__ import annotations
+
+import re
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from understudy.errors import nearest
+from understudy.settings.adapters import AdapterSettings
+from understudy.settings.models import model_faults
+from understudy.settings.student_options import STUDENTS, LayersOptions, is_table, layers_faults
+
+TFIDF = "tfidf"
+DISTILLED = "distilled"
+_NAMED = re.compile(r"([\w.+:,@ -]+)=(.+)")
+_NOT_IN_A_FOLDERS_NAME = re.compile(r"[^\w.+@,=-]+")
+_ANYWHERE = ("model", "checkpoint", "best")
+"""Names of folders that say nothing: the folder above is called after."""
+
+
+def _adapters() -> tuple[str, ...]:
+    kind = typing.get_type_hints(AdapterSettings)["adapter"]
+    (known,) = (part for part in typing.get_args(kind) if part is not type(None))
+    return typing.get_args(known)
+
+
+ADAPTERS = _adapters()
+"""The kinds of adapters that can stand after a model: ``MODEL+lora``."""
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One entry of ``--models``."""
+
+    name: str
+    """How tables and plots call it."""
+    spec: str
+    """A model folder or hub id, ``bilstm``, ``static``, ``layers:N`` or ``tfidf``."""
+    kind: Literal["encoder", "student", "tfidf"]
+    adapter: str | None = None
+    distilled: bool = False
+    """Whether it learns from a teacher's answers."""
+
+    @property
+    def folder(self) -> str:
+        """Its name as the name of a folder."""
+        return _NOT_IN_A_FOLDERS_NAME.sub("-", self.name)
+
+    @property
+    def is_encoder(self) -> bool:
+        """Whether it is a pretrained model all of whose weights learn from the labels: what can teach, and be cut."""
+        return self.kind == "encoder" and self.adapter is None and not self.distilled
+
+
+def contestant(entry: str) -> Contestant:
+    """Read an entry: ``[NAME=]MODEL[+KIND of adapter][+distilled]``.
+
+    Example:
+        >>> contestant("layers:3+distilled")
+        Contestant(name='layers:3+distilled', spec='layers:3', kind='student', adapter=None, distilled=True)
+        >>> contestant("small=models/bert-mini+lora").name, contestant("models/bert-mini+lora").name
+        ('small', 'bert-mini+lora')
+    """
+    own, spec = None, entry
+    if (match := _NAMED.fullmatch(entry)) and not Path(entry).expanduser().exists():
+        own, spec = match[1].strip(), match[2]
+    suffixes: list[str] = []
+    while (parts := spec.rpartition("+"))[1] and parts[2] in (DISTILLED, *ADAPTERS):
+        spec = parts[0]
+        suffixes.insert(0, parts[2])
+    adapter = next((suffix for suffix in suffixes if suffix in ADAPTERS), None)
+    kind: Literal["encoder", "student", "tfidf"] = (
+        "tfidf" if spec == TFIDF else "student" if spec.split(":")[0] in STUDENTS else "encoder"
+    )
+    name = own or "+".join([_short(spec) if kind == "encoder" else spec, *suffixes])
+    return Contestant(name, spec, kind, adapter, DISTILLED in suffixes)
+
+
+def _short(spec: str) -> str:
+    """What a folder or a hub id is called.
+
+    Example:
+        >>> _short("/data/models/bert-mini"), _short("google/bert-base"), _short("runs/teacher/model")
+        ('bert-mini', 'bert-base', 'teacher')
+    """
+    parts = [part for part in Path(spec).parts if part not in ("/", ".", "~")]
+    while len(parts) > 1 and parts[-1] in _ANYWHERE:
+        parts.pop()
+    return parts[-1] if parts else spec
+
+
+def contestants_faults(entries: Sequence[str], *, teacher: str | None, encoder: str | None) -> list[str]:
+    """What is wrong with a list of models, before anything is loaded: every bad entry, and every name that occurs twice.
+
+    Args:
+        teacher: who teaches what is distilled; the first encoder of the list if it is None.
+        encoder: what students are made of; the first encoder of the list if it is None.
+    """
+    faults = [fault for entry in entries for fault in _faults(entry)]
+    found = [contestant(entry) for entry in entries]
+    seen: dict[str, str] = {}
+    for entry, one in zip(entries, found, strict=True):
+        if one.folder in seen:
+            said = f"twice '{entry}'" if seen[one.folder] == entry else f"'{seen[one.folder]}' and '{entry}'"
+            faults.append(
+                f"--models names {said}, and both would be called '{one.name}'. Leave one out, or give it a name of its own: other={entry}"
+            )
+        seen.setdefault(one.folder, entry)
+    has_encoder = any(one.is_encoder for one in found)
+    for entry, one in zip(entries, found, strict=True):
+        if one.distilled and teacher is None and not has_encoder:
+            faults.append(f"{entry}: nobody teaches it. Name a --teacher, or an encoder among --models.")
+        cut = one.spec.split(":")[0] == LayersOptions.name
+        if cut and not one.distilled and encoder is None and not has_encoder:
+            faults.append(f"{entry}: there is no encoder that it could be cut from. Name one with --encoder.")
+    return faults
+
+
+def _faults(entry: str) -> list[str]:
+    """What is wrong with one entry."""
+    one = contestant(entry)
+    faults: list[str] = []
+    suffix = one.spec.rpartition("+")
+    if one.kind == "encoder":
+        faults = model_faults(one.spec, built=(*STUDENTS, TFIDF))
+        if faults and suffix[1] and not Path(one.spec).exists():
+            known = (DISTILLED, *ADAPTERS)
+            faults = [
+                f"{entry}: after the + stands {DISTILLED} or a kind of adapter ({', '.join(ADAPTERS)}), but it is '{suffix[2]}'.{nearest(suffix[2], known)}"
+            ]
+    elif one.kind == "student" and not is_table(one.spec.split(":")[0]):
+        faults = [f"{entry}: {fault}" for fault in layers_faults(one.spec, LayersOptions())]
+    elif one.kind == "student" and ":" in one.spec:
+        faults = [f"{entry}: {one.spec.split(':')[0]} takes no number. Leave it out."]
+    if one.adapter is not None and one.kind != "encoder":
+        faults.append(f"{entry}: an adapter is trained inside a pretrained model, and {one.spec} is none.")
+    if one.adapter is not None and one.distilled:
+        faults.append(f"{entry}: an adapter learns from the labels alone. Leave out +{DISTILLED} or +{one.adapter}.")
+    if one.kind == "tfidf" and one.distilled:
+        faults.append(f"{entry}: TF-IDF learns from the labels alone. Leave out +{DISTILLED}.")
+    return faults
