@@ -60,7 +60,7 @@ class Backend:
         self.content = tokenizer.to_str()
         tokenizer.encode_special_tokens = spell_special
         self.max_length, self.side, self.split = max_length, side, split
-        self.sample = sample
+        self.sample, self.spell_special = sample, spell_special
         self._tokenizer = tokenizer
         self._segment_kinds: dict[int, Literal["types", "sequences", "none"]] = {}
         self._may_be_fast = fast and not split and not spell_special
@@ -100,13 +100,16 @@ class Backend:
         return EncodedPart(ids, lengths, flat(map(sequence_ids, encodings), np.uint8))
 
     def make_sample(self) -> Sample:
+        """The texts on which nanotoken is compared with this tokenizer, and the digest of their ids."""
+        return self.as_sample(sample_texts(self._tokenizer))
+
+    def as_sample(self, texts: list[str]) -> Sample:
         """Texts and the digest of the ids that ``tokenizers`` gives them, whole and cut."""
-        texts = sample_texts(self._tokenizer)
-        whole = Backend(Tokenizer.from_str(self.content), max_length=None, fast=False).part(texts)
-        cut = Backend(Tokenizer.from_str(self.content), max_length=self.max_length, side=self.side, fast=False).part(
-            texts
-        )
-        return Sample(texts, digest(Encoding(whole.ids, whole.lengths), Encoding(cut.ids, cut.lengths)))
+        parts = [
+            Backend(Tokenizer.from_str(self.content), max_length=length, side=self.side, fast=False).part(texts)
+            for length in (None, self.max_length)
+        ]
+        return Sample(texts, digest(*(Encoding(part.ids, part.lengths) for part in parts)))
 
     def _quickly(self, texts: list[str]) -> Encoding | None:
         """What nanotoken says, where it is used."""

@@ -61,6 +61,11 @@ class TextEncoder:
             spell_special=tokenizer.split_special_tokens,
         )
 
+    @property
+    def backend(self) -> Backend | None:
+        """The fast backend, which needs no transformers; None for a tokenizer written in Python."""
+        return self._backend
+
     @cached_property
     def fingerprint(self) -> str:
         """A hash of everything that determines the ids of a text, such as the tokenizer and the maximal length."""

@@ -34,7 +34,7 @@ _ODD = (
     "e\u0301 a\u0308\u0301 \u0301alone n\u0303\u0303\u0303",
     "你好，世界。こんにちは 안녕하세요 ภาษาไทย हिन्दी العربية עברית",
     "👩‍👩‍👧‍👦 🏳️‍🌈 🇬🇭 👍🏽 ☺️",
-    "it's 3.14% of $5,000.00 -- \"quoted\" (x_y) #tag @you a/b\\c `d` ~^|<>{}[]=+*&",
+    'it\'s 3.14% of $5,000.00 -- "quoted" (x_y) #tag @you a/b\\c `d` ~^|<>{}[]=+*&',
     "http://example.org/a?b=c&d=e#f user@example.org 1e-5 0x1F",
     "[CLS] [SEP] [PAD] [UNK] [MASK] <s> </s> <pad> <unk> <mask> [CLS][SEP] x[MASK]y [mask]",
     "x" * 99 + " " + "y" * 100 + " " + "z" * 101 + " " + "w" * 250,
@@ -85,6 +85,15 @@ class FastTokenizer:
         """
         found = self._tokenizer.encode_batch(texts, **({} if whole else self._cut))
         return Encoding(found.ids.astype(np.int32), np.diff(found.offsets))
+
+
+def can_be_fast(content: str) -> bool:
+    """Whether nanotoken is installed and knows a tokenizer."""
+    try:
+        FastTokenizer(content, max_length=None, side="right")
+    except (ModuleNotFoundError, ValueError):
+        return False
+    return True
 
 
 def sample_texts(tokenizer: Tokenizer) -> list[str]:

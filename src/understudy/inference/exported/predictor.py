@@ -194,4 +194,6 @@ def _session(path: Path, threads: int | None) -> Any:
     except UnderstudyError:
         raise
     except Exception as error:  # ONNX Runtime's own classes
-        raise ModelError(f"{path}: is no ONNX graph that can be read ({' '.join(str(error).split())[:200]}). {_AGAIN}") from None
+        raise ModelError(
+            f"{path}: is no ONNX graph that can be read ({' '.join(str(error).split())[:200]}). {_AGAIN}"
+        ) from None
