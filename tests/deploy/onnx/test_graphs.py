@@ -32,7 +32,6 @@ ENCODERS = {
     "albert": lambda: transformers.AlbertConfig(**SIZES, embedding_size=8),
     "electra": lambda: transformers.ElectraConfig(**SIZES, embedding_size=8),
     "mpnet": lambda: transformers.MPNetConfig(**SIZES),
-    "xlm-roberta": lambda: transformers.XLMRobertaConfig(**SIZES),
     "deberta-v2": lambda: transformers.DebertaV2Config(
         **SIZES, relative_attention=True, pos_att_type=["c2p", "p2c"], conv_kernel_size=3
     ),
@@ -84,7 +83,10 @@ def test_a_narrow_first_layer_goes_into_the_table() -> None:
     model = network("static", TASKS["single_label"])
     arrays = bag_arrays(model)
     assert {name: array.shape for name, array in arrays.items()} == {
-        **{"table": (50, 5), "bias": (5,), "weight": (3, 5), "output_bias": (3,)}
+        "table": (50, 5),
+        "bias": (5,),
+        "weight": (3, 5),
+        "output_bias": (3,),
     }
     product = model.embeddings.weight.double() @ model.hidden.weight.double().T
     np.testing.assert_allclose(arrays["table"], product.detach().numpy(), atol=1e-6)
