@@ -103,6 +103,13 @@ def test_texts_of_a_file(bilstm: Path, reviews: Path, tmp_path: Path, capsys: py
     assert main([*command, "--output", str(tmp_path / "out"), "--overwrite"]) == 0
 
 
+def test_the_recipe_that_people_copy_runs(bilstm: Path, tmp_path: Path) -> None:
+    recipe = Path(__file__).parents[2] / "recipes" / "export.yaml"
+    command = ["export", "--config", str(recipe), "--model", str(bilstm), "--output", str(tmp_path / "out")]
+    assert main(command) == 0
+    same_answers(bilstm, tmp_path / "out")
+
+
 def test_an_adapter_with_its_base(reviews: Path, tiny_bert: Path, tmp_path: Path) -> None:
     command = ["finetune", "--data", str(reviews), "--model", str(tiny_bert), "--epochs", "1", "--no_baseline"]
     command += ["--adapter", "pfeiffer", "--learning_rate", "0.05"]
@@ -191,3 +198,37 @@ def test_without_the_extra_the_message_says_how_to_get_it(
     monkeypatch.setitem(__import__("sys").modules, "onnx", None)
     assert main(["export", str(bilstm), "--output", str(tmp_path / "out")]) == 2
     assert "pip install 'understudy[onnx]'" in capsys.readouterr().err
+
+
+def test_bench_measures_formats_threads_and_lengths_in_turn(
+    bilstm: Path, exported: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("understudy.evaluation.in_turn._ALONE", 4)
+    monkeypatch.setattr("understudy.evaluation.in_turn._TOGETHER", 8)
+    command = ["bench", "--models", str(bilstm), "--formats", "pytorch", "onnx", "--rounds", "1"]
+    command += ["--lengths", "3", "9", "--batch_sizes", "4", "--threads", "1", "2"]
+    assert main([*command, "--json"]) == 0
+    entries = json.loads(capsys.readouterr().out)
+    told = [(entry["format"], entry["threads"], entry["words"]) for entry in entries]
+    assert told == [(kind, threads, words) for kind in ("pytorch", "onnx") for threads in (1, 2) for words in (3, 9)]
+    assert all(entry["batches"]["4"] > 0 and entry["spread"]["p50"][0] > 0 for entry in entries)
+    assert len({entry["parameters"] for entry in entries}) == 1
+    assert main(["bench", "--models", str(exported), str(bilstm), "--rounds", "1", "--cold_start"]) == 0
+    table = capsys.readouterr().out
+    assert all(heading in table for heading in ("format", "first", "memory"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--models", "{exported}", "--formats", "pytorch"], "there is no PyTorch model to measure"),
+        (["--models", "{bilstm}", "--threads", "1", "1"], "one of them twice"),
+        (["--models", "{bilstm}", "--formats", "int4"], "int4"),
+        (["--models", "{bilstm}", "--lengths", "0"], "lengths"),
+    ],
+)
+def test_mistakes_with_bench_are_said(
+    arguments: list[str], message: str, bilstm: Path, exported: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", *(word.format(bilstm=bilstm, exported=exported) for word in arguments)]) == 2
+    assert message in capsys.readouterr().err
