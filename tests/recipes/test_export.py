@@ -203,6 +203,7 @@ def test_without_the_extra_the_message_says_how_to_get_it(
 def test_bench_measures_formats_threads_and_lengths_in_turn(
     bilstm: Path, exported: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.setattr("understudy.evaluation.in_turn._ALONE", 4)
     monkeypatch.setattr("understudy.evaluation.in_turn._TOGETHER", 8)
     command = ["bench", "--models", str(bilstm), "--formats", "pytorch", "onnx", "--rounds", "1"]

@@ -51,9 +51,13 @@ def costs_table(models: Sequence[Mapping[str, Any]]) -> Table:
     """
     table = plain_table()
     table.add_column("model", overflow="fold")
+    setting = {heading: cells for heading, cells in _setting(models).items() if len(set(cells)) > 1}
+    costs = _costs(models)
+    if "format" in setting:  # it is a table of formats: what they have in common makes room
+        del costs["w/o emb."]
     columns = {
-        **{heading: cells for heading, cells in _setting(models).items() if len(set(cells)) > 1},
-        **_costs(models),
+        **setting,
+        **costs,
         **{heading: cells for heading, cells in _extras(models).items() if set(cells) != {ABSENT}},
     }
     for heading in columns:
