@@ -52,6 +52,9 @@ MEASURED = (
     "verdict",
     "adapter_facts",
     "adapter_interchange",
+    "ladder",
+    "runtime_install",
+    "fast_ids",
 )
 """These measure, once."""
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -20,6 +21,7 @@ from tokenizers import Tokenizer
 
 from understudy.terminal.lines import say
 
+_OFF = ("false", "off", "no", "f", "n", "0")
 _WORDS_A_TEXT = 64
 _BLOCK = 64
 """Neighbouring characters of Unicode from which one is taken."""
@@ -83,7 +85,9 @@ class FastTokenizer:
         Args:
             whole: whether nothing is cut.
         """
-        found = self._tokenizer.encode_batch(texts, **({} if whole else self._cut))
+        # the switch of `tokenizers` is that of nanotoken, too: one thread for one is one thread for both
+        alone = os.environ.get("TOKENIZERS_PARALLELISM", "").lower() in _OFF
+        found = self._tokenizer.encode_batch(texts, parallel=False if alone else None, **({} if whole else self._cut))
         return Encoding(found.ids.astype(np.int32), np.diff(found.offsets))
 
 
