@@ -21,7 +21,7 @@ __version__ = VERSION
 
 
 def load(
-    folder: str | Path, *, threads: int | None = None, fast: bool = True, graph: bool = False
+    folder: str | Path, *, threads: int | None = None, fast: bool = True, graph: str | None = None
 ) -> ExportedPredictor:
     """An exported model, ready to answer: the same labels, probabilities and logits as ``understudy.load`` gives.
 
@@ -29,7 +29,7 @@ def load(
         folder: what ``understudy export MODEL --output FOLDER`` wrote.
         threads: of the processor, for one batch (as ONNX Runtime chooses).
         fast: whether nanotoken encodes, where it is installed and gives the ids of ``tokenizers``.
-        graph: whether a static model is computed by ONNX Runtime instead of by NumPy alone.
+        graph: ``model.onnx`` or ``model.ort``, to compute with that graph what NumPy would compute alone.
 
     Raises:
         ModelError: if the folder is no exported model, is damaged, or was written by another version.

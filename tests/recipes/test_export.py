@@ -108,6 +108,9 @@ def test_the_recipe_that_people_copy_runs(bilstm: Path, tmp_path: Path) -> None:
     command = ["export", "--config", str(recipe), "--model", str(bilstm), "--output", str(tmp_path / "out")]
     assert main(command) == 0
     same_answers(bilstm, tmp_path / "out")
+    assert not (tmp_path / "out" / "model.ort").exists()
+    assert main([*command[:-1], str(tmp_path / "phone"), "--format", "ort"]) == 0
+    assert (tmp_path / "phone" / "model.ort").is_file()
 
 
 def test_an_adapter_with_its_base(reviews: Path, tiny_bert: Path, tmp_path: Path) -> None:
@@ -223,7 +226,8 @@ def test_a_cold_start_is_that_of_a_process_without_torch(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "160")
     (entry,) = understudy.Bench(models=[str(exported)], rounds=1, cold_start=True).run()
-    assert all(heading in capsys.readouterr().out for heading in ("first answer", "memory"))
+    table = capsys.readouterr().out
+    assert all(heading in table for heading in ("first answer", "memory"))
     assert 2e7 < entry["peak_bytes"] < 2e8  # torch alone takes more
     assert entry["cold_start_s"] > 0
 

@@ -91,11 +91,23 @@ def test_the_graph_says_what_it_is(static: Path) -> None:
 
 
 def test_a_static_model_is_the_same_in_numpy_and_as_a_graph(static: Path) -> None:
-    bag, graph = ExportedPredictor(static), ExportedPredictor(static, graph=True)
+    bag, graph = ExportedPredictor(static), ExportedPredictor(static, graph="model.onnx")
     assert bag._session is None
     assert graph._bag is None
     np.testing.assert_allclose(bag.logits(TEXTS), graph.logits(TEXTS), atol=1e-6)
     assert bag.summary()["size_bytes"] == (static / "bag.npz").stat().st_size
+
+
+@pytest.mark.parametrize("name", ["static", "bilstm", "awd_lstm"])
+def test_the_format_for_phones_answers_alike(name: str, tmp_path: Path) -> None:
+    task = TASKS["single_label"]
+    model = predictor(network(name, task), task)
+    facts = export_onnx(tmp_path / "out", model, TEXTS, mobile=True)
+    assert facts.difference < 1e-5
+    assert "model.ort" in json.loads((tmp_path / "out" / "checksums.json").read_text())
+    mobile = ExportedPredictor(tmp_path / "out", graph="model.ort")
+    np.testing.assert_allclose(mobile.logits(TEXTS), model.logits(TEXTS), atol=1e-5)
+    assert mobile.summary()["size_bytes"] == (tmp_path / "out" / "model.ort").stat().st_size
 
 
 def test_another_answer_is_refused_and_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +176,7 @@ def test_files_of_something_else_are_refused_without_checksums(
     (folder / "checksums.json").unlink()
     (folder / file).write_bytes(b"\x08\x01 nothing of the kind")
     with pytest.raises(ModelError, match=message):
-        ExportedPredictor(folder, graph=file == "model.onnx")
+        ExportedPredictor(folder, graph=file if file == "model.onnx" else None)
 
 
 def test_nanotoken_is_used_from_the_second_call_on(static: Path) -> None:

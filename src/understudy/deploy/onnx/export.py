@@ -19,7 +19,7 @@ from understudy.deploy.onnx.awd_lstm import awd_lstm_graph
 from understudy.deploy.onnx.encoders import encoder_graph
 from understudy.deploy.onnx.students import bag_arrays, bilstm_graph, static_graph
 from understudy.errors import ModelError, require
-from understudy.inference.exported.facts import BAG, GRAPH, SAMPLE, TOKENIZER, ExportedFacts
+from understudy.inference.exported.facts import BAG, GRAPH, MOBILE, SAMPLE, TOKENIZER, ExportedFacts
 from understudy.inference.exported.predictor import ExportedPredictor
 from understudy.inference.logits import device_of, token_budget
 from understudy.inference.predictor import Predictor
@@ -31,7 +31,7 @@ _OUTSIDE = 1_500_000_000
 """Bytes of weights from which on they lie beside the graph: a file of protocol buffers ends at 2 GB."""
 
 
-def export_onnx(folder: Path, model: Predictor, texts: Sequence[Text]) -> ExportedFacts:
+def export_onnx(folder: Path, model: Predictor, texts: Sequence[Text], *, mobile: bool = False) -> ExportedFacts:
     """Write an exported folder: graph, tokenizer, facts, checksums. It appears whole or not at all.
 
     The folder is read back as it will be used, and its logits for `texts` are compared with the model's; one text at a
@@ -40,6 +40,7 @@ def export_onnx(folder: Path, model: Predictor, texts: Sequence[Text]) -> Export
     Args:
         model: a network with its tokenizer.
         texts: what the two are compared on.
+        mobile: whether the graph is also written in the format of ONNX Runtime Mobile.
 
     Returns:
         The facts, with the largest difference.
@@ -65,6 +66,8 @@ def export_onnx(folder: Path, model: Predictor, texts: Sequence[Text]) -> Export
         if kind == "static":
             np.savez(temporary / BAG, **bag_arrays(model.model))  # type: ignore[arg-type]
         _write(temporary, graph, facts)
+        if mobile:
+            _write_mobile(temporary / GRAPH, temporary / MOBILE)
         difference = _difference(folder, model, temporary, texts)
         facts = replace(facts, difference=difference, compared=len(texts))
         _write(temporary, graph, facts)
@@ -137,6 +140,17 @@ def _write(folder: Path, graph: Any, facts: ExportedFacts) -> None:
     (folder / "config.json").write_text(facts.as_config(), encoding="utf-8")
 
 
+def _write_mobile(graph: Path, path: Path) -> None:
+    """A graph as ONNX Runtime Mobile reads it, with the optimisations that hold on every processor."""
+    onnxruntime: Any = require("onnxruntime", extra="onnx")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(path)
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+
+
 def _difference(folder: Path, model: Predictor, written: Path, texts: Sequence[Text]) -> float:
     """The largest difference of a logit between model and folder.
 
@@ -144,9 +158,10 @@ def _difference(folder: Path, model: Predictor, written: Path, texts: Sequence[T
         ModelError: if it is more than :data:`TOLERANCE`.
     """
     expected = model.logits(texts)
-    found = [ExportedPredictor(written, fast=False)]
-    if found[0].facts.of == "static":
-        found.append(ExportedPredictor(written, fast=False, graph=True))
+    graphs = [name for name in (GRAPH, MOBILE) if (written / name).is_file()]
+    found = [ExportedPredictor(written, fast=False, graph=name) for name in graphs]
+    if (written / BAG).is_file():
+        found.append(ExportedPredictor(written, fast=False))
     alone = np.linspace(0, len(texts) - 1, min(len(texts), 16)).astype(int)
     apart = 0.0
     for one in found:

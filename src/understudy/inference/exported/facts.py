@@ -14,6 +14,8 @@ FORMAT = 1
 """Of the folder. It is raised when an older reader would misread a newer folder."""
 GRAPH, BAG, SAMPLE, TOKENIZER = "model.onnx", "bag.npz", "sample.json", "tokenizer.json"
 """The graph; of a static model its arrays for NumPy; texts to check nanotoken on; the tokenizer."""
+MOBILE = "model.ort"
+"""The graph in the format of ONNX Runtime Mobile."""
 PROBABILITIES = {"single_label": "softmax", "multi_label": "sigmoid", "regression": "none"}
 """By kind of task, what makes probabilities of logits that were divided by the temperature."""
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")

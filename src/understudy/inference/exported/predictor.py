@@ -35,7 +35,8 @@ class ExportedPredictor(Answering):
         folder: with the graph, the tokenizer and what is known of them.
         threads: of the processor, for one batch; as ONNX Runtime chooses by default.
         fast: whether nanotoken may encode, see :mod:`understudy.data.tokens.fast`.
-        graph: whether a static model is computed by ONNX Runtime, too, instead of by NumPy.
+        graph: a graph of the folder to compute with, ``model.onnx`` or ``model.ort``; by default ``model.onnx``, and of a
+            static model none, because NumPy computes it.
 
     Raises:
         ModelError: if the folder is no exported model, or is damaged.
@@ -43,7 +44,7 @@ class ExportedPredictor(Answering):
     """
 
     def __init__(
-        self, folder: str | Path, *, threads: int | None = None, fast: bool = True, graph: bool = False
+        self, folder: str | Path, *, threads: int | None = None, fast: bool = True, graph: str | None = None
     ) -> None:
         self.folder = Path(folder)
         self.facts = ExportedFacts.read(self.folder)
@@ -53,9 +54,10 @@ class ExportedPredictor(Answering):
             raise ModelError(f"{folder}: {error}. {_AGAIN}") from None
         self.task, self.temperature = self.facts.task, self.facts.temperature
         self.encoder = self._encoder(fast)
-        as_bag = (self.folder / BAG).is_file() and not graph
+        as_bag = (self.folder / BAG).is_file() and graph is None
+        self._graph = self.folder / (graph or GRAPH)
         self._bag = Bag.load(self.folder / BAG, pair=self.task.is_pair) if as_bag else None
-        self._session = None if as_bag else _session(self.folder / GRAPH, threads)
+        self._session = None if as_bag else _session(self._graph, threads)
 
     def logits(self, texts: Sequence[Text]) -> np.ndarray:
         """Outputs for texts, in their order: float32 ``(texts, outputs)``. Several texts are batched by length.
@@ -72,7 +74,7 @@ class ExportedPredictor(Answering):
 
     def summary(self) -> dict[str, int]:
         """Parameters, and the bytes of the file that the answers come from."""
-        size = os.path.getsize(self.folder / (GRAPH if self._bag is None else BAG))
+        size = os.path.getsize(self._graph if self._bag is None else self.folder / BAG)
         outside = self.folder / f"{GRAPH}.data"
         return {
             "parameters": self.facts.parameters,
@@ -171,7 +173,7 @@ class ExportedPredictor(Answering):
             found: np.ndarray = self._session.run(None, inputs)[0]
         except Exception as error:  # ONNX Runtime's own classes, which need not be the same in every version
             raise ModelError(
-                f"{self.folder / GRAPH}: cannot be computed ({' '.join(str(error).split())[:200]}). {_AGAIN}"
+                f"{self._graph}: cannot be computed ({' '.join(str(error).split())[:200]}). {_AGAIN}"
             ) from error
         return found
 

@@ -61,7 +61,7 @@ class Export(ExportSettings):
             raise ModelError(f"{self.model}: is an exported model already. Name the model that it was made of.")
         texts, origin = self._texts(model.task)
         output = Path(self.output).expanduser()
-        facts = export_onnx(output, model, texts)
+        facts = export_onnx(output, model, texts, mobile=self.format == "ort")
         size = sum(path.stat().st_size for path in output.iterdir())
         show(
             f"{output}: {facts.of}, {human_bytes(size)} in all. Its logits differ from PyTorch's by {facts.difference:.1e} at most, on {facts.compared:,} {origin}."

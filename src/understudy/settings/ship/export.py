@@ -21,8 +21,8 @@ class ExportSettings:
     """A run or a model folder; also as a bare word."""
     output: Annotated[str, Shown("FOLDER", group="Run", required=True)] = ""
     """The folder to make."""
-    format: Literal["onnx"] = "onnx"
-    """onnx: a graph for ONNX Runtime, of a static model also arrays for NumPy (onnx)."""
+    format: Literal["onnx", "ort"] = "onnx"
+    """onnx: a graph for ONNX Runtime, of a static model also arrays for NumPy; ort: that, and the graph for phones (onnx)."""
     task: Annotated[str | None, Shown("TASK")] = None
     """Of a model for several tasks, the one to export."""
     texts: Annotated[str | None, Shown("FILE")] = None
