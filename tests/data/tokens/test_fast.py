@@ -126,6 +126,11 @@ def test_it_is_checked_once_for_many_texts_and_not_for_few(monkeypatch: pytest.M
         assert part.ids.tolist() == few.one("the film")[0] * 1000
         assert many._fast is not None
     assert len(backend_module._checked) == 1
+    for _ in range(98):
+        few.part(["the film"] * 10)
+    assert few._fast is None
+    few.part(["the film"] * 10)
+    assert few._fast is not None
 
 
 def test_without_nanotoken_everything_works(monkeypatch: pytest.MonkeyPatch) -> None:

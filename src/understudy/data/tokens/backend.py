@@ -15,7 +15,7 @@ from understudy.errors import ConfigError, ModelError
 
 _TEXTS_AT_ONCE, _CHARACTERS_AT_ONCE = 2000, 4_000_000
 _WORTH_A_CHECK = 1000
-"""With so many texts at once, checking nanotoken takes less time than it saves."""
+"""After so many texts, checking nanotoken takes less time than it saves with as many again."""
 _checked: dict[tuple[str, int | None, str], FastTokenizer | None] = {}
 """Tokenizers that this process has checked."""
 
@@ -65,7 +65,7 @@ class Backend:
         self._segment_kinds: dict[int, Literal["types", "sequences", "none"]] = {}
         self._may_be_fast = fast and not split and not spell_special
         self._fast: FastTokenizer | None = None
-        self._asked = 0
+        self._calls, self._seen = 0, 0
 
     def one(self, text: Text) -> tuple[list[int], list[int] | None]:
         """The ids and the segments of a single text or pair, on a fast path. Segments are None if all are zero."""
@@ -120,10 +120,10 @@ class Backend:
             return None
 
     def _fast_tokenizer(self, texts: int) -> FastTokenizer | None:
-        """nanotoken, from when on it is worth its start: so many texts at once or, with a sample, the second call."""
+        """nanotoken, from when on it is worth its start: after so many texts or, with a sample, from the second call on."""
         if self._may_be_fast and self._fast is None:
-            self._asked += 1
-            if texts >= _WORTH_A_CHECK or (self.sample is not None and self._asked > 1):
+            self._calls, self._seen = self._calls + 1, self._seen + texts
+            if self._seen >= _WORTH_A_CHECK or (self.sample is not None and self._calls > 1):
                 self._may_be_fast = False
                 self._fast = self._checked()
         return self._fast
