@@ -55,6 +55,9 @@ MEASURED = (
     "verdict",
     "adapter_facts",
     "adapter_interchange",
+    "ladder",
+    "runtime_install",
+    "fast_ids",
 )
 """These measure, once."""
 

@@ -24,6 +24,7 @@ LAYERS = [
     "recipes",
     "runs",
     "settings",
+    "deploy",
     "loading",
     "report",
     "training",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from understudy.recipes.ship.adapter_folders import AdapterInfo as AdapterInfo
     from understudy.recipes.ship.adapter_folders import AdapterList as AdapterList
     from understudy.recipes.ship.adapter_folders import AdapterMerge as AdapterMerge
+    from understudy.recipes.ship.export import Export as Export
     from understudy.recipes.ship.import_adapter import ImportAdapter as ImportAdapter
     from understudy.recipes.ship.import_fastai import ImportFastai as ImportFastai
     from understudy.recipes.train.demo import Demo as Demo

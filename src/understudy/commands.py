@@ -113,6 +113,11 @@ COMMANDS = (
         "masked-lm.md",
     ),
     Command(
+        *("export", "Ship", "ship.export:ExportSettings", "ship.export:Export"),
+        "Write a model as ONNX, checked: it answers without torch",
+        "ship.md",
+    ),
+    Command(
         *("import fastai", "Ship", "ship.import_fastai:ImportFastaiSettings", "ship.import_fastai:ImportFastai"),
         "Turn a published fast.ai language model into a model folder",
         "import-fastai.md",

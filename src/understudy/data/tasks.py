@@ -7,6 +7,9 @@ from typing import Any, Literal, get_args
 
 Kind = Literal["single_label", "multi_label", "regression"]
 
+Text = str | tuple[str, ...]
+"""What a row is for a model: a string, or the texts of a row."""
+
 NO_LABEL = -100
 """The class index of a row without a label (the default ``ignore_index`` of torch). In float labels it is NaN."""
 

@@ -56,13 +56,13 @@ def measure(
     """
     if not len(texts):
         raise ValueError("measuring needs at least one text")
-    singles = [[text] for text in _spread(texts, latency_texts)]
+    singles = [[text] for text in spread_texts(texts, latency_texts)]
     for single in itertools.islice(itertools.cycle(singles), warmup):
         predictor.logits(single)
     milliseconds = [
         1000 * _seconds(predictor, single) for single in itertools.islice(itertools.cycle(singles), latency_texts)
     ]
-    together = _spread(texts, throughput_texts)
+    together = spread_texts(texts, throughput_texts)
     passes: list[float] = []
     while not passes or (sum(passes) < _MIN_SECONDS and len(passes) < _MAX_PASSES):
         passes.append(_seconds(predictor, together))
@@ -75,8 +75,13 @@ def measure(
     }
 
 
-def _spread(texts: Texts | Sequence[str] | Sequence[tuple[str, ...]], count: int) -> list[tuple[str, ...]]:
-    """`count` texts at even distances, or all of them where there are fewer."""
+def spread_texts(texts: Texts | Sequence[str] | Sequence[tuple[str, ...]], count: int) -> list[tuple[str, ...]]:
+    """`count` texts at even distances, or all of them where there are fewer.
+
+    Example:
+        >>> spread_texts(["a", "b", "c"], 2)
+        [('a',), ('c',)]
+    """
     chosen = [texts[int(i)] for i in np.linspace(0, len(texts) - 1, min(count, len(texts)))]
     return [(text,) if isinstance(text, str) else text for text in chosen]
 

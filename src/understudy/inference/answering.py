@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from understudy.data.tasks import Task
+from understudy.data.tasks import Task, Text
 from understudy.inference.answers import Prediction, check_texts, predictions
-
-if TYPE_CHECKING:
-    from understudy.data.tokens.encoder import Text
 
 
 class Answering:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from understudy.data.tasks import Task
+from understudy.data.tasks import Task, Text
 from understudy.errors import ModelError
-
-if TYPE_CHECKING:
-    from understudy.data.tokens.encoder import Text
 
 Label = str | list[str] | float
 """A class's name, the names of several labels, or a number (regression)."""

@@ -21,7 +21,7 @@ from transformers.models.ctrl.tokenization_ctrl import CTRLTokenizer
 
 from understudy.data.cache import cache_dir
 from understudy.data.texts import Texts
-from understudy.data.tokens import encoder as encoder_module
+from understudy.data.tokens import backend as backend_module
 from understudy.data.tokens.encode import collate, encode, encode_in_memory, input_names
 from understudy.data.tokens.encoder import TextEncoder
 from understudy.errors import ConfigError, OutputError
@@ -82,7 +82,7 @@ def reference(tokenizer: PreTrainedTokenizerBase, texts: list[tuple[str, ...]], 
 @pytest.mark.parametrize("arity", [1, 2])
 @pytest.mark.parametrize("side", ["right", "left"])
 def test_ids_are_those_of_transformers(style: str, arity: int, side: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoder_module, "_TEXTS_AT_ONCE", 7)
+    monkeypatch.setattr(backend_module, "_TEXTS_AT_ONCE", 7)
     tokenizer = make_tokenizer(style, side=side)
     texts = random_texts(40, arity)
     encoded = encode(texts, tokenizer, max_length=17)
@@ -359,7 +359,7 @@ def test_texts_are_encoded_whole_and_ended_however_many_go_at_once(slow: bool, m
     texts = Texts.of(["a b c d e " * 200, "f", "g h"])
 
     def encoded(limit: int) -> list[list[int]]:
-        monkeypatch.setattr(encoder_module, "_CHARACTERS_AT_ONCE", limit)
+        monkeypatch.setattr(backend_module, "_CHARACTERS_AT_ONCE", limit)
         encoder = TextEncoder(tokenizer, max_length=None, end_id=7)
         if slow:
             encoder._backend = None

@@ -22,6 +22,7 @@ from understudy.checksums import seal, still_sound
 from understudy.data.cache import cache_dir
 from understudy.data.texts import Texts
 from understudy.data.tokens.encoder import Text, TextEncoder
+from understudy.data.tokens.padding import padded_arrays, tokens_at
 
 
 @dataclass(frozen=True)
@@ -130,29 +131,14 @@ def collate(encoded: Encoded, rows: np.ndarray, *, names: Sequence[str]) -> dict
         {'input_ids': tensor([[8, 0, 0],
                 [5, 6, 7]])}
     """
-    source, places, lengths = tokens_of(encoded, rows)
-    shape = (len(lengths), max(1, int(lengths.max(initial=0))))
-    at_least = np.maximum(lengths, 1)
-    first_cell = np.arange(shape[0]) * shape[1] + (shape[1] - at_least if encoded.padding_side == "left" else 0)
-    cells = np.repeat(first_cell, lengths) + places
-
-    def padded(values: np.ndarray | int, fill: int) -> Tensor:
-        out = np.full(shape, fill, np.int64)
-        out.reshape(-1)[cells] = values
-        return torch.from_numpy(out)
-
-    batch: dict[str, Tensor] = {}
-    for name in names:
-        if name == "input_ids":
-            batch[name] = padded(encoded.ids[source], encoded.pad_id)
-        elif name == "attention_mask":
-            batch[name] = padded(1, 0)
-            batch[name].view(-1)[torch.from_numpy(first_cell[lengths == 0])] = 1
-        elif name == "token_type_ids":
-            batch[name] = padded(0 if encoded.segments is None else encoded.segments[source], encoded.pad_segment)
-        else:
-            raise ValueError(f"inputs are input_ids, attention_mask and token_type_ids, but {name!r} was asked for")
-    return batch
+    arrays = padded_arrays(
+        *(encoded.ids, encoded.offsets, encoded.segments, rows),
+        names=names,
+        pad_id=encoded.pad_id,
+        pad_segment=encoded.pad_segment,
+        side=encoded.padding_side,
+    )
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
 def padded_ids(encoded: Encoded) -> Tensor:
@@ -173,10 +159,7 @@ def tokens_of(encoded: Encoded, rows: np.ndarray) -> tuple[np.ndarray, np.ndarra
         >>> [array.tolist() for array in tokens_of(encoded, np.array([1, 0]))]
         [[3, 0, 1, 2], [0, 0, 1, 2], [1, 3]]
     """
-    starts = np.asarray(encoded.offsets[rows])
-    lengths = np.asarray(encoded.offsets[np.asarray(rows) + 1]) - starts
-    places = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    return np.repeat(starts, lengths) + places, places, lengths
+    return tokens_at(encoded.offsets, rows)
 
 
 def input_names(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:

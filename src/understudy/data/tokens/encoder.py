@@ -3,35 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import numpy as np
 import transformers
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase
 
-from understudy.errors import ConfigError, ModelError
+from understudy.data.tasks import Text
+from understudy.data.tokens.backend import Backend, EncodedPart, as_string, chunks_of, sequence_ids
 
-_TEXTS_AT_ONCE, _CHARACTERS_AT_ONCE = 2000, 4_000_000
 _FORMAT = "1"
 """Part of every fingerprint. To be raised when a text is encoded differently, so that old cache entries are not read."""
-
-Text = str | tuple[str, ...]
-
-
-class EncodedPart(NamedTuple):
-    """The encodings of some texts, end to end: ids ``(tokens,)``, lengths ``(rows,)``, segments ``(tokens,)`` or None."""
-
-    ids: np.ndarray
-    lengths: np.ndarray
-    segments: np.ndarray | None
 
 
 class TextEncoder:
@@ -63,11 +52,19 @@ class TextEncoder:
         self.pad_segment = int(tokenizer.pad_token_type_id)
         self.padding_side = tokenizer.padding_side
         self._tokenizer = tokenizer
-        self._backend = _clean_copy(tokenizer)
-        self._content = self._backend.to_str() if self._backend else None
-        if self._backend:
-            self._backend.encode_special_tokens = tokenizer.split_special_tokens
-        self._segment_kinds: dict[int, Literal["types", "sequences", "none"]] = {}
+        copied = _clean_copy(tokenizer)
+        self._backend = copied and Backend(
+            copied,
+            max_length=max_length,
+            side=tokenizer.truncation_side,
+            split=split,
+            spell_special=tokenizer.split_special_tokens,
+        )
+
+    @property
+    def backend(self) -> Backend | None:
+        """The fast backend, which needs no transformers; None for a tokenizer written in Python."""
+        return self._backend
 
     @cached_property
     def fingerprint(self) -> str:
@@ -78,7 +75,7 @@ class TextEncoder:
         )
         if self.end_id is not None:
             settings += f" and {self.end_id} at the end"
-        content = self._content or _describe(self._tokenizer)
+        content = self._backend.content if self._backend else _describe(self._tokenizer)
         return hashlib.sha256(f"{settings}\n{content}".encode()).hexdigest()
 
     def one(self, text: Text) -> tuple[list[int], list[int] | None]:
@@ -96,36 +93,13 @@ class TextEncoder:
         if self._backend is None:
             part = self._slow_part([text])
             return part.ids.tolist(), None if part.segments is None else part.segments.tolist()
-        kind = self._segment_kind(text)
-        encoding = self._batch([_bare(text)])[0]
-        if kind == "none":
-            return encoding.ids, None
-        return encoding.ids, encoding.type_ids if kind == "types" else _sequence_ids(encoding)
+        return self._backend.one(text)
 
     def parts(self, texts: Iterable[Text]) -> Iterator[EncodedPart]:
         """Encode a few thousand texts at a time, fewer if they are long. The texts must be all single or all pairs."""
-        for chunk in _chunks(texts):
-            part = self._fast_part(chunk) if self._backend else self._slow_part(chunk)
+        for chunk in chunks_of(texts):
+            part = self._backend.part(chunk) if self._backend else self._slow_part(chunk)
             yield part if self.end_id is None else _with_end(part, self.end_id)
-
-    def _fast_part(self, texts: list[Text]) -> EncodedPart:
-        assert self._backend is not None
-        kind = self._segment_kind(texts[0])
-        encodings = self._batch(list(map(_bare, texts)))
-        if self.split:
-            encodings = [piece for encoding in encodings for piece in (encoding, *encoding.overflowing)]
-        lengths = np.fromiter(map(len, encodings), np.int64, len(encodings))
-        tokens = int(lengths.sum())
-
-        def flat(lists: Iterable[list[int]], dtype: type) -> np.ndarray:
-            return np.fromiter(itertools.chain.from_iterable(lists), dtype, tokens)
-
-        ids = flat((encoding.ids for encoding in encodings), np.int32)
-        if kind == "none":
-            return EncodedPart(ids, lengths, None)
-        if kind == "types":
-            return EncodedPart(ids, lengths, flat((encoding.type_ids for encoding in encodings), np.uint8))
-        return EncodedPart(ids, lengths, flat(map(_sequence_ids, encodings), np.uint8))
 
     def _slow_part(self, texts: list[Text]) -> EncodedPart:
         if self.split:
@@ -138,7 +112,7 @@ class TextEncoder:
         ids = np.concatenate([np.array(ids, np.int32) for ids in out["input_ids"]])
         types = out["token_type_ids"]
         if len(columns) == 2 and not any(self._tokenizer("a", "a", return_token_type_ids=True)["token_type_ids"]):
-            types = (out.encodings and map(_sequence_ids, out.encodings)) or self._slow_sequences(columns)
+            types = (out.encodings and map(sequence_ids, out.encodings)) or self._slow_sequences(columns)
         segments = np.concatenate([np.array(row, np.uint8) for row in types])
         return EncodedPart(ids, lengths, segments)
 
@@ -159,56 +133,12 @@ class TextEncoder:
         assert self.max_length is not None, "without a limit there is nothing to split at"
         room = self.max_length - self._tokenizer.num_special_tokens_to_add()
         rows: list[list[int]] = []
-        for text in map(_bare, texts):
+        for text in map(as_string, texts):
             ids = self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
             for start in range(0, max(len(ids), 1), room):
                 rows.append(self._tokenizer.build_inputs_with_special_tokens(ids[start : start + room]))
         lengths = np.array([len(row) for row in rows], np.int64)
         return EncodedPart(np.concatenate([np.array(row, np.int32) for row in rows]), lengths, None)
-
-    def _segment_kind(self, text: Text) -> Literal["types", "sequences", "none"]:
-        """Where segments come from: the tokenizer's type ids or, for a pair without any, which text a token is in."""
-        arity = 1 if isinstance(text, str) else len(text)
-        if arity not in self._segment_kinds:
-            assert self._backend is not None
-            special = self._backend.num_special_tokens_to_add(arity == 2)
-            if self.max_length is not None:
-                if self.max_length <= special:
-                    raise ConfigError(
-                        f"max_length is {self.max_length}, but the tokenizer alone adds {special} special tokens. Give at least {special + 1}."
-                    )
-                self._backend.enable_truncation(
-                    self.max_length, strategy="longest_first", direction=self._tokenizer.truncation_side
-                )
-            probe = self._batch(["a" if arity == 1 else ("a", "a")])[0]
-            self._segment_kinds[arity] = "types" if any(probe.type_ids) else "sequences" if arity == 2 else "none"
-        return self._segment_kinds[arity]
-
-    def _batch(self, texts: list[Any]) -> Any:
-        """The encodings of texts or pairs by the fast backend; a ModelError if its vocabulary has gaps."""
-        assert self._backend is not None
-        try:
-            return self._backend.encode_batch_fast(texts)
-        except Exception as error:
-            if type(error) is not Exception:  # what the library raises for a vocabulary with gaps
-                raise
-            raise ModelError(
-                f"the tokenizer cannot read a text ({error}): its files are damaged. Copy the model again or train it again."
-            ) from error
-
-
-def _chunks(texts: Iterable[Text]) -> Iterator[list[Text]]:
-    """Texts in lists of :data:`_TEXTS_AT_ONCE`, or fewer if they reach :data:`_CHARACTERS_AT_ONCE`."""
-    chunk: list[Text] = []
-    characters = 0
-    for text in texts:
-        chunk.append(text)
-        characters += len(text) if isinstance(text, str) else sum(map(len, text))
-        if len(chunk) == _TEXTS_AT_ONCE or characters >= _CHARACTERS_AT_ONCE:
-            yield chunk
-            chunk, characters = [], 0
-    if chunk:
-        yield chunk
 
 
 def _with_end(part: EncodedPart, end_id: int) -> EncodedPart:
@@ -217,20 +147,8 @@ def _with_end(part: EncodedPart, end_id: int) -> EncodedPart:
     return EncodedPart(ids, part.lengths + 1, None)
 
 
-def _bare(text: Text) -> Text:
-    """A single text as a string, as tokenizers expect it."""
-    return text[0] if isinstance(text, tuple) and len(text) == 1 else text
-
-
-def _sequence_ids(encoding: Any) -> list[int]:
-    """0 before the first token of the second text, 1 from that token on."""
-    sequence = encoding.sequence_ids
-    first = sequence.index(1) if 1 in sequence else len(sequence)
-    return [0] * first + [1] * (len(sequence) - first)
-
-
 def _clean_copy(tokenizer: PreTrainedTokenizerBase) -> Tokenizer | None:
-    """A copy of the tokenizer's fast backend without stored truncation and padding; None if there is no such copy."""
+    """A copy of the tokenizer's fast backend; None if there is no such copy."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if not isinstance(backend, Tokenizer):
         return None
@@ -238,8 +156,6 @@ def _clean_copy(tokenizer: PreTrainedTokenizerBase) -> Tokenizer | None:
         copy = Tokenizer.from_str(backend.to_str())
     except Exception:  # `tokenizers` raises exactly this class for parts written in Python, which cannot be copied
         return None
-    copy.no_truncation()
-    copy.no_padding()
     return copy
 
 

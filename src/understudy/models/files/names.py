@@ -25,8 +25,8 @@ UNTRAINED_LANGUAGE_MODELS = ("awd_lstm",)
 ADAPTER = "adapter_config.json"
 """The file that makes a folder an adapter."""
 
-MULTITASK = "multitask"
-"""The kind of a model for several tasks, see :func:`kind_of`."""
+MULTITASK, EXPORTED = "multitask", "onnx"
+"""The kinds of a model for several tasks and of an exported one, see :func:`kind_of`."""
 
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9_][\w.-]*)?")
@@ -42,7 +42,8 @@ def resolve(name: str, *, weights: bool = True, built: Sequence[str] = (), adapt
     Args:
         weights: whether the folder must hold weights, not just a configuration.
         built: models that the command builds by name, for the message.
-        adapters: whether it may be an adapter, which is loaded together with its base.
+        adapters: whether anything that answers will do: also an adapter, which is loaded together with its base, and
+            an exported model, which cannot be trained.
 
     Raises:
         ModelError: if a folder lacks its configuration or its weights, if the weights are pickled, or if `name` neither
@@ -60,7 +61,7 @@ def resolve(name: str, *, weights: bool = True, built: Sequence[str] = (), adapt
             )
         return str(found)
     if path.is_dir():
-        return str(_model_folder(path, weights=weights))
+        return str(_model_folder(path, weights=weights, exported=adapters))
     if path.is_file():
         if path.suffix in _PICKLES:
             raise ModelError(
@@ -146,10 +147,10 @@ def _children(run: Path) -> list[Path]:
         return []
 
 
-def _model_folder(path: Path, *, weights: bool) -> Path:
+def _model_folder(path: Path, *, weights: bool, exported: bool) -> Path:
     if not (path / "config.json").is_file():
         if (path / "model" / "config.json").is_file():
-            return _model_folder(path / "model", weights=weights)
+            return _model_folder(path / "model", weights=weights, exported=exported)
         if seeds := sorted(entry.name for entry in path.glob("seed-*") if entry.is_dir()):
             raise ModelError(
                 f"{path}: is a family of runs, one a seed, and not one model. Name one of them, such as {path / seeds[0]}."
@@ -159,6 +160,12 @@ def _model_folder(path: Path, *, weights: bool) -> Path:
         if (path / "config.yaml").is_file() or (path / "checkpoints").is_dir():
             raise ModelError(f"{path}: this run has no model yet. {_finish(path)}")
         raise ModelError(f"{path}: is not a model folder: it holds no config.json.")
+    if any(path.glob("*.onnx")) and kind_of(path) == EXPORTED:
+        if exported:
+            return path
+        raise ModelError(
+            f"{path}: is an exported model, which answers but cannot be trained or taken apart. Name the model that it was made of."
+        )
     if weights and not any(path.glob("*.safetensors")):
         pickles = sorted(entry.name for entry in path.iterdir() if entry.suffix in _PICKLES)
         if pickles:
@@ -205,7 +212,7 @@ def check_undamaged(folder: str | Path, *, weights: bool) -> None:
 
 def kind_of(folder: str | Path) -> str:
     """What a model folder holds: ``transformer``, ``bilstm``, ``static``, ``pooled``, ``awd_lstm``, ``tfidf``,
-    ``language_model``, ``multitask``, ``adapter``.
+    ``language_model``, ``multitask``, ``adapter``, ``onnx``.
 
     A folder whose config.json does not say is a ``transformer``.
 

@@ -6,17 +6,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from understudy.adapters.files import load_trained_network
 from understudy.data.readers.columns import TextColumns
 from understudy.data.tasks import Task
 from understudy.errors import ModelError, gathered
 from understudy.inference.answering import Answering
+from understudy.inference.exported.predictor import ExportedPredictor
 from understudy.inference.multitask import TaskPredictors
 from understudy.inference.predictor import LinearPredictor, Predictor
 from understudy.models.files.lengths import max_length
 from understudy.models.files.multitask import is_multitask, load_tasks
-from understudy.models.files.names import kind_of, resolve
+from understudy.models.files.names import EXPORTED, kind_of, resolve
 from understudy.models.tfidf import Tfidf
 from understudy.objectives.teachers.labels import match_labels
 
@@ -54,6 +56,8 @@ def load_teacher(
         raise ModelError(f"{name}: was trained for one task only, so none can be named. Leave out --task {of_several}.")
     if path.is_dir() and kind_of(path) == "tfidf":
         return _tfidf(name, path, task)
+    if path.is_dir() and kind_of(path) == EXPORTED:
+        return _exported(name, path, task)
     return _network(name, task, max_length)
 
 
@@ -62,6 +66,14 @@ def _tfidf(name: str, path: Path, task: Task) -> LoadedTeacher:
     _check_kind(name, tfidf.task, task)
     _check_arity(name, tfidf.task, task)
     return LoadedTeacher(LinearPredictor(tfidf), _columns(name, tfidf.task, task, ours=True), tfidf.task.text)
+
+
+def _exported(name: str, path: Path, task: Task) -> LoadedTeacher:
+    """An exported model: it reads texts up to the length that it was exported with."""
+    found = ExportedPredictor(path, threads=torch.get_num_threads())
+    _check_kind(name, found.task, task)
+    _check_arity(name, found.task, task)
+    return LoadedTeacher(found, _columns(name, found.task, task, ours=True), found.task.text)
 
 
 def _network(name: str, task: Task, asked: int | None) -> LoadedTeacher:
