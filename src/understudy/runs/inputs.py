@@ -38,6 +38,7 @@ def read_rows(
         seed=seed,
         pool_rest=pool_rest,
         allow_unlabelled=allow_unlabelled,
+        reading=settings.reading,
     ).selected_by(metric)
 
 
@@ -55,4 +56,5 @@ def read_texts(settings: CorpusSettings, *, seed: int) -> Corpus:
         text=settings.text,
         limit_train=settings.limit_train,
         seed=seed,
+        reading=settings.reading,
     )

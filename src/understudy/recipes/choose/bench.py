@@ -48,7 +48,7 @@ class Bench(BenchSettings):
                 )
             columns, notes = model.task.text, list[str]()
             texts = (
-                list(read_texts(self.texts, text=self.text, trained=columns, notes=notes))
+                list(read_texts(self.texts, text=self.text, trained=columns, notes=notes, reading=self.reading))
                 if self.texts
                 else [(_FILLER,) * len(columns)] * 64
             )

@@ -8,14 +8,17 @@ from typing import Annotated, ClassVar
 from annotated_types import Ge, Le
 
 from understudy.cores import MOST_THREADS
+from understudy.data.readers.formats.reading import reading_faults
+from understudy.settings.data import ReadingSettings
 from understudy.settings.flags import Shown
 from understudy.settings.models import model_faults
 
 
 @dataclass(kw_only=True)
-class BenchSettings:
+class BenchSettings(ReadingSettings):
     """Parameters, size, latency and throughput of trained models, tokenisation included."""
 
+    group: ClassVar[str] = "Method"
     command: ClassVar[str] = "bench"
     models: Annotated[list[str], Shown("MODEL", required=True)] = field(default_factory=list)
     """Runs or model folders."""
@@ -32,4 +35,7 @@ class BenchSettings:
         """What is wrong with these settings, as far as it shows without loading weights."""
         if not self.models:
             return ["no models: name runs or model folders with --models."]
-        return [fault for name in self.models for fault in model_faults(name, adapters=True)]
+        return [
+            *(fault for name in self.models for fault in model_faults(name, adapters=True)),
+            *reading_faults(self.reading),
+        ]
