@@ -136,6 +136,11 @@ class Predict(PredictSettings):
                 _say(notes)
                 yield from texts
         if not self.input:
+            if sys.stdin.isatty():
+                two = ", the two of a pair with a tab between them" * (len(task.text) == 2)
+                say(
+                    f"understudy predict: waits for texts from the keyboard, one a line{two}. Ctrl-D on a line of its own ends them."
+                )
             yield from _lines(sys.stdin.buffer, "standard input", len(task.text))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, BinaryIO
 from zipfile import BadZipFile
 
@@ -59,7 +59,7 @@ class Parsed:
         """The number of lines that quote marks would join to others, were they not plain text."""
         self.batches: Callable[[], Iterator[pa.RecordBatch]] = lambda: iter(())
 
-    def __iter__(self) -> Iterator[pa.RecordBatch]:
+    def __iter__(self) -> Generator[pa.RecordBatch]:
         try:
             yield from self.batches()
         except (EOFError, gzip.BadGzipFile, zlib.error, BadZipFile) as error:

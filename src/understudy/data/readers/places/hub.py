@@ -16,11 +16,17 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 """What the name of a hub data set looks like."""
 
 
+def is_saved(folder: Traversable) -> bool:
+    """Whether ``save_to_disk`` of ``datasets`` wrote a folder."""
+    alone = (folder / "state.json").is_file() and (folder / "dataset_info.json").is_file()
+    return alone or (folder / "dataset_dict.json").is_file()
+
+
 def saved_splits(folder: Traversable, origin: str, faults: Faults) -> dict[str, Source] | None:
     """The splits of a folder that ``save_to_disk`` of ``datasets`` wrote; None if it is another folder."""
-    several = (folder / "dataset_dict.json").is_file()
-    if not several and not ((folder / "state.json").is_file() and (folder / "dataset_info.json").is_file()):
+    if not is_saved(folder):
         return None
+    several = (folder / "dataset_dict.json").is_file()
     if not isinstance(folder, Path):
         faults.add(f"{origin}: a data set that save_to_disk wrote, inside an archive. Unpack it, and name the folder.")
         return {}
