@@ -45,5 +45,6 @@ def no_header(names: Sequence[str]) -> str:
         'name them in order with --columns, as in --columns label text'
     """
     two = ["label", "text"] if len(names) == 2 and len(names[0]) < len(names[1]) else ["text", "label"]
-    such = f", as in --columns {' '.join(two)}" if len(names) == 2 else ""
+    known = _ALL.intersection(name.lower() for name in names)  # then it is a header after all
+    such = f", as in --columns {' '.join(two)}" if len(names) == 2 and not known else ""
     return f"; if the first line of the file is a row of data, {NAME_THE_COLUMNS}{such}"
