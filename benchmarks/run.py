@@ -49,6 +49,7 @@ MEASURED = (
     "awd_lstm_speed",
     "freezing",
     "start_up",
+    "mistakes_at_once",
     "frozen_checkpoint",
     "checksums",
     "busy_machine",

@@ -7,6 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from understudy.commands import BY_NAME, COMMANDS, settings_class
 from understudy.cores import wait_briefly
@@ -83,8 +84,21 @@ def _dispatch(arguments: list[str]) -> int:
     made = parse(command, rest)
     if isinstance(made, int):
         return made
+    _refuse_early(made)
+    if "torch" not in sys.modules and sys.stderr.isatty():
+        say(f"understudy {command}: loading PyTorch …")
     recipe_of(command, made).run()
     return 0
+
+
+def _refuse_early(settings: Any) -> None:
+    """Report what is wrong with settings, paths and columns before torch is loaded, which takes seconds."""
+    from understudy.settings.configuration import check
+
+    check(settings)
+    from understudy.runs.inputs import look_first
+
+    look_first(settings)
 
 
 def _help(command: str, arguments: list[str]) -> int:

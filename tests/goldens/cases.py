@@ -161,7 +161,7 @@ MISTAKES: dict[str, str] = {
     "rows with a NaN": f"{_TFIDF} faulty/nan.csv",
     "rows without some labels": f"{_TFIDF} faulty/unlabelled.csv",
     "rows with several faults": f"{_TFIDF} faulty/several.csv",
-    "file of another format": f"{_TFIDF} faulty/sheet.xlsx",
+    "file of another format": f"{_TFIDF} faulty/sheet.doc",
     "file of texts alone": f"{_TFIDF} faulty/plain.txt",
     "column that is not there": f"{_TFIDF} rows/train.csv --text title --label stars",
     "label that training lacks": f"{_TFIDF} rows/train.csv --test faulty/misspelt.csv",

@@ -172,7 +172,7 @@ FILES: dict[str, bytes] = {
     "nan.csv": b"text,score\na,0.5\nb,NaN\nc,0.1\n",
     "unlabelled.csv": HEAD + b"no label,\n",
     "several.csv": HEAD + b",positive\nshort\n\xff,\n",
-    "sheet.xlsx": b"PK",
+    "sheet.doc": b"PK",
     "plain.txt": b"just text\n",
     "misspelt.csv": b"text,label\na good film,positive\na film,postive\n",
     "strange-answers.csv": b"text,label\nnot in the data,positive\n",

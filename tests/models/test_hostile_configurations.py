@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import transformers.modeling_utils as modeling
 from safetensors.numpy import load_file, save_file
-from transformers import BertConfig, BertForSequenceClassification
+from transformers import AlbertConfig, AlbertForSequenceClassification, BertConfig, BertForSequenceClassification
 from transformers.integrations import hub_kernels
 
 from understudy.cli import main
@@ -79,6 +79,7 @@ def test_how_to_compute_is_not_read_from_the_configuration(classifier: Path) -> 
     "told",
     [
         {"num_hidden_layers": 10**7},
+        {"num_labels": 10**7},
         {"num_hidden_layers": -1},
         {"num_attention_heads": -8},
         {"vocab_size": 10**9},
@@ -151,3 +152,12 @@ def test_a_vocabulary_without_its_unknown_token_is_refused(classifier: Path, tmp
     change(classifier, "tokenizer.json", model=content["model"])
     (tmp_path / "in.txt").write_text("\u2603 \u2603\n", encoding="utf-8")
     assert main(["predict", "--model", str(classifier), "--input", str(tmp_path / "in.txt")]) == 2
+
+
+@pytest.mark.parametrize("key", ["num_hidden_groups", "inner_group_num", "num_hidden_layers"])
+def test_no_part_is_built_a_million_times(key: str, tmp_path: Path) -> None:
+    sizes = {"hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 8, "vocab_size": 20, "embedding_size": 4}
+    AlbertForSequenceClassification(AlbertConfig(**sizes, num_hidden_layers=1)).save_pretrained(tmp_path)
+    change(tmp_path, **{key: 10**7})
+    with pytest.raises(ModelError, match=f"'{key}' in its config.json must be at most 1,000, but is 10000000"):
+        load_classifier(str(tmp_path), TASK)

@@ -14,11 +14,12 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.multiclass import OneVsRestClassifier
+from sklearn.naive_bayes import ComplementNB
 
 from understudy.data.tasks import NO_LABEL, Kind, Task
 from understudy.errors import DataError, ModelError
 from understudy.inference.predictor import LinearPredictor
-from understudy.models import tfidf
+from understudy.models import linear, tfidf
 from understudy.models.tfidf import Tfidf
 
 WORDS = [
@@ -274,3 +275,29 @@ def test_what_is_counted_is_in_the_fingerprint_and_the_temperature_is_not() -> N
     first = LinearPredictor(model).fingerprint()
     assert LinearPredictor(replace(model, temperature=2.0)).fingerprint() == first
     assert LinearPredictor(replace(model, terms="words")).fingerprint() != first
+
+
+def test_many_classes_are_counted_and_not_optimised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear, "_MOST_WEIGHTS", 50)
+    monkeypatch.setattr(linear, "_logistic", lambda *_, **__: pytest.fail("was optimised"))
+    labels = np.arange(60) % 6
+    model = Tfidf.fit(_single(TRAIN), labels, _task("single_label", 7))
+    features, tests = REFERENCE.transform(TRAIN), REFERENCE.transform(TEST)
+    bayes = ComplementNB(alpha=1 / 5.0).fit(features, labels)
+    expected = bayes.predict_joint_log_proba(tests)
+    found = model.logits(_single(TEST))
+    np.testing.assert_allclose(found[:, :6], expected, rtol=1e-4, atol=1e-5)
+    assert (found[:, 6] == -20).all()  # a class that no training row has
+    validation = (_single(TRAIN[:9]), labels[:9])
+    assert Tfidf.fit(_single(TRAIN), labels, _task("single_label", 6), validation=validation).bias.shape == (6,)
+
+
+def test_two_thousand_classes_take_no_time_and_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    texts = [" ".join(f"w{word}" for word in (i // 4, *rng.integers(2000, 6000, 6))) for i in range(8000)]
+    labels = np.arange(8000) // 4
+    monkeypatch.setattr(tfidf, "_MOST_WEIGHTS", 2000 * 5500)
+    monkeypatch.setattr(linear, "_logistic", lambda *_, **__: pytest.fail("was optimised"))
+    model = Tfidf.fit(_single(texts), labels, _task("single_label", 2000))
+    assert len(model.vocabulary) == 5500
+    assert (model.logits(_single(texts[::40])).argmax(1) == labels[::40]).mean() > 0.95

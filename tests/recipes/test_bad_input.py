@@ -116,7 +116,7 @@ GOOD = b"text,label\na good film,positive\na bad film,negative\n"
             GOOD + b",positive\nshort\n\xff,\n",
             ["line 4: the text (text) is empty", "line 5: too few fields", "line 6: not UTF-8", "line 6: no label"],
         ),
-        ("t.xlsx", b"PK", ["t.xlsx: not a format that can be read", ".csv, .tsv, .jsonl, .parquet or .txt"]),
+        ("t.doc", b"PK", ["t.doc: not a format that can be read", ".csv, .tsv, .txt, .jsonl, .json, .parquet"]),
         ("t.txt", b"just text\n", ["t.txt: a txt file holds texts without labels"]),
     ],
 )

@@ -78,7 +78,7 @@ def test_a_pipe_is_read_as_standard_input_is(model: Path, capsys: pytest.Capture
         "the bad cast",
     ]
     assert main(["predict", "--model", str(model), "--input", f"{model}"]) == 2  # a folder is none
-    assert "no such file" in capsys.readouterr().err
+    assert "a folder, but a file is needed" in capsys.readouterr().err
 
 
 def test_a_name_with_gz_is_compressed(model: Path, reviews: Path, tmp_path: Path) -> None:

@@ -70,20 +70,34 @@ FILES = {
         "line 26: the label is 'label', as the column is called.",
         ("a.csv", lines(",", "text,label", NUMBERED), []),
     ),
-    "semicolons": (
-        ("a.csv", lines(";", "text;label"), []),
-        "the columns are separated by semicolons, but here commas separate them. Save the file with commas",
-        ("a.csv", lines(",", "text,label"), []),
+    "no header, its columns named": (
+        ("a.csv", lines(",", "", NUMBERED), []),
+        "or name them in order with --columns, as in --columns text label",
+        ("a.csv", "", ["--columns", "text", "label"]),
     ),
-    "tabs": (("a.csv", lines("\t", "text\tlabel"), []), "ends in .tsv", ("a.tsv", lines("\t", "text\tlabel"), [])),
-    "commas": (("a.tsv", lines(",", "text,label"), []), "ends in .csv", ("a.csv", lines(",", "text,label"), [])),
-    "a name with a semicolon": (
+    "a header that the rows do not fit": (
         ("a.csv", "text;label\none\n", []),
-        "if it is a single column, take them out of its name",
-        ("a.csv", lines(",", "text,label"), []),
+        "Correct the rows and give --separator semicolon",
+        ("a.csv", lines(";", "text;label"), ["--separator", "semicolon"]),
+    ),
+    "two separators": (
+        (
+            "a.csv",
+            lines(";", "text;label", [(f"{text}, or so", label) for text, label in NUMBERED]).replace(
+                "text", "text, all"
+            ),
+            [],
+        ),
+        "--separator semicolon or --separator comma",
+        ("a.csv", "", ["--separator", "semicolon", "--text", "text, all"]),
+    ),
+    "cp1252": (
+        ("a.csv", lines(",", "text,label").replace("good", "fiancé"), []),
+        "name its encoding with --encoding, such as cp1252",
+        ("a.csv", "", ["--encoding", "cp1252"]),
     ),
     "a folder": (("b/a.csv", lines(",", "text,label"), []), "Name the file in it", ("b/a.csv", "", [])),
-    "a sheet": (("a.xlsx", "PK", []), "Save it in one of these: .csv", ("a.csv", lines(",", "text,label"), [])),
+    "a sheet": (("a.doc", "PK", []), "Save it in one of these: .csv", ("a.csv", lines(",", "text,label"), [])),
     "two texts too many": (
         (
             "a.csv",
@@ -107,11 +121,12 @@ def test_a_file_that_is_put_right_as_told_is_read_whole(
     monkeypatch.chdir(tmp_path)
     (wrong, content, flags), said, (right, corrected, other) = FILES[name]
     Path(wrong).parent.mkdir(exist_ok=True)
-    Path(wrong).write_text(content, encoding="utf-8")
+    encoding = "cp1252" if name == "cp1252" else "utf-8"
+    Path(wrong).write_text(content, encoding=encoding)
     command = ["validate", "finetune", "--model", "tfidf", "--train"]
     assert main([*command, "b" if name == "a folder" else wrong, *flags]) == 2
     assert said in capsys.readouterr().err
-    Path(right).write_text(corrected or content, encoding="utf-8")
+    Path(right).write_text(corrected or content, encoding=encoding)
     assert main([*command, right, *other]) == 0
     rows = ALIKE[1:] if name == "no header, equal cells" else NUMBERED
     expected = len(rows) + (name == "a field with the separator")

@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from understudy.errors import Interrupted
 from understudy.training.stop import Stop
 
 
@@ -60,3 +61,32 @@ def test_a_budget_runs_out() -> None:
     long = Stop(budget_s=1000)
     assert not long.out_of_time(500)
     assert long.out_of_time(1000)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_work_without_checkpoints_where_it_is(number: int) -> None:
+    before = signal.getsignal(number)
+    reached = []
+
+    def work(stop: Stop) -> None:
+        with stop.at_once():
+            reached.append("begun")
+            os.kill(os.getpid(), number)
+            reached.append("gone on")
+
+    with Stop() as stop:
+        with pytest.raises(Interrupted, match=f"signal {number:d}"):
+            work(stop)
+        assert stop.signal_number == number
+        with pytest.raises(Interrupted):  # one that came before
+            work(stop)
+        assert reached == ["begun"]
+    assert signal.getsignal(number) is before
+
+
+def test_outside_of_it_a_signal_is_a_wish_again() -> None:
+    with Stop() as stop:
+        with stop.at_once():
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.signal_number == signal.SIGTERM

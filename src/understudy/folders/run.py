@@ -171,8 +171,8 @@ def output_faults(
     resume: bool,
 ) -> list[str]:
     """Why a run cannot go to a folder; nothing is touched."""
-    if output is None:
-        return []
+    if output is None:  # a new folder in `runs`
+        return _place_faults(default_folder(command).parent)
     folder = Path(output).expanduser()
     if (faults := _place_faults(folder)) or not folder.is_dir():
         return faults

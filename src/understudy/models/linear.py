@@ -27,6 +27,11 @@ _UNSEEN = -20.0
 """The logit of a class that no training row has: practically excluded, but finite."""
 
 
+_MOST_WEIGHTS = 10_000_000
+"""With more weights (classes times terms), logistic regression takes minutes, and naive Bayes a second: of 150 classes of
+Wikipedia with 6 rows each and 50,000 terms it is right for 34 %, and the nearest mean of a class for 33 %."""
+
+
 class Linear(NamedTuple):
     """``features @ weight.T + bias``. Two classes share one column, the log-odds of the second class."""
 
@@ -248,6 +253,8 @@ def _fit(features: Any, labels: np.ndarray, task: Task, strength: float, models:
         each = [_logistic(features, column == 1, strength, models, number) for number, column in enumerate(labels.T)]
         return Linear(np.vstack([fit.weight for fit in each]), np.concatenate([fit.bias for fit in each]))
     seen = np.unique(labels)
+    if len(seen) * features.shape[1] > _MOST_WEIGHTS and features.min() >= 0:
+        return _counted(features, labels, task, strength)
     if len(seen) == task.outputs:
         return _logistic(features, labels, strength, models)
     weight, bias = np.zeros((task.outputs, features.shape[1])), np.full(task.outputs, _UNSEEN)
@@ -273,3 +280,18 @@ def _logistic(features: Any, classes: np.ndarray, strength: float, models: dict[
         warnings.simplefilter("ignore", ConvergenceWarning)  # the maximum is intended
         model.set_params(C=strength).fit(features, classes)
     return Linear(model.coef_.copy(), model.intercept_.copy())
+
+
+def _counted(features: Any, classes: np.ndarray, task: Task, strength: float) -> Linear:
+    """Complement naive Bayes, smoothed by one over the inverse penalty: no steps, so many classes take a second.
+
+    Reference:
+        Rennie et al. 2003, "Tackling the poor assumptions of naive Bayes text classifiers", section 3.1.
+    """
+    from sklearn.naive_bayes import ComplementNB
+
+    model = ComplementNB(alpha=1 / strength).fit(features, classes)
+    weight = np.zeros((task.outputs, features.shape[1]))
+    bias = np.full(task.outputs, _UNSEEN)
+    weight[model.classes_], bias[model.classes_] = model.feature_log_prob_, 0.0
+    return Linear(weight, bias)

@@ -33,6 +33,8 @@ from understudy.models.terms import Terms, fitting_terms, terms_of
 
 _MANY_TEXTS = 2_000
 """From this many texts on, terms that occur in a single text are dropped."""
+_MOST_WEIGHTS = 40_000_000
+"""Classes times terms: with more classes than two thousand, only the 20,000 most frequent terms are kept."""
 _GRID = (1.0, 5.0, 25.0)
 _PAIR_GRID = (0.2, 1.0, 5.0)
 
@@ -95,6 +97,7 @@ class Tfidf:
             analyzer=terms_of(terms),
             sublinear_tf=True,
             min_df=1 if len(sides[0]) < _MANY_TEXTS else 2,
+            max_features=max(_MOST_WEIGHTS // task.outputs, 1_000),
             dtype=np.float64,
         )
         try:

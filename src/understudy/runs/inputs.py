@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from understudy.data.readers.corpus import Corpus, load_corpus
+from understudy.data.readers.first_look import looks_wrong
 from understudy.data.readers.sources import load_splits
 from understudy.data.splits import Splits
 from understudy.settings.data import CorpusSettings, DataSettings
@@ -38,6 +41,7 @@ def read_rows(
         seed=seed,
         pool_rest=pool_rest,
         allow_unlabelled=allow_unlabelled,
+        reading=settings.reading,
     ).selected_by(metric)
 
 
@@ -55,4 +59,32 @@ def read_texts(settings: CorpusSettings, *, seed: int) -> Corpus:
         text=settings.text,
         limit_train=settings.limit_train,
         seed=seed,
+        reading=settings.reading,
     )
+
+
+def look_first(settings: Any) -> None:
+    """Refuse data whose paths and columns are certain to be refused, with every other fault of it. No torch is loaded.
+
+    Raises:
+        DataError: with every fault that was found.
+    """
+    if not isinstance(settings, DataSettings | CorpusSettings):
+        return
+    labelled = isinstance(settings, DataSettings)
+    pool = getattr(settings, "unlabeled", None)
+    files = {"train": settings.train, "validation": settings.validation, "test": settings.test}
+    wrong = looks_wrong(
+        settings.data,
+        files,
+        unlabeled=pool,
+        text=settings.text,
+        label=(settings.label or ()) if isinstance(settings, DataSettings) else (),
+        labelled=labelled,
+        reading=settings.reading,
+    )
+    if wrong and isinstance(settings, DataSettings):
+        # rows without a label are faults of those commands alone that have no pool
+        read_rows(settings, seed=0, unlabeled=pool, allow_unlabelled=hasattr(settings, "unlabeled"))
+    elif wrong and isinstance(settings, CorpusSettings):
+        read_texts(settings, seed=0)

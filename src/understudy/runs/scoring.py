@@ -82,10 +82,10 @@ def describe_answering(
     return outputs
 
 
-def fit_tfidf(train: Rows, splits: Splits) -> Tfidf:
-    """TF-IDF with a linear model on labelled rows, its penalty chosen on the validation rows."""
+def fit_tfidf(session: Session, train: Rows, splits: Splits) -> Tfidf:
+    """TF-IDF with a linear model on labelled rows, its penalty chosen on the validation rows. A signal ends it at once."""
     validation = (splits.validation.texts, splits.validation.labels)
-    with on_threads(1):  # sparse rows: more threads only wait for each other
+    with session.stop.at_once(), on_threads(1):  # sparse rows: more threads only wait for each other
         return Tfidf.fit(train.texts, train.labels, splits.task, validation=validation)
 
 
@@ -97,7 +97,7 @@ def tfidf_baseline(session: Session, splits: Splits) -> LinearPredictor | None:
     labelled = splits.train.take(np.flatnonzero(splits.train.labelled))
     try:
         with session.run.timed("tfidf_s"):
-            model = LinearPredictor(fit_tfidf(labelled, splits))
+            model = LinearPredictor(fit_tfidf(session, labelled, splits))
     except DataError as error:
         session.run.say(f"tfidf is left out: {' '.join(error.faults)}")
         return None

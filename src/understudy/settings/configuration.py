@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import shlex
 import typing
@@ -106,12 +107,15 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 def check(recipe: Any) -> None:
     """Report every fault of a recipe together: values first, then what its own ``faults()`` finds.
 
-    A single value where a list is expected becomes a list of one.
+    A single value where a list is expected becomes a list of one, a path of :mod:`pathlib` its name, and rows in Python
+    become a name, see :func:`understudy.data.readers.places.in_python.hold`.
 
     Raises:
         ConfigError: with one sentence a fault.
+        DataError: if rows in Python cannot be read.
     """
     faults: list[str] = []
+    _name_rows(recipe)
     try:
         made = build(type(recipe), as_dict(recipe))
         for field_ in dataclasses.fields(recipe):
@@ -128,6 +132,22 @@ def check(recipe: Any) -> None:
             raise
     if faults:
         raise ConfigError(*dict.fromkeys(faults))
+
+
+def _name_rows(recipe: Any) -> None:
+    """Put names in the place of rows that were given in Python."""
+    for field in getattr(recipe, "rows_in", ()):
+        value = getattr(recipe, field)
+        several = field in getattr(recipe, "several_in", ()) and isinstance(value, list)
+        several = several and not any(isinstance(part, tuple | dict) for part in value)  # those are rows
+        parts = value if several else [value]
+        if all(part is None or isinstance(part, str | os.PathLike) for part in parts):
+            continue
+        # what only Python callers give needs Arrow, and `--help` must not wait for it
+        from understudy.data.readers.places.in_python import named
+
+        made = [named(part, field) for part in parts]
+        setattr(recipe, field, made if several else made[0])
 
 
 def _unknown_keys(recipe: type, values: Mapping[str, Any], origin: str, prefix: str = "") -> list[str]:
@@ -166,6 +186,10 @@ def _with_lists(recipe: type, values: Mapping[str, Any]) -> dict[str, Any]:
     hints = field_types(recipe)
     known = {key: value for key, value in values.items() if key in hints}
     for key, value in known.items():
+        if isinstance(value, os.PathLike):
+            known[key] = value = os.fspath(value)
+        elif isinstance(value, list | tuple) and any(isinstance(item, os.PathLike) for item in value):
+            known[key] = value = [os.fspath(item) if isinstance(item, os.PathLike) else item for item in value]
         kinds = (hints[key], *typing.get_args(hints[key]))  # a list, or a list or None
         if any(typing.get_origin(kind) is list for kind in kinds) and isinstance(value, str | int | float):
             known[key] = value = [value]

@@ -8,16 +8,37 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Gt, Le
 
+from understudy.data.readers.formats.reading import Reading, reading_faults
 from understudy.settings.flags import Shown
 
 
 @dataclass(kw_only=True)
-class DataSettings:
+class ReadingSettings:
+    """How files are read, where their names and bytes do not say it."""
+
+    group: ClassVar[str] = "Data"
+    separator: Annotated[str | None, Shown("SIGN|tab|comma|semicolon|bar", rare=True)] = None
+    """What separates the columns of csv, tsv and txt tables (found from their rows)."""
+    columns: Annotated[list[str], Shown("COLUMN", rare=True)] = field(default_factory=list)
+    """Names of the columns, in order, of tables without a header line."""
+    encoding: Annotated[str | None, Shown("NAME", rare=True)] = None
+    """Encoding of files of text, such as cp1252 (UTF-8, or what their byte-order mark says)."""
+
+    @property
+    def reading(self) -> Reading:
+        """The three as one."""
+        return Reading.of(self.separator, self.columns, self.encoding)
+
+
+@dataclass(kw_only=True)
+class DataSettings(ReadingSettings):
     """Where the labelled rows come from."""
 
     group: ClassVar[str] = "Data"
+    rows_in: ClassVar[tuple[str, ...]] = ("data", "train", "validation", "test")
+    """Settings that may also be rows in Python: data frames, lists, data sets."""
     data: Annotated[str | None, Shown("PATH", required=True)] = None
-    """Labelled rows: a file, a folder of splits, or a hub data set."""
+    """Labelled rows: a file, a folder of splits, an archive of either, or a hub data set."""
     train: Annotated[str | None, Shown("FILE")] = None
     """Training rows, instead of those of --data."""
     validation: Annotated[str | None, Shown("FILE")] = None
@@ -40,15 +61,20 @@ class DataSettings:
     def data_faults(self) -> list[str]:
         """What is wrong with these settings by themselves."""
         if self.data is None and self.train is None:
-            return ["no data: name a file, a folder or a hub data set with --data (or a file with --train)."]
-        return []
+            return [
+                "no data: name a file, a folder or a hub data set with --data (or a file with --train).",
+                *reading_faults(self.reading),
+            ]
+        return reading_faults(self.reading)
 
 
 @dataclass(kw_only=True)
-class CorpusSettings:
+class CorpusSettings(ReadingSettings):
     """Where raw text comes from."""
 
     group: ClassVar[str] = "Data"
+    rows_in: ClassVar[tuple[str, ...]] = ("data", "train", "validation", "test")
+    """Settings that may also be rows in Python: data frames, lists, data sets."""
     data: Annotated[str | None, Shown("PATH", required=True)] = None
     """Texts: a file (one text a line, or a table), a folder of train, validation and test files, or a hub data set."""
     train: Annotated[str | None, Shown("FILE")] = None
@@ -69,8 +95,11 @@ class CorpusSettings:
     def data_faults(self) -> list[str]:
         """What is wrong with these settings by themselves."""
         if self.data is None and self.train is None:
-            return ["no texts: name a file, a folder or a hub data set with --data (or a file with --train)."]
-        return []
+            return [
+                "no texts: name a file, a folder or a hub data set with --data (or a file with --train).",
+                *reading_faults(self.reading),
+            ]
+        return reading_faults(self.reading)
 
 
 @dataclass(kw_only=True)

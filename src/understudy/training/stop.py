@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
+
+from understudy.errors import Interrupted
 
 
 class Stop:
@@ -22,6 +26,7 @@ class Stop:
         self.signal_number: int | None = None
         self.deadline = None if budget_s is None else time.monotonic() + budget_s
         self._previous: dict[int, Any] = {}
+        self._at_once = False
 
     def __enter__(self) -> Stop:
         try:
@@ -39,6 +44,23 @@ class Stop:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.signal_number = number
         signal.signal(number, self._previous.get(number) or signal.SIG_DFL)
+        if self._at_once:
+            raise Interrupted(number)
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Inside, a signal ends the work where it is: for work without checkpoints, which a resumed run does again.
+
+        Raises:
+            Interrupted: on a signal, one that came before included.
+        """
+        if self.signal_number is not None:
+            raise Interrupted(self.signal_number)
+        self._at_once = True
+        try:
+            yield
+        finally:
+            self._at_once = False
 
     def remaining(self) -> float | None:
         """Seconds left of the budget; None without one."""

@@ -10,8 +10,8 @@ import pytest
 
 from understudy.data import texts
 from understudy.data.readers import corpus as corpora
-from understudy.data.readers import delimited as files
 from understudy.data.readers.corpus import load_corpus
+from understudy.data.readers.formats import text_lines
 from understudy.data.texts import Texts
 from understudy.errors import DataError
 
@@ -165,7 +165,7 @@ def _other(folder: Path) -> Path:
 
 
 def test_memory_does_not_grow_with_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "BATCH_BYTES", 1 << 20)
+    monkeypatch.setattr(text_lines, "BATCH_BYTES", 1 << 20)
     monkeypatch.setattr(texts, "_BLOCK_BYTES", 1 << 20)
     peaks = []
     for megabytes in (4, 12):

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from understudy.data.cache import cache_dir
 from understudy.data.readers import cached_tables as tables
-from understudy.data.readers import delimited as files
 from understudy.data.readers.faults import Faults
+from understudy.data.readers.formats import delimited, files
+from understudy.data.readers.places.source import dataset_source
 from understudy.data.readers.sources import read_texts
 from understudy.errors import DataError, OutputError
 
@@ -83,7 +84,7 @@ def test_txt_is_one_text_a_line(tmp_path: Path, ending: str, rows: list[str]) ->
 
 
 def test_many_batches_keep_order_and_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "BATCH_ROWS", 7)
+    monkeypatch.setattr(delimited, "BATCH_ROWS", 7)
     path = tmp_path / "a.csv"
     path.write_text('text,label\n"two\nlines",0\n' + "".join(f"row {i},{i}\n" for i in range(50)), encoding="utf-8")
     faults = Faults()
@@ -176,7 +177,7 @@ def test_rows_with_too_few_or_many_fields_are_all_counted(tmp_path: Path) -> Non
         ("a.parquet", b"PAR1 but not really", "not a Parquet file"),
         ("a.csv.gz", gzip.compress(b"text,label\n" + b"a,0\n" * 9999, mtime=0)[:-30], "damaged or cut short"),
         ("a.csv.gz", b"text,label\na,0\n", "damaged or cut short"),
-        ("a.doc", b"", "Save it in one of these: .csv, .tsv, .jsonl, .parquet or .txt"),
+        ("a.doc", b"", "Save it in one of these: .csv, .tsv, .txt, .jsonl, .json, .parquet, .arrow or .xlsx"),
         ("a.csv", b"title,body text\na,b\n", "The columns are 'title', 'body text'"),
     ],
 )
@@ -231,13 +232,13 @@ def test_a_file_that_changes_while_it_is_read_is_said_and_not_kept(
 ) -> None:
     path = write(tmp_path / "a.csv", ["text"], [("a",), ("b",)])
     with monkeypatch.context() as patch:
-        known = files.open_file
+        known = files.open_bytes
 
-        def too_late(path: Path, zipped: bool) -> object:
+        def too_late(path: Path, *, zipped: bool, origin: str) -> object:
             write(path, ["text"], [("c",), ("d",)])
-            return known(path, zipped)
+            return known(path, zipped=zipped, origin=origin)
 
-        patch.setattr(files, "open_file", too_late)
+        patch.setattr(files, "open_bytes", too_late)
         assert "a.csv: was changed while it was read. Start again" in fault(lambda: read_texts(path))
     assert not list(cache_dir().rglob("*.arrow"))
     write(path, ["text"], [("a",), ("b",)])
@@ -260,7 +261,7 @@ def test_a_hub_split_is_known_by_its_rows_and_class_names() -> None:
         features = datasets.Features({"label": datasets.ClassLabel(names=classes)})
         made = datasets.Dataset.from_dict({"label": rows}, features=features)
         made._fingerprint = "made of its place on disk"
-        table = tables.read_dataset(made, "owner/name", Faults())
+        table = tables.read_source(dataset_source(made, "owner/name"), Faults())
         assert table is not None
         return table.key
 

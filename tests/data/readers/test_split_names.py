@@ -51,9 +51,9 @@ def test_eval_is_the_test_split_beside_another_validation_split(tmp_path: Path) 
 
 def test_files_that_are_not_read_are_named(tmp_path: Path) -> None:
     data = folder(tmp_path, "train.csv", "dev.csv", "train_old.csv", "traindev.csv", "dev-test.csv", "contest.csv")
-    for name in ("train.json", "notes.txt", "README.md", "LICENSE", ".hidden.csv"):
+    for name in ("train.doc", "notes.txt", "README.md", "LICENSE", ".hidden.csv"):
         (tmp_path / name).write_text("a\n", encoding="utf-8")
-    idle = "contest.csv, dev-test.csv, notes.txt, train.json, train_old.csv, traindev.csv"
+    idle = "contest.csv, dev-test.csv, notes.txt, train.doc, train_old.csv, traindev.csv"
     assert load_splits(data).notes == (f"{data}: files that are not read as a split: {idle}.",)
     used = load_splits(data, test=f"{data}/contest.csv", unlabeled=f"{data}/notes.txt")
     assert "contest.csv" not in used.notes[0]

@@ -8,10 +8,11 @@ from typing import Any
 
 from understudy.data.glue.roots import task_folder
 from understudy.data.glue.tasks import HUB, GlueTask, simple_name
-from understudy.data.readers.delimited import format_of
 from understudy.data.readers.faults import Faults
-from understudy.data.readers.locate import HUB_ID, Source
-from understudy.data.readers.split_names import numbered, splits_of
+from understudy.data.readers.formats.files import format_of, stem_of
+from understudy.data.readers.places.hub import HUB_ID
+from understudy.data.readers.places.source import How, Source, dataset_source, file_source, joined_source
+from understudy.data.readers.places.split_names import numbered, splits_of
 
 _LOOKED_FOR = {"train": "train", "validation": "dev or validation"}
 
@@ -52,7 +53,7 @@ def missing_split(origin: str, split: str, task: GlueTask) -> str:
 def _in_folder(root: str, folder: Path, task: GlueTask, faults: Faults) -> dict[str, Source]:
     base = root.rstrip("/") if folder == Path(root).expanduser() else f"{root.rstrip('/')}/{folder.name}"
     stems = {
-        entry.name: _stem(entry)
+        entry.name: stem_of(entry)
         for entry in sorted(folder.iterdir())
         if entry.is_file() and format_of(entry)[0] not in (None, "txt")
     }
@@ -68,17 +69,15 @@ def _in_folder(root: str, folder: Path, task: GlueTask, faults: Faults) -> dict[
         if len(names) > 1 and (parts is None or parts.missing):
             faults.add(f"{base}: {' and '.join(names)} are all the {split} split of {task.folder}. Keep one of them.")
             continue
-        whole = parts is not None and len(names) > 1
-        paths = tuple(folder / name for name in (parts.files if parts and whole else names))
-        name = f"{base}/{parts.name if parts and whole else names[0]}"
-        sources[split] = Source(name, shards=paths) if whole else Source(name, paths[0])
+        whole = parts.files if parts is not None and len(names) > 1 else names[:1]
+        made = [file_source(folder / name, f"{base}/{name}", faults, How(table=True)) for name in whole]
+        found_parts = [source for source in made if source is not None]
+        if len(found_parts) == len(whole):
+            joined = parts is not None and len(names) > 1
+            sources[split] = joined_source(found_parts, f"{base}/{parts.name}") if joined and parts else found_parts[0]
     if not sources and not faults:
         faults.add(missing_split(base, "test" if task.name == "ax" else "train", task))
     return sources
-
-
-def _stem(path: Path) -> str:
-    return path.name.removesuffix(".gz").rpartition(".")[0]
 
 
 def _on_hub(name: str, task: GlueTask, faults: Faults) -> dict[str, Source]:
@@ -93,7 +92,7 @@ def _on_hub(name: str, task: GlueTask, faults: Faults) -> dict[str, Source]:
         )
         return {}
     return {
-        split.removesuffix("_matched"): Source(f"{name}/{task.name}[{split}]", dataset=splits[split])
+        split.removesuffix("_matched"): dataset_source(splits[split], f"{name}/{task.name}[{split}]")
         for split in map(str, _known(splits))
     }
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import pyarrow as pa
 
 from understudy.data.glue.tasks import GlueTask
-from understudy.data.readers.cached_tables import SourceTable, read_parsed, read_table
-from understudy.data.readers.delimited import format_of, open_file
+from understudy.data.readers.cached_tables import SourceTable, read_source
 from understudy.data.readers.faults import Faults
-from understudy.data.readers.parsed import BATCH_BYTES, BATCH_ROWS, Lines, Parsed
+from understudy.data.readers.formats.files import format_of
+from understudy.data.readers.formats.parsed import BATCH_BYTES, BATCH_ROWS, Lines, Opener, Parsed
+from understudy.data.readers.formats.streams import DAMAGED, open_bytes
+from understudy.data.readers.places.source import Source
 
 _HEADERLESS = ("source", "label", "star", "sentence")
 """The columns of CoLA's training and development files, which do not name them."""
@@ -31,28 +33,33 @@ _OFFICIAL = {
 """Columns by which an official file is known. Others are read as any TSV is."""
 
 
-def read_glue_table(path: Path, origin: str, task: GlueTask, faults: Faults) -> SourceTable | None:
-    """A file of a task as a table; None, and a fault, if it has no rows.
+def read_glue_table(source: Source, task: GlueTask, faults: Faults) -> SourceTable | None:
+    """The rows of a task's source as a table; None, and a fault, if it has no rows.
 
     Official TSV files are read without quoting, because quote marks in them are text. In a task with broken rows, a row
     with too few or too many fields becomes a row of empty cells.
     """
-    kind, zipped = format_of(path)
-    if kind != "tsv" or path.is_dir():
-        return read_table(path, origin, faults)
+    kind, zipped = (None, False) if source.path is None else format_of(source.path)
+    if kind != "tsv" or source.path is None:
+        return read_source(source, faults)
+    origin, opened = source.origin, partial(open_bytes, source.path, zipped=zipped, origin=source.origin)
     try:
-        with open_file(path, zipped) as stream:
+        with opened() as stream:
             first = next(iter(Lines(stream, Parsed(origin, Faults()))), "")
-    except (OSError, EOFError):  # said by the reader of any file
-        return read_table(path, origin, faults)
+    except (OSError, *DAMAGED):  # said by the reader of any file
+        return read_source(source, faults)
     names = _names(first, task)
     if names is None:
-        return read_table(path, origin, faults)
-    parsed = Parsed(origin, faults)
+        return read_source(source, faults)
     headed = names != _HEADERLESS
-    parsed.batches = lambda: _batches(parsed, path, zipped, names, headed=headed, tolerant=task.tolerant)
-    layout = [b"glue", task.name.encode(), str(zipped).encode()]
-    return read_parsed(path, parsed, faults, layout=layout)
+
+    def parse(found: Faults) -> Parsed:
+        parsed = Parsed(origin, found)
+        parsed.batches = lambda: _batches(parsed, opened, names, headed=headed, tolerant=task.tolerant)
+        return parsed
+
+    layout = b"\0".join([b"glue", task.name.encode(), str(zipped).encode()])
+    return read_source(replace(source, parse=parse, key=layout), faults)
 
 
 def _fields(line: str) -> list[str]:
@@ -70,13 +77,13 @@ def _names(first: str, task: GlueTask) -> tuple[str, ...] | None:
 
 
 def _batches(
-    parsed: Parsed, path: Path, zipped: bool, names: tuple[str, ...], *, headed: bool, tolerant: bool
+    parsed: Parsed, opened: Opener, names: tuple[str, ...], *, headed: bool, tolerant: bool
 ) -> Iterator[pa.RecordBatch]:
     rows: list[list[str]] = []
     numbers: list[int] = []
     size = 0
     make = partial(_batch, parsed)
-    with open_file(path, zipped) as stream:
+    with opened() as stream:
         lines = Lines(stream, parsed)
         for line in lines:
             if lines.number == 1 and not parsed.set_names(list(names), 1):

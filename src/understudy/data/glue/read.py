@@ -11,12 +11,12 @@ from understudy.data.glue.labels import read_labels
 from understudy.data.glue.layout import read_glue_table
 from understudy.data.glue.roots import tasks_there
 from understudy.data.glue.tasks import HUB, NINE, GlueTask, glue_task
-from understudy.data.readers.cached_tables import SourceTable, read_dataset, read_shards
+from understudy.data.readers.cached_tables import SourceTable
 from understudy.data.readers.columns import TextColumns, blank_rows, find_label, find_text, texts_of
 from understudy.data.readers.duplicates import note_repeats
 from understudy.data.readers.faults import Faults, counted
 from understudy.data.readers.labels.values import distinct_values
-from understudy.data.readers.locate import Source
+from understudy.data.readers.places.source import Source
 from understudy.data.readers.sources import load_splits
 from understudy.data.splits import Rows, Splits
 from understudy.data.subsets import draw_rows
@@ -123,11 +123,7 @@ class _Reader:
         return TaskData(self.task.name, splits, others, answered, self.task)
 
     def _table(self, source: Source, task: GlueTask) -> SourceTable | None:
-        if source.shards:
-            return read_shards(source.shards, source.origin, self.faults)
-        if source.path is None:
-            return read_dataset(source.dataset, source.origin, self.faults)
-        return read_glue_table(source.path, source.origin, task, self.faults)
+        return read_glue_table(source, task, self.faults)
 
     def _columns(self, table: SourceTable, task: GlueTask) -> TextColumns | None:
         for names in task.text:

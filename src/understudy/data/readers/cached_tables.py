@@ -13,12 +13,11 @@ import numpy as np
 import pyarrow as pa
 
 from understudy.data.cache import cache_dir, map_arrow, write_arrow
-from understudy.data.readers import delimited as files
-from understudy.data.readers.faults import Faults, quoted
-from understudy.data.readers.parsed import BATCH_ROWS, Parsed, Unreadable
-from understudy.data.readers.typed_formats import dataset_batches
+from understudy.data.readers.faults import Faults, place_of, quoted
+from understudy.data.readers.formats.parsed import Parsed, Unreadable
+from understudy.data.readers.places.source import AS_IT_IS, How, Source, file_source
 
-_VERSION = b"2"
+_VERSION = b"3"
 """To be raised when the layout of the cached tables changes, or how a format is read."""
 
 
@@ -45,6 +44,12 @@ class SourceTable:
     """The number of lines that were cut into several rows."""
     joined: int
     """The number of lines that quote marks would join to others, were they not plain text."""
+    bare: bool
+    """Whether the rows are lines of text without columns."""
+    headed: bool
+    """Whether the first line of the file names the columns."""
+    said: tuple[str, ...]
+    """What was understood without being told: the ends of sentences that begin with the origin."""
     key: str
     """The name in the cache, a hash of the contents."""
     whole: bool = True
@@ -58,76 +63,53 @@ class SourceTable:
     def where(self, row: int) -> str:
         """The place of a row, for messages, such as ``reviews.csv, line 318``."""
         origin = next((name for first, name in reversed(self.shards) if row >= first), self.origin)
-        return f"{origin}, {self.unit} {self.lines[row].as_py()}"
+        if self.unit == "file":
+            return f"{origin}/{self.cells.column('file')[row].as_py()}"
+        return place_of(origin, self.unit, self.lines[row].as_py())
 
 
-def read_table(path: Path, origin: str, faults: Faults, *, longest: int | None = None) -> SourceTable | None:
-    """Read a csv, tsv, jsonl, parquet or txt file (or its ``.gz``), or map the table that an earlier run made of it.
-
-    Args:
-        longest: a line of a txt file with at least so many bytes is cut into several rows. None: lines stay whole.
+def read_source(source: Source, faults: Faults) -> SourceTable | None:
+    """The rows of a source as a table, or the table that an earlier run made of them.
 
     Returns:
         The table, or None if no rows could be read. It is not whole if `faults` were found.
     """
-    if path.is_dir():
-        faults.add(f"{origin}: a folder, but a file is needed. Name the file in it.")
-        return None
-    kind, zipped = files.format_of(path)
-    if kind is None:
-        faults.add(f"{origin}: not a format that can be read. Save it in one of these: {files.FORMAT_ENDINGS}.")
-        return None
-    longest = longest if kind == "txt" else None
-    cut = [] if longest is None else [b"%d" % longest]
-    parsed = files.parse_file(path, kind, zipped, origin, faults, longest=longest)
-    return read_parsed(path, parsed, faults, layout=[kind.encode(), str(zipped).encode()], options=cut)
-
-
-def read_parsed(
-    path: Path, parsed: Parsed, faults: Faults, *, layout: Sequence[bytes], options: Sequence[bytes] = ()
-) -> SourceTable | None:
-    """A file in any layout as a table: parsed, or mapped from the cache.
-
-    Args:
-        parsed: what reads it.
-        layout, options: how it is read: with the contents they are the key in the cache.
-    """
-    origin = parsed.origin
+    if source.parts:
+        tables = [read_source(part, faults) for part in source.parts]
+        whole = [table for table in tables if table is not None]
+        return _joined(whole, source.origin, faults) if len(whole) == len(tables) else None
+    if source.stored is not None:
+        known = map_arrow(_file(source.stored))
+        if known is None:
+            faults.add(
+                f"{source.origin}: was given in Python, and the cache does not hold it any more. Give it again, or write it to a file and name that."
+            )
+            return None
+        return _table(known, source.stored, source.origin, whole=True)
     try:
-        content = _sha256(path)
-    except OSError as error:
-        faults.add(f"{origin}: cannot be read ({error.strerror or error}). Check the path and its permissions.")
+        content = source.content()
+    except Unreadable as error:
+        faults.add(str(error))
         return None
-    key = hashlib.sha256(b"\0".join([_VERSION, *layout, content, *options])).hexdigest()
+    except OSError as error:
+        faults.add(f"{source.origin}: cannot be read ({error.strerror or error}). Check the path and its permissions.")
+        return None
+    key = hashlib.sha256(b"\0".join([_VERSION, source.key, content])).hexdigest()
 
     def unchanged() -> bool:
         with suppress(OSError):
-            if _sha256(path) == content:
+            if not source.changes or source.content() == content:
                 return True
-        faults.add(f"{origin}: was changed while it was read. Start again when it is complete.")
+        faults.add(f"{source.origin}: was changed while it was read. Start again when it is complete.")
         return False
 
-    return _build(key, origin, parsed, faults, unchanged)
+    return _build(key, source.origin, source.parse(faults), faults, unchanged)
 
 
-def read_shards(
-    paths: Sequence[Path], origin: str, faults: Faults, *, longest: int | None = None
-) -> SourceTable | None:
-    """Read several files as one table, as :func:`read_table` does; None if one of them has no rows or other columns."""
-    folder = origin.rpartition("/")[0]
-    tables = [read_table(path, f"{folder}/{path.name}", faults, longest=longest) for path in paths]
-    whole = [table for table in tables if table is not None]
-    return _joined(whole, origin, faults) if len(whole) == len(tables) else None
-
-
-def read_dataset(dataset: Any, origin: str, faults: Faults) -> SourceTable | None:
-    """Read one split of a ``datasets`` data set; class numbers become class names."""
-    digest = hashlib.sha256(str(dataset.features).encode())
-    for table in dataset.with_format("arrow").iter(batch_size=BATCH_ROWS):
-        for batch in table.to_batches():
-            digest.update(batch.serialize())
-    key = hashlib.sha256(b"\0".join([_VERSION, b"hub", origin.encode(), digest.digest()])).hexdigest()
-    return _build(key, origin, dataset_batches(dataset, origin, faults), faults)
+def read_table(path: Path, origin: str, faults: Faults, how: How = AS_IT_IS) -> SourceTable | None:
+    """Read a file in any format, see :func:`read_source`."""
+    source = file_source(path, origin, faults, how)
+    return None if source is None else read_source(source, faults)
 
 
 def _joined(tables: Sequence[SourceTable], origin: str, faults: Faults) -> SourceTable | None:
@@ -155,25 +137,23 @@ def _joined(tables: Sequence[SourceTable], origin: str, faults: Faults) -> Sourc
         long=sum(table.long for table in tables),
         joined=sum(table.joined for table in tables),
         key=hashlib.sha256("".join(table.key for table in tables).encode()).hexdigest(),
+        said=tuple(dict.fromkeys(what for table in tables for what in table.said)),
         whole=all(table.whole for table in tables),
         shards=tuple((int(start), table.origin) for start, table in zip(starts, tables)),
     )
 
 
-def _sha256(path: Path) -> bytes:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").digest()
+def _file(key: str) -> Path:
+    return cache_dir() / "sources" / f"{key}.arrow"
 
 
-def _build(
-    key: str, origin: str, batches: Parsed, faults: Faults, unchanged: Callable[[], bool] = lambda: True
-) -> SourceTable | None:
+def _build(key: str, origin: str, batches: Parsed, faults: Faults, unchanged: Callable[[], bool]) -> SourceTable | None:
     """The cached table under that key. If there is none, `batches` are written to the cache first.
 
     Args:
         unchanged: asked after reading, whether the source is still what the key was made of; if not, it adds a fault.
     """
-    file = cache_dir() / "sources" / f"{key}.arrow"
+    file = _file(key)
     known = map_arrow(file)
     before = faults.count
     if known is None:
@@ -188,8 +168,11 @@ def _build(
                     f"{origin}: {'a header, but no rows' if batches.names else 'empty'}. It needs at least one row."
                 )
             return None
+    return _table(known, key, origin, whole=faults.count == before)
+
+
+def _table(known: tuple[pa.Table, dict[str, Any]], key: str, origin: str, *, whole: bool) -> SourceTable:
     table, about = known
-    whole = faults.count == before
     names = tuple(table.column_names[:-1])
     return SourceTable(
         origin=origin,
@@ -203,6 +186,9 @@ def _build(
         blank=about["blank"],
         long=about["long"],
         joined=about["joined"],
+        bare=about["bare"],
+        headed=about["headed"],
+        said=tuple(about["said"]),
         key=key if whole else f"{key}-part",
         whole=whole,
     )

@@ -15,18 +15,9 @@ import pyarrow.compute as pc
 from understudy.data.cache import cache_dir, map_arrow, write_arrow
 from understudy.data.readers.cached_tables import SourceTable
 from understudy.data.readers.faults import Faults, counted, quoted
+from understudy.data.readers.usual_names import LABELS, PAIRS, TEXTS, no_header
 from understudy.data.texts import Texts
 from understudy.errors import nearest
-
-PAIRS = (
-    ("sentence1", "sentence2"),
-    ("premise", "hypothesis"),
-    ("question1", "question2"),
-    ("question", "sentence"),
-    ("text_a", "text_b"),
-)
-TEXTS = ("text", "sentence", "content", "review", "body", "document", "comment", "tweet", "description", "title")
-LABELS = ("label", "labels", "class", "category", "target", "sentiment", "score")
 
 TextColumns = tuple[tuple[str, ...], ...]
 """One entry for each text of a row: the names of the columns that are joined into it."""
@@ -42,6 +33,7 @@ def find_text(
     arity: int | None = None,
     remedy: str = "Name what to read with --text",
     known: Sequence[str] = (),
+    headed: bool = False,
 ) -> TextColumns | None:
     """The text columns that were asked for, or those with usual names.
 
@@ -52,6 +44,7 @@ def find_text(
         arity: how many texts a row must have, if that is known.
         remedy: the way out in the message, if no column has a usual name.
         known: columns that would have been read, for that message.
+        headed: the names are those in the first line of a file, which may be a row of data.
 
     Returns:
         The columns, or None if `faults` were added.
@@ -94,7 +87,7 @@ def find_text(
     kind = "pair of text columns" if arity == 2 else "text column"
     kind = f"column {quoted(known)} and no {kind}" if known else kind
     faults.add(
-        f"{origin}: no {kind} with a usual name. The columns are {quoted(names)}. {remedy}; if the first line of the file is a row of data, put a line with the names of the columns above it."
+        f"{origin}: no {kind} with a usual name. The columns are {quoted(names)}. {remedy}{no_header(names) if headed else ''}."
     )
     return None
 
@@ -109,13 +102,14 @@ def task_columns(
     notes: list[str],
     label: str | None = None,
     remedy: str = "Name what to read with --text",
+    headed: bool = False,
 ) -> TextColumns | None:
     """The text columns for a task that is known: those that were asked for, else the task's own, else the usual ones.
 
     Args:
         trained: the task's own columns, in its order.
         notes: is told where other columns are read than the task's own, though none were asked for.
-        label, remedy: as in :func:`find_text`.
+        label, remedy, headed: as in :func:`find_text`.
 
     Returns:
         The columns, or None if `faults` were added.
@@ -133,7 +127,15 @@ def task_columns(
     if not wanted and not missing:
         return trained
     found = find_text(
-        names, wanted, origin=origin, faults=faults, label=label, arity=len(trained), remedy=remedy, known=missing
+        names,
+        wanted,
+        origin=origin,
+        faults=faults,
+        label=label,
+        arity=len(trained),
+        remedy=remedy,
+        known=missing,
+        headed=headed,
     )
     if found is not None and not wanted:
         notes.append(

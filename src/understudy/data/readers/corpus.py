@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from understudy.data.readers.cached_tables import SourceTable, read_dataset, read_shards, read_table
+from understudy.data.readers.cached_tables import SourceTable, read_source
 from understudy.data.readers.columns import TextColumns, blank_rows, find_text, has_columns, texts_of
-from understudy.data.readers.delimited import is_txt
 from understudy.data.readers.duplicates import grouped, note_copies
 from understudy.data.readers.faults import Faults, counted
-from understudy.data.readers.locate import Source, locate
+from understudy.data.readers.formats.reading import AS_WRITTEN, Reading
+from understudy.data.readers.places.in_python import named
+from understudy.data.readers.places.locate import locate
+from understudy.data.readers.places.source import How, check_use
 from understudy.data.texts import Texts
 from understudy.errors import DataError
 
@@ -42,14 +45,15 @@ class Corpus:
 
 
 def load_corpus(
-    data: str | None = None,
+    data: Any = None,
     *,
-    train: str | None = None,
-    validation: str | None = None,
-    test: str | None = None,
+    train: Any = None,
+    validation: Any = None,
+    test: Any = None,
     text: Sequence[str] = (),
     limit_train: int | None = None,
     seed: int = 0,
+    reading: Reading = AS_WRITTEN,
 ) -> Corpus:
     """Find, read and check raw text.
 
@@ -57,23 +61,28 @@ def load_corpus(
     out and counted. A line of more than 65,536 bytes is cut into several texts, before a space if there is one.
 
     Args:
-        data: a file (training texts), a folder of splits, or a hub data set id.
-        train, validation, test: files; each replaces that split of `data`.
+        data: a file (training texts), a folder of splits, or a hub data set id; or the texts themselves, see
+            :func:`understudy.data.readers.places.in_python.hold`.
+        train, validation, test: files or texts; each replaces that split of `data`.
         text: the text column of tables; ``title+description`` joins columns. Empty: a column with a usual name.
         limit_train: draw so many training texts. If there is no validation split, it is cut off these texts: a tenth,
             but at most 2,000.
         seed: determines the draw and the cut.
+        reading: how the files are read, where they do not say it.
 
     Raises:
         DataError: with every fault that was found, in all files.
         OutputError: if the cache cannot be written.
     """
     faults, notes = Faults(), list[str]()
-    sources = locate(data, {"train": train, "validation": validation, "test": test}, faults, notes)
-    tables = {split: table for split, source in sources.items() if (table := _read(source, faults)) is not None}
+    files = {"train": named(train, "train"), "validation": named(validation, "validation"), "test": named(test, "test")}
+    sources = locate(named(data, "data"), files, faults, notes, how=How(reading, longest=_LONGEST))
+    check_use(reading, list(sources.values()), faults)
+    tables = {split: table for split, source in sources.items() if (table := read_source(source, faults)) is not None}
+    notes += [f"{table.origin}: {what}" for table in tables.values() for what in table.said]
     parts: dict[str, Texts] = {}
     columns = _columns(list(tables.values()), text, faults)
-    if text and not faults and all(is_txt(table.origin) for table in tables.values()):
+    if text and not faults and all(table.bare for table in tables.values()):
         faults.add("--text names the column of a table, but all texts are lines of txt files. Leave it out.")
     for split, table in tables.items():
         found = _texts(table, columns, faults, notes)
@@ -93,26 +102,18 @@ def load_corpus(
     return Corpus(drawn, parts["validation"], parts.get("test"), tuple(notes))
 
 
-def _read(source: Source, faults: Faults) -> SourceTable | None:
-    if source.shards:
-        return read_shards(source.shards, source.origin, faults, longest=_LONGEST)
-    if source.path is None:
-        return read_dataset(source.dataset, source.origin, faults)
-    return read_table(source.path, source.origin, faults, longest=_LONGEST)
-
-
 def _columns(tables: Sequence[SourceTable], wanted: Sequence[str], faults: Faults) -> TextColumns | None:
     """The text columns of the first table that is not a txt file; None if there is no such table."""
-    table = next((table for table in tables if not is_txt(table.origin)), None)
+    table = next((table for table in tables if not table.bare), None)
     if table is None:
         return None
-    named = (wanted,) if isinstance(wanted, str) else tuple(wanted)
-    return find_text(table.names, named, origin=table.origin, faults=faults, arity=1)
+    columns = (wanted,) if isinstance(wanted, str) else tuple(wanted)
+    return find_text(table.names, columns, origin=table.origin, faults=faults, arity=1, headed=table.headed)
 
 
 def _texts(table: SourceTable, columns: TextColumns | None, faults: Faults, notes: list[str]) -> Texts | None:
     """The texts of a table that are not empty; None if there are faults."""
-    if is_txt(table.origin):
+    if table.bare:
         columns = (("text",),)
     if columns is None or not has_columns(table, columns, (), faults):
         return None
@@ -124,7 +125,7 @@ def _texts(table: SourceTable, columns: TextColumns | None, faults: Faults, note
         faults.add(f"{table.origin}: every text is empty. Name a file with text in it.")
         return None
     if len(blank) or table.blank:
-        txt = is_txt(table.origin)
+        txt = table.bare
         number = counted(len(blank) + table.blank, "empty line" if txt else "row") + ("" if txt else " without text")
         first = f" (first: {table.where(int(blank[0]))})" if len(blank) else ""
         notes.append(f"{table.origin}: {number} left out{first}.")

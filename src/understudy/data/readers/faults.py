@@ -33,6 +33,19 @@ def quoted(names: Sequence[str]) -> str:
     return ", ".join(f"'{name}'" for name in names[:20]) + more
 
 
+def place_of(origin: str, unit: str, number: int) -> str:
+    """The place of a row, for messages.
+
+    Args:
+        unit: what `number` counts: lines or rows from 1, or ``position``: rows of an object in Python, from 0.
+
+    Example:
+        >>> place_of("reviews.csv", "line", 318), place_of("the DataFrame", "position", 318)
+        ('reviews.csv, line 318', 'row 318 of the DataFrame')
+    """
+    return f"row {number} of {origin}" if unit == "position" else f"{origin}, {unit} {number}"
+
+
 class Faults:
     """A growing list of messages. Where many rows have one fault, the first few are shown and the rest are counted.
 

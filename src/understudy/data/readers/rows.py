@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
 
 from understudy.data.readers.cached_tables import SourceTable
 from understudy.data.readers.columns import (
-    LABELS,
     TextColumns,
     blank_rows,
     find_labels,
@@ -18,12 +16,13 @@ from understudy.data.readers.columns import (
     has_columns,
     texts_of,
 )
-from understudy.data.readers.delimited import format_of, is_txt
 from understudy.data.readers.duplicates import note_conflicts
 from understudy.data.readers.faults import Faults, counted, quoted
+from understudy.data.readers.formats.parsed import NAME_THE_COLUMNS
 from understudy.data.readers.labels.labels import Labels
 from understudy.data.readers.labels.learning import learn_labels
 from understudy.data.readers.labels.values import with_label_column
+from understudy.data.readers.usual_names import LABELS
 from understudy.data.splits import Rows
 from understudy.data.tasks import Kind
 from understudy.data.texts import Texts
@@ -34,16 +33,16 @@ def learn_columns(
     table: SourceTable, wanted: Sequence[str], label: Sequence[str], kind: Kind | None, faults: Faults, notes: list[str]
 ) -> tuple[TextColumns | None, Labels | None]:
     """The text columns and the labels of a task, learnt from its training table; None for what has `faults`."""
-    columns = find_text(table.names, wanted, origin=table.origin, faults=faults, label=label)
+    columns = find_text(table.names, wanted, origin=table.origin, faults=faults, label=label, headed=table.headed)
     taken = [name for entry in columns or () for name in entry]
     found = find_labels(table.names, label, text=taken, origin=table.origin, faults=faults)
     if not found:
         return columns, None
-    if len(found) == 1 and format_of(Path(table.origin))[0] in ("csv", "tsv"):
+    if len(found) == 1 and table.headed:
         same = np.flatnonzero(pc.equal(table.cells.column(found[0]), found[0]).to_numpy().astype(bool))
         if len(same):
             faults.add(
-                f"{table.where(int(same[0]))}: the label is '{found[0]}', as the column is called. If the first line of the file is a row of data, put a line with the names of the columns above it; if this line repeats the header, remove it; else rename the column."
+                f"{table.where(int(same[0]))}: the label is '{found[0]}', as the column is called. If the first line of the file is a row of data, {NAME_THE_COLUMNS}; if this line repeats the header, remove it; else rename the column."
             )
     whole = with_label_column(table, found)
     known = learn_labels(whole, found, kind, faults if table.whole else Faults(), notes, asked=bool(label))
@@ -139,7 +138,7 @@ def _written(table: SourceTable, labels: Labels, row: int) -> str:
 def pool_texts(table: SourceTable, columns: TextColumns, faults: Faults, notes: list[str]) -> Texts | None:
     """The texts of an unlabelled table that are not empty; None if `faults` were added."""
     found: TextColumns | None = columns
-    if is_txt(table.origin):
+    if table.bare:
         found = txt_columns(table, faults, arity=len(columns))
     elif not has_columns(table, columns, (), faults):
         found = None

@@ -6,18 +6,19 @@ Files are streamed into memory-mapped tables in the cache. The faults of all fil
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from understudy.data.readers.cached_tables import SourceTable, read_dataset, read_shards, read_table
+from understudy.data.readers.cached_tables import SourceTable, read_source
 from understudy.data.readers.columns import TextColumns, find_text, pairs_unfolded, task_columns, texts_of
-from understudy.data.readers.delimited import is_txt
 from understudy.data.readers.duplicates import clean_pool, drop_leaked, grouped, note_copies, note_repeats
 from understudy.data.readers.faults import Faults, counted
+from understudy.data.readers.formats.reading import AS_WRITTEN, Reading
 from understudy.data.readers.labels.labels import Labels
-from understudy.data.readers.locate import Source, locate, locate_file
+from understudy.data.readers.places.in_python import named
+from understudy.data.readers.places.locate import locate, locate_file
+from understudy.data.readers.places.source import How, Source, check_use
 from understudy.data.readers.rows import labelled_rows, learn_columns, pool_texts, txt_columns
 from understudy.data.splits import Rows, Splits
 from understudy.data.subsets import cut_validation, draw_rows
@@ -27,12 +28,12 @@ from understudy.errors import DataError
 
 
 def load_splits(
-    data: str | None = None,
+    data: Any = None,
     *,
-    train: str | None = None,
-    validation: str | None = None,
-    test: str | None = None,
-    unlabeled: str | None = None,
+    train: Any = None,
+    validation: Any = None,
+    test: Any = None,
+    unlabeled: Any = None,
     text: Sequence[str] = (),
     label: str | Sequence[str] | None = None,
     kind: Kind | None = None,
@@ -41,13 +42,15 @@ def load_splits(
     seed: int = 0,
     allow_unlabelled: bool = False,
     validation_share: float = 0.1,
+    reading: Reading = AS_WRITTEN,
 ) -> Splits:
     """Find, read and check the splits of a task.
 
     Args:
-        data: a file (training rows), a folder of splits, or a hub data set id.
-        train, validation, test: files; each replaces that split of `data`.
-        unlabeled: a file of further texts, the pool.
+        data: a file (training rows), a folder of splits, or a hub data set id; or the rows themselves, see
+            :func:`understudy.data.readers.places.in_python.hold`.
+        train, validation, test: files or rows; each replaces that split of `data`.
+        unlabeled: a file of further texts, or the texts: the pool.
         text: one entry for each text of a row; ``title+description`` joins columns. Empty: columns with usual names.
         label: the label column, or several of 0 and 1, one for each label. None: the one with a usual name.
         kind: the kind of the labels. None: integers and names are classes, fractions or a column ``score`` are
@@ -58,6 +61,7 @@ def load_splits(
         seed: determines the draw and the cut.
         allow_unlabelled: keep training rows without a label as unlabelled rows; otherwise they are faults.
         validation_share: the share of the training rows that becomes the validation split if there is none.
+        reading: how the files are read, where they do not say it.
 
     Raises:
         DataError: with every fault that was found, in all files.
@@ -65,11 +69,11 @@ def load_splits(
     """
     faults, notes = Faults(), list[str]()
     _check_limits(limit_train, validation_share, faults)
-    files = {"train": train, "validation": validation, "test": test}
-    tables = _read_tables(data, files, unlabeled, faults, notes)
+    files = {"train": named(train, "train"), "validation": named(validation, "validation"), "test": named(test, "test")}
+    tables = _read_tables(named(data, "data"), files, named(unlabeled, "unlabeled"), reading, faults, notes)
     wanted = (text,) if isinstance(text, str) else tuple(text)
-    named = (label,) if isinstance(label, str) else tuple(label or ())
-    columns, labels = learn_columns(tables.splits["train"], wanted, named, kind, faults, notes)
+    of_labels = (label,) if isinstance(label, str) else tuple(label or ())
+    columns, labels = learn_columns(tables.splits["train"], wanted, of_labels, kind, faults, notes)
     rows: dict[str, Rows] = {}
     pool = None
     if columns is not None:
@@ -91,39 +95,54 @@ def load_splits(
 
 
 def read_texts(
-    path: str | Path,
+    path: Any,
     *,
     text: Sequence[str] = (),
     trained: TextColumns | None = None,
     notes: list[str] | None = None,
+    reading: Reading = AS_WRITTEN,
 ) -> Texts:
     """All texts of one file in order, empty ones included, for a model to answer.
 
     Args:
-        path: a csv, tsv, jsonl, parquet or txt file, or its ``.gz``.
+        path: a file in any format, or a list of texts, a DataFrame and what else :func:`load_splits` takes.
         text: as in :func:`load_splits`; a txt file has the single column ``text``.
         trained: the columns of the model's task. They are read where the file has them and `text` names no others; a
             row has as many texts as they. None: one text or two, by the usual names.
-        notes: is told where other columns are read than the task's own, though `text` names none.
+        notes: is told what was understood of the file, and where other columns are read than the task's own, though
+            `text` names none.
+        reading: how the file is read, where it does not say it.
 
     Raises:
         DataError: with every fault of the file.
     """
     faults = Faults()
-    source = locate_file(str(path), faults)
-    table = None if source is None else _read(source, faults, [])
+    heard: list[str] = []
+    source = locate_file(str(named(path, "input")), faults, How(reading))
+    check_use(reading, [] if source is None else [source], faults)
+    table = None if source is None else _read(source, faults, heard)
+    if notes is not None and table is not None:
+        notes += [f"{table.origin}: {what}" for what in table.said]
     found = None
     if table is not None:
         wanted = (text,) if isinstance(text, str) else tuple(text)
         table = pairs_unfolded(table)
         columns: TextColumns | None
-        if is_txt(table.origin):
+        if table.bare:
             columns = txt_columns(table, faults, arity=len(trained or wanted) or 1)
         elif trained is None:
-            columns = find_text(table.names, wanted, origin=table.origin, faults=faults)
+            columns = find_text(table.names, wanted, origin=table.origin, faults=faults, headed=table.headed)
         else:
             said = [] if notes is None else notes
-            columns = task_columns(table.names, trained, wanted, origin=table.origin, faults=faults, notes=said)
+            columns = task_columns(
+                table.names,
+                trained,
+                wanted,
+                origin=table.origin,
+                faults=faults,
+                notes=said,
+                headed=table.headed,
+            )
         found = None if columns is None else texts_of(table, columns, faults)
     faults.check()
     assert found is not None
@@ -153,19 +172,29 @@ def _check_classes(limit_train: int | None, labels: Labels | None, faults: Fault
 
 
 def _read_tables(
-    data: str | None, files: dict[str, str | None], unlabeled: str | None, faults: Faults, notes: list[str]
+    data: str | None,
+    files: dict[str, str | None],
+    unlabeled: str | None,
+    reading: Reading,
+    faults: Faults,
+    notes: list[str],
 ) -> _Tables:
     """Every table that can be read, the training table among them.
 
     Raises:
         DataError: if the training table cannot be read.
     """
-    sources = locate(data, files, faults, notes, pool=unlabeled)
-    pool_source = None if unlabeled is None else locate_file(unlabeled, faults)
+    sources = locate(data, files, faults, notes, pool=unlabeled, how=How(reading, table=True))
+    pool_source = None if unlabeled is None else locate_file(unlabeled, faults, How(reading), notes, role="unlabeled")
+    check_use(reading, [*sources.values(), *([] if pool_source is None else [pool_source])], faults)
     splits: dict[str, SourceTable] = {}
     for split, source in sources.items():
-        table = _read(source, faults, notes) if _may_be_labelled(source, split, faults) else None
-        if table is not None:
+        table = _read(source, faults, notes)
+        if table is not None and table.bare:
+            faults.add(
+                f"{table.origin}: a txt file holds texts without labels, but the {split} split needs labels. Nothing separates columns in it. Write a csv with a text and a label column, or give it to distill as --unlabeled."
+            )
+        elif table is not None:
             splits[split] = table
     pool = None if pool_source is None else _read(pool_source, faults, notes)
     if "train" not in splits:
@@ -193,25 +222,14 @@ def _read_rows(
     return rows
 
 
-def _may_be_labelled(source: Source, split: str, faults: Faults) -> bool:
-    if source.dataset is None and is_txt(source.origin):
-        faults.add(
-            f"{source.origin}: a txt file holds texts without labels, but the {split} split needs labels. Write a csv with a text and a label column, or give it to distill as --unlabeled."
-        )
-        return False
-    return True
-
-
 def _read(source: Source, faults: Faults, notes: list[str]) -> SourceTable | None:
-    if source.shards:
-        table = read_shards(source.shards, source.origin, faults)
-    elif source.path is None:
-        return read_dataset(source.dataset, source.origin, faults)
-    else:
-        table = read_table(source.path, source.origin, faults)
-    if table is not None and table.blank:
+    table = read_source(source, faults)
+    if table is None:
+        return None
+    notes += [f"{table.origin}: {what}" for what in table.said]
+    if table.blank:
         notes.append(f"{table.origin}: {counted(table.blank, 'empty line')} skipped.")
-    if table is not None and table.joined:
+    if table.joined:
         notes.append(
             f"{table.origin}: quote marks are read as plain text; as quoting, they would join {counted(table.joined, 'row')} to others."
         )

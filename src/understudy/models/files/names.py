@@ -10,6 +10,7 @@ import json
 import re
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,20 @@ def read_model_config(folder: str | Path) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise ModelError(f"{path}: must hold a JSON object, but holds {type(settings).__name__}.")
     return settings
+
+
+def mask_token(folder: str | Path) -> str | None:
+    """The mask token of the tokenizer in a model folder, as far as its small files tell; None if they do not.
+
+    It is read without transformers, so that a text with another model's token is refused at once.
+    """
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        with suppress(OSError, ValueError, RecursionError, AttributeError):
+            found = json.loads((Path(folder) / name).read_text(encoding="utf-8")).get("mask_token")
+            found = found.get("content") if isinstance(found, dict) else found
+            if isinstance(found, str) and found:
+                return found
+    return None
 
 
 def check_undamaged(folder: str | Path, *, weights: bool) -> None:

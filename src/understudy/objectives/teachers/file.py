@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from understudy.data.readers.cached_tables import read_table
+from understudy.data.readers.cached_tables import read_source
 from understudy.data.readers.columns import quoted, task_columns, texts_of
 from understudy.data.readers.faults import Faults
+from understudy.data.readers.places.in_python import named
+from understudy.data.readers.places.locate import locate_file
+from understudy.data.readers.places.source import How
 from understudy.data.tasks import Task
 from understudy.data.texts import Texts
 from understudy.objectives.teachers.cache_files import places_of, sortable
@@ -33,7 +36,7 @@ class FileTeacher:
     kept.
 
     Args:
-        path: the file.
+        path: the file, or the rows in Python.
         texts: the rows that will be asked for.
         task: its labels, kind and columns. In a file without these columns, the usual names are looked for.
         text: the file's text columns, one entry a text, where their names are neither the task's nor usual.
@@ -51,7 +54,7 @@ class FileTeacher:
 
     def __init__(
         self,
-        path: str | Path,
+        path: Any,
         texts: Texts,
         task: Task,
         *,
@@ -64,7 +67,8 @@ class FileTeacher:
         self.outputs = task.outputs
         self.forward_texts = 0
         faults = Faults()
-        table = read_table(Path(path).expanduser(), str(path), faults)
+        source = locate_file(str(named(path, "teacher")), faults, How(table=True), role="teacher")
+        table = None if source is None else read_source(source, faults)
         faults.check()
         assert table is not None
         table = unfolded(table, task)
@@ -78,6 +82,7 @@ class FileTeacher:
             notes=notes,
             label=task.label,
             remedy=rename_text(task),
+            headed=table.headed,
         )
         answers = read_answers(table, task, label, columns, faults)
         answered = None if columns is None else texts_of(table, columns, faults)

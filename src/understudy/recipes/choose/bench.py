@@ -89,7 +89,7 @@ class Bench(BenchSettings):
         columns, notes = model.task.text, list[str]()
         if self.texts is None:
             return [(_FILLER,) * len(columns)] * 64
-        found = list(read_texts(self.texts, text=self.text, trained=columns, notes=notes))
+        found = list(read_texts(self.texts, text=self.text, trained=columns, notes=notes, reading=self.reading))
         for note in notes:
             say(f"  {name}: {note}")
         if not found:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from understudy.data.glue.read import TaskData
 from understudy.data.readers.corpus import Corpus
 from understudy.data.splits import Splits
-from understudy.errors import ConfigError, gathered
+from understudy.data.texts import Texts
+from understudy.errors import ConfigError, gathered, shortened
 from understudy.recipes.train.glue.recipe import Glue, check_submission
 from understudy.recipes.train.pipeline import Pipeline, read_steps
 from understudy.runs.skeleton import TrainingRecipe
 from understudy.settings.configuration import check
 from understudy.terminal.lines import show
+
+_SHOWN = 3
+"""So many rows show how the files were understood."""
 
 
 def validate(command: str, recipe: Any) -> list[str]:
@@ -61,7 +66,8 @@ def _said(data: Any) -> list[str]:
 
 
 def _said_of_texts(corpus: Corpus) -> list[str]:
-    return ["texts: " + ", ".join(f"{name} {len(texts):,}" for name, texts in corpus.texts().items()), *corpus.notes]
+    counts = ", ".join(f"{name} {len(texts):,}" for name, texts in corpus.texts().items())
+    return [f"texts: {counts}", *_first(corpus.train), *corpus.notes]
 
 
 def _said_of_rows(splits: Splits) -> list[str]:
@@ -70,4 +76,26 @@ def _said_of_rows(splits: Splits) -> list[str]:
     rows = ", ".join(f"{name} {len(part):,}" for name, part in parts.items() if part is not None)
     text = " and ".join("+".join(columns) for columns in task.text)
     labels = f"; labels {', '.join(task.labels)}" if task.labels else ""
-    return [f"rows: {rows}", f"task: {task.kind} from {text} to {task.label}{labels}", *splits.notes]
+    first = _first(splits.train.texts, [_answer(splits, row) for row in range(min(_SHOWN, len(splits.train)))])
+    return [f"rows: {rows}", f"task: {task.kind} from {text} to {task.label}{labels}", *first, *splits.notes]
+
+
+def _first(texts: Texts, answers: Sequence[str] = ()) -> list[str]:
+    """The first training rows as they were understood."""
+    shown = []
+    for number, row in enumerate(texts[:_SHOWN]):
+        text = " | ".join(shortened(part, 70) for part in row)
+        shown.append(f"  row {number + 1}: {text}" + (f" → {answers[number]}" if answers else ""))
+    return shown
+
+
+def _answer(splits: Splits, row: int) -> str:
+    """The label of a training row, as its name."""
+    task, label = splits.task, splits.train.labels[row]
+    if not splits.train.labelled[row]:
+        return "no label"
+    if task.kind == "single_label":
+        return task.labels[int(label)]
+    if task.kind == "regression":
+        return f"{float(label):g}"
+    return ", ".join(name for name, on in zip(task.labels, label) if on) or "none of the labels"

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from understudy.atomic import OUTPUT, new_file
 from understudy.data.readers.columns import said_of_columns
 from understudy.data.readers.faults import Faults
-from understudy.data.readers.parsed import Lines, Parsed
+from understudy.data.readers.formats.parsed import Lines, Parsed
 from understudy.data.readers.sources import read_texts
 from understudy.data.tasks import Task
 from understudy.errors import DataError, ModelError
@@ -132,16 +132,21 @@ class Predict(PredictSettings):
                     yield from _lines(stream, name, len(task.text))
             else:
                 notes: list[str] = []
-                texts = read_texts(name, text=self.text, trained=task.text, notes=notes)
+                texts = read_texts(name, text=self.text, trained=task.text, notes=notes, reading=self.reading)
                 _say(notes)
                 yield from texts
         if not self.input:
+            if sys.stdin.isatty():
+                two = ", the two of a pair with a tab between them" * (len(task.text) == 2)
+                say(
+                    f"understudy predict: waits for texts from the keyboard, one a line{two}. Ctrl-D on a line of its own ends them."
+                )
             yield from _lines(sys.stdin.buffer, "standard input", len(task.text))
 
 
 def _is_special(path: Path) -> bool:
     """Whether a path is a pipe, such as the shell's ``<(...)``, or a device."""
-    return path.exists() and not path.is_file()
+    return path.exists() and not (path.is_file() or path.is_dir())
 
 
 def _say(notes: list[str]) -> None:

@@ -8,6 +8,8 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Ge, Le
 
 from understudy.cores import MOST_THREADS
+from understudy.data.readers.formats.reading import reading_faults
+from understudy.settings.data import ReadingSettings
 from understudy.settings.flags import Shown
 from understudy.settings.models import model_faults
 
@@ -16,9 +18,10 @@ MOST_WORDS, MOST_ROWS = 100_000, 100_000
 
 
 @dataclass(kw_only=True)
-class BenchSettings:
+class BenchSettings(ReadingSettings):
     """Parameters, size, latency and throughput of trained models in several formats, tokenisation included."""
 
+    group: ClassVar[str] = "Method"
     command: ClassVar[str] = "bench"
     models: Annotated[list[str], Shown("MODEL", required=True)] = field(default_factory=list)
     """Runs, model folders or exported models."""
@@ -49,4 +52,4 @@ class BenchSettings:
         for flag in ("formats", "lengths", "batch_sizes", "threads"):
             if len(set(given := getattr(self, flag))) < len(given):
                 faults.append(f"--{flag} names {given} with one of them twice. Name each once.")
-        return faults
+        return [*faults, *reading_faults(self.reading)]

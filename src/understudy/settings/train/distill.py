@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le
 
+from understudy.data.readers.places.names import is_held
 from understudy.settings.adapters import AdapterSettings
 from understudy.settings.data import DataSettings
 from understudy.settings.flags import Shown
@@ -25,6 +26,7 @@ from understudy.settings.student_options import (
 )
 from understudy.settings.training import TrainSettings
 
+_OUTPUTS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".arrow", ".feather", ".xlsx")
 Share = Annotated[float, Ge(0), Le(1)]
 
 
@@ -48,6 +50,8 @@ class DistillSettings(DataSettings, AdapterSettings, TrainSettings, SeedsSetting
 
     command: ClassVar[str] = "distill"
     group: ClassVar[str] = "Method"
+    rows_in: ClassVar[tuple[str, ...]] = (*DataSettings.rows_in, "unlabeled", "teacher")
+    several_in: ClassVar[tuple[str, ...]] = ("teacher",)
     teacher: Annotated[list[str], Shown("TEACHER", group="Teacher", required=True)] = field(default_factory=list)
     """The teacher: a run (TF-IDF too), a model folder, a hub id, or a file of its outputs. Several are averaged."""
     teacher_weights: Annotated[list[float], Shown("X", group="Teacher", rare=True)] = field(default_factory=list)
@@ -64,7 +68,7 @@ class DistillSettings(DataSettings, AdapterSettings, TrainSettings, SeedsSetting
     embeddings: Annotated[str, Shown("auto|contextual|teacher|random|FILE", group="Student")] = "auto"
     """For bilstm and static: the start of the embeddings. teacher: its word table; contextual: its mean state of a token."""
     unlabeled: Annotated[str | None, Shown("FILE", group="Data")] = None
-    """The pool: a file of texts without labels."""
+    """The pool: a file or a folder of texts without labels."""
     pool_rest: Annotated[bool, Shown(group="Data", rare=True)] = False
     """With --limit_train: put the training rows that were not drawn into the pool, without their labels."""
     alpha: Share = 0.0
@@ -149,4 +153,4 @@ def is_outputs_file(name: str) -> bool:
         >>> is_outputs_file("answers.jsonl.gz"), is_outputs_file("runs/teacher")
         (True, False)
     """
-    return name.removesuffix(".gz").endswith((".csv", ".tsv", ".jsonl", ".parquet"))
+    return is_held(name) or name.removesuffix(".gz").endswith(_OUTPUTS)

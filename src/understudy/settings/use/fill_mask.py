@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 
 from annotated_types import Gt
 
+from understudy.models.files.names import mask_token, resolve
 from understudy.settings.flags import Shown
 from understudy.settings.models import model_faults
 
@@ -30,4 +31,19 @@ class FillMaskSettings:
         """What is wrong with these settings, as far as it shows without loading weights."""
         example = 'as in: understudy fill-mask runs/lm "The film was [MASK]."'
         faults = model_faults(self.model) if self.model else [f"no model: name a run or a model folder, {example}"]
-        return faults if self.text else [*faults, f"no text: write one with the model's mask token in it, {example}"]
+        if not self.text:
+            faults.append(f"no text: write one with the model's mask token in it, {example}")
+        elif not faults and (mask := mask_token(resolve(self.model))) is not None:
+            faults += [no_gap(text, mask) for text in self.text if mask not in text]
+        return faults
+
+
+def no_gap(text: str, mask: str) -> str:
+    """What is wrong with a text that has no gap.
+
+    Example:
+        >>> no_gap("The film was <mask>.", "[MASK]")
+        "'The film was <mask>.': has no gap to fill. Write [MASK], this model's mask token, where a word is missing."
+    """
+    short = text if len(text) <= 60 else f"{text[:57]}..."
+    return f"'{short}': has no gap to fill. Write {mask}, this model's mask token, where a word is missing."

@@ -9,8 +9,10 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Ge, Gt, Le
 
 from understudy.cores import MOST_THREADS
+from understudy.data.readers.formats.reading import reading_faults
 from understudy.folders.contents import clashes
 from understudy.models.files.names import adapter_folder
+from understudy.settings.data import ReadingSettings
 from understudy.settings.flags import Shown
 from understudy.settings.models import model_faults
 
@@ -19,9 +21,10 @@ _OTHERS = (".tsv", ".parquet", ".json", ".xlsx")
 
 
 @dataclass(kw_only=True)
-class PredictSettings:
+class PredictSettings(ReadingSettings):
     """Label texts: files or standard input in, CSV or JSON lines out, in the same order, a block at a time."""
 
+    group: ClassVar[str] = "Method"
     command: ClassVar[str] = "predict"
     model: Annotated[list[str], Shown("MODEL", required=True)] = field(default_factory=list)
     """A run or a model folder. If you name several, such as a forward and a backward AWD-LSTM, their probabilities are averaged."""
@@ -30,7 +33,7 @@ class PredictSettings:
     task: Annotated[str | None, Shown("TASK")] = None
     """Of a model for several tasks, the one that answers."""
     input: Annotated[list[str], Shown("FILE")] = field(default_factory=list)
-    """Files of texts: csv, tsv, jsonl, parquet or txt, also .gz (standard input, one text a line; pipes are read the same way)."""
+    """Files of texts, in any format that is trained on (standard input, one text a line; pipes are read the same way)."""
     text: Annotated[list[str], Shown("COLUMN")] = field(default_factory=list)
     """The text columns of --input (found by their usual names)."""
     output: Annotated[str | None, Shown("FILE", group="Run")] = None
@@ -47,6 +50,7 @@ class PredictSettings:
     def faults(self) -> list[str]:
         """What is wrong with these settings, as far as it shows without loading weights."""
         faults = [fault for name in self.models() for fault in model_faults(name, adapters=True)]
+        faults += reading_faults(self.reading)
         if not self.models():
             faults.append("no model: name a run or a model folder with --model.")
         if self.adapters and len(self.models()) > 1:
@@ -63,11 +67,7 @@ class PredictSettings:
             if Path(name).expanduser().exists() and adapter_folder(name) is None
         ]
         paths = {name: Path(name).expanduser() for name in self.input}
-        faults += [
-            f"{name}: no such file. Check the path."
-            for name, path in paths.items()
-            if path.is_dir() or not path.exists()
-        ]
+        faults += [f"{name}: no such file. Check the path." for name, path in paths.items() if not path.exists()]
         if self.output and Path(self.output).expanduser().is_dir():
             faults.append(f"{self.output}: is a folder, but the output is one file. Name a file with --output.")
         elif self.output and Path(self.output).expanduser().exists() and not self.overwrite:

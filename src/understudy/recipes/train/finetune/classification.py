@@ -96,4 +96,4 @@ class TfidfBaseline(Classification):
     def train(self, session: Session) -> LinearPredictor:
         """Fit it."""
         with session.run.timed("train_s"):
-            return LinearPredictor(fit_tfidf(self.splits.train, self.splits))
+            return LinearPredictor(fit_tfidf(session, self.splits.train, self.splits))

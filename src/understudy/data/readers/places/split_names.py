@@ -79,3 +79,10 @@ def numbered(names: Sequence[str]) -> Numbered | None:
     name = f"{first[: match.start()]}*-of-{match[2]}{first[match.end() :]}"
     missing = list(islice((number for number in range(start, start + total) if number not in found), 3))
     return Numbered(name, [found[number] for number in sorted(found)], total, missing)
+
+
+def note_idle(data: str, what: str, names: Sequence[str], notes: list[str]) -> None:
+    """Note what lies beside the splits and is not read: files, folders, splits of the hub."""
+    if names:
+        more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+        notes.append(f"{data}: {what} that are not read as a split: {', '.join(names[:10])}{more}.")

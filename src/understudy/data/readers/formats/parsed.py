@@ -5,18 +5,22 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, BinaryIO
+from zipfile import BadZipFile
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from understudy.data.readers.faults import Faults
+from understudy.data.readers.faults import Faults, place_of
 from understudy.errors import shortened
 
 BATCH_ROWS, BATCH_BYTES = 16_384, 8 << 20
 """A record batch ends after so many rows, or so many bytes of input."""
 BOM = b"\xef\xbb\xbf"
+
+NAME_THE_COLUMNS = "put a line with the names of the columns above it, or name them in order with --columns"
+"""The way out where a file has no header."""
 
 Opener = Callable[[], BinaryIO]
 """Opens a file as a stream of (unzipped) bytes; called twice for formats that are read twice."""
@@ -36,6 +40,12 @@ class Parsed:
         self.origin = origin
         self.faults = faults
         self.unit = unit
+        self.bare = False
+        """Whether the rows are lines of text without columns, so that nothing can be a label."""
+        self.headed = False
+        """Whether the first line of the file names the columns."""
+        self.said: list[str] = []
+        """What was understood without being told: the ends of sentences that begin with the origin."""
         self.names: tuple[str, ...] = ()
         self.lists: set[str] = set()
         self.objects: set[str] = set()
@@ -49,33 +59,44 @@ class Parsed:
         """The number of lines that quote marks would join to others, were they not plain text."""
         self.batches: Callable[[], Iterator[pa.RecordBatch]] = lambda: iter(())
 
-    def __iter__(self) -> Iterator[pa.RecordBatch]:
+    def __iter__(self) -> Generator[pa.RecordBatch]:
         try:
             yield from self.batches()
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        except (EOFError, gzip.BadGzipFile, zlib.error, BadZipFile) as error:
+            kind = "zip" if isinstance(error, BadZipFile) else "gzip"
             raise Unreadable(
-                f"{self.origin}: the gzip file is damaged or cut short ({error}). Copy it or compress it again."
+                f"{self.origin}: the {kind} file is damaged or cut short ({error}). Copy it or compress it again."
             ) from error
+
+    def where(self, number: int) -> str:
+        """The place of a row or a line, for messages."""
+        return place_of(self.origin, self.unit, number)
+
+    def say(self, what: str) -> None:
+        """Keep what was understood, once."""
+        if what not in self.said:
+            self.said.append(what)
 
     def about(self) -> dict[str, Any]:
         """What belongs to the table besides its rows, for JSON."""
         sets = {"lists": self.lists, "objects": self.objects, "named": self.named}
         columns = {name: sorted(found) for name, found in sets.items()}
-        return {**columns, "unit": self.unit, "blank": self.blank, "long": self.long, "joined": self.joined}
+        lines = {"blank": self.blank, "long": self.long, "joined": self.joined}
+        return {**columns, **lines, "unit": self.unit, "bare": self.bare, "headed": self.headed, "said": self.said}
 
     def set_names(self, names: list[str], line: int) -> bool:
         """Set the column names; False, with a fault, if two are equal."""
+        place = self.origin if self.unit == "position" else self.where(line)
         named = [name.strip() or f"unnamed {i}" for i, name in enumerate(names, 1)]
         if broken := [name for name in named if re.search("[\0\ud800-\udfff]", name)]:
             self.faults.add(
-                f"{self.origin}, {self.unit} {line}: the name of column {shortened(broken[0])} holds half a character or a NUL byte. Rename it."
+                f"{place}: the name of column {shortened(broken[0])} holds half a character or a NUL byte. Rename it; if the file is full of them, name its encoding with --encoding, such as utf-16-le."
             )
             return False
-        header = self.unit == "line" and line == 1
         way = "Rename one of them"
-        way += "; if this line is a row of data, put a line with the names of the columns above it" * header
+        way += f"; if this line is a row of data, {NAME_THE_COLUMNS}" * self.headed
         for name in sorted({name for name in named if named.count(name) > 1}):
-            self.faults.add(f"{self.origin}, {self.unit} {line}: two columns are called '{name}'. {way}.")
+            self.faults.add(f"{place}: two columns are called '{name}'. {way}.")
         self.names = tuple(named)
         return len(set(named)) == len(named)
 
@@ -90,7 +111,7 @@ class Parsed:
                     "with a NUL byte",
                     rows,
                     lambda row, name=name: (
-                        f"{self.origin}, {self.unit} {lines[row]}: a NUL byte in column '{name}'. Remove it; if the file is full of them, save it as UTF-8."
+                        f"{self.where(lines[row])}: a NUL byte in column '{name}'. Remove it; if the file is full of them, save it as UTF-8, or name its encoding with --encoding, such as utf-16-le."
                     ),  # type: ignore[misc]
                 )
         fields = [(name, pa.large_string()) for name in self.names] + [("", pa.int64())]
@@ -147,7 +168,7 @@ class Lines:
                 self._parsed.faults.row(
                     origin,
                     "that are not UTF-8",
-                    f"{origin}, line {number}: not UTF-8 (byte 0x{raw[error.start]:02x} at position {error.start + 1} of the line). Save the file as UTF-8.",
+                    f"{origin}, line {number}: not UTF-8 (byte 0x{raw[error.start]:02x} at position {error.start + 1} of the line). Save the file as UTF-8, or name its encoding with --encoding, such as cp1252.",
                 )
                 line = raw.decode(errors="replace")
             yield line

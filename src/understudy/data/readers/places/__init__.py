@@ -1,0 +1,1 @@
+"""Where rows are: in files, folders, archives, hub data sets, or in Python."""
