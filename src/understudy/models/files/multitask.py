@@ -17,7 +17,8 @@ from understudy.checksums import list_checksums
 from understudy.data.tasks import Task
 from understudy.errors import ModelError, OutputError
 from understudy.models.files.names import MULTITASK, check_undamaged, kind_of, read_model_config, resolve
-from understudy.models.files.pretrained import build_from_config, explained, first_names
+from understudy.models.files.pretrained import build_from_config, first_names
+from understudy.models.files.quiet import explained
 from understudy.models.files.save import write_tokenizer
 from understudy.models.files.stored_task import checked_temperature, set_task
 from understudy.models.files.tokenizers import load_tokenizer

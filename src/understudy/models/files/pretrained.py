@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-import transformers
 from transformers import (
     CONFIG_MAPPING,
     AutoConfig,
@@ -24,12 +23,12 @@ from transformers import (
     PreTrainedConfig,
 )
 
-from understudy.errors import ModelError, UnderstudyError, shortened
+from understudy.errors import ModelError, shortened
 from understudy.models.awd_lstm.config import AWDLSTMConfig
 from understudy.models.awd_lstm.encoder import AWDLSTMModel
 from understudy.models.awd_lstm.model import AWDLSTMForCausalLM, AWDLSTMForSequenceClassification
 from understudy.models.files.names import MULTITASK, check_undamaged
-from understudy.models.files.quiet import quiet
+from understudy.models.files.quiet import explained, quiet
 from understudy.models.students.bilstm import BiLSTM
 from understudy.models.students.pooled import PooledClassifier
 from understudy.models.students.static import StaticBag
@@ -284,21 +283,3 @@ def first_names(names: list[str]) -> str:
     """
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return f"{', '.join(names[:3])}{more}"
-
-
-@contextmanager
-def explained(path: str) -> Iterator[None]:
-    """Turn whatever loading raises into a ModelError of one sentence."""
-    try:
-        yield
-    except UnderstudyError:
-        raise
-    except BaseException as error:
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # of a library in Rust
-            raise
-        reason = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
-        if Path(path).exists():
-            raise ModelError(f"{path}: transformers {transformers.__version__} cannot load it: {reason}.") from error
-        raise ModelError(
-            f"{path}: is not a folder here, and it could not be loaded from the hub: {reason}. Check the name and the network, or give a model folder."
-        ) from error

@@ -9,8 +9,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from understudy.errors import ModelError, shortened
 from understudy.models.files.names import check_undamaged, encoder_name, resolve
-from understudy.models.files.pretrained import explained
-from understudy.models.files.quiet import quiet
+from understudy.models.files.quiet import explained, quiet
 from understudy.models.structure.layers import word_embeddings
 
 _FILLED_UP = 1024

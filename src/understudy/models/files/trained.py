@@ -11,7 +11,8 @@ from understudy.data.tasks import Task
 from understudy.errors import ModelError
 from understudy.models.files.lengths import max_length
 from understudy.models.files.names import fine_tune, kind_of_type, resolve
-from understudy.models.files.pretrained import explained, first_names, load_pretrained, read_pretrained
+from understudy.models.files.pretrained import first_names, load_pretrained, read_pretrained
+from understudy.models.files.quiet import explained
 from understudy.models.files.stored_task import is_language_model, stored_task, stored_temperature
 from understudy.models.files.tokenizers import check_tokenizer, load_tokenizer
 from understudy.models.structure.layers import base_model

@@ -13,7 +13,8 @@ from transformers import AutoModel, AutoModelForSequenceClassification, PreTrain
 
 from understudy.errors import ModelError
 from understudy.models.files.names import resolve
-from understudy.models.files.pretrained import explained, read_pretrained
+from understudy.models.files.pretrained import read_pretrained
+from understudy.models.files.quiet import explained
 from understudy.models.structure.layers import base_model
 from understudy.models.structure.parameter_groups import layer_groups
 
