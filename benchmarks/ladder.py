@@ -15,6 +15,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ PIPELINE_BATCHES = (1, 8, 32, 128)
 PIPELINE = "transformers.pipeline, teacher"
 
 
+@cache
 def data_of(setting: Setting, name: str) -> tuple[str, str]:
     """The teacher's run and the data that its students learn from."""
     if name == "ag_news":
