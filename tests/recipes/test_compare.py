@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import combinations
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -200,3 +201,12 @@ def test_dry_run_says_what_each_model_would_do(
     assert "6 runs of 3 models" in said
     assert "learns from tiny-bert" in said
     assert not (tmp_path / "run").exists()
+
+
+def test_it_is_not_started_in_several_processes(
+    reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("understudy.recipes.choose.compare.recipe.processes", lambda: SimpleNamespace(num_processes=2))
+    line = ["--data", reviews, "--models", "tfidf", "static", "--output", tmp_path / "run"]
+    assert main(words(*line)) == 2
+    assert "Start it without accelerate launch or torchrun" in capsys.readouterr().err

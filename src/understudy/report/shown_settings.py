@@ -90,10 +90,15 @@ def shareable(value: object) -> str:
     Example:
         >>> shareable(["/home/ada/teacher", "runs/other"]), shareable(None), shareable(0.5)
         ('teacher runs/other', 'none', '0.5')
+        >>> shareable("mine=/home/ada/bert+lora")
+        'mine=bert+lora'
     """
     if _is_empty(value):
         return "none"
     if isinstance(value, list | tuple):
         return " ".join(shareable(item) for item in value)
     text = str(value)
+    name, named, path = text.partition("=")  # a model of a comparison
+    if named and path[:1] in ("/", "~"):
+        return f"{name}={Path(path).name}"
     return Path(text).name if len(text) > 1 and (text[0] in "/~" or re.match(r"[A-Za-z]:\\", text)) else text

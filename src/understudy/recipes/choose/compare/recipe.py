@@ -10,6 +10,7 @@ from understudy.errors import ConfigError
 from understudy.recipes.choose.compare.contenders import contender
 from understudy.recipes.choose.compare.family import run_family, say_family
 from understudy.record import RunRecord
+from understudy.runs.devices import processes
 from understudy.runs.inputs import read_rows
 from understudy.runs.skeleton import TrainingRecipe, Work
 from understudy.runs.subject import metric_faults
@@ -62,6 +63,10 @@ class Compare(TrainingRecipe, CompareSettings):
         if not self.is_family():
             return super().run()
         check(settings)
+        if processes().num_processes > 1:
+            raise ConfigError(
+                "compare starts a process for every run. Start it without accelerate launch or torchrun, and give --parallel for several at a time."
+            )
         with as_begun(settings):
             if self.dry_run:
                 return say_family(self)
