@@ -55,7 +55,7 @@ def test_pipelines_grids_and_clones(frame: Any, quick: None) -> None:
 
 @pytest.mark.parametrize(
     "classes",
-    [["bad", "good"], [0, 1], [-1, 1], [3, 10], [2.5, 7.0], [True, False], ["1", "01"], ["NA", "ok"], ["a,b", " c"]],
+    [["bad", "good"], [0, 1], [-1, 1], [3, 10], [2.0, 7.0], [True, False], ["1", "01"], ["NA", "ok"], ["a,b", " c"]],
 )
 def test_classes_of_any_kind_come_back_as_they_are(classes: list[Any], frame: Any, quick: None) -> None:
     X, y = frame["text"].tolist(), np.array(classes)[(frame["label"] == "positive").to_numpy().astype(int)]
@@ -123,6 +123,7 @@ def test_numbers(frame: Any, quick: None) -> None:
         ([1, 2], [0, 1], "row 0 is 1"),
         (np.zeros((3, 2)), [0, 1, 0], "X must be texts"),
         (["a", "b"], [0], "inconsistent numbers of samples"),
+        (["a", "b"], [0.5, 1.5], "Unknown label type: continuous"),
         (["a", "b"], [1, 1], "at least two classes, but y has one"),
     ],
 )

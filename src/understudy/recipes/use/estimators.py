@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
 from understudy.data.readers.labels.cells import number
@@ -157,6 +158,7 @@ class TextClassifier(ClassifierMixin, TextEstimator):
             UnderstudyError: for what a run refuses.
         """
         rows, labels = _rows(X), column_or_1d(y, warn=True)
+        check_classification_targets(labels)
         check_consistent_length(rows, labels)
         self.classes_, codes = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
@@ -174,12 +176,14 @@ class TextClassifier(ClassifierMixin, TextEstimator):
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Logits ``(rows, classes)``; with two classes the log-odds of the second one, ``(rows,)``."""
-        logits = self._logits(X)[:, self._columns]
+        logits = self._logits(X)
+        logits = logits[:, self._columns]
         return logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits
 
     def predict(self, X: Any) -> np.ndarray:
         """The likeliest class of each text."""
-        found: np.ndarray = self.classes_[self._logits(X)[:, self._columns].argmax(1)]
+        logits = self._logits(X)
+        found: np.ndarray = self.classes_[logits[:, self._columns].argmax(1)]
         return found
 
 
