@@ -116,7 +116,7 @@ def test_numbers_lists_and_mixed_columns() -> None:
 
 
 def test_conflicting_labels_name_both_rows() -> None:
-    notes = load_splits([*ROWS, (TEXTS[3], "bad")]).notes
+    notes = load_splits([*ROWS, (TEXTS[3], "good")]).notes
     assert any("as in row 3 of the list and row 20 of the list; all are kept" in note for note in notes)
 
 
