@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from understudy.recipes.train.glue.recipe import Glue as Glue
     from understudy.recipes.train.pipeline import Pipeline as Pipeline
     from understudy.recipes.train.pretrain.recipe import Pretrain as Pretrain
+    from understudy.recipes.use.estimators import TextClassifier as TextClassifier
+    from understudy.recipes.use.estimators import TextRegressor as TextRegressor
     from understudy.recipes.use.fill_mask import FillMask as FillMask
     from understudy.recipes.use.generate import Generate as Generate
     from understudy.recipes.use.predict import Predict as Predict
@@ -45,11 +47,18 @@ __version__ = VERSION
 _PUBLIC = {
     **{row.public: f"understudy.recipes.{row.recipe.split(':')[0]}" for row in COMMANDS if row.recipe},
     "RunRecord": "understudy.record",
+    "TextClassifier": "understudy.recipes.use.estimators",
+    "TextRegressor": "understudy.recipes.use.estimators",
     "load": "understudy.loading",
     "load_base": "understudy.loading",
     "register": "understudy.loading",
 }
 __all__ = [*_PUBLIC, "__version__"]
+
+
+def __dir__() -> list[str]:
+    """The public names, for completion, before they are imported."""
+    return sorted({*globals(), *__all__})
 
 
 def __getattr__(name: str) -> Any:

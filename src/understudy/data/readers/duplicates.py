@@ -29,7 +29,7 @@ def note_conflicts(rows: Rows, table: SourceTable, notes: list[str]) -> None:
     occur = "text occurs" if number == 1 else "texts occur"
     places_said = (
         f"in {table.where(one)} and {table.where(other)}"
-        if table.shards
+        if table.shards or table.unit in ("position", "file")
         else f"on {table.unit}s {table.lines[one]} and {table.lines[other]}"
     )
     notes.append(

@@ -130,13 +130,10 @@ _SWITCHES = {
     "use_kernels",
 }
 """How a model is computed is for who loads it to say. Some of these fetch kernels from the hub, which are code."""
-_MOST_LAYERS = 1_000
+_MOST_LAYERS, _MOST_LABELS = 1_000, 100_000
 _BUILT = ("layer", "layers", "groups", "group_num", "experts", "blocks", "depth", "depths")
-"""How many parts of a network are built, by the endings of their names."""
-_MOST_LABELS = 100_000
 _DIMENSIONS = ("_size", "_dim", "_embeddings", "n_embd", "n_inner", "d_model", "n_positions")
-_SMALLEST_LIMIT = 1 << 20
-_MAY_BE_INFINITE = {"time_step_limit"}
+_SMALLEST_LIMIT, _MAY_BE_INFINITE = 1 << 20, {"time_step_limit"}
 
 
 def _without_switches(told: Any) -> Any:
@@ -164,14 +161,13 @@ def _check_config(path: str, told: Any) -> None:
             if isinstance(part, dict):
                 _check_config(path, part)
             rule = None
+            most = _MOST_LABELS if key == "num_labels" else _MOST_LAYERS if key.endswith(_BUILT) else math.inf
             if isinstance(part, float) and not math.isfinite(part) and key not in _MAY_BE_INFINITE:
                 rule = f"must be a finite number, but is {part}. Correct it"
             elif isinstance(part, int) and part < 0 and key.endswith((*_DIMENSIONS, "heads", "layers")):
                 rule = f"must not be negative, but is {part}. Correct it"
-            elif isinstance(part, int) and key.endswith(_BUILT) and part > _MOST_LAYERS:
-                rule = f"must be at most {_MOST_LAYERS:,}, but is {shortened(part)}. Correct it"
-            elif isinstance(part, int) and key == "num_labels" and part > _MOST_LABELS:
-                rule = f"must be at most {_MOST_LABELS:,}, but is {shortened(part)}. Correct it"
+            elif isinstance(part, int) and part > most:
+                rule = f"must be at most {most:,}, but is {shortened(part)}. Correct it"
             if rule:
                 raise ModelError(f"{path}: '{key}' in its config.json {rule}.")
 

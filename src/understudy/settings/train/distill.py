@@ -68,7 +68,7 @@ class DistillSettings(DataSettings, AdapterSettings, TrainSettings, SeedsSetting
     embeddings: Annotated[str, Shown("auto|contextual|teacher|random|FILE", group="Student")] = "auto"
     """For bilstm and static: the start of the embeddings. teacher: its word table; contextual: its mean state of a token."""
     unlabeled: Annotated[str | None, Shown("FILE", group="Data")] = None
-    """The pool: a file or a folder of texts without labels."""
+    """The pool: texts without labels, a file or a folder."""
     pool_rest: Annotated[bool, Shown(group="Data", rare=True)] = False
     """With --limit_train: put the training rows that were not drawn into the pool, without their labels."""
     alpha: Share = 0.0

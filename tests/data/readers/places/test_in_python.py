@@ -115,6 +115,11 @@ def test_numbers_lists_and_mixed_columns() -> None:
     assert pairs.task.text == (("text_a",), ("text_b",))
 
 
+def test_conflicting_labels_name_both_rows() -> None:
+    notes = load_splits([*ROWS, (TEXTS[3], "good")]).notes
+    assert any("as in row 3 of the list and row 20 of the list; all are kept" in note for note in notes)
+
+
 def test_texts_of_a_corpus_and_to_be_answered() -> None:
     corpus = load_corpus(TEXTS, validation=FRAME[:5])
     assert (len(corpus.train), len(corpus.validation)) == (20, 5)
@@ -170,6 +175,12 @@ def test_a_name_stands_for_the_rows_as_long_as_the_cache_has_them() -> None:
     assert name.startswith("<DataFrame of 20 rows (text, label), ")
     assert hold(FRAME.copy(), "data") == name
     assert hold(FRAME[::-1], "data") != name
+    assert len(hold(FRAME.rename(columns={"text": "a long name " * 40}), "data")) < 200
+    assert len(
+        load_splits(
+            FRAME.rename(columns={"text": "a/long name " * 40}), text=["a/long name " * 39 + "a/long name"]
+        ).train
+    )
     assert hold(FRAME.assign(label="good"), "data") != name
     assert len(load_splits(name).train) == 18
     for file in cache_dir().rglob("*.arrow"):

@@ -60,7 +60,8 @@ def hold(rows: Any, setting: str) -> str:
     counts = ", ".join(f"{split} {len(table):,}" for split, table in found.items())
     size = f"{kind} of {counts} rows" if splits else f"{kind} of {len(found['']):,} rows"
     shown = ", ".join(name.replace("<", "").replace(">", "") for name in names[:4]) + ", …" * (len(names) > 4)
-    return f"<{size} ({shown}), {short}>"
+    # a longer name is none for a file system, and whoever asks whether there is such a path would get an error
+    return f"<{size} ({shown if len(shown) <= 60 else shown[:60] + '…'}), {short}>"
 
 
 def named(rows: Any, setting: str) -> str | None:

@@ -1,0 +1,253 @@
+"""Estimators of scikit-learn: ``fit(X, y)`` on texts, in pipelines, cross-validation and grid searches."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tempfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
+
+from understudy.data.readers.labels.cells import number
+from understudy.data.readers.labels.values import MISSING
+from understudy.inference.answers import probabilities
+from understudy.loading import load
+from understudy.recipes.train.distill.recipe import Distill
+from understudy.recipes.train.finetune.recipe import Finetune
+
+
+class TextEstimator(BaseEstimator):
+    """What :class:`TextClassifier` and :class:`TextRegressor` share.
+
+    Args:
+        model: ``tfidf``, or the encoder that is fine-tuned: a folder or a hub id. With a student, the teacher.
+        student: ``bilstm``, ``static``, ``layers:N`` or a model: it learns from the model, see ``understudy distill``.
+            None: the model itself is used.
+        settings: further settings of ``understudy finetune``, such as ``{"epochs": 3}``.
+        student_settings: further settings of ``understudy distill``.
+        random_state: the seed; None is 0.
+        output: a folder for the runs, with record, plots and model card. None: they are thrown away.
+        verbose: show what the runs print.
+    """
+
+    def __init__(
+        self,
+        model: str = "tfidf",
+        *,
+        student: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        student_settings: Mapping[str, Any] | None = None,
+        random_state: int | None = None,
+        output: str | Path | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.model = model
+        self.student = student
+        self.settings = settings
+        self.student_settings = student_settings
+        self.random_state = random_state
+        self.output = output
+        self.verbose = verbose
+
+    def _train(self, rows: list[dict[str, Any]], unlabeled: Any, kind: str) -> None:
+        """Run the recipes on rows, and keep the trained model and its files."""
+        texts = [name for name in rows[0] if name != "label"]
+        shared: dict[str, Any] = {
+            "data": rows,
+            "text": texts,
+            "label": ["label"],
+            "kind": kind,
+            "seed": self.random_state or 0,
+        }
+        if unlabeled is not None and self.student is None:
+            raise ValueError("unlabeled texts are for a student, but student is None: name one, such as 'bilstm'")
+        with contextlib.ExitStack() as stack:
+            folder = Path(self.output or stack.enter_context(tempfile.TemporaryDirectory()))
+            if not self.verbose:
+                stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+                stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
+            named = folder / "model" if self.student is None else folder / "teacher"
+            record = Finetune(model=self.model, output=str(named), **shared, **(self.settings or {})).run()
+            if self.student is not None:
+                named = folder / "student"
+                more: dict[str, Any] = {"student": self.student, **(self.student_settings or {})}
+                pool: Any = None if unlabeled is None else _rows(unlabeled)
+                record = Distill(
+                    teacher=[str(folder / "teacher")], unlabeled=pool, output=str(named), **shared, **more
+                ).run()
+            self.record_ = record
+            self._files = _packed(named / "model")
+        self._load()
+
+    def _load(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            with zipfile.ZipFile(io.BytesIO(self._files)) as archive:
+                archive.extractall(folder)
+            self._predictor = load(folder)
+
+    def _logits(self, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        rows = [tuple(row.values()) for row in _rows(X)]
+        if not rows:
+            return np.empty((0, self._predictor.task.outputs), np.float32)
+        wanted = len(self._predictor.task.text)
+        if len(rows[0]) != wanted:
+            raise ValueError(f"X has {len(rows[0])} texts a row, but {type(self).__name__} was fitted on {wanted}")
+        found: np.ndarray = self._predictor.logits([row[0] if wanted == 1 else row for row in rows])
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the loaded model, whose files are part of the state."""
+        state = super().__getstate__()
+        return {name: value for name, value in state.items() if name != "_predictor"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Load the model of the state."""
+        super().__setstate__(state)
+        if "_files" in state:
+            self._load()
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Whether there is a trained model."""
+        return hasattr(self, "_predictor")
+
+    def __sklearn_tags__(self) -> Any:
+        """Texts in, no numbers."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string, tags.input_tags.two_d_array = True, False
+        tags.target_tags.required = True
+        return tags
+
+
+class TextClassifier(ClassifierMixin, TextEstimator):
+    """A text classifier as scikit-learn has them: TF-IDF, a fine-tuned encoder, or a small student of one.
+
+    A tenth of the rows of :meth:`fit` is held out to choose weights and penalties, as in every run.
+
+    Args:
+        model, student, settings, student_settings, random_state, output, verbose: as in :class:`TextEstimator`.
+
+    Attributes:
+        classes_: the classes, sorted.
+        record_: the record of the last run.
+
+    Example:
+        >>> texts = [f"a {word} film, number {i}" for i in range(12) for word in ("good", "bad")]
+        >>> model = TextClassifier().fit(texts, [1, 0] * 12)
+        >>> model.predict(["a good film", "a bad film"])
+        array([1, 0])
+    """
+
+    def fit(self, X: Any, y: Any, *, unlabeled: Any = None) -> Self:
+        """Train on texts and their classes.
+
+        Args:
+            X: texts: a list, an array or a Series; for pairs a list of tuples or a DataFrame of two columns.
+            y: classes of any kind that can be sorted.
+            unlabeled: further texts for a student to learn from.
+
+        Raises:
+            ValueError: if X holds no texts, or X and y differ in length.
+            UnderstudyError: for what a run refuses.
+        """
+        rows, labels = _rows(X), column_or_1d(y, warn=True)
+        check_classification_targets(labels)
+        check_consistent_length(rows, labels)
+        self.classes_, codes = np.unique(labels, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(f"{type(self).__name__} needs at least two classes, but y has one: {self.classes_[0]!r}")
+        names = _class_names(self.classes_)
+        self._train([{**row, "label": names[code]} for row, code in zip(rows, codes)], unlabeled, "single_label")
+        told = list(self._predictor.task.labels)
+        self._columns = np.array([told.index(name) for name in names])
+        return self
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities ``(rows, classes)``, in the order of ``classes_``, calibrated on the rows that were held out."""
+        logits = self._logits(X)
+        return probabilities(logits, self._predictor.task, temperature=self._predictor.temperature)[:, self._columns]
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Logits ``(rows, classes)``; with two classes the log-odds of the second one, ``(rows,)``."""
+        logits = self._logits(X)
+        logits = logits[:, self._columns]
+        return logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The likeliest class of each text."""
+        logits = self._logits(X)
+        found: np.ndarray = self.classes_[logits[:, self._columns].argmax(1)]
+        return found
+
+
+class TextRegressor(RegressorMixin, TextEstimator):
+    """A model that answers texts with numbers, as scikit-learn has them.
+
+    Args:
+        model, student, settings, student_settings, random_state, output, verbose: as in :class:`TextEstimator`.
+
+    Attributes:
+        record_: the record of the last run.
+    """
+
+    def fit(self, X: Any, y: Any, *, unlabeled: Any = None) -> Self:
+        """Train on texts and their numbers; see :meth:`TextClassifier.fit`."""
+        rows, targets = _rows(X), column_or_1d(y, warn=True).astype(np.float64)
+        check_consistent_length(rows, targets)
+        if not np.isfinite(targets).all():
+            raise ValueError("y holds a number that is not finite")
+        self._train([{**row, "label": float(target)} for row, target in zip(rows, targets)], unlabeled, "regression")
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The number of each text."""
+        return self._logits(X)[:, 0].astype(np.float64)
+
+
+def _rows(X: Any) -> list[dict[str, str]]:
+    """Texts as rows of one column, or of two for pairs.
+
+    Raises:
+        ValueError: if they are no texts.
+    """
+    if isinstance(X, str):
+        raise ValueError("X must be a list of texts, but is a single string")
+    if hasattr(X, "columns") and hasattr(X, "iloc"):
+        X = list(X.itertuples(index=False, name=None))
+    elif hasattr(X, "toarray"):
+        raise ValueError("X must be texts, but is a sparse matrix")
+    elif hasattr(X, "tolist"):
+        X = X.tolist()
+    made = []
+    for place, row in enumerate(X):
+        parts = (row,) if isinstance(row, str) else tuple(row) if isinstance(row, Sequence) else (None,)
+        if len(parts) not in (1, 2) or not all(isinstance(part, str) for part in parts):
+            raise ValueError(f"X must be texts, or pairs of texts, but row {place} is {row!r:.60}")
+        made.append(dict(zip(("text",) if len(parts) == 1 else ("text_a", "text_b"), parts)))
+    return made
+
+
+def _class_names(classes: np.ndarray) -> list[str]:
+    """A name for each class that reading labels leaves as it is: texts and whole numbers as they are, others by number."""
+    if classes.dtype.kind in "iu":
+        return [str(name) for name in classes]
+    names = [str(name) for name in classes]
+    plain = all(isinstance(name, str) and name == name.strip() != "" and np.isnan(number(name)) for name in classes)
+    return names if plain and not MISSING & set(names) else [f"class {i}" for i in range(len(names))]
+
+
+def _packed(folder: Path) -> bytes:
+    """The files of a model folder, for a pickle."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for file in sorted(folder.rglob("*")):
+            if file.is_file():
+                archive.write(file, file.relative_to(folder).as_posix())
+    return packed.getvalue()
