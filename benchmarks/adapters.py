@@ -145,6 +145,8 @@ def interval(values: list[float]) -> list[float] | None:
 
     if len(values) < 2:
         return None
+    if len(set(values)) == 1:
+        return [values[0], values[0]]
     low, high = stats.t.interval(0.95, len(values) - 1, loc=sum(values) / len(values), scale=stats.sem(values))
     return [float(low), float(high)]
 
