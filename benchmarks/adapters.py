@@ -145,6 +145,8 @@ def interval(values: list[float]) -> list[float] | None:
 
     if len(values) < 2:
         return None
+    if len(set(values)) == 1:
+        return [values[0], values[0]]
     low, high = stats.t.interval(0.95, len(values) - 1, loc=sum(values) / len(values), scale=stats.sem(values))
     return [float(low), float(high)]
 
@@ -161,13 +163,14 @@ def draw(setting: Setting, rows: list[dict[str, Any]]) -> None:
     shares = {row["cell"][1]: 100 * row["share"] for row in rows if "share" in row}
     if not points:
         return
-    looks = looks_of(list(WAYS))
+    roles = {way: {FULL: "model", HEAD: "probe"}.get(way, way) for way in WAYS}  # one colour each, and none twice
+    looks = looks_of(list(roles.values()))
     with style():
         figure = Figure(figsize=(6.4, 3.8), layout="constrained")
         ax = figure.subplots()
         for way, by_task in points.items():
             means = [fmean(v for t, v in by_task if t == task) for task in dict.fromkeys(t for t, _ in by_task)]
-            colour, marker = looks[way]
+            colour, marker = looks[roles[way]]
             ax.plot([shares[way]] * 2, [-min(means), -max(means)], color=colour, linewidth=1.2, alpha=0.6)
             ax.plot(shares[way], -fmean(v for _, v in by_task), marker, color=colour, markersize=7, label=way)
         ax.axhline(0, color="#b4bfca", linewidth=1)
