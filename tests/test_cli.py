@@ -80,6 +80,7 @@ def test_printed_config_runs_the_same_command(tmp_path: Path, capsys: pytest.Cap
     ("arguments", "said"),
     [
         (["distil"], "unknown command 'distil'. Did you mean 'distill'?"),
+        (["validate", "--data", "x"], "--data: the command comes before its flags. The commands are demo"),
         (["distill", "--studnt", "bilstm"], "unknown flag --studnt. Did you mean '--student'?"),
         (["finetune", "--data", "nowhere.csv", "--model", "tfidf"], "nowhere.csv"),
         (["finetune", "--data", "a.csv", "--model", "tfidff"], "Did you mean 'tfidf'?"),

@@ -181,6 +181,8 @@ def recipe_class(name: str) -> type[Any]:
 
 
 def _named(name: str) -> Command:
+    if name.startswith("-"):
+        raise ConfigError(f"{name}: the command comes before its flags. The commands are {', '.join(BY_NAME)}.")
     if name not in BY_NAME:
         raise ConfigError(f"unknown command '{name}'.{nearest(name, BY_NAME)} The commands are {', '.join(BY_NAME)}.")
     if not BY_NAME[name].settings:
