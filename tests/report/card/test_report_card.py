@@ -210,11 +210,14 @@ def test_an_escaped_value_reads_as_itself(value: str) -> None:
 def test_the_verdict_leads_and_what_the_model_confuses_is_shown(record: dict[str, Any], tmp_path: Path) -> None:
     pair = {"model": "student", "other": "student without teacher", "rows": 300, "level": 0.99}
     record["comparisons"] = [pair | {"difference": 0.05, "interval": [0.02, 0.08]}]
+    hostile = {"texts": [HOSTILE[0], HOSTILE[1]], "label": "World", "answer": "Sports", "confidence": 0.987, "row": 3}
+    record["mistakes"] = [hostile]
     _, body = front_and_body(write_card(tmp_path, record))
     lines = [line for line in body.splitlines() if line]
     assert lines[1].startswith("Verdict: Ship the student")
     assert body.count("Verdict:") == 1
     rows = table_rows(parse(body))
+    assert ["<script>alert(1)</script> / a|b", "World", "Sports", "99 %"] in rows
     start = rows.index(["True class", "Answered instead", "Rows", "Share of the true class"])
     assert rows[start + 1 : start + 3] == [
         ["Sports", "Sci/Tech", "15", "15.0 %"],

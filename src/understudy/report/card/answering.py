@@ -19,6 +19,7 @@ _ANSWERS = {
     "regression": "a number",
 }
 _LABELS_SHOWN = 60
+_MISTAKES_SHOWN = 5
 
 
 def task_words(record: Record) -> dict[str, Any]:
@@ -36,6 +37,10 @@ def answering_facts(folder: Path, record: Record) -> dict[str, Any]:
         "shell_example": Markdown(_shell_example(path, pair=words["pair"])),
         "python_example": Markdown(_python_example(path, pair=words["pair"])),
         "confused": confused_pairs(main_model(record), labels),
+        "mistakes": [
+            (" / ".join(entry["texts"]), entry["label"], entry["answer"], f"{100 * entry['confidence']:.0f} %")
+            for entry in (record.get("mistakes") or [])[:_MISTAKES_SHOWN]
+        ],
         "main": main_name(record),
         "metric": _of_class(selecting_metric(record), labels),
         "others": [_of_class(other, labels, short=True) for other in record["task"]["metrics"][1:]],

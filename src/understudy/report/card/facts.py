@@ -38,7 +38,7 @@ _PLOTS = {
 
 def folder_path(folder: Path) -> str:
     """A run folder as its card names it, for who stands where the run was begun; of a path elsewhere only the last part."""
-    if folder.is_absolute() and folder.is_relative_to(Path.cwd()):
+    if folder.is_absolute() and Path.cwd() in folder.parents:
         folder = folder.relative_to(Path.cwd())
     return folder.name if folder.is_absolute() else str(folder)
 
