@@ -41,6 +41,8 @@ class RunRecord:
     models: list[dict[str, Any]] = field(default_factory=list)
     comparisons: list[dict[str, Any]] = field(default_factory=list)
     """For each two models the paired difference of the selecting metric, ``model`` less ``other``, with its interval."""
+    mistakes: list[dict[str, Any]] = field(default_factory=list)
+    """The wrong answers that the model that the run was for is most certain of, on the rows that report."""
     timings: dict[str, float] = field(default_factory=dict)
     teacher_forward_texts: int = 0
     """Distinct texts that a teacher read for this run; for a teacher that reads during training, the rows that it read."""

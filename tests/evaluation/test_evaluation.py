@@ -39,11 +39,11 @@ def test_metrics_are_the_tasks_and_in_its_order() -> None:
 
 
 def test_intervals_are_percentiles_over_the_very_resamples() -> None:
-    logits, labels = _rows(80, 3)
+    logits, labels = _rows(120, 3)
     found = evaluate(logits, labels, _task("single_label", 3), intervals=True, resamples=60, seed=5)
     drawn = [
-        np.repeat(np.arange(80), row.astype(int))
-        for block in resample_counts(80, resamples=60, seed=5)
+        np.repeat(np.arange(120), row.astype(int))
+        for block in resample_counts(120, resamples=60, seed=5)
         for row in block
     ]
     for metric, ends in found.intervals.items():
@@ -80,8 +80,18 @@ def test_the_interval_of_an_accuracy_covers_as_wald_says() -> None:
     assert (low, high) == pytest.approx((0.8 - half, 0.8 + half), abs=0.002)
 
 
+@pytest.mark.parametrize("rows", [1, 30, 99])
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_below_a_hundred_rows_the_interval_of_an_accuracy_is_wilsons(rows: int, share: float) -> None:
+    right = round(share * rows)
+    labels = np.zeros(rows, np.int64)
+    logits = np.where(np.arange(rows)[:, None] < right, [[1.0, 0.0]], [[0.0, 1.0]])
+    reference = scipy.stats.binomtest(right, rows).proportion_ci(0.95, method="wilson")
+    assert bootstrap(("accuracy",), logits, labels)["accuracy"] == pytest.approx(tuple(reference))
+
+
 def test_average_precision_may_take_fewer_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    logits, labels = _rows(40, 3)
+    logits, labels = _rows(140, 3)
     monkeypatch.setattr(intervals, "_RANKED_CELLS", 0)
     metrics = ("average_precision", "accuracy")
     few = bootstrap(metrics, logits, labels, resamples=300)
@@ -150,6 +160,10 @@ def test_degenerate_splits_give_finite_plain_numbers(kind: str, rows: int) -> No
     for metric, value in found["metrics"].items():
         assert type(value) is float
         low, high = found["intervals"][metric]
+        if metric == "accuracy":  # so few rows do not tell, even where all are alike
+            assert low <= value <= high
+            assert high - low > 0.3
+            continue
         assert low == pytest.approx(value)
         assert high == pytest.approx(value)
 

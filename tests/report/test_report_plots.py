@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from PIL import Image
 
 from understudy.report import curves, plots
+from understudy.report.classes import merged_bins
 from understudy.report.curves import read_progress
 from understudy.report.look import looks_of
 
@@ -191,3 +194,49 @@ def test_classes_of_any_name(record: dict[str, Any], tmp_path: Path) -> None:
 def test_one_point_is_no_comparison(record: dict[str, Any], tmp_path: Path) -> None:
     record["models"] = record["models"][:1]
     assert plots.quality_against(record, tmp_path / "a.png", "size") is None
+
+
+def test_an_axis_of_shares_ends_at_100_per_cent(
+    record: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures: list[Figure] = []
+    monkeypatch.setattr(plots, "save_figure", lambda figure, out: figures.append(figure) or out)
+    monkeypatch.setattr(curves, "save_figure", lambda figure, out: figures.append(figure) or out)
+    record["models"][0]["metrics"]["test"]["accuracy"] = 1.0
+    record["models"][0]["intervals"]["test"]["accuracy"] = [0.98, 1.0]
+    assert plots.quality_against(record, tmp_path / "a.png") is not None
+    progress = tmp_path / "progress.csv"
+    progress.write_text("phase,step,loss,validation_accuracy\ntrain,1,1,0.5\ntrain,2,1,1\n", encoding="utf-8")
+    assert plots.learning_curves(progress, tmp_path / "b.png") is not None
+    for ax in (figures[0].axes[0], figures[1].axes[1]):
+        assert ax.get_ylim()[1] == 1.0
+        at_the_end = [line for line in ax.get_lines() if np.max(line.get_ydata(), initial=0) == 1.0]
+        assert at_the_end
+        assert not any(line.get_clip_on() for line in at_the_end)  # a marker at 100 % is whole
+
+
+@given(st.lists(st.sampled_from([0.5, 0.51, 1.0, 1.02, 3.0, 80.0]), min_size=1, max_size=8))
+@settings(deadline=None, derandomize=True)
+def test_bars_at_one_latency_are_set_apart(costs: list[float]) -> None:
+    places = np.log10(plots.set_apart(costs))
+    gap = (np.ptp(np.log10(costs)) + 0.8) / 40
+    assert np.all(np.diff(np.sort(places)) >= gap - 1e-9)
+    assert np.all(np.abs(places - np.log10(costs)) <= gap * len(costs))
+    assert np.mean(places) == pytest.approx(np.mean(np.log10(costs)))
+    far = [1.0, 10.0, 100.0]
+    assert plots.set_apart(far) == far
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.integers(1, 40)), min_size=1, max_size=15))
+@settings(deadline=None, derandomize=True)
+def test_merged_bins_have_ten_rows_and_keep_the_means(bins: list[tuple[float, float, int]]) -> None:
+    given_bins = np.array(sorted(bins))
+    merged = merged_bins(given_bins)
+    assert merged[:, 2].sum() == given_bins[:, 2].sum()
+    assert len(merged) == 1 or merged[:, 2].min() >= 10
+    for column in (0, 1):
+        means = [np.average(found[:, column], weights=found[:, 2]) for found in (merged, given_bins)]
+        assert means[0] == pytest.approx(means[1])
+    assert list(merged[:, 0]) == sorted(merged[:, 0])
+    if given_bins[:, 2].min() >= 10:
+        np.testing.assert_allclose(merged, given_bins)

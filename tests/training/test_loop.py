@@ -22,6 +22,7 @@ from understudy.objectives.supervised import Supervised
 from understudy.objectives.terms import Term
 from understudy.training import loop
 from understudy.training.loop import fit
+from understudy.training.progress.display import Display
 from understudy.training.progress.log import ProgressLog
 from understudy.training.schedules import linear
 from understudy.training.stages import Stage
@@ -326,6 +327,23 @@ def test_the_best_evaluation_wins_and_patience_ends_training(values: list[float]
     expected = ("patience", 8, 2 * (best + 1), {"accuracy": 0.9})
     assert (result.stopped_by, result.steps, result.best_step, result.metrics) == expected
     assert torch.equal(model.linear.weight, kept[best])
+
+
+def test_the_bar_shows_the_best_score_of_the_last_evaluation_by_its_name(tmp_path: Path) -> None:
+    x, y = rows(32)
+    scores = iter([0.25, 0.5, 0.375])
+    shown: list[tuple[int, str]] = []
+
+    class Bar(Display):
+        def update(self, done: int, detail: str = "") -> None:
+            shown.append((done, detail.partition("best ")[2]))
+
+    def evaluate(model: nn.Module) -> dict[str, float]:
+        return {"accuracy": next(scores)}
+
+    options = {"evaluate": evaluate, "metric": "accuracy", "display": Bar(visible=False)}
+    train(tmp_path, toy(), Rows(x, y, [16]), epochs=3, **options)
+    assert [best for done, best in shown if done in (2, 4, 6)] == [f"accuracy {best}" for best in ("0.2500", "0.5000", "0.5000")]  # fmt: skip
 
 
 def test_a_lower_is_better_metric_chooses_the_lowest(tmp_path: Path) -> None:

@@ -83,11 +83,38 @@ def _write_cells(ax: Axes, counts: np.ndarray, shares: np.ndarray, cell: float) 
             ax.annotate(f"{counts[i, j]:,.0f}", (j, i), (0, -9), fontsize=7, alpha=0.75, **at)
 
 
+def merged_bins(bins: np.ndarray, fewest: int = 10) -> np.ndarray:
+    """Bins of a reliability diagram in the order of confidence, none with fewer rows than `fewest` unless it is the only one.
+
+    Args:
+        bins: ``(bins, 3)``: mean confidence, share of right answers, rows.
+        fewest: a bin with less is merged with the next one, the last one with the one before.
+
+    Example:
+        >>> merged_bins(np.array([[0.5, 0.0, 1], [0.6, 0.5, 9], [0.9, 1.0, 40], [1.0, 0.0, 1]])).round(3).tolist()
+        [[0.59, 0.45, 10.0], [0.902, 0.976, 41.0]]
+    """
+    groups: list[list[np.ndarray]] = []
+    rows = float(fewest)
+    for entry in bins:
+        if rows >= fewest:
+            groups.append([])
+            rows = 0.0
+        groups[-1].append(entry)
+        rows += entry[2]
+    if rows < fewest and len(groups) > 1:
+        last = groups.pop()
+        groups[-1] += last
+    merged = [np.array(group) for group in groups]
+    return np.array([[*np.average(group[:, :2], axis=0, weights=group[:, 2]), group[:, 2].sum()] for group in merged])
+
+
 def reliability(models: Sequence[Mapping[str, Any]], out: Path) -> Path | None:
     """Draw accuracy by confidence, and how many rows had each confidence.
 
     On the diagonal the confidence equals the accuracy; below it the model is overconfident. The expected calibration
-    error (ECE) in the legend is the mean distance from the diagonal, weighted by rows.
+    error (ECE) in the legend is the mean distance from the diagonal, weighted by rows. Bins below 10 rows are merged: a
+    point of a single row is right or wrong and says nothing.
 
     Returns:
         `out`, or None if no model has calibration data.
@@ -104,7 +131,7 @@ def reliability(models: Sequence[Mapping[str, Any]], out: Path) -> Path | None:
             and (accuracy := number(entry.get("accuracy"))) is not None
         ]
         if filled:
-            curves.append((str(model["name"]), number(calibration.get("ece")), np.array(sorted(filled))))
+            curves.append((str(model["name"]), number(calibration.get("ece")), merged_bins(np.array(sorted(filled)))))
     if not curves:
         return None
     looks = looks_of([name for name, *_ in curves])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.font_manager import get_font_names
@@ -93,6 +94,18 @@ def looks_of(names: Sequence[str]) -> dict[str, tuple[str, str]]:
 
 
 def score_axis(axis: Any, metric: str) -> None:
-    """Label an axis of scores; shares between 0 and 1 as per cent."""
-    if is_share(metric):
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g} %"))
+    """Label an axis of scores; shares between 0 and 1 as per cent, and none beyond 0 % and 100 %.
+
+    Called when all is drawn and the margins are set: it fixes the limits. What is drawn at 100 % is not cut in half.
+    """
+    if not is_share(metric):
+        return
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g} %"))
+    low, high = axis.get_view_interval()
+    if low < 0 or high > 1:
+        name = axis.axis_name
+        axis.axes.set(**{f"{name}lim": (max(low, 0.0), min(high, 1.0))})
+        for line in axis.axes.lines:
+            values = np.asarray(line.get_xdata() if name == "x" else line.get_ydata(), float)
+            if not np.any((values < 0) | (values > 1)):
+                line.set_clip_on(False)

@@ -52,6 +52,8 @@ def quality_against(record: Record, out: Path, axis: Literal["latency", "size"] 
         figure = Figure(figsize=(8, 5), layout="constrained")
         ax = figure.subplots()
         bars = []
+        drawn_at = set_apart([x for _, x, _, _ in points])
+        points = [(name, x, y, interval) for (name, _, y, interval), x in zip(points, drawn_at)]
         for name, x, y, interval in points:
             colour, marker = looks[name]
             low, high = interval or (y, y)
@@ -82,7 +84,7 @@ def quality_against(record: Record, out: Path, axis: Literal["latency", "size"] 
             threads = number(hardware.get("threads"))
             where = ", ".join(
                 part
-                for part in (f"{threads:.0f} threads" if threads else "", plain(hardware.get("cpu") or "", 44))
+                for part in (f"{threads:.0f} thread{'' if threads == 1 else 's'}" if threads else "", plain(hardware.get("cpu") or "", 44))
                 if part
             )
             ax.set_xlabel(
@@ -96,6 +98,37 @@ def quality_against(record: Record, out: Path, axis: Literal["latency", "size"] 
             ax.text(1, 1.02, "bars: 95 % intervals", color=FAINT, fontsize=8.5, **place)
         name_points(figure, ax, [(name, x, y, looks[name][0]) for name, x, y, _ in points], bars)
         return save_figure(figure, out)
+
+
+def set_apart(costs: Sequence[float]) -> list[float]:
+    """Where costs are drawn on a logarithmic axis, so that the bars of equal ones do not hide each other.
+
+    What is nearer to its neighbours than a fortieth of the axis is spread evenly around the mean of the group.
+
+    Example:
+        >>> [round(value, 2) for value in set_apart([1.0, 10.0, 1.0])]
+        [0.95, 10.0, 1.05]
+    """
+    logs = [math.log10(cost) for cost in costs]
+    gap = (max(logs) - min(logs) + 0.8) / 40
+    groups: list[list[int]] = []
+    for i in sorted(range(len(logs)), key=logs.__getitem__):
+        groups.append([i])
+        while len(groups) > 1 and _span(groups[-2], logs, gap)[1] + gap > _span(groups[-1], logs, gap)[0]:
+            last = groups.pop()
+            groups[-1] += last
+    places = list(costs)
+    for group in groups:
+        start, _ = _span(group, logs, gap)
+        for place, i in enumerate(group if len(group) > 1 else []):
+            places[i] = 10 ** (start + place * gap)
+    return places
+
+
+def _span(group: Sequence[int], logs: Sequence[float], gap: float) -> tuple[float, float]:
+    """Where a group begins and ends that is spread around its mean."""
+    middle, half = sum(logs[i] for i in group) / len(group), gap * (len(group) - 1) / 2
+    return middle - half, middle + half
 
 
 def _latency(model: Mapping[str, Any]) -> float | None:

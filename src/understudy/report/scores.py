@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from understudy.report.metric_names import LOWER_IS_BETTER, human_score
+from understudy.report.metric_names import LOWER_IS_BETTER, human_score, metric_name
 from understudy.report.numbers import number
 
 Record = Mapping[str, Any]
@@ -17,6 +17,8 @@ MULTI_TASK = "multi_task"
 """The kind of the task of a record of several tasks."""
 BEFORE_TRAINING = "before training"
 """Names the model whose weights the run started from; after a space, where the record has several models (``student before training``)."""
+FEW_ROWS = 100
+"""With fewer rows than these the report says how little their scores tell."""
 
 
 def selecting_metric(record: Record) -> str:
@@ -77,14 +79,71 @@ def _named_score(record: Record, name: str) -> float | None:
     return None if model is None else score_of(record, model)
 
 
+def scored_count(record: Record) -> int | None:
+    """How many rows the shown split has; None where the record does not say."""
+    rows = number(((record.get("data") or {}).get(shown_split(record)) or {}).get("rows"))
+    return None if rows is None else int(rows)
+
+
+def little_told(record: Record) -> str | None:
+    """What a score on few rows is worth, in a sentence; None where there are at least :data:`FEW_ROWS` of them."""
+    rows, model = scored_count(record), main_model(record)
+    score, interval = score_of(record, model), interval_of(record, model)
+    if rows is None or rows >= FEW_ROWS or score is None or interval is None:
+        return None
+    metric = selecting_metric(record)
+    low, high = (human_score(metric, end) for end in interval)
+    return f"{rows} rows tell little: on many rows the {metric_name(metric, short=True)} of the {model['name']} may be anywhere from {low} to {high}."
+
+
+def interval_method(record: Record) -> str:
+    """How the intervals of the selecting metric were made, in a few words."""
+    rows = scored_count(record)
+    few = rows is not None and rows < FEW_ROWS and selecting_metric(record) == "accuracy"
+    return "Wilson's, because the rows are few" if few else "bootstrap over the rows"
+
+
+def difference_of(record: Record, one: str, other: str) -> tuple[float, float, float] | None:
+    """How much higher one model's score is than another's, with its interval over the same rows; None where unknown."""
+    for entry in record.get("comparisons") or []:
+        middle, low, high = (number(value) for value in (entry["difference"], *entry["interval"]))
+        if middle is None or low is None or high is None:
+            continue
+        if (entry["model"], entry["other"]) == (one, other):
+            return middle, low, high
+        if (entry["model"], entry["other"]) == (other, one):
+            return -middle, -high, -low
+    return None
+
+
+def teacher_leads(record: Record) -> bool:
+    """Whether the teacher is better than the student without it by more than noise: only then is there a share to keep.
+
+    The interval of their paired difference says so; where they were not compared, the teacher's score must lie beyond the
+    95 % interval of the other one, and without an interval (a language model) the scores alone tell. Where there is no
+    student without teacher, TF-IDF takes its place; without either nothing speaks against the teacher.
+    """
+    other = next((name for name in (ALONE, TFIDF) if _named_score(record, name) is not None), None)
+    teacher = _named_score(record, TEACHER)
+    if teacher is None or other is None:
+        return teacher is not None
+    sign = -1 if selecting_metric(record) in LOWER_IS_BETTER else 1
+    if (known := difference_of(record, TEACHER, other)) is not None:
+        return min(sign * known[1], sign * known[2]) > 0
+    score = _named_score(record, other) or 0.0
+    ends = interval_of(record, model_named(record, other) or {}) or (score, score)
+    return all(sign * (teacher - end) > 0 for end in ends)
+
+
 def share_kept(record: Record, model: Mapping[str, Any]) -> float | None:
     """A model's score divided by the teacher's.
 
     None if there is no teacher, for the teacher itself, and where the ratio says nothing: for a metric of which less
-    is better, and for a teacher whose score is not positive.
+    is better, for a teacher whose score is not positive, and for one that is not known to be better than the student
+    without it (:func:`teacher_leads`).
     """
     teacher, score = _named_score(record, TEACHER), score_of(record, model)
-    if teacher is None or score is None or teacher <= 0 or model["name"] == TEACHER:
+    if teacher is None or score is None or teacher <= 0 or model["name"] == TEACHER or not teacher_leads(record):
         return None
     return None if selecting_metric(record) in LOWER_IS_BETTER else score / teacher
 
@@ -93,7 +152,8 @@ def gap_closed(record: Record) -> float | None:
     """How far distillation moved the student from the score it reaches alone to the teacher's score.
 
     ``(student − student without teacher) / (teacher − student without teacher)`` of the selecting metric. None
-    unless all three have a score and the teacher's is better than that of the student without teacher.
+    unless all three have a score and the teacher's is better than that of the student without teacher by more than noise
+    (:func:`teacher_leads`).
 
     Example:
         >>> scores = {"teacher": 0.90, "student": 0.88, "student without teacher": 0.80}
@@ -104,8 +164,7 @@ def gap_closed(record: Record) -> float | None:
     teacher, student, alone = (_named_score(record, name) for name in (TEACHER, STUDENT, ALONE))
     if teacher is None or student is None or alone is None:
         return None
-    sign = -1 if selecting_metric(record) in LOWER_IS_BETTER else 1
-    return (student - alone) / (teacher - alone) if sign * (teacher - alone) > 0 else None
+    return (student - alone) / (teacher - alone) if teacher_leads(record) else None
 
 
 def gap_sentence(record: Record) -> str | None:

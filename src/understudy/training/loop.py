@@ -140,10 +140,14 @@ class _Scores:
 
     def after_step(self, *, ends_epoch: bool) -> bool:
         """Evaluate if it is time to; whether that ends the stage."""
-        if not ends_epoch and not (self.eval_steps and self.training.state.step % self.eval_steps == 0):
+        if not self.due(ends_epoch=ends_epoch):
             return False
         self.assess()
         return self.evaluate is not None and self.out_of_patience()
+
+    def due(self, *, ends_epoch: bool) -> bool:
+        """Whether it is time to evaluate after this step."""
+        return ends_epoch or bool(self.eval_steps and self.training.state.step % self.eval_steps == 0)
 
     def assess(self) -> None:
         """Evaluate, if there is anything to evaluate with."""
@@ -206,10 +210,13 @@ class _Loop:
         """Report, evaluate and save as far as it is time to; what ends the stage, or ``epochs`` if nothing does yet."""
         training, trainer, state = self.training, self.training.trainer, self.training.state
         stopped_by = "epochs"
-        if training.reporter.due() or ends_epoch or state.stage_step % max(1, total // _REPORTS) == 0:
-            self.display.update(state.stage_step, training.report())
+        report = training.reporter.due() or ends_epoch or state.stage_step % max(1, total // _REPORTS) == 0
+        if report:
+            training.report()
         if self.scores.after_step(ends_epoch=ends_epoch):
             stopped_by = "patience"
+        if report or self.scores.due(ends_epoch=ends_epoch):  # after the evaluation, whose score it shows
+            self.display.update(state.stage_step, training.progress())
         if ends_epoch:
             state.epoch, state.step_in_epoch = state.epoch + 1, 0
         if deadline is not None and trainer.agree(time.monotonic() > deadline):

@@ -63,6 +63,7 @@ class Phase:
         own = {f"own{i}": keeper for i, (keeper, _) in enumerate(self.keepers.values())}
         self.files = PhaseFiles(folder / name, self.weights, {"best": self.best}, accelerator, own)
         self.save_seconds = 0.0
+        self.said = ""
 
     def next_stage(self) -> None:
         """Enter the next stage, with the best weights if it begins with them."""
@@ -85,10 +86,16 @@ class Phase:
         self._tick()
         return {"epoch": self.state.epoch + 1, "step": self.state.step, "seconds": round(self.state.seconds, 3)}
 
-    def report(self) -> str:
-        """Write a row of ``progress.csv``; returns loss, speed and the best score so far for the progress bar."""
-        said = self.reporter.report(self._where(), self.trainer.optimizer.param_groups)
-        return said + (f"  best {next(iter(self.best.metrics.values())):.4f}" if self.best.found else "")
+    def report(self) -> None:
+        """Write a row of ``progress.csv``."""
+        self.said = self.reporter.report(self._where(), self.trainer.optimizer.param_groups)
+
+    def progress(self) -> str:
+        """Loss and speed of the last report, with the best score so far by the name of its metric, for the progress bar."""
+        if not self.best.found:
+            return self.said
+        metric, score = next(iter(self.best.metrics.items()))  # the first is the one that decides
+        return f"{self.said}  best {metric} {score:.4f}".lstrip()
 
     def assess(
         self,

@@ -205,3 +205,29 @@ def test_an_escaped_value_reads_as_itself(value: str) -> None:
         assert not [
             token for token in tokens if token.type in ("heading_open", "hr", "html_inline", "ordered_list_open")
         ]
+
+
+def test_the_verdict_leads_and_what_the_model_confuses_is_shown(record: dict[str, Any], tmp_path: Path) -> None:
+    pair = {"model": "student", "other": "student without teacher", "rows": 300, "level": 0.99}
+    record["comparisons"] = [pair | {"difference": 0.05, "interval": [0.02, 0.08]}]
+    hostile = {"texts": [HOSTILE[0], HOSTILE[1]], "label": "World", "answer": "Sports", "confidence": 0.987, "row": 3}
+    record["mistakes"] = [hostile]
+    _, body = front_and_body(write_card(tmp_path, record))
+    lines = [line for line in body.splitlines() if line]
+    assert lines[1].startswith("Verdict: Ship the student")
+    assert body.count("Verdict:") == 1
+    rows = table_rows(parse(body))
+    assert ["<script>alert(1)</script> / a|b", "World", "Sports", "99 %"] in rows
+    start = rows.index(["True class", "Answered instead", "Rows", "Share of the true class"])
+    assert rows[start + 1 : start + 3] == [
+        ["Sports", "Sci/Tech", "15", "15.0 %"],
+        ["Sci/Tech", "Sports", "8", "8.0 %"],
+    ]
+
+
+def test_f1_of_two_classes_says_of_which(record: dict[str, Any], tmp_path: Path) -> None:
+    record["task"] |= {"labels": ["no", "yes"], "metrics": ["accuracy", "f1", "f1_macro"]}
+    _, body = front_and_body(write_card(tmp_path, record))
+    heading = next(row for row in table_rows(parse(body)) if row[0] == "Model")
+    assert heading[1:4] == ["Accuracy", 'F1 of "yes"', "Macro F1"]
+    assert "Where it errs" not in body  # the matrix is of three classes

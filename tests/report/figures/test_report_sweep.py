@@ -6,9 +6,12 @@ import csv
 from pathlib import Path
 
 import numpy as np
+import pytest
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from PIL import Image
 
+from understudy.report.figures import sweep
 from understudy.report.figures.sweep import sweep_csv, sweep_plot
 from understudy.report.look import looks_of
 from understudy.report.scores import STUDENT
@@ -51,3 +54,25 @@ def test_the_suggestion_is_marked_where_it_lies(tmp_path: Path) -> None:
     assert columns[0] < columns[1]
     assert abs(columns[1] - columns[2]) < 6  # the cap is what is suggested
     assert sweep_plot(curve(explodes=False), Suggestion(1e-3, 1e-4), tmp_path / "whole.png").exists()
+
+
+@pytest.mark.parametrize(("end", "scale"), [(3.6, "linear"), (90.0, "log")])
+def test_the_raw_curve_is_whole(end: float, scale: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures: list[Figure] = []
+    monkeypatch.setattr(sweep, "save_figure", lambda figure, out: figures.append(figure) or out)
+    drawn = curve(explodes=False)
+    drawn.losses[[10, -3]] = 0.5, end  # one batch far below the trend, and one far above
+    sweep_plot(drawn, None, tmp_path / "a.png")
+    (ax,) = figures[0].axes
+    low, high = ax.get_ylim()
+    assert low < drawn.losses.min() < drawn.losses.max() < high
+    assert ax.get_yscale() == scale
+
+
+def test_what_an_explosion_leaves_out_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures: list[Figure] = []
+    monkeypatch.setattr(sweep, "save_figure", lambda figure, out: figures.append(figure) or out)
+    sweep_plot(curve(explodes=True), None, tmp_path / "a.png")
+    (ax,) = figures[0].axes
+    assert ax.get_ylim()[1] < 1e3
+    assert "losses up to 1e+30 lie above" in ax.texts[0].get_text()

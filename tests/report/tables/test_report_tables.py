@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from understudy.report.scores import gap_closed, share_kept, shown_split
+from understudy.report.scores import gap_closed, share_kept, shown_split, teacher_leads
 from understudy.report.tables.costs import costs_table
 from understudy.report.tables.models import model_rows, models_table
 
@@ -26,15 +26,13 @@ def test_every_number_of_the_record_is_whole_in_the_table(record: dict[str, Any]
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
     assert "test split (300 rows)" in text
+    assert "MCC" not in text
     student = text[text.index("student  ") : text.index("83.2 %")]
     for value in (
         "87.1 %",
         "86.4–87.7",
-        "86.8",
-        "0.821",
         "99.3 %",
         "4.2M",
-        "300k",
         "16.8 MB",
         "5,210",
         "0.84 ms",
@@ -61,6 +59,69 @@ def test_gap_closed(record: dict[str, Any]) -> None:
     assert "87 %" in rendered(models_table(record), 100).replace("\n", " ")
     record["models"][0]["metrics"]["test"]["accuracy"] = 0.83  # a teacher that is no better leaves no gap
     assert gap_closed(record) is None
+
+
+@pytest.mark.parametrize("longest", [{"accuracy": 1.0, "interval": [0.98, 1.0], "rate": 123456.0, "p50": 999.0}])
+def test_numbers_of_any_length_stay_on_their_lines_at_80_columns(
+    record: dict[str, Any], longest: dict[str, Any]
+) -> None:
+    for model in record["models"]:
+        model["metrics"]["test"]["accuracy"] = longest["accuracy"]
+        model["intervals"]["test"]["accuracy"] = longest["interval"]
+        model |= {"texts_per_second": longest["rate"], "latency_ms": {"p50": 23.4, "p99": longest["p50"]}}
+        model |= {"parameters": 999_000_000, "size_bytes": 999_000_000}
+    record["models"].append(record["models"][1] | {"name": "student before training"})
+    text = rendered(models_table(record), 80)
+    above, heading, *_ = [line for line in text.splitlines() if "accuracy" in line or "95 % CI" in line]
+    assert above.split() == ["accuracy"]
+    assert heading.split() == ["model", "95", "%", "CI", "params", "size", "texts/s", "p50", "p99"]
+    numbers = [line for line in text.splitlines() if "100.0 %" in line]
+    for line in numbers:
+        for value in ("100.0 %", "999M", "999 MB", "123,456", "23.4 ms", "999 ms"):
+            assert value in line
+    assert len(numbers) == len(record["models"])
+    assert text.count("98.0–100.0") == len(numbers)
+
+
+def differing(record: dict[str, Any], low: float, high: float) -> dict[str, Any]:
+    """The record with the paired difference of teacher and student without teacher."""
+    pair = {"model": "teacher", "other": "student without teacher", "rows": 300, "level": 0.99}
+    return record | {"comparisons": [pair | {"difference": (low + high) / 2, "interval": [low, high]}]}
+
+
+@pytest.mark.parametrize(("low", "high", "shown"), [(0.01, 0.08, True), (-0.01, 0.1, False)])
+def test_a_share_is_kept_only_of_a_teacher_that_is_better_by_more_than_noise(
+    record: dict[str, Any], low: float, high: float, shown: bool
+) -> None:
+    compared = differing(record, low, high)
+    text = rendered(models_table(compared), 80)
+    assert ("kept of" in text) is shown
+    assert ("closes" in text) is shown
+    swapped = compared["comparisons"][0] | {
+        "model": "student without teacher",
+        "other": "teacher",
+        "interval": [-high, -low],
+    }
+    assert teacher_leads(record | {"comparisons": [swapped]}) is shown
+
+
+def test_without_a_comparison_the_teacher_must_lie_beyond_the_interval(record: dict[str, Any]) -> None:
+    assert teacher_leads(record)
+    record["models"][2]["intervals"]["test"]["accuracy"] = [0.78, 0.88]
+    assert not teacher_leads(record)
+    assert share_kept(record, record["models"][1]) is None
+    del record["models"][2]  # TF-IDF takes the place of the student without teacher
+    assert teacher_leads(record)
+    record["models"][2]["intervals"]["test"]["accuracy"] = [0.7, 0.9]
+    assert not teacher_leads(record)
+
+
+def test_a_line_says_how_little_few_rows_tell(record: dict[str, Any]) -> None:
+    assert "tell little" not in rendered(models_table(record), 80)
+    record["data"]["test"]["rows"] = 99
+    text = " ".join(rendered(models_table(record), 80).split())
+    said = "99 rows tell little: on many rows the accuracy of the student may be anywhere from 86.4 % to 87.7 %."
+    assert said in text
 
 
 def test_validation_is_shown_and_named_where_there_is_no_test_split(record: dict[str, Any]) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from understudy.report.card.facts import folder_path
 from understudy.report.card.markdown import Markdown, one_line
-from understudy.report.scores import Record
+from understudy.report.metric_names import capitalised, metric_name
+from understudy.report.scores import Record, main_model, main_name, selecting_metric
 
 _ANSWERS = {
     "single_label": "one of {n} classes",
@@ -17,6 +19,7 @@ _ANSWERS = {
     "regression": "a number",
 }
 _LABELS_SHOWN = 60
+_MISTAKES_SHOWN = 5
 
 
 def task_words(record: Record) -> dict[str, Any]:
@@ -33,10 +36,46 @@ def answering_facts(folder: Path, record: Record) -> dict[str, Any]:
     return words | {
         "shell_example": Markdown(_shell_example(path, pair=words["pair"])),
         "python_example": Markdown(_python_example(path, pair=words["pair"])),
+        "confused": confused_pairs(main_model(record), labels),
+        "mistakes": [
+            (" / ".join(entry["texts"]), entry["label"], entry["answer"], f"{100 * entry['confidence']:.0f} %")
+            for entry in (record.get("mistakes") or [])[:_MISTAKES_SHOWN]
+        ],
+        "main": main_name(record),
+        "metric": _of_class(selecting_metric(record), labels),
+        "others": [_of_class(other, labels, short=True) for other in record["task"]["metrics"][1:]],
         "labels": labels[:_LABELS_SHOWN],
         "more_labels": max(len(labels) - _LABELS_SHOWN, 0),
         "max_length": (record.get("config") or {}).get("max_length"),
     }
+
+
+def confused_pairs(model: Mapping[str, Any], labels: Sequence[str], most: int = 5) -> list[tuple[str, str, str, str]]:
+    """The pairs of classes that a model confuses most: true class, answer, rows, share of the true class's rows.
+
+    Args:
+        model: an entry of a record, with its ``confusion`` where it has one: true classes in rows.
+        labels: the classes in that order.
+        most: how many pairs at most.
+
+    Example:
+        >>> confused_pairs({"confusion": [[8, 2], [0, 5]]}, ["no", "yes"])
+        [('no', 'yes', '2', '20.0 %')]
+    """
+    counts = model.get("confusion") or []
+    if len(counts) != len(labels):
+        return []
+    pairs = [(rows, i, j) for i, line in enumerate(counts) for j, rows in enumerate(line) if i != j and rows > 0]
+    return [
+        (labels[i], labels[j], f"{rows:,}", f"{100 * rows / sum(counts[i]):.1f} %")
+        for rows, i, j in sorted(pairs, key=lambda pair: -pair[0])[:most]
+    ]
+
+
+def _of_class(metric: str, labels: Sequence[str], *, short: bool = False) -> str:
+    """The name of a metric in a heading; F1 of two classes with the one that it is of: the second."""
+    name = capitalised(metric_name(metric, short=short))
+    return f'{name} of "{labels[1]}"' if metric == "f1" and len(labels) == 2 else name
 
 
 def _shell_example(path: str, *, pair: bool) -> str:

@@ -14,7 +14,9 @@ from understudy.report.numbers import ABSENT, human_bytes, human_count, human_se
 from understudy.report.scores import (
     Record,
     gap_sentence,
+    interval_method,
     is_distilled,
+    little_told,
     main_model,
     selecting_metric,
     shown_split,
@@ -35,7 +37,9 @@ _PLOTS = {
 
 
 def folder_path(folder: Path) -> str:
-    """A run folder as its card names it: of an absolute path only the last part."""
+    """A run folder as its card names it, for who stands where the run was begun; of a path elsewhere only the last part."""
+    if folder.is_absolute() and Path.cwd() in folder.parents:
+        folder = folder.relative_to(Path.cwd())
     return folder.name if folder.is_absolute() else str(folder)
 
 
@@ -85,6 +89,8 @@ def facts_of_a_run(folder: Path, record: Record) -> dict[str, Any]:
         "has_kept": any(row.kept != ABSENT for row in rows),
         "rows": rows,
         "gap": gap_sentence(record),
+        "method": interval_method(record),
+        "few": little_told(record) or "",
         "verdict": "" if judged is None else judged.sentence,
         "calibrations": list(_calibrations(record)),
         "plots": plot_links(folder),

@@ -100,11 +100,11 @@ def final_scores(record: Record, out: Path) -> list[Path]:
         )
         value = human_score(metric, known[name])
         ax.annotate(value, (known[name], place), (0, 10), textcoords="offset points", ha="center", fontsize=8.5)
+    ax.margins(x=0.12, y=0.1)
     score_axis(ax.xaxis, metric)
     seeds = max((scores[name].get("n", 1) for name in rows), default=1)
     other = "other rows and seeds" if seeds > 1 else "other rows"
     ax.set_xlabel(f"bars: 95 % intervals for {other}; filled: the one to ship")
-    ax.margins(x=0.12, y=0.1)
     return _saved(figure, out)
 
 

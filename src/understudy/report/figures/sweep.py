@@ -17,6 +17,9 @@ from understudy.report.scores import STUDENT, TEACHER
 from understudy.training.lr_finder.curve import Curve
 from understudy.training.lr_finder.suggestion import Suggestion
 
+_EXPLODED = 100
+"""How many times the loss at the start the axis goes to at most: beyond that the rest would be flat."""
+
 
 def sweep_csv(curve: Curve, out: Path) -> Path:
     """Write the curve as CSV: a row for each step, with ``step``, ``learning_rate``, ``loss`` and ``smoothed_loss``."""
@@ -37,10 +40,9 @@ def sweep_plot(curve: Curve, suggestion: Suggestion | None, out: Path) -> Path:
         figure = Figure(figsize=(8, 4.6), layout="constrained")
         ax = figure.subplots()
         ax.set_xscale("log")
-        ax.plot(curve.rates, curve.losses, color=colour, alpha=0.25, linewidth=0.9)
+        ax.plot(curve.rates, curve.losses, color=colour, alpha=0.45, linewidth=0.9)
         ax.plot(curve.rates, curve.smoothed, color=colour, linewidth=2)
-        low, high = _limits(curve)
-        ax.set_ylim(low, high)
+        above = _limit(ax, curve)
         ax.set_xlim(curve.rates[0], max(curve.rates[-1], curve.rates[0] * 10))
         if suggestion is not None:
             _mark(ax, curve, suggestion, colour=colour, accent=accent)
@@ -54,7 +56,7 @@ def sweep_plot(curve: Curve, suggestion: Suggestion | None, out: Path) -> Path:
         ax.text(
             1,
             1.02,
-            f"{len(curve.rates)} of {curve.planned} steps, {ended}",
+            f"{len(curve.rates)} of {curve.planned} steps, {ended}{above}",
             transform=ax.transAxes,
             ha="right",
             va="bottom",
@@ -86,8 +88,19 @@ def _mark(ax: Axes, curve: Curve, suggestion: Suggestion, *, colour: str, accent
     ax.legend(loc="best", labelcolor=INK)
 
 
-def _limits(curve: Curve) -> tuple[float, float]:
-    """The limits of the loss axis: from the lowest loss to those of the first quarter, so that an exploding loss does not flatten the curve."""
-    low, start = float(curve.smoothed.min()), float(np.max(curve.smoothed[: max(1, curve.planned // 4)]))
-    room = max(start - low, 1e-12)
-    return low - 0.12 * room, start + 0.6 * room
+def _limit(ax: Axes, curve: Curve) -> str:
+    """Let the loss axis hold the whole curve, logarithmic where it is steep; what is cut of an explosion, in words."""
+    values = np.concatenate([curve.losses, curve.smoothed])
+    low, top = float(values.min()), float(values.max())
+    start = float(np.max(curve.smoothed[: max(1, curve.planned // 4)]))
+    high = min(top, _EXPLODED * start) if start > 0 else top
+    if low > 0 and high > 4 * start:
+        ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 50 * low else (1, 3)))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.yaxis.set_minor_formatter(NullFormatter())
+        ax.set_ylim(low / 1.15, high * 1.15)
+    else:
+        around = 0.06 * max(high - low, 1e-12)
+        ax.set_ylim(low - around, high + around)
+    return f"; losses up to {top:.0e} lie above" if high < top else ""

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 
-def plain_table(*, title: str | None = None, caption: str | None = None) -> Table:
+def plain_table(*, title: str | None = None, caption: str | Text | None = None) -> Table:
     """An empty table with a line under its header and no other borders."""
     return Table(title=title, caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
 

@@ -9,13 +9,15 @@ from rich.table import Table
 from rich.text import Text
 
 from understudy.report.metric_names import human_score, metric_name
-from understudy.report.numbers import ABSENT, number
+from understudy.report.numbers import ABSENT
 from understudy.report.scores import (
     Record,
     gap_sentence,
     interval_of,
+    little_told,
     main_name,
     score_of,
+    scored_count,
     selecting_metric,
     share_kept,
     shown_split,
@@ -58,39 +60,42 @@ def model_rows(record: Record) -> Iterator[ModelRow]:
 def models_table(record: Record) -> Table:
     """All models of a run side by side: quality with its 95 % interval, share of the teacher kept, size and speed.
 
-    A model takes a few short lines rather than one long line, so that nothing is cut on a terminal of 80 columns. A
-    number that no model has (a share of the teacher in a run without one) gets no column.
+    Each number stands on one line under its own heading, whole on a terminal of 80 columns: only the names of models wrap.
+    That leaves room for the selecting metric alone; the others are in the card. Where a model has no speed and no interval,
+    as a language model, they have columns here. A number that no model has (a share of the teacher in a run without one)
+    gets no column.
     """
     rows, split, metric = list(model_rows(record)), shown_split(record), selecting_metric(record)
-    scored = number(((record.get("data") or {}).get(split) or {}).get("rows"))
-    title = f"Quality on the {split} split" + (f" ({scored:,.0f} rows)" if scored is not None else "")
-    table = plain_table(title=title, caption=gap_sentence(record))
+    scored = scored_count(record)
+    title = f"Quality on the {split} split" + (f" ({scored:,} rows)" if scored is not None else "")
+    said = [sentence for sentence in (little_told(record), gap_sentence(record)) if sentence]
+    table = plain_table(title=title, caption=Text("\n".join(said)) if said else None)
     table.leading = 1
-    others = [metric_name(other, short=True) for other in record["task"]["metrics"][1:]]
     has_kept = any(row.kept != ABSENT for row in rows)
     has_interval = any(row.interval != ABSENT for row in rows)
     has_speed = any(row.costs.rate != ABSENT or row.costs.p50 != ABSENT for row in rows)
+    others = [] if has_interval or has_speed else record["task"]["metrics"][1:]
     table.add_column("model", overflow="fold")
     headings = [
         lines(metric_name(metric, short=True), *(["95 % CI"] if has_interval else [])),
-        *([lines(*others)] if others else []),
+        *(Text(metric_name(other, short=True)) for other in others),
         *([lines("kept of", "teacher")] if has_kept else []),
-        lines("params", "w/o emb."),
+        Text("params"),
         Text("size"),
-        *([Text("texts/s"), lines("p50", "p99")] if has_speed else []),
+        *([Text("texts/s"), Text("p50"), Text("p99")] if has_speed else []),
     ]
     for heading in headings:
-        table.add_column(heading, justify="right", overflow="fold")
+        table.add_column(heading, justify="right", no_wrap=True)
     main = main_name(record)
     for row in rows:
         cells = [
             Text(row.name),
             lines(row.score, *([row.interval] if has_interval else [])),
-            *([lines(*row.others.values())] if others else []),
+            *(Text(row.others[metric_name(other, short=True)]) for other in others),
             *([Text(row.kept)] if has_kept else []),
-            lines(row.costs.parameters, row.costs.without_embeddings),
+            Text(row.costs.parameters),
             Text(row.costs.size),
-            *([Text(row.costs.rate), lines(row.costs.p50, row.costs.p99)] if has_speed else []),
+            *([Text(row.costs.rate), Text(row.costs.p50), Text(row.costs.p99)] if has_speed else []),
         ]
         table.add_row(*cells, style="bold" if row.name == main and len(rows) > 1 else "")
     return table

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from understudy.data.splits import Rows, Splits
+from understudy.evaluation.mistakes import confident_mistakes
 from understudy.evaluation.paired import LEVEL, PairedDifference, paired_differences
+from understudy.report.scores import STUDENT
 from understudy.report.verdict import doubt_of_teacher
 from understudy.runs.session import Session
+
+_SHOWN = 300
+"""Characters of a text that the record and the card show."""
 
 
 def compare(session: Session, answers: Mapping[str, np.ndarray], splits: Splits) -> None:
@@ -34,7 +40,28 @@ def compare(session: Session, answers: Mapping[str, np.ndarray], splits: Splits)
         }
         for (one, other), pair in found.items()
     ]
+    session.run.record.mistakes = _mistakes(session, answers, splits)
     session.run.save()
+
+
+def _mistakes(session: Session, answers: Mapping[str, np.ndarray], splits: Splits) -> list[dict[str, Any]]:
+    """What the model that the run was for answers wrongly while it is most certain; nothing but for one class a row."""
+    if splits.task.kind != "single_label":
+        return []
+    name = STUDENT if STUDENT in answers else next(iter(answers))
+    entry = next((model for model in session.run.record.models if model["name"] == name), {})
+    temperature = (entry.get("calibration") or {}).get("temperature") or 1.0
+    rows, labels = splits.reporting()[1], splits.task.labels
+    return [
+        {
+            "row": found.row,
+            "texts": [text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…" for text in rows.texts[found.row]],
+            "label": labels[found.label],
+            "answer": labels[found.answer],
+            "confidence": found.confidence,
+        }
+        for found in confident_mistakes(answers[name], rows.labels, temperature=temperature)
+    ]
 
 
 def warn_of_teacher(session: Session, teacher: np.ndarray, tfidf: np.ndarray, splits: Splits) -> None:

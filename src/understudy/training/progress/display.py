@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from types import TracebackType
 
+from rich.console import RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
 from understudy.terminal.lines import say
 from understudy.terminal.screen import Screen
+
+_ROOMY = 115
+"""Columns of a terminal that holds a bar and its detail on one line."""
+
+
+class _Bar(Progress):
+    """A progress bar; on a narrow terminal its detail has a line of its own below, so that neither is cut."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """The bar, and below it what does not fit beside it."""
+        yield from super().get_renderables()
+        for task in self.tasks:
+            if task.fields["detail"] and self.console.width < _ROOMY:
+                yield Text(f"  {task.fields['detail']}", style="dim", no_wrap=True)
 
 
 class Display:
@@ -31,11 +48,12 @@ class Display:
         self._title, self._total, self._done = title, total, done
         self._last_line = time.monotonic()
         if self._terminal:
-            self._progress = Progress(
+            roomy = self._console.width >= _ROOMY
+            self._progress = _Bar(
                 TextColumn("{task.description}", markup=False),
-                BarColumn(bar_width=28),
+                BarColumn(bar_width=28 if roomy else 20),
                 MofNCompleteColumn(),
-                TextColumn("{task.fields[detail]}", style="dim", markup=False),
+                *([TextColumn("{task.fields[detail]}", style="dim", markup=False)] if roomy else []),
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
                 console=self._console,
