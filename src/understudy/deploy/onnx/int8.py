@@ -135,7 +135,10 @@ def _dynamic(onnx: Any, graph: Any, others: list[str]) -> Any:
             graph,
             path,
             op_types_to_quantize=list(_PRODUCTS),
-            nodes_to_exclude=others,
+            nodes_to_exclude=[
+                *others,
+                *(f"{name}_MatMul" for name in others),
+            ],  # what it calls a Gemm that it takes apart
             per_channel=True,
             reduce_range=True,
             weight_type=QuantType.QInt8,

@@ -23,8 +23,10 @@ _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizedFacts:
-    """How the weights of a folder were made smaller, and what that cost on labelled rows. Bytes are those of the file that
-    answers."""
+    """How the weights of a folder were made smaller, and what that cost on labelled rows.
+
+    Bytes are those of the file that answers, without this record, which the graph holds too.
+    """
 
     to: str
     """``int8``."""
