@@ -57,4 +57,4 @@ def test_numbers_of_pairs_in_other_columns(tmp_path: Path) -> None:
 )
 def test_faults_are_said(content: str, task: Task, options: dict[str, list[str]], message: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=message):
-        read_known_task(written(tmp_path, content), task, **options)  # type: ignore[arg-type]
+        read_known_task(written(tmp_path, content), task, **options)
