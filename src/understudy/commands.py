@@ -118,6 +118,11 @@ COMMANDS = (
         "ship.md",
     ),
     Command(
+        *("quantize", "Ship", "ship.quantize:QuantizeSettings", "ship.quantize:Quantize"),
+        "Write a model with int8 weights, if its score survives",
+        "ship.md",
+    ),
+    Command(
         *("import fastai", "Ship", "ship.import_fastai:ImportFastaiSettings", "ship.import_fastai:ImportFastai"),
         "Turn a published fast.ai language model into a model folder",
         "import-fastai.md",

@@ -15,9 +15,13 @@ import pytest
 import torch
 
 import understudy
+from understudy.data.splits import Rows
 from understudy.data.tasks import Task
+from understudy.data.texts import Texts
 from understudy.data.tokens.vocabulary import train_tokenizer
 from understudy.deploy.onnx.export import export_onnx
+from understudy.deploy.onnx.quantize import quantize_onnx
+from understudy.inference.exported.predictor import ExportedPredictor
 from understudy.inference.predictor import Predictor
 from understudy.models.students.bilstm import BiLSTM, BiLSTMConfig
 from understudy.models.students.static import StaticBag, StaticConfig
@@ -67,8 +71,8 @@ def answered(installed: Path, folder: Path) -> dict:  # type: ignore[type-arg]
     return found
 
 
-@pytest.mark.parametrize("kind", ["static", "bilstm"])
-def test_the_answers_are_those_of_understudy(kind: str, installed: Path, tmp_path: Path) -> None:
+def toy(kind: str) -> Predictor:
+    """A model with random weights."""
     labels = ("bad", "fair", "naïve")
     task = Task(text=(("text",),), label="label", kind="single_label", labels=labels)
     torch.manual_seed(0)
@@ -78,7 +82,12 @@ def test_the_answers_are_those_of_understudy(kind: str, installed: Path, tmp_pat
         else BiLSTM(BiLSTMConfig(vocab_size=50, embedding_size=8, lstm_size=6, hidden_size=5, num_labels=3))
     )
     tokenizer = train_tokenizer(["the film was good", "the play was bad", "a fine song and a dull book"], "words:40")
-    model = Predictor(made, tokenizer, task, 16, temperature=1.3)
+    return Predictor(made, tokenizer, task, 16, temperature=1.3)
+
+
+@pytest.mark.parametrize("kind", ["static", "bilstm"])
+def test_the_answers_are_those_of_understudy(kind: str, installed: Path, tmp_path: Path) -> None:
+    model = toy(kind)
     export_onnx(tmp_path / "out", model, TEXTS)
     found = answered(installed, tmp_path / "out")
     assert found["heavy"] == ([] if kind == "static" else ["onnxruntime"])
@@ -86,6 +95,19 @@ def test_the_answers_are_those_of_understudy(kind: str, installed: Path, tmp_pat
     for one, other in zip(found["answers"], model.predict(TEXTS)):
         assert one["label"] == other.label
         assert one["probabilities"] == pytest.approx(other.probabilities, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["static", "bilstm"])
+def test_a_quantised_folder_answers_alike(kind: str, installed: Path, tmp_path: Path) -> None:
+    model = toy(kind)
+    export_onnx(tmp_path / "fp32", model, TEXTS)
+    rows = Rows(Texts.of([(text,) for text in TEXTS]), model.logits(TEXTS).argmax(1), "rows")
+    source = ExportedPredictor(tmp_path / "fp32", threads=1)
+    quantize_onnx(tmp_path / "out", source, rows, origin="rows", max_drop=100)
+    found = answered(installed, tmp_path / "out")
+    assert found["heavy"] == ([] if kind == "static" else ["onnxruntime"])
+    np.testing.assert_allclose(found["logits"], understudy.load(tmp_path / "out").logits(TEXTS), atol=1e-6)
+    assert np.abs(np.array(found["logits"]) - model.logits(TEXTS)).max() > 0
 
 
 def test_what_is_not_shared_cannot_be_imported() -> None:

@@ -65,12 +65,12 @@ def export_onnx(folder: Path, model: Predictor, texts: Sequence[Text], *, mobile
             _write_sample(temporary / SAMPLE, backend, texts)
         if kind == "static":
             np.savez(temporary / BAG, **bag_arrays(model.model))  # type: ignore[arg-type]
-        _write(temporary, graph, facts)
+        write_graph(temporary, graph, facts)
         if mobile:
-            _write_mobile(temporary / GRAPH, temporary / MOBILE)
+            write_mobile(temporary / GRAPH, temporary / MOBILE)
         difference = _difference(folder, model, temporary, texts)
         facts = replace(facts, difference=difference, compared=len(texts))
-        _write(temporary, graph, facts)
+        write_graph(temporary, graph, facts)
         list_checksums(temporary, without="config.json")
         ExportedPredictor(temporary, threads=1)
     return facts
@@ -128,8 +128,8 @@ def _write_sample(path: Path, backend: Backend, texts: Sequence[Text]) -> None:
     path.write_text(json.dumps(sample._asdict()) + "\n", encoding="utf-8")
 
 
-def _write(folder: Path, graph: Any, facts: ExportedFacts) -> None:
-    """The graph, with the facts in its metadata, and config.json."""
+def write_graph(folder: Path, graph: Any, facts: ExportedFacts) -> None:
+    """Write a graph, with the facts in its metadata, and config.json."""
     onnx: Any = require("onnx", extra="onnx")
     del graph.metadata_props[:]
     onnx.helper.set_model_props(graph, facts.as_metadata())
@@ -140,8 +140,8 @@ def _write(folder: Path, graph: Any, facts: ExportedFacts) -> None:
     (folder / "config.json").write_text(facts.as_config(), encoding="utf-8")
 
 
-def _write_mobile(graph: Path, path: Path) -> None:
-    """A graph as ONNX Runtime Mobile reads it, with the optimisations that hold on every processor."""
+def write_mobile(graph: Path, path: Path) -> None:
+    """Write a graph as ONNX Runtime Mobile reads it, with the optimisations that hold on every processor."""
     onnxruntime: Any = require("onnxruntime", extra="onnx")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3

@@ -25,7 +25,8 @@ class Bag:
     Args:
         arrays: ``table`` ``(vocabulary, width)``, and ``bias`` ``(width,)`` where the first layer is in the table; of a
             pair or a wide head ``hidden_weight`` ``(hidden, inputs)`` and ``hidden_bias``; ``weight``
-            ``(outputs, hidden)`` and ``output_bias``, unless the table has the outputs.
+            ``(outputs, hidden)`` and ``output_bias``, unless the table has the outputs. Instead of ``table``, the int8
+            ``table_int8`` and the float32 ``table_scale`` ``(vocabulary, 1)`` of its rows.
         pair: whether rows have two texts.
 
     Example:
@@ -38,7 +39,8 @@ class Bag:
 
     def __init__(self, arrays: Mapping[str, np.ndarray], *, pair: bool) -> None:
         self.arrays, self.pair = arrays, pair
-        self.table = arrays["table"]
+        self.scales = arrays.get("table_scale")
+        self.table = arrays["table" if self.scales is None else "table_int8"]
 
     @classmethod
     def load(cls, path: Path, *, pair: bool) -> Bag:
@@ -70,8 +72,13 @@ class Bag:
         """Logits of one single text, on a fast path: ``(1, outputs)``."""
         if not ids:
             return self._head(np.zeros((1, self.table.shape[1]), np.float32))
-        rows = self.table.take(np.array(ids), axis=0)
+        rows = self._rows(np.array(ids))
         return self._head(np.full((1, len(ids)), 1 / len(ids), np.float32) @ rows)
+
+    def _rows(self, ids: np.ndarray) -> np.ndarray:
+        """Rows of the table: float32 ``(*ids.shape, width)``."""
+        rows: np.ndarray = self.table.take(ids, axis=0)
+        return rows if self.scales is None else rows * self.scales.take(ids, axis=0)
 
     def _head(self, pooled: np.ndarray) -> np.ndarray:
         arrays = self.arrays
@@ -92,7 +99,7 @@ class Bag:
         if width <= _NARROW:
             rows = np.flatnonzero(lengths)
             if len(rows):
-                sums = np.add.reduceat(self.table.take(ids, axis=0), offsets[rows], axis=0)
+                sums = np.add.reduceat(self._rows(ids), offsets[rows], axis=0)
                 out[rows] = sums / lengths[rows, None].astype(np.float32)
             return out
         order = np.argsort(lengths, kind="stable")
@@ -104,7 +111,7 @@ class Bag:
             at_once = max(1, _TOKENS // length)
             for begin in range(0, len(rows), at_once):
                 some = rows[begin : begin + at_once]
-                looked_up = self.table.take(ids[offsets[some, None] + np.arange(length)], axis=0)
+                looked_up = self._rows(ids[offsets[some, None] + np.arange(length)])
                 out[some] = np.matmul(weights, looked_up)[:, 0]
         return out
 

@@ -22,6 +22,38 @@ _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
 @dataclass(frozen=True, kw_only=True)
+class QuantizedFacts:
+    """How the weights of a folder were made smaller, and what that cost on labelled rows.
+
+    Bytes are those of the file that answers, without this record, which the graph holds too.
+    """
+
+    to: str
+    """``int8``."""
+    left: tuple[str, ...]
+    """The parts that are float32 still, because the score fell too much with them in int8."""
+    parts: int
+    """How many parts there are."""
+    bytes_before: int
+    bytes_after: int
+    metric: str
+    rows: int
+    """The labelled rows that both models answered."""
+    origin: str
+    """What these rows are."""
+    before: float
+    after: float
+    """The scores."""
+    low: float
+    high: float
+    """The ends of the interval of ``before - after``, over resampled rows."""
+    level: float
+    """The share of resampled differences that the interval holds."""
+    max_drop: float
+    """The highest upper end that was accepted, in points: hundredths of the metric."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExportedFacts:
     """Everything beside graph and tokenizer that an answer depends on, and what is worth knowing of the model."""
 
@@ -44,9 +76,12 @@ class ExportedFacts:
     parameters: int
     embedding_parameters: int
     difference: float
-    """The largest difference of a logit from PyTorch's, over the texts that were compared."""
+    """The largest difference of a logit from PyTorch's, over the texts that were compared; of a quantised model from the
+    float32 graph's."""
     compared: int
     """How many texts were compared."""
+    quantized: QuantizedFacts | None = None
+    """Of a quantised model."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -137,4 +172,9 @@ def _checked(own: dict[str, Any]) -> ExportedFacts:
         embedding_parameters=int(own["embedding_parameters"]),
         difference=float(own["difference"]),
         compared=int(own["compared"]),
+        quantized=_quantized(own.get("quantized")),
     )
+
+
+def _quantized(told: dict[str, Any] | None) -> QuantizedFacts | None:
+    return None if told is None else QuantizedFacts(**{**told, "left": tuple(map(str, told["left"]))})

@@ -46,7 +46,7 @@ class ExportedPredictor(Answering):
     def __init__(
         self, folder: str | Path, *, threads: int | None = None, fast: bool = True, graph: str | None = None
     ) -> None:
-        self.folder = Path(folder)
+        self.folder, self.threads = Path(folder), threads
         self.facts = ExportedFacts.read(self.folder)
         try:
             check_listed(self.folder, weights=False)

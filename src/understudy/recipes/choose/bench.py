@@ -103,7 +103,7 @@ class Bench(BenchSettings):
                 raise ModelError(
                     f"{name}: is exported, so there is no PyTorch model to measure. Name the run that it was made of, or leave --formats out."
                 )
-            return [("onnx", name)]
+            return [("onnx" if model.facts.quantized is None else model.facts.quantized.to, name)]
         found = list[tuple[str, str]]()
         for kind in self.formats or ["pytorch"]:
             if kind == "onnx":

@@ -8,19 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from understudy.commands import recipe_class
 from understudy.data.readers.sources import read_texts
-from understudy.data.splits import Splits
 from understudy.data.tasks import Task, Text
 from understudy.deploy.onnx.export import export_onnx
-from understudy.errors import DataError, ModelError, UnderstudyError
+from understudy.errors import DataError, ModelError
 from understudy.inference.exported.predictor import ExportedPredictor
-from understudy.inference.multitask import TaskPredictors
-from understudy.inference.predictor import LinearPredictor
-from understudy.loading import load
+from understudy.recipes.ship.exportable import load_exportable, validation_rows
 from understudy.report.numbers import human_bytes
-from understudy.settings.configuration import build, check
-from understudy.settings.documents import read_documents
+from understudy.settings.configuration import check
 from understudy.settings.ship.export import ExportSettings
 from understudy.terminal.lines import say, show
 
@@ -48,15 +43,7 @@ class Export(ExportSettings):
             UnderstudyError: if the model cannot be loaded or exported, or the exported one answers otherwise.
         """
         check(self)
-        model = load(self.model, task=self.task)
-        if isinstance(model, TaskPredictors):
-            raise ModelError(
-                f"{self.model}: is a model for several tasks ({', '.join(model)}), and a folder answers for one. Say which with --task."
-            )
-        if isinstance(model, LinearPredictor):
-            raise ModelError(
-                f"{self.model}: is TF-IDF with a linear model, which has no graph to export: it computes with NumPy as it is. Distil it into a static student: understudy distill --teacher {self.model} --student static --data ROWS."
-            )
+        model = load_exportable(self.model, task=self.task)
         if isinstance(model, ExportedPredictor):
             raise ModelError(f"{self.model}: is an exported model already. Name the model that it was made of.")
         texts, origin = self._texts(model.task)
@@ -78,30 +65,11 @@ class Export(ExportSettings):
             if not len(found):
                 raise DataError(f"{self.texts}: holds no texts. Name a file that does.")
             return _some(found), f"texts of {self.texts}"
-        if (rows := _validation_texts(self.model, task)) is not None:
-            return rows, "validation rows of its run"
+        if (rows := validation_rows(self.model, task)) is not None:
+            return _some(rows.texts), "validation rows of its run"
         return [(text, _WRITTEN[0]) if task.is_pair else text for text in _WRITTEN], "texts written for it"
 
 
 def _some(texts: Any) -> list[Text]:
     """Texts at even distances."""
     return [texts[int(i)] for i in np.linspace(0, len(texts) - 1, min(len(texts), _ROWS))]
-
-
-def _validation_texts(name: str, task: Task) -> list[Text] | None:
-    """The validation texts of the run that trained a model; None if they are not there any more."""
-    here = Path(name).expanduser()
-    config = next((path for folder in (here, here.parent) if (path := folder / "config.yaml").is_file()), None)
-    if config is None:
-        return None
-    try:
-        (content,) = read_documents(str(config))
-        command = str(content.pop("command"))
-        if command not in ("finetune", "distill"):
-            return None
-        found = build(recipe_class(command), content).read()
-    except (UnderstudyError, ValueError, LookupError) as error:
-        say(f"  {name}: the rows of its run cannot be read any more ({' '.join(str(error).split())[:160]}).")
-        return None
-    fits = isinstance(found, Splits) and len(found.validation) and found.task.is_pair == task.is_pair
-    return _some(found.validation.texts) if fits else None
