@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when huggingface_hub is imported
-os.environ["OMP_NUM_THREADS"] = "1"  # read once, when torch is; a process forked from one with more threads would wait for them
+os.environ["OMP_NUM_THREADS"] = (
+    "1"  # read once, when torch is; a process forked from one with more threads would wait for them
+)
 
 import pytest
 

@@ -84,7 +84,10 @@ def quality_against(record: Record, out: Path, axis: Literal["latency", "size"] 
             threads = number(hardware.get("threads"))
             where = ", ".join(
                 part
-                for part in (f"{threads:.0f} thread{'' if threads == 1 else 's'}" if threads else "", plain(hardware.get("cpu") or "", 44))
+                for part in (
+                    f"{threads:.0f} thread{'' if threads == 1 else 's'}" if threads else "",
+                    plain(hardware.get("cpu") or "", 44),
+                )
                 if part
             )
             ax.set_xlabel(
