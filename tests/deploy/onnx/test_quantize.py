@@ -235,6 +235,14 @@ def test_a_quantised_folder_is_not_quantised_again(tmp_path: Path) -> None:
         ExportedPredictor(folder)
 
 
+def test_weights_beside_the_graph_are_refused(tmp_path: Path) -> None:
+    task = TASKS["single_label"]
+    source, rows = source_of(network("bilstm", task), task, tmp_path / "fp32")
+    (tmp_path / "fp32" / "model.onnx.data").write_bytes(b"as of a model above 1.5 GB")
+    with pytest.raises(ModelError, match="Distil it into a smaller model"):
+        quantize_onnx(tmp_path / "x", source, rows, origin="rows", max_drop=100)
+
+
 def test_the_format_for_phones_is_made_again(tmp_path: Path) -> None:
     task = TASKS["single_label"]
     given = texts(20, task)

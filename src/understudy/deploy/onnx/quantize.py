@@ -57,13 +57,17 @@ def quantize_onnx(
 
     Raises:
         ModelError: if nothing can be int8, if the score falls too much whatever is left out, or if `source` is
-            quantised already.
+            quantised already or above 1.5 GB.
         OutputError: if the folder cannot be written.
         UnderstudyError: if what it needs is not installed.
     """
     if source.facts.quantized is not None:
         raise ModelError(
             f"{source.folder}: is quantised already ({source.facts.quantized.to}). Name the model that it was made of."
+        )
+    if (source.folder / f"{GRAPH}.data").is_file():
+        raise ModelError(
+            f"{source.folder}: its weights lie beside the graph, because they are above 1.5 GB, and ONNX Runtime quantises no graph of that size. Distil it into a smaller model, such as layers:N."
         )
     onnx: Any = require("onnx", extra="onnx")
     graph = onnx.load(str(source.folder / GRAPH))
