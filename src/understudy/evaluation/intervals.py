@@ -86,7 +86,8 @@ def wilson(right: int, rows: int) -> tuple[float, float]:
     share, doubt = right / rows, _TWO_SIDED_95**2 / rows
     middle = share + doubt / 2
     reach = math.sqrt(doubt * share * (1 - share) + doubt**2 / 4)
-    return max(0.0, (middle - reach) / (1 + doubt)), min(1.0, (middle + reach) / (1 + doubt))
+    low, high = (middle - reach) / (1 + doubt), (middle + reach) / (1 + doubt)
+    return 0.0 if right == 0 else low, 1.0 if right == rows else high  # the ends are known without rounding
 
 
 def affordable_resamples(metric: str, cells: int, resamples: int) -> int:

@@ -40,7 +40,7 @@ def test_a_folder_whose_name_has_an_equals_sign_is_a_folder(tmp_path: Path, monk
 
 
 def test_the_kinds_of_adapters_are_those_of_finetune() -> None:
-    assert ADAPTERS == ("houlsby", "pfeiffer", "parallel", "lora", "ia3")
+    assert ADAPTERS == ("houlsby", "pfeiffer", "parallel", "invertible", "lora", "ia3")
 
 
 def faults(*models: str, **given: object) -> str:

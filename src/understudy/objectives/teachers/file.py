@@ -82,7 +82,6 @@ class FileTeacher:
             notes=notes,
             label=task.label,
             remedy=rename_text(task),
-            headed=table.headed,
         )
         answers = read_answers(table, task, label, columns, faults)
         answered = None if columns is None else texts_of(table, columns, faults)
