@@ -55,6 +55,7 @@ def chance_distance(answers: Tensor, distance: Callable[[Tensor, Tensor], Tensor
         1.0 where it is 0, because all answers are equal, or where there is none.
 
     Example:
+        >>> import torch
         >>> chance_distance(torch.tensor([[1.0], [3.0]]), lambda s, t: (s - t).square().mean(-1))
         1.0
     """

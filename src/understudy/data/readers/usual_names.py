@@ -41,7 +41,7 @@ def no_header(names: Sequence[str]) -> str:
     """The end of a message about columns that were not found: perhaps the first line is a row of data.
 
     Example:
-        >>> no_header(["pos", "a fine film"])[-54:]
+        >>> no_header(["pos", "a fine film"])[-61:]
         'name them in order with --columns, as in --columns label text'
     """
     two = ["label", "text"] if len(names) == 2 and len(names[0]) < len(names[1]) else ["text", "label"]
