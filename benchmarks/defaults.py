@@ -74,16 +74,16 @@ def pieces(setting: Setting, name: str, labels: str, seed: int) -> Path:
     order = random.Random(seed)
     order.shuffle(train)
     random.Random(0).shuffle(test)
-    train = _a_class(train, int(labels.split("_")[0])) if labels.endswith("a_class") else train[: int(labels)]
+    train = a_class(train, int(labels.split("_")[0])) if labels.endswith("a_class") else train[: int(labels)]
     order.shuffle(train)
     folder.mkdir(parents=True, exist_ok=True)
     for part, rows in (("train", train), ("test", test[: setting.pick(TEST_ROWS, 60)])):
-        lines = [json.dumps(_columns(name, row), ensure_ascii=False) + "\n" for row in rows]
+        lines = [json.dumps(columns_of(name, row), ensure_ascii=False) + "\n" for row in rows]
         (folder / f"{part}.jsonl").write_text("".join(lines), encoding="utf-8")
     return folder
 
 
-def _a_class(rows: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:
+def a_class(rows: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:
     """The first rows of each class; of a row with several labels, the first that still needs one counts."""
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
@@ -94,7 +94,7 @@ def _a_class(rows: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:
     return [row for some in found.values() for row in some]
 
 
-def _columns(name: str, row: dict[str, Any]) -> dict[str, Any]:
+def columns_of(name: str, row: dict[str, Any]) -> dict[str, Any]:
     if name == "ag_news":
         return {"text": f"{row['title']} {row['description']}".strip(), "label": row["label"]}
     kept = ("text", "sentence1", "sentence2", "label", "labels", "score")

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from defaults import TEST_FILES, _a_class, _columns, rows_of
+from defaults import TEST_FILES, a_class, columns_of, rows_of
 from evidence import DATA, ROOT, Setting, begin, target, write
 
 REPORTING = 600
@@ -86,7 +86,7 @@ def measured(setting: Setting, name: str) -> list[dict[str, Any]]:
     random.Random(77).shuffle(rows)
     rows = rows[: setting.pick(POOL + REPORTING, 300)]
     reporting = setting.pick(REPORTING, 100)
-    task, texts, labels = answers([_columns(name, row) for row in rows])
+    task, texts, labels = answers([columns_of(name, row) for row in rows])
     vectors = encoder_vectors(texts)
     told, found = slice(len(rows) - reporting, len(rows)), []
     for size in SIZES:
@@ -95,7 +95,7 @@ def measured(setting: Setting, name: str) -> list[dict[str, Any]]:
         for seed in range(DRAWS):
             numbered = [{**row, "number": number} for number, row in enumerate(rows[:-reporting])]
             random.Random(seed).shuffle(numbered)
-            drawn = _a_class(numbered, 8) if size == "8_a_class" else numbered[:100]
+            drawn = a_class(numbered, 8) if size == "8_a_class" else numbered[:100]
             random.Random(seed).shuffle(drawn)
             own = np.array([row["number"] for row in drawn])
             cut = max(2, len(own) // 10)

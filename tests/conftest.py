@@ -6,6 +6,7 @@ import csv
 import gc
 import os
 import random
+import shutil
 from collections.abc import Iterator
 from functools import partial
 from importlib import import_module
@@ -172,6 +173,23 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny-bert")
     BertModel(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def larger_bert(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny BERT with larger weights: through those of a new one hardly anything is seen from above."""
+    import torch
+
+    from understudy.models.files.classifiers import load_encoder
+
+    folder = tmp_path_factory.mktemp("larger")
+    shutil.copytree(tiny_bert, folder, dirs_exist_ok=True)
+    model = load_encoder(str(tiny_bert))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(8 if parameter.dim() > 1 else 1)
+    model.save_pretrained(folder)
     return folder
 
 

@@ -32,29 +32,16 @@ WITH_PEFT = [pytest.param(k, marks=pytest.mark.skipif(not HAS_PEFT, reason="need
 OPTIONS = ["--reduction", "2", "--learning_rate", "0.01", "--epochs", "4", "--batch_size", "8", "--no_baseline"]
 
 
-def command(reviews: Path, base: Path, folder: Path, *more: str) -> list[str]:
-    return ["finetune", "--data", str(reviews), "--model", str(base), "--output", str(folder), *more]
+def command(reviews: Path, larger_bert: Path, folder: Path, *more: str) -> list[str]:
+    return ["finetune", "--data", str(reviews), "--model", str(larger_bert), "--output", str(folder), *more]
 
 
 @pytest.fixture(scope="module")
-def base(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny BERT with larger weights: through those of a new one hardly anything is seen from above."""
-    folder = tmp_path_factory.mktemp("base")
-    shutil.copytree(tiny_bert, folder, dirs_exist_ok=True)
-    model = load_encoder(str(tiny_bert))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.mul_(8 if parameter.dim() > 1 else 1)
-    model.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def trained(reviews: Path, base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def trained(reviews: Path, larger_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A run of each kind that was written here."""
     folder = tmp_path_factory.mktemp("adapters")
     for kind in KINDS:
-        assert main(command(reviews, base, folder / kind, "--adapter", kind, *OPTIONS)) == 0
+        assert main(command(reviews, larger_bert, folder / kind, "--adapter", kind, *OPTIONS)) == 0
     return {kind: folder / kind for kind in KINDS}
 
 
@@ -65,7 +52,7 @@ def rows(reviews: Path) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_only_adapter_and_head_are_saved_and_answer_as_scored(
-    kind: str, trained: dict[str, Path], reviews: Path, base: Path
+    kind: str, trained: dict[str, Path], reviews: Path, larger_bert: Path
 ) -> None:
     run = trained[kind]
     files = {path.name for path in (run / "model").iterdir()}
@@ -73,7 +60,7 @@ def test_only_adapter_and_head_are_saved_and_answer_as_scored(
     model: Any = understudy.load(run)
     assert isinstance(model, AdaptedPredictor)
     assert model.facts.kind == kind
-    encoder = load_encoder(str(base))
+    encoder = load_encoder(str(larger_bert))
     assert all(
         torch.equal(tensor, encoder.state_dict()[name])
         for name, tensor in encoder_tensors(model.model)
@@ -100,14 +87,14 @@ def test_only_adapter_and_head_are_saved_and_answer_as_scored(
 
 @pytest.mark.parametrize("kind", WITH_PEFT)
 @pytest.mark.filterwarnings("ignore")
-def test_peft_puts_lora_and_ia3_into_the_encoder(kind: str, reviews: Path, base: Path, tmp_path: Path) -> None:
+def test_peft_puts_lora_and_ia3_into_the_encoder(kind: str, reviews: Path, larger_bert: Path, tmp_path: Path) -> None:
     options = ["--learning_rate", "0.02", "--epochs", "4", "--batch_size", "8", "--no_baseline"]
-    assert main(command(reviews, base, tmp_path / "run", "--adapter", kind, *options)) == 0
+    assert main(command(reviews, larger_bert, tmp_path / "run", "--adapter", kind, *options)) == 0
     model: Any = understudy.load(tmp_path / "run")
     (entry,) = RunRecord.load(tmp_path / "run" / "record.json").models
     sizes = {"lora": 4 * 2 * 2 * 8 * 32, "ia3": 4 * (2 * 32 + 64)}
     assert entry["own_parameters"] == sizes[kind] + 2 * 32 + 2
-    weights = load_encoder(str(base)).state_dict()
+    weights = load_encoder(str(larger_bert)).state_dict()
     found = dict(encoder_tensors(model.model))
     assert all(torch.equal(found[name], value) for name, value in weights.items() if "pooler" not in name)
     test = rows(reviews)
@@ -116,10 +103,10 @@ def test_peft_puts_lora_and_ia3_into_the_encoder(kind: str, reviews: Path, base:
 
 
 def test_dropped_layers_and_half_the_bytes_and_going_on(
-    trained: dict[str, Path], reviews: Path, base: Path, tmp_path: Path
+    trained: dict[str, Path], reviews: Path, larger_bert: Path, tmp_path: Path
 ) -> None:
     more = ["--load_adapter", str(trained["houlsby"]), "--drop_adapters", "0-1", "3", "--adapter_half"]
-    assert main(command(reviews, base, tmp_path / "run", *more, "--epochs", "1", "--no_baseline")) == 0
+    assert main(command(reviews, larger_bert, tmp_path / "run", *more, "--epochs", "1", "--no_baseline")) == 0
     weights = load_file(tmp_path / "run" / "model" / "adapter.safetensors")
     assert {key.split(".")[1] for key in weights} == {"2"}
     assert {value.dtype for value in weights.values()} == {torch.float16}
@@ -135,9 +122,9 @@ def test_dropped_layers_and_half_the_bytes_and_going_on(
     assert 0 < (moved - started).abs().max() < 0.02
 
 
-def test_the_mean_of_the_states_and_norms_of_its_own(reviews: Path, base: Path, tmp_path: Path) -> None:
+def test_the_mean_of_the_states_and_norms_of_its_own(reviews: Path, larger_bert: Path, tmp_path: Path) -> None:
     more = ["--adapter", "pfeiffer", "--pooling", "mean", "--adapter_norms", *OPTIONS]
-    assert main(command(reviews, base, tmp_path / "run", *more)) == 0
+    assert main(command(reviews, larger_bert, tmp_path / "run", *more)) == 0
     weights = load_file(tmp_path / "run" / "model" / "adapter.safetensors")
     assert weights["layer.0.attention.own_norm.weight"].std() > 0
     assert RunRecord.load(tmp_path / "run" / "record.json").models[0]["metrics"]["test"]["accuracy"] >= 0.6
@@ -164,11 +151,11 @@ def test_an_adapter_teaches(trained: dict[str, Path], reviews: Path, tmp_path: P
 
 
 def test_killed_and_resumed_it_ends_with_the_same_bits(
-    trained: dict[str, Path], reviews: Path, base: Path, tmp_path: Path
+    trained: dict[str, Path], reviews: Path, larger_bert: Path, tmp_path: Path
 ) -> None:
     """The checkpoint holds what learns and its moments, not the base."""
     more = ["--adapter", "houlsby", *OPTIONS, "--save_steps", "7"]
-    again = command(reviews, base, tmp_path / "killed", *more)
+    again = command(reviews, larger_bert, tmp_path / "killed", *more)
     died = forked.understudy(*again, failpoint="train.step:31")
     assert died.returncode == -signal.SIGKILL, died.stderr
     checkpoint = tmp_path / "killed" / "checkpoints" / "train.pt"
@@ -217,12 +204,12 @@ def test_flags_that_cannot_be(
     message: str,
     trained: dict[str, Path],
     reviews: Path,
-    base: Path,
+    larger_bert: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     named = [flag.format(reviews=reviews, run=trained["houlsby"]) for flag in flags]
-    model = [] if "--model" in flags else ["--model", str(base)]
+    model = [] if "--model" in flags else ["--model", str(larger_bert)]
     assert main(["finetune", "--data", str(reviews), *model, "--output", str(tmp_path / "run"), *named]) == 2
     assert message in capsys.readouterr().err.replace("\n", " ")
 
@@ -238,7 +225,7 @@ def changed_facts(folder: Path, **changed: Any) -> None:
     path.write_text(json.dumps(told), encoding="utf-8")
 
 
-def test_a_folder_that_was_damaged(trained: dict[str, Path], tmp_path: Path, base: Path) -> None:
+def test_a_folder_that_was_damaged(trained: dict[str, Path], tmp_path: Path, larger_bert: Path) -> None:
     whole = copied(trained["houlsby"], tmp_path / "whole")
     own = json.loads((whole / "adapter_config.json").read_text(encoding="utf-8"))["understudy"]
     cases: list[tuple[str, Any, str]] = [
@@ -255,7 +242,11 @@ def test_a_folder_that_was_damaged(trained: dict[str, Path], tmp_path: Path, bas
         ("format", lambda f: changed_facts(f, format=99), "its format is 99, but this version reads 1"),
         ("design", lambda f: changed_facts(f, design={}), "no design of an adapter"),
         ("wide", lambda f: changed_facts(f, design=own["design"] | {"reduction": 8.0}), "does not fit BertModel"),
-        ("base", lambda f: changed_facts(f, base=own["base"] | {"name": "./nowhere"}), "its base cannot be loaded"),
+        (
+            "base",
+            lambda f: changed_facts(f, base=own["base"] | {"name": "./nowhere"}),
+            "its base cannot be loaded",
+        ),
         (
             "other",
             lambda f: changed_facts(f, base=own["base"] | {"fingerprint": "0" * 64}),
@@ -266,7 +257,11 @@ def test_a_folder_that_was_damaged(trained: dict[str, Path], tmp_path: Path, bas
             lambda f: changed_facts(f, base=own["base"] | {"layers": 12}),
             "its layers is 12, but this base's is 4",
         ),
-        ("type", lambda f: changed_facts(f, base=own["base"] | {"model_type": "xlnet"}), "its model_type is xlnet"),
+        (
+            "type",
+            lambda f: changed_facts(f, base=own["base"] | {"model_type": "xlnet"}),
+            "its model_type is xlnet",
+        ),
     ]
     for name, damage, message in cases:
         folder = copied(trained["houlsby"], tmp_path / name)

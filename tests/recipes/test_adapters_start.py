@@ -25,33 +25,29 @@ pytestmark = pytest.mark.usefixtures("quick_throughout")
 TEXTS = ["a good film", "the bad book, quite", "lovely"]
 
 
-def finetuned(reviews: Path, base: Path, run: Path, *more: str) -> RunRecord:
+def finetuned(reviews: Path, larger_bert: Path, run: Path, *more: str) -> RunRecord:
     """A run with enough validation rows to choose and to calibrate with: those that others train on."""
     rows = ["--train", str(reviews / "test.csv"), "--validation", str(reviews / "train.csv")]
-    words = ["finetune", *rows, "--test", str(reviews / "validation.csv"), "--model", str(base), "--output", str(run)]
+    words = [
+        "finetune",
+        *rows,
+        "--test",
+        str(reviews / "validation.csv"),
+        "--model",
+        str(larger_bert),
+        "--output",
+        str(run),
+    ]
     assert main([*words, "--batch_size", "8", *more]) == 0
     return RunRecord.load(run / "record.json")
 
 
 @pytest.fixture(scope="module")
-def base(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny BERT with larger weights: through those of a new one hardly anything is seen from above."""
-    folder = tmp_path_factory.mktemp("base")
-    shutil.copytree(tiny_bert, folder, dirs_exist_ok=True)
-    model = load_encoder(str(tiny_bert))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.mul_(8 if parameter.dim() > 1 else 1)
-    model.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def ruined(reviews: Path, base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def ruined(reviews: Path, larger_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose rate ruins the adapter, so that the probe is kept."""
     run = tmp_path_factory.mktemp("ruined") / "run"
     options = ["--epochs", "2", "--learning_rate", "30", "--schedule", "constant"]
-    finetuned(reviews, base, run, "--adapter", "houlsby", "--reduction", "2", *options)
+    finetuned(reviews, larger_bert, run, "--adapter", "houlsby", "--reduction", "2", *options)
     return run
 
 
@@ -70,22 +66,24 @@ def test_an_adapter_that_is_no_gain_is_not_kept(ruined: Path) -> None:
     assert model["trainable_parameters"] == model["own_parameters"] == own + 2 * 32 + 2
 
 
-def test_the_head_of_an_adapter_begins_as_a_probe_of_the_encoder(ruined: Path, base: Path) -> None:
+def test_the_head_of_an_adapter_begins_as_a_probe_of_the_encoder(ruined: Path, larger_bert: Path) -> None:
     found: Any = understudy.load(ruined)
     assert found.facts.head == "mean"
     head = load_file(ruined / "model" / "head.safetensors")
-    plain = PooledClassifier.assemble(load_encoder(str(base)), head["classifier.weight"], head["classifier.bias"])
+    plain = PooledClassifier.assemble(
+        load_encoder(str(larger_bert)), head["classifier.weight"], head["classifier.bias"]
+    )
     batch = found.tokenizer(TEXTS, return_tensors="pt", padding=True)
     with torch.inference_mode():
         expected = plain(**{name: batch[name] for name in found.names}).logits.numpy()
     np.testing.assert_allclose(found.logits(TEXTS), expected, rtol=0, atol=1e-5)
 
 
-def test_the_probabilities_are_those_that_were_calibrated(ruined: Path, base: Path) -> None:
+def test_the_probabilities_are_those_that_were_calibrated(ruined: Path, larger_bert: Path) -> None:
     told = json.loads((ruined / "model" / "adapter_config.json").read_text(encoding="utf-8"))["understudy"]
     alone: Any = understudy.load(ruined)
     assert told["temperature"] == alone.temperature != 1.0
-    several = understudy.load_base(base)
+    several = understudy.load_base(larger_bert)
     several.load_adapter(ruined, name="one")
     expected = probabilities(alone.logits(TEXTS).astype(np.float64), alone.task, temperature=alone.temperature)
     for found in (alone.predict(TEXTS), several.predict(TEXTS), several.predict_each(TEXTS)["one"]):
@@ -93,12 +91,12 @@ def test_the_probabilities_are_those_that_were_calibrated(ruined: Path, base: Pa
         np.testing.assert_allclose(shares, expected, rtol=0, atol=2e-6)
 
 
-def test_a_mean_has_the_mean_of_the_temperatures(ruined: Path, base: Path, tmp_path: Path) -> None:
+def test_a_mean_has_the_mean_of_the_temperatures(ruined: Path, larger_bert: Path, tmp_path: Path) -> None:
     folders = []
     for name, temperature in (("one", 0.5), ("two", 8.0)):
         folders.append(Path(shutil.copytree(ruined / "model", tmp_path / name)))
         _tell(folders[-1], temperature=temperature)
-    several = understudy.load_base(base)
+    several = understudy.load_base(larger_bert)
     names = [several.load_adapter(folder) for folder in folders]
     several.average(names, name="mean")
     assert several.facts["mean"].temperature == pytest.approx(2.0)
@@ -116,10 +114,10 @@ def test_a_temperature_that_is_none_is_refused(value: Any, ruined: Path, tmp_pat
 
 
 @pytest.mark.parametrize("more", [["--pooling", "head"], ["--start", "head"], ["--adapter_start", "normal"]])
-def test_other_starts(more: list[str], reviews: Path, base: Path, tmp_path: Path) -> None:
+def test_other_starts(more: list[str], reviews: Path, larger_bert: Path, tmp_path: Path) -> None:
     """The head of a BERT reads the base's pooler, which no start may change: it is not saved."""
     options = ["--adapter", "pfeiffer", "--reduction", "2", "--epochs", "1", "--learning_rate", "0.005"]
-    record = finetuned(reviews, base, tmp_path / "run", *options, *more)
+    record = finetuned(reviews, larger_bert, tmp_path / "run", *options, *more)
     model: Any = understudy.load(tmp_path / "run")
     assert ("start" in record.training["train"]) == ("--start" not in more)
     if "--pooling" in more:
@@ -128,23 +126,23 @@ def test_other_starts(more: list[str], reviews: Path, base: Path, tmp_path: Path
             "classifier.weight",
             "classifier.bias",
         }
-        pooler = load_encoder(str(base)).pooler.dense.weight
+        pooler = load_encoder(str(larger_bert)).pooler.dense.weight
         assert torch.equal(model.model.bert.pooler.dense.weight, pooler)
     assert {entry["name"] for entry in record.models} == {"model", "probe", "tfidf"}
 
 
 def test_another_task_begins_as_a_probe_of_encoder_and_adapter(
-    ruined: Path, reviews: Path, base: Path, tmp_path: Path
+    ruined: Path, reviews: Path, larger_bert: Path, tmp_path: Path
 ) -> None:
     """What a linear layer can read there depends on the adapter, so the probe is one of both."""
     first = tmp_path / "first"
     options = ["--epochs", "3", "--learning_rate", "0.01", "--no_baseline"]
-    finetuned(reviews, base, first, "--adapter", "houlsby", "--reduction", "2", *options)
+    finetuned(reviews, larger_bert, first, "--adapter", "houlsby", "--reduction", "2", *options)
     for name in ("train", "test", "validation"):
         text = (reviews / f"{name}.csv").read_text(encoding="utf-8")
         (tmp_path / f"{name}.csv").write_text(text.replace("negative", "no").replace("positive", "yes"))
     ruin = ["--load_adapter", str(first), "--epochs", "2", "--learning_rate", "30", "--schedule", "constant"]
-    record = finetuned(tmp_path, base, tmp_path / "run", *ruin)
+    record = finetuned(tmp_path, larger_bert, tmp_path / "run", *ruin)
     assert any("a new one learns" in note for note in record.notes)
     assert record.training["train"]["start"]["kept"] == "probe"
     assert record.model("model")["metrics"] == record.model("probe")["metrics"]
@@ -153,7 +151,7 @@ def test_another_task_begins_as_a_probe_of_encoder_and_adapter(
     assert any(value.any() for key, value in one.items() if ".up." in key)
     assert one.keys() == other.keys()
     assert all(torch.equal(one[key], other[key]) for key in one)
-    same = finetuned(reviews, base, tmp_path / "again", "--load_adapter", str(first), *options, "--epochs", "1")
+    same = finetuned(reviews, larger_bert, tmp_path / "again", "--load_adapter", str(first), *options, "--epochs", "1")
     assert "start" not in same.training["train"]
     assert any("its head is kept" in note for note in same.notes)
     before: Any = understudy.load(first)
@@ -161,14 +159,14 @@ def test_another_task_begins_as_a_probe_of_encoder_and_adapter(
     assert again.facts.head == before.facts.head
 
 
-def test_an_imported_adapter_goes_on_with_its_head(reviews: Path, base: Path, tmp_path: Path) -> None:
+def test_an_imported_adapter_goes_on_with_its_head(reviews: Path, larger_bert: Path, tmp_path: Path) -> None:
     options = ["--epochs", "1", "--learning_rate", "0.001", "--no_baseline"]
     first = ["--adapter", "pfeiffer", "--reduction", "2", "--pooling", "head"]
-    finetuned(reviews, base, tmp_path / "first", *first, *options)
+    finetuned(reviews, larger_bert, tmp_path / "first", *first, *options)
     there, back = tmp_path / "there", tmp_path / "back"
     assert main(["adapter", "export", str(tmp_path / "first"), "--output", str(there)]) == 0
-    assert main(["import", "adapter", str(there), "--model", str(base), "--output", str(back)]) == 0
-    record = finetuned(reviews, base, tmp_path / "run", "--load_adapter", str(back), *options)
+    assert main(["import", "adapter", str(there), "--model", str(larger_bert), "--output", str(back)]) == 0
+    record = finetuned(reviews, larger_bert, tmp_path / "run", "--load_adapter", str(back), *options)
     assert any("its head is kept" in note for note in record.notes)
     before: Any = understudy.load(back)
     after: Any = understudy.load(tmp_path / "run")
