@@ -161,6 +161,13 @@ def test_a_class_name_stands_for_one_thing() -> None:
     assert not {name: modules for name, modules in homes.items() if len(modules) > 1}
 
 
+def test_a_name_of_a_test_file_stands_for_one_file() -> None:
+    """Tests are collected without packages, so that a second file of a name is an error wherever it lies."""
+    names = Counter(path.name for path in Path(__file__).parent.rglob("*.py"))
+    twice = sorted(name for name, number in names.items() if number > 1 and name != "conftest.py")
+    assert not twice, f"test files of one name: {twice}"
+
+
 def test_everything_public_is_documented_and_typed() -> None:
     bare = []
     for name, tree in trees():
