@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 TOKEN = "UNDERSTUDY_TOKEN"
 """The environment variable of the token: a command line can be read by every user of a machine."""
@@ -35,9 +35,15 @@ class Limits:
         return int(self.max_body_mb * 1_000_000)
 
     def faults(self) -> list[str]:
-        """What is wrong between them."""
+        """What is wrong with them."""
+        faults = [
+            f"{field.name} is {value}, but must be positive. Give another."
+            for field in fields(self)
+            if (value := getattr(self, field.name)) <= 0 and not (field.name == "max_wait_ms" and value == 0)
+        ]
         if self.max_queue >= self.max_texts:
-            return []
+            return faults
         return [
-            f"max_queue is {self.max_queue:,}, but must be at least max_texts, {self.max_texts:,}: otherwise a call of so many texts would always be refused. Raise the one or lower the other."
+            *faults,
+            f"max_queue is {self.max_queue:,}, but must be at least max_texts, {self.max_texts:,}: otherwise a call of so many texts would always be refused. Raise the one or lower the other.",
         ]

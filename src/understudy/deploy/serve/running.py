@@ -142,6 +142,7 @@ def run_server(app: Any, found: socket.socket, *, read_seconds: float, say: Say)
         lifespan="on",
         log_config=None,
         access_log=False,
+        log_level="error",  # a request that is no HTTP is answered, and need not be told
         server_header=False,
         timeout_graceful_shutdown=_GRACE,
         timeout_keep_alive=30,

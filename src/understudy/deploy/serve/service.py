@@ -118,7 +118,10 @@ class Service:
     def health(self) -> tuple[int, Health]:
         """``GET /health``: the status of HTTP, and what is told. It names no folder: it needs no token."""
         alive = self._batcher is not None and self._batcher.alive
-        problems = dict.fromkeys(self.models.problems(), "the folder changed and could not be loaded; the model loaded before answers. /models and the log say why.")
+        problems = dict.fromkeys(
+            self.models.problems(),
+            "the folder changed and could not be loaded; the model loaded before answers. /models and the log say why.",
+        )
         status = "stopped" if not alive else "degraded" if problems else "ok"
         waiting = self._batcher.waiting if self._batcher else 0
         told = Health(status=status, models=list(self.models), problems=problems, waiting=waiting, version=VERSION)
