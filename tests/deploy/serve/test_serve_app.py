@@ -111,9 +111,9 @@ def test_fewer_probabilities() -> None:
         ({"text": "a", "top_k": 0}, 422, "top_k: Input should be greater than or equal to 1."),
         ({"text": "a", "top_k": True}, 422, "top_k: "),
         ({"text": "a", "threshold": 1}, 422, "'threshold' is not known here"),
-        ({"texts": ["a"] * 11}, 413, "texts holds 11 texts, but may hold 10. Send them in several calls."),
-        ({"texts": ["a", "b" * 21]}, 413, "texts[1] has 21 characters, but may have 20. Cut it."),
-        ({"text": ["a", "b" * 21], "model": "pairs"}, 413, "text has 21 characters"),
+        ({"texts": ["a"] * 11}, 422, "texts holds 11 texts, but may hold 10. Send them in several calls."),
+        ({"texts": ["a", "b" * 21]}, 422, "texts[1] has 21 characters, but may have 20. Cut it."),
+        ({"text": ["a", "b" * 21], "model": "pairs"}, 422, "text has 21 characters"),
     ],
 )
 def test_what_is_wrong_is_said(body: dict[str, Any], status: int, sentence: str) -> None:

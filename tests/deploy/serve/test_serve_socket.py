@@ -114,11 +114,13 @@ def test_rude_clients_hurt_nobody() -> None:
 
 
 def test_a_kept_connection_may_rest_between_questions() -> None:
-    with server({"stub": Stub()}, limits=Limits(read_seconds=0.2)) as address:
-        with httpx.Client(base_url=address) as found:
-            for text in ("one", "two"):
-                assert found.post("/predict", json={"text": text}).status_code == 200
-                time.sleep(0.5)
+    with (
+        server({"stub": Stub()}, limits=Limits(read_seconds=0.2)) as address,
+        httpx.Client(base_url=address) as found,
+    ):
+        for text in ("one", "two"):
+            assert found.post("/predict", json={"text": text}).status_code == 200
+            time.sleep(0.5)
 
 
 def test_ten_thousand_texts_in_one_call() -> None:

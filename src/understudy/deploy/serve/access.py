@@ -23,6 +23,8 @@ _POLICY = b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src
 """The page's own script and style, and nothing from elsewhere: what a text says can never become code."""
 _SLOWEST_READER = 60.0
 """Seconds in which a client must take each part of an answer."""
+_TAKEN_AT_ONCE = 65_536
+"""Bytes of an answer that are handed to the system without waiting for the client."""
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 """Names of this machine for itself."""
 
@@ -66,6 +68,9 @@ class Guard:
                 message["headers"] = [*message.get("headers", ()), *_HEADERS, (b"content-security-policy", _POLICY)]
                 if not any(name == b"cache-control" for name, _ in message["headers"]):
                     message["headers"].append((b"cache-control", b"no-store"))
+            if len(message.get("body", b"")) < _TAKEN_AT_ONCE:
+                await send(message)
+                return
             try:
                 async with asyncio.timeout(_SLOWEST_READER):
                     await send(message)

@@ -40,7 +40,7 @@ _FAULTS = {
     401: "The token is missing or wrong",
     404: "There is no such model",
     408: "The body came too slowly",
-    413: "The body, a text or the list of texts is too large",
+    413: "The body is too large",
     415: "The body is not sent as JSON",
     421: "The server was called by a name that is not its own",
     422: "The body is not what is asked for",

@@ -15,9 +15,9 @@ class Limits:
     max_body_mb: float = 16.0
     """Megabytes of a request's body; more is answered with 413."""
     max_texts: int = 10_000
-    """Texts of a call; more is answered with 413."""
+    """Texts of a call; more is answered with 422."""
     max_chars: int = 100_000
-    """Characters of a text; more is answered with 413. The model reads its own number of tokens of it."""
+    """Characters of a text; more is answered with 422. The model reads its own number of tokens of it."""
     max_batch: int = 32
     """Texts that a model answers together."""
     max_wait_ms: float = 2.0

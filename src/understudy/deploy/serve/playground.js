@@ -43,7 +43,6 @@ async function begin() {
     at("state").textContent = `${models.length} ${models.length === 1 ? "model" : "models"}: ${models.map((model) => model.name).join(", ")}` +
       (broken.length ? `. Not loaded again: ${broken.join(", ")}` : "");
     at("second").hidden = at("pair-column").hidden = !models.some((model) => model.texts_a_row === 2);
-    at("text").required = true;
     for (const model of models) {
       const label = made("label", undefined, "check");
       const box = made("input");
@@ -52,6 +51,12 @@ async function begin() {
       box.value = model.name;
       label.append(box, ` ${model.name}`);
       at("choices").append(label);
+    }
+    const linked = new URLSearchParams(location.hash.slice(1)); // …/#text=A+quiet+film asks at once
+    if (linked.has("text")) {
+      at("text").value = linked.get("text");
+      at("other").value = linked.get("other") ?? "";
+      await ask();
     }
   } catch (error) {
     at("state").textContent = `The server does not answer: ${error.message}`;

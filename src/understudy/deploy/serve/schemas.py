@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, TypeVar
@@ -171,19 +172,11 @@ def texts_of(asked: Question, task: Task, limits: Limits) -> list[Text]:
     texts: Sequence[str | Pair] = [asked.text] if one else asked.texts
     if len(texts) > limits.max_texts:
         raise Refused(
-            413, f"texts holds {len(texts):,} texts, but may hold {limits.max_texts:,}. Send them in several calls."
+            422, f"texts holds {len(texts):,} texts, but may hold {limits.max_texts:,}. Send them in several calls."
         )
-    faults = list[str]()
-    too_long = False
-    for place, text in enumerate(texts):
-        fault = text_fault(text, task, limits)
-        if fault:
-            faults.append(f"{'text' if one else f'texts[{place}]'} {fault}")
-            too_long |= "characters" in fault
-            if len(faults) == _MOST_FAULTS:
-                break
-    if faults:
-        raise Refused(413 if too_long else 422, *faults)
+    named = (("text" if one else f"texts[{place}]", text_fault(text, task, limits)) for place, text in enumerate(texts))
+    if faults := list(itertools.islice((f"{name} {fault}" for name, fault in named if fault), _MOST_FAULTS)):
+        raise Refused(422, *faults)
     if task.kind == "regression" and asked.top_k is not None:
         raise Refused(
             422, "top_k is given, but this model answers with a number, not with probabilities. Leave it out."

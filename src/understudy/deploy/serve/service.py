@@ -95,7 +95,7 @@ class Service:
             asked = await self._aside(body, lambda content: parsed(AttributionQuestion, content))
             model = self._named(asked.model)
             if fault := text_fault(asked.text, model.task, self.limits):
-                raise Refused(413 if "characters" in fault else 422, f"text {fault}")
+                raise Refused(422, f"text {fault}")
             if model.attributions is None:
                 raise Refused(
                     422,
@@ -160,21 +160,20 @@ class Service:
             raise Refused(503, "the server is stopping. Try again.", headers={"Retry-After": "5"}) from None
         leaving = asyncio.create_task(self._left(request, call)) if len(items) > _WATCHED else None
         try:
-            async with asyncio.timeout(self.limits.answer_seconds):
-                await asyncio.wait([call.future])
-        except TimeoutError:
-            self._batcher.abandon(call)
-            raise Refused(
-                503,
-                f"the answer took longer than {self.limits.answer_seconds:g} seconds. Send fewer texts at once, or try again later.",
-                headers={"Retry-After": "60"},
-            ) from None
+            done, _ = await asyncio.wait([call.future], timeout=self.limits.answer_seconds)
         except asyncio.CancelledError:
             self._batcher.abandon(call)
             raise
         finally:
             if leaving is not None:
                 leaving.cancel()
+        if not done:
+            self._batcher.abandon(call)
+            raise Refused(
+                503,
+                f"the answer took longer than {self.limits.answer_seconds:g} seconds. Send fewer texts at once, or try again later.",
+                headers={"Retry-After": "60"},
+            )
         if call.future.cancelled():
             raise Refused(400, "the connection was closed before the answer.")
         if (error := call.future.exception()) is not None:
