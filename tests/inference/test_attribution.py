@@ -106,12 +106,14 @@ def test_a_linear_bag_of_embeddings_has_a_closed_form() -> None:
     ids, _ = model.encoder.one(text)
     network_, output = model.model, 2
     table, weight = network_.embeddings.weight, network_.classifier.weight  # type: ignore[attr-defined]
-    expected = (table[ids] @ weight[output] / len(ids)).tolist()
+    expected = (table[ids] @ weight[output] / len(ids)).detach().tolist()
     found = attribute_gradients(model, text, "good")
     np.testing.assert_allclose([token.score for token in found.tokens], expected, rtol=1e-5)
-    bias = float(network_.classifier.bias[output])  # type: ignore[attr-defined]
+    bias = float(network_.classifier.bias.detach()[output])  # type: ignore[attr-defined]
     assert sum(token.score for token in found.tokens) + bias == pytest.approx(model.logits([text])[0, output], rel=1e-5)
-    assert [text[token.start : token.end] for token in found.tokens] == text.split()
+    placed = [token for token in found.tokens if token.start is not None]
+    assert [text[token.start : token.end] for token in placed] == text.split()
+    assert {token.token for token in found.tokens} - set(text.split()) == {"[CLS]", "[SEP]"}
     likeliest = LABELS[int(model.logits([text])[0].argmax())]
     assert attribute_gradients(model, text).label == likeliest
 

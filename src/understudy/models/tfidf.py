@@ -146,17 +146,18 @@ class Tfidf:
             column: of the weights; two classes share one.
         """
         parts = (text,) if isinstance(text, str) else text
-        terms = list(self.vocabulary)
+        known = (term for part in parts for term in terms_of(self.terms)(part) if term in self.vocabulary)
+        terms = {self.vocabulary[term]: term for term in known}
         if not self.task.is_pair:
             places, values = self._vector(parts[0])
-            shares = values * self.weight[places, column]
-            return {terms[place]: float(share) for place, share in zip(places, shares)}
-        cosine = 2 * len(terms)
-        found: dict[str, float] = {}
+            return {
+                terms[int(place)]: float(share) for place, share in zip(places, values * self.weight[places, column])
+            }
+        count, found = len(self.idf), dict[str, float]()
         for feature, value in self._pair_features(*parts).items():
-            if feature < cosine:
-                weight = self.weight[feature, column] + (self.weight[cosine, column] if feature < len(terms) else 0)
-                term = terms[feature % len(terms)]
+            if feature < 2 * count:  # what a product adds to the cosine is its term's, too
+                weight = self.weight[feature, column] + (self.weight[2 * count, column] if feature < count else 0)
+                term = terms[feature % count]
                 found[term] = found.get(term, 0.0) + value * float(weight)
         return found
 

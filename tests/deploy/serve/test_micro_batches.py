@@ -224,6 +224,21 @@ def test_an_abandoned_call_is_not_computed() -> None:
     assert [1, 2, 3] not in asyncio.run(run())
 
 
+def test_a_lane_may_have_smaller_batches() -> None:
+    async def run() -> list[list[int]]:
+        work, slow = Recorded(), Recorded()
+        batcher, lane, other = batching(), Lane(work), Lane(slow, most=2)
+        first = await held(batcher, lane, work)
+        calls = [batcher.submit(other, [1, 2, 3]), batcher.submit(other, [4]), batcher.submit(lane, [5])]
+        work.gate.set()
+        await asyncio.gather(first.future, *(call.future for call in calls))
+        assert batcher.waiting == other.items == lane.items == 0
+        await asyncio.to_thread(batcher.close)
+        return slow.batches
+
+    assert asyncio.run(run()) == [[1, 4], [2, 3]]
+
+
 def test_no_items_are_no_work() -> None:
     async def run() -> None:
         batcher = batching()

@@ -46,10 +46,11 @@ class Lane:
     Args:
         work: called with at most as many items as a batch may have, always in the same thread.
         name: for the metrics.
+        most: items of one of its batches, if fewer than the batcher's: for work that takes long for each item.
     """
 
-    def __init__(self, work: Work, *, name: str = "") -> None:
-        self.work, self.name = work, name
+    def __init__(self, work: Work, *, name: str = "", most: int | None = None) -> None:
+        self.work, self.name, self.most = work, name, most
         self.waiting: deque[Call] = deque()
         self.items = 0
         """Items that wait in it."""
@@ -166,7 +167,10 @@ class Batcher:
         call.taken = len(call.items)
 
     def _is_due(self, lane: Lane) -> bool:
-        return lane.items >= self.max_batch or len(lane.waiting) >= lane.company
+        return lane.items >= self._room(lane) or len(lane.waiting) >= lane.company
+
+    def _room(self, lane: Lane) -> int:
+        return self.max_batch if lane.most is None else min(lane.most, self.max_batch)
 
     def _run(self) -> None:
         while (batch := self._next()) is not None:
@@ -192,7 +196,7 @@ class Batcher:
     def _take(self, lane: Lane) -> Batch:
         """A batch of a lane: every call gives its share, from the first on. What is left of it goes to the end."""
         spans: dict[Call, int] = {}
-        room, queue = self.max_batch, lane.waiting
+        room, queue = self._room(lane), lane.waiting
         while room and queue:
             share = max(1, room // len(queue))
             for _ in range(min(len(queue), room)):
@@ -207,7 +211,7 @@ class Batcher:
         self._lanes.popleft()
         if queue:
             self._lanes.append(lane)
-        taken = self.max_batch - room
+        taken = self._room(lane) - room
         lane.items -= taken
         self.waiting -= taken
         lane.company = len(spans)

@@ -47,7 +47,7 @@ class ServedModel:
         found = explainer(model)
         self.method = found and found[0]
         """How answers are attributed to tokens; None if they cannot be."""
-        self.attributions = found and Lane(_each(found[1]), name=f"{name} attributions")
+        self.attributions = found and Lane(_each(found[1]), name=f"{name} attributions", most=1)
         model.predict([(_SAMPLE, _SAMPLE) if self.task.is_pair else _SAMPLE])  # what cannot answer is not served
 
     def facts(self) -> dict[str, Any]:
