@@ -30,29 +30,29 @@ class ServeSettings:
     threads: Annotated[int | None, Ge(1), Le(MOST_THREADS), Shown("N", group="Model")] = None
     """Processor threads of a batch (as torch chooses)."""
     host: Annotated[str, Shown("ADDRESS", group="Run")] = "127.0.0.1"
-    """The address to listen at; 0.0.0.0 is every network of this machine (127.0.0.1: this machine alone)."""
+    """The address to listen at; 0.0.0.0 is every network of this machine, 127.0.0.1 is this machine alone."""
     port: Annotated[int, Ge(0), Le(65535), Shown("N", group="Run")] = 8000
-    """The port; 0 is any that is free (8000)."""
+    """The port; 0 is any that is free."""
     token: Annotated[str | None, Shown("TOKEN", group="Run")] = None
     """What every call but /health must send as `Authorization: Bearer TOKEN` (UNDERSTUDY_TOKEN, else none)."""
     reload_seconds: Annotated[float, Ge(0), Le(_DAY), Shown("S", group="Run")] = 2.0
-    """How often the folders are looked at; one that changed is loaded again; 0 for never (2)."""
+    """How often the folders are looked at; one that changed is loaded again; 0 for never."""
     max_wait_ms: Annotated[float, Ge(0), Le(60_000), Shown("MS")] = Limits.max_wait_ms
-    """Milliseconds that a text waits for others to be answered with; none where it is alone (2)."""
+    """Milliseconds that a text waits for others to be answered with; none where it is alone."""
     max_batch: Annotated[int, Ge(1), Le(100_000), Shown("N")] = Limits.max_batch
-    """Texts that a model answers together (32)."""
+    """Texts that a model answers together."""
     max_queue: Annotated[int, Ge(1), Le(100_000_000), Shown("N")] = Limits.max_queue
-    """Texts that may wait; more is answered with 503 and Retry-After (20000)."""
+    """Texts that may wait; more is answered with 503 and Retry-After."""
     max_body_mb: Annotated[float, Gt(0), Le(10_000), Shown("MB", rare=True)] = Limits.max_body_mb
-    """Megabytes of a request's body (16)."""
+    """Megabytes of a request's body."""
     max_texts: Annotated[int, Ge(1), Le(10_000_000), Shown("N", rare=True)] = Limits.max_texts
-    """Texts of a call (10000)."""
+    """Texts of a call."""
     max_chars: Annotated[int, Ge(1), Le(100_000_000), Shown("N", rare=True)] = Limits.max_chars
-    """Characters of a text (100000)."""
+    """Characters of a text."""
     read_seconds: Annotated[float, Gt(0), Le(_DAY), Shown("S", rare=True)] = Limits.read_seconds
-    """Seconds in which a request must arrive (10)."""
+    """Seconds in which a request must arrive."""
     answer_seconds: Annotated[float, Gt(0), Le(_DAY), Shown("S", rare=True)] = Limits.answer_seconds
-    """Seconds after which an answer is given up (300)."""
+    """Seconds after which an answer is given up."""
 
     def limits(self) -> Limits:
         """The bounds, as the application takes them."""
