@@ -23,14 +23,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for module in ("fastapi", "uvicorn", "httptools", "prometheus_client"):
             require(module, extra="serve", package="understudy-runtime")
         from understudy_runtime.running import serve
-        from understudy_runtime.served import Source
+        from understudy_runtime.served import ServedFolder
 
         limits = Limits(**{field.name: getattr(asked, field.name) for field in fields(Limits)})
         if faults := limits.faults():
             raise UnderstudyError(*faults)
         serve(
             [
-                Source(name, folder, partial(ExportedPredictor, folder, threads=asked.threads))
+                ServedFolder(name, folder, partial(ExportedPredictor, folder, threads=asked.threads))
                 for name, folder in map(_named, asked.folders)
             ],
             host=asked.host,

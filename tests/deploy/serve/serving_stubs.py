@@ -17,7 +17,7 @@ from understudy.data.tasks import Task, Text
 from understudy.deploy.serve.app import make_app
 from understudy.deploy.serve.limits import Limits
 from understudy.deploy.serve.running import address_of, listen, run_server
-from understudy.deploy.serve.served import ServedModels, Source
+from understudy.deploy.serve.served import ServedFolder, ServedModels
 from understudy.inference.answers import Prediction
 
 LABELS = ("bad", "fair", "good")
@@ -66,9 +66,9 @@ class Stub:
         return Prediction(max(shares, key=shares.__getitem__), shares)
 
 
-def sources(**models: Any) -> list[Source]:
+def sources(**models: Any) -> list[ServedFolder]:
     """Models as folders that never change."""
-    return [Source(name, Path("/nowhere"), lambda model=model: model) for name, model in models.items()]
+    return [ServedFolder(name, Path("/nowhere"), lambda model=model: model) for name, model in models.items()]
 
 
 @contextlib.asynccontextmanager

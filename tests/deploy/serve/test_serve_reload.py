@@ -11,7 +11,7 @@ import httpx
 import pytest
 from serving_stubs import NUMBER, SINGLE, Stub, asked, client, shares_of
 
-from understudy.deploy.serve.served import ServedModels, Source, look
+from understudy.deploy.serve.served import ServedFolder, ServedModels, look
 from understudy.errors import ConfigError, ModelError
 from understudy.inference.answers import Prediction
 
@@ -51,7 +51,10 @@ def write(folder: Path, word: str) -> None:
 def served(folder: Path, said: list[object], told: list[tuple[str, bool]]) -> ServedModels:
     """A folder, and a model that never changes."""
     return ServedModels(
-        [Source("written", folder, lambda: Written(folder)), Source("fixed", folder / "no", lambda: Stub())],
+        [
+            ServedFolder("written", folder, lambda: Written(folder)),
+            ServedFolder("fixed", folder / "no", lambda: Stub()),
+        ],
         say=said.append,
         on_reload=lambda name, done: told.append((name, done)),
     )
@@ -133,7 +136,7 @@ def test_a_folder_that_changes_while_it_is_read_is_read_again(tmp_path: Path) ->
             write(folder, "three")
         return found
 
-    models = ServedModels([Source("written", folder, load)])
+    models = ServedModels([ServedFolder("written", folder, load)])
     write(folder, "two")
     for words in ("one", "one", "one", "three"):
         models.refresh()
@@ -147,7 +150,7 @@ def test_tasks_of_one_folder_are_swapped_together(tmp_path: Path) -> None:
     def load() -> dict[str, Any]:
         return {name: Stub(NUMBER) for name in (folder / "word").read_text(encoding="utf-8").split()}
 
-    models = ServedModels([Source("joint", folder, load), Source("x", folder / "no", lambda: Stub())])
+    models = ServedModels([ServedFolder("joint", folder, load), ServedFolder("x", folder / "no", lambda: Stub())])
     assert list(models) == ["joint/a", "joint/b", "x"]
     write(folder, "b c")
     models.refresh()
@@ -160,7 +163,7 @@ def test_faults_of_all_folders_are_told_together(tmp_path: Path) -> None:
         write(tmp_path / name, "broken")
     folders = [tmp_path / "one", tmp_path / "two"]
     with pytest.raises(ConfigError) as error:
-        ServedModels([Source(folder.name, folder, lambda folder=folder: Written(folder)) for folder in folders])
+        ServedModels([ServedFolder(folder.name, folder, lambda folder=folder: Written(folder)) for folder in folders])
     assert [str(folder) in fault for folder, fault in zip(folders, error.value.faults)] == [True, True]
     assert look(tmp_path / "three") is None
 
@@ -206,7 +209,7 @@ def test_what_was_begun_is_ended_by_the_model_that_began_it(tmp_path: Path) -> N
     current = [old]
     folder = tmp_path / "model"
     write(folder, "one")
-    models = ServedModels([Source("stub", folder, lambda: current[0])])
+    models = ServedModels([ServedFolder("stub", folder, lambda: current[0])])
 
     async def talk(found: httpx.AsyncClient) -> None:
         old.gate.clear()

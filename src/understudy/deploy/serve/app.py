@@ -16,7 +16,7 @@ from understudy.deploy.serve.bodies import Refused
 from understudy.deploy.serve.limits import Limits
 from understudy.deploy.serve.metrics import CONTENT_TYPE
 from understudy.deploy.serve.schemas import (
-    Answers,
+    Answered,
     Attributed,
     AttributionQuestion,
     Fault,
@@ -78,7 +78,7 @@ def make_app(
 
     app = FastAPI(
         title="understudy",
-        description="Answers of small language models.",
+        description="Answered of small language models.",
         version=VERSION,
         lifespan=lifespan,
         docs_url=None,  # those pages are fetched from elsewhere
@@ -100,13 +100,13 @@ def _add_routes(app: FastAPI, service: Service, *, secret: bool) -> None:
 
     @app.post(
         "/predict",
-        response_model=Answers,
+        response_model=Answered,
         response_model_exclude_none=True,
         responses=asked,
         openapi_extra=question_schema(Question, service.limits),
     )
     async def predict(request: Request) -> Response:
-        """Answers for one text or several."""
+        """Answered for one text or several."""
         return await service.predict(request)
 
     @app.post(

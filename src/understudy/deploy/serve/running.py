@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from understudy.deploy.serve.access import LOOPBACK
 from understudy.deploy.serve.app import make_app
 from understudy.deploy.serve.limits import TOKEN, Limits
-from understudy.deploy.serve.served import Explainer, Say, ServedModels, Source
+from understudy.deploy.serve.served import Explainer, Say, ServedFolder, ServedModels
 from understudy.errors import ConfigError
 
 _BACKLOG = 2048
@@ -27,7 +27,7 @@ _GRACE = 60
 
 
 def serve(
-    sources: Sequence[Source],
+    sources: Sequence[ServedFolder],
     *,
     host: str,
     port: int,

@@ -58,8 +58,8 @@ class Answer(BaseModel):
     probabilities: dict[str, float] | None = Field(default=None, description="By label; absent where there are none.")
 
 
-class Answers(BaseModel):
-    """Answers in the order of the texts."""
+class Answered(BaseModel):
+    """Answered in the order of the texts."""
 
     model: str
     predictions: list[Answer]

@@ -70,7 +70,7 @@ def _each(explain: Callable[[Text, str | None], Mapping[str, Any]]) -> Callable[
 
 
 @dataclass
-class Source:
+class ServedFolder:
     """A folder, and how it is read."""
 
     name: str
@@ -97,7 +97,7 @@ class ServedModels(Mapping[str, ServedModel]):
         on_reload: told of the name of a source and whether it was loaded, at every attempt.
     """
 
-    sources: Sequence[Source]
+    sources: Sequence[ServedFolder]
     explainer: Explainer = lambda model: None
     say: Say = lambda line: None
     on_reload: Callable[[str, bool], None] = lambda name, done: None
@@ -160,7 +160,7 @@ class ServedModels(Mapping[str, ServedModel]):
             else:
                 self._reload(source, now)
 
-    def _reload(self, source: Source, now: object) -> None:
+    def _reload(self, source: ServedFolder, now: object) -> None:
         if now is None:
             self._refuse(source, now, f"{source.folder}: is not there any more")
             return
@@ -184,12 +184,12 @@ class ServedModels(Mapping[str, ServedModel]):
         self.say(f"{source.name}: {source.folder} was loaded again.")
         self.on_reload(source.name, True)
 
-    def _refuse(self, source: Source, now: object, reason: str) -> None:
+    def _refuse(self, source: ServedFolder, now: object, reason: str) -> None:
         source.seen, source.problem = now, reason
         self.say(f"{source.name}: the folder changed, but the model loaded before answers still. {reason}")
         self.on_reload(source.name, False)
 
-    def _load(self, source: Source) -> dict[str, ServedModel]:
+    def _load(self, source: ServedFolder) -> dict[str, ServedModel]:
         found = source.load()
         named = (
             {f"{source.name}/{task}": model for task, model in found.items()}
@@ -199,7 +199,7 @@ class ServedModels(Mapping[str, ServedModel]):
         return {name: ServedModel(name, model, explainer=self.explainer) for name, model in named.items()}
 
 
-def _of(source: Source, name: str) -> bool:
+def _of(source: ServedFolder, name: str) -> bool:
     return name == source.name or name.startswith(f"{source.name}/")
 
 

@@ -33,12 +33,12 @@ class Serve(ServeSettings):
             require(module, extra="serve")
         # below are optional packages, which must not be needed to import this command
         from understudy.deploy.serve.running import serve
-        from understudy.deploy.serve.served import Source
+        from understudy.deploy.serve.served import ServedFolder
 
         with on_threads(self.threads or torch.get_num_threads()):
             serve(
                 [
-                    Source(name, Path(resolve(folder, adapters=True)), partial(load, folder, task=self.task))
+                    ServedFolder(name, Path(resolve(folder, adapters=True)), partial(load, folder, task=self.task))
                     for name, folder in self.named()
                 ],
                 host=self.host,
