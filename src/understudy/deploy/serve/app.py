@@ -78,7 +78,7 @@ def make_app(
 
     app = FastAPI(
         title="understudy",
-        description="Answered of small language models.",
+        description="Answers of small language models.",
         version=VERSION,
         lifespan=lifespan,
         docs_url=None,  # those pages are fetched from elsewhere
@@ -106,7 +106,7 @@ def _add_routes(app: FastAPI, service: Service, *, secret: bool) -> None:
         openapi_extra=question_schema(Question, service.limits),
     )
     async def predict(request: Request) -> Response:
-        """Answered for one text or several."""
+        """Answers for one text or several."""
         return await service.predict(request)
 
     @app.post(

@@ -59,7 +59,7 @@ class Answer(BaseModel):
 
 
 class Answered(BaseModel):
-    """Answered in the order of the texts."""
+    """Answers in the order of the texts."""
 
     model: str
     predictions: list[Answer]
