@@ -58,6 +58,7 @@ MEASURED = (
     "adapter_interchange",
     "ladder",
     "runtime_install",
+    "serve",
     "fast_ids",
 )
 """These measure, once."""

@@ -25,8 +25,20 @@ SHARED = (
     "inference.exported.facts",
     "inference.exported.bag",
     "inference.exported.predictor",
+    "deploy.serve.limits",
+    "deploy.serve.batcher",
+    "deploy.serve.served",
+    "deploy.serve.metrics",
+    "deploy.serve.bodies",
+    "deploy.serve.schemas",
+    "deploy.serve.access",
+    "deploy.serve.service",
+    "deploy.serve.app",
+    "deploy.serve.running",
 )
 """Modules of understudy, without the package's name. Here they are named by their last part."""
+SHARED_FILES = tuple(f"deploy/serve/playground.{kind}" for kind in ("html", "css", "js"))
+"""What they read, taken as it is."""
 _IMPORT = re.compile(r"^(from|import) understudy\.([\w.]+)", re.MULTILINE)
 
 
@@ -50,7 +62,7 @@ def rewritten(text: str, *, origin: str) -> str:
 
 
 def gather(target: Path) -> list[Path]:
-    """Write the shared modules into a folder; their paths. Without understudy's sources nothing is written."""
+    """Write the shared modules and files into a folder; their paths. Without understudy's sources nothing is written."""
     if not SOURCE.is_dir():
         return []
     written = []
@@ -58,5 +70,9 @@ def gather(target: Path) -> list[Path]:
         source = SOURCE / Path(*module.split(".")).with_suffix(".py")
         path = target / f"{module.rpartition('.')[2]}.py"
         path.write_text(rewritten(source.read_text(encoding="utf-8"), origin=module), encoding="utf-8")
+        written.append(path)
+    for name in SHARED_FILES:
+        path = target / Path(name).name
+        path.write_bytes((SOURCE / name).read_bytes())
         written.append(path)
     return written

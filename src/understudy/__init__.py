@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from understudy.recipes.ship.import_adapter import ImportAdapter as ImportAdapter
     from understudy.recipes.ship.import_fastai import ImportFastai as ImportFastai
     from understudy.recipes.ship.quantize import Quantize as Quantize
+    from understudy.recipes.ship.serve import Serve as Serve
     from understudy.recipes.train.demo import Demo as Demo
     from understudy.recipes.train.distill.recipe import Distill as Distill
     from understudy.recipes.train.distill_lm.recipe import DistillLM as DistillLM

@@ -123,6 +123,11 @@ COMMANDS = (
         "ship.md",
     ),
     Command(
+        *("serve", "Ship", "ship.serve:ServeSettings", "ship.serve:Serve"),
+        "Answer over HTTP, in batches, with a page to try the models",
+        "serve.md",
+    ),
+    Command(
         *("import fastai", "Ship", "ship.import_fastai:ImportFastaiSettings", "ship.import_fastai:ImportFastai"),
         "Turn a published fast.ai language model into a model folder",
         "import-fastai.md",

@@ -99,8 +99,13 @@ def shortened(value: object, most: int = 100) -> str:
     return written if len(written) <= most else f"{written[: most // 2]}…{written[-(most // 2) + 1 :]}"
 
 
-def require(module: str, *, extra: str) -> ModuleType:
+def require(module: str, *, extra: str, package: str = "understudy") -> ModuleType:
     """Import an optional module. Where it is missing, the error says how to install it.
+
+    Args:
+        module: its name.
+        extra: what brings it along.
+        package: the distribution with that extra.
 
     Raises:
         UnderstudyError: if it is not installed.
@@ -111,5 +116,5 @@ def require(module: str, *, extra: str) -> ModuleType:
         if error.name is None or not module.startswith(error.name):
             raise
         raise UnderstudyError(
-            f"this needs '{module}', which is not installed. Run: pip install 'understudy[{extra}]'"
+            f"this needs '{module}', which is not installed. Run: pip install '{package}[{extra}]'"
         ) from None

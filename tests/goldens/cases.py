@@ -16,6 +16,7 @@ COMMANDS = [
     "generate",
     "fill-mask",
     "quantize",
+    "serve",
     "import fastai",
 ]
 
@@ -34,6 +35,7 @@ CONFIGURATIONS: dict[str, str] = {
     "lr-find finetune, steps": "lr-find finetune --data a.csv --model x/y --steps 50 --lowest 1e-5",
     "params, bare words": "params one two --json",
     "generate, bare words": "generate model one two --top_k 0",
+    "serve, names": "serve teacher=x/y z/w --port 0 --max_wait_ms 5 --max_texts 10",
     "import fastai, bare words": "import fastai w.pth itos.pkl --output x --backward",
 }
 """Name -> the words of a command line, to which ``--print_config`` is added."""

@@ -139,19 +139,44 @@ class Tfidf:
             columns[row] = self._pair(*parts) if self.task.is_pair else self._single(parts[0])
         return spread_columns(columns, self.task)
 
+    def shares(self, text: tuple[str, ...] | str, column: int) -> dict[str, float]:
+        """What each term adds to a column of the logits: with the bias, their sum.
+
+        Args:
+            column: of the weights; two classes share one.
+        """
+        parts = (text,) if isinstance(text, str) else text
+        known = (term for part in parts for term in terms_of(self.terms)(part) if term in self.vocabulary)
+        terms = {self.vocabulary[term]: term for term in known}
+        if not self.task.is_pair:
+            places, values = self._vector(parts[0])
+            return {
+                terms[int(place)]: float(share) for place, share in zip(places, values * self.weight[places, column])
+            }
+        count, found = len(self.idf), dict[str, float]()
+        for feature, value in self._pair_features(*parts).items():
+            if feature < 2 * count:  # what a product adds to the cosine is its term's, too
+                weight = self.weight[feature, column] + (self.weight[2 * count, column] if feature < count else 0)
+                term = terms[feature % count]
+                found[term] = found.get(term, 0.0) + value * float(weight)
+        return found
+
     def _single(self, text: str) -> np.ndarray:
         places, values = self._vector(text)
         return values @ self.weight[places] + self.bias
 
     def _pair(self, one: str, other: str) -> np.ndarray:
+        features = self._pair_features(one, other)
+        return np.array(list(features.values())) @ self.weight[list(features)] + self.bias
+
+    def _pair_features(self, one: str, other: str) -> dict[int, float]:
         terms = len(self.idf)
         u_places, u_values = self._vector(one)
         v_places, v_values = self._vector(other)
         u, v = dict(zip(u_places.tolist(), u_values, strict=True)), dict(zip(v_places.tolist(), v_values, strict=True))
         shared = {place: value * v[place] for place, value in u.items() if place in v}
         apart = {place + terms: abs(u.get(place, 0.0) - v.get(place, 0.0)) for place in u | v}
-        features = shared | apart | {2 * terms: sum(shared.values())}
-        return np.array(list(features.values())) @ self.weight[list(features)] + self.bias
+        return shared | apart | {2 * terms: sum(shared.values())}
 
     def _vector(self, text: str) -> tuple[np.ndarray, np.ndarray]:
         """The columns of a text's terms, and their values (1 + log count) · idf, scaled to length one."""

@@ -77,6 +77,16 @@ class Backend:
             return encoding.ids, None
         return encoding.ids, encoding.type_ids if kind == "types" else sequence_ids(encoding)
 
+    def places(self, text: Text) -> list[tuple[int, int, int] | None]:
+        """For each id of :meth:`one`, which text of a pair it is in and where, in characters; None for special tokens."""
+        self._segment_kind(text)
+        given = as_string(text)
+        encoding = self._tokenizer.encode(*((given,) if isinstance(given, str) else given))
+        return [
+            None if sequence is None else (sequence, *place)
+            for sequence, place in zip(encoding.sequence_ids, encoding.offsets)
+        ]
+
     def part(self, texts: Sequence[Text]) -> EncodedPart:
         """Encode texts, at least one, all single or all pairs."""
         kind = self._segment_kind(texts[0])

@@ -1,0 +1,1 @@
+"""Models behind HTTP. Nothing here needs torch: the small runtime shares these modules."""
