@@ -113,6 +113,11 @@ COMMANDS = (
         "masked-lm.md",
     ),
     Command(
+        *("prune", "Ship", "ship.prune:PruneSettings", "ship.prune.recipe:Prune"),
+        "Remove heads, neurons and words of a model, train the rest",
+        "prune.md",
+    ),
+    Command(
         *("export", "Ship", "ship.export:ExportSettings", "ship.export:Export"),
         "Write a model as ONNX, checked: it answers without torch",
         "ship.md",
