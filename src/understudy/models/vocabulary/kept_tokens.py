@@ -106,7 +106,7 @@ def _begun(tokenizer: PreTrainedTokenizerBase, model: Mapping[str, Any], texts: 
 
     A word with a character that is unknown, or that is too long, stays unknown whatever is kept.
     """
-    backend: Any = tokenizer.backend_tokenizer  # type: ignore[attr-defined]
+    backend: Any = tokenizer.backend_tokenizer
     vocabulary, prefix = model["vocab"], model.get("continuing_subword_prefix") or ""
     found, seen = set[int](), set[str]()
     for row in texts:
