@@ -57,6 +57,7 @@ MEASURED = (
     "adapter_facts",
     "adapter_interchange",
     "ladder",
+    "small_weights",
     "runtime_install",
     "fast_ids",
 )

@@ -124,7 +124,7 @@ COMMANDS = (
     ),
     Command(
         *("quantize", "Ship", "ship.quantize:QuantizeSettings", "ship.quantize:Quantize"),
-        "Write a model with int8 weights, if its score survives",
+        "Write a model with smaller weights, if its score survives",
         "ship.md",
     ),
     Command(

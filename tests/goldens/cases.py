@@ -15,6 +15,7 @@ COMMANDS = [
     "predict",
     "generate",
     "fill-mask",
+    "prune",
     "quantize",
     "import fastai",
 ]

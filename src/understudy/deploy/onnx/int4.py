@@ -59,12 +59,15 @@ def int4_graph(graph: Any, nodes: Collection[str]) -> Any:
     weights = {one.name: one for one in made.graph.initializer}
     kept, ready = list[Any](), set[str]()
 
-    def packed(name: str, matrix: np.ndarray) -> tuple[str, str]:
+    def packed(name: str, matrix: np.ndarray, *, table: bool = False) -> tuple[str, str]:
         names = (f"{name}_int4", f"{name}_scale")
         if name not in ready:
             ready.add(name)
-            arrays = int4_blocks(matrix)
-            made.graph.initializer.extend(onnx.numpy_helper.from_array(*one) for one in zip(arrays, names))
+            numbers, scales = int4_blocks(matrix)
+            if table:  # without what fills up the last block
+                numbers = np.ascontiguousarray(numbers.reshape(len(numbers), -1)[:, : -(-matrix.shape[1] // 2)])
+            arrays = zip((numbers, scales), names)
+            made.graph.initializer.extend(onnx.numpy_helper.from_array(*one) for one in arrays)
         return names
 
     for node in made.graph.node:
@@ -72,7 +75,7 @@ def int4_graph(graph: Any, nodes: Collection[str]) -> Any:
         if kind == "table":
             table, ids = node.input
             matrix = onnx.numpy_helper.to_array(weights[table])
-            kept += _table(onnx, node, packed(table, matrix), ids, matrix.shape[1])
+            kept += _table(onnx, node, packed(table, matrix, table=True), ids, matrix.shape[1])
         elif kind == "linear":
             matrix = onnx.numpy_helper.to_array(weights[node.input[1]])
             over = next((bool(one.i) for one in node.attribute if one.name == "transB"), False)
@@ -86,10 +89,27 @@ def int4_graph(graph: Any, nodes: Collection[str]) -> Any:
 
 
 def _table(onnx: Any, node: Any, names: tuple[str, str], ids: str, width: int) -> list[Any]:
-    """Rows that are looked up in 4 bits: the halves of the bytes, times the scales of the blocks."""
-    made: list[Any] = []
-    helper, types, end = onnx.helper, onnx.TensorProto, node.output[0]
-    ...
+    """Rows that are looked up in 4 bits; of an odd width the last number is cut off again."""
+    helper, end = onnx.helper, node.output[0]
+    out = f"{end}_even" if width % 2 else end
+    options = {"gather_axis": 0, "quantize_axis": 1, "block_size": BLOCK, "bits": 4}
+    made = [
+        helper.make_node(
+            "GatherBlockQuantized",
+            [names[0], ids, names[1]],
+            [out],
+            name=f"{node.name}_int4",
+            domain=_CONTRIBUTED,
+            **options,
+        )
+    ]
+    if width % 2:
+        constants = {"from": 0, "to": width, "axis": -1}
+        for name, value in constants.items():
+            tensor = onnx.numpy_helper.from_array(np.array([value]))
+            made.insert(0, helper.make_node("Constant", [], [f"{end}_{name}"], value=tensor, name=f"{end}_{name}_is"))
+        cut = [out, *(f"{end}_{name}" for name in constants)]
+        made.append(helper.make_node("Slice", cut, [end], name=f"{node.name}_cut"))
     return made
 
 

@@ -46,7 +46,7 @@ def magnitude_prune(model: Any, share: float) -> Any:
 
 def matrices(model: Any) -> list[Tensor]:
     """The matrices of a model's blocks."""
-    return [part.weight for block in headed_blocks(model) for part in block[1:]]  # type: ignore[attr-defined]
+    return [part.weight for block in headed_blocks(model) for part in block[1:]]
 
 
 def keep_zeros(model: Any) -> None:

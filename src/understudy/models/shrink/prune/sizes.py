@@ -108,7 +108,8 @@ def _told(config: Any, layers: int) -> tuple[list[list[int]], list[int]]:
     """
     told = getattr(config, PRUNED)
     told = told if isinstance(told, dict) else {}
-    heads, neurons = told.get("heads"), told.get("neurons")
+    heads: Any = told.get("heads")
+    neurons: Any = told.get("neurons")
     sound = isinstance(heads, list) and isinstance(neurons, list) and len(heads) == len(neurons) == layers
     if sound:
         most = getattr(config, _neurons_name(config))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -76,7 +76,7 @@ def measured(
     return importance(model, batches(), partial(label_loss, kind=kind))._asdict()
 
 
-def as_record(kept: dict[str, Kept], sizes: dict[str, Sequence[int]]) -> dict[str, list[str]]:
+def as_record(kept: Mapping[str, Kept], sizes: Mapping[str, Sequence[int]]) -> dict[str, list[str]]:
     """What stays of each layer, a hexadecimal number a layer; its lowest bit is the first unit.
 
     Example:
