@@ -27,7 +27,7 @@ from understudy.data.texts import Texts
 from understudy.data.tokens.vocabulary import train_tokenizer
 from understudy.errors import ModelError
 from understudy.models.files.save import write_tokenizer
-from understudy.models.files.tokenizers import load_tokenizer
+from understudy.models.files.tokenizers import read_tokenizer
 from understudy.models.structure.layers import word_embeddings
 from understudy.models.vocabulary.subset import subset_model, subset_tokenizer
 
@@ -128,7 +128,7 @@ def test_the_corpus_is_cut_as_before(tokenizer: Any) -> None:
 def test_it_is_the_same_when_it_is_read_back(tokenizer: Any, tmp_path: Path) -> None:
     subset = subset_tokenizer(tokenizer, Texts.of([(text,) for text in CORPUS]))
     write_tokenizer(subset.tokenizer, tmp_path, name="it")
-    found = load_tokenizer(str(tmp_path))
+    found = read_tokenizer(str(tmp_path))
     assert found.get_vocab() == subset.tokenizer.get_vocab()
     for text in [*CORPUS[:20], *EVERYTHING[:20], "", "未知 😀 zzz"]:
         assert found(text)["input_ids"] == subset.tokenizer(text)["input_ids"]

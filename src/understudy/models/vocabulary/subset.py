@@ -25,7 +25,7 @@ from understudy.data.texts import Texts
 from understudy.data.tokens.encoder import TextEncoder
 from understudy.data.tokens.pieces import special_ids
 from understudy.errors import ModelError
-from understudy.models.files.tokenizers import load_tokenizer
+from understudy.models.files.tokenizers import read_tokenizer
 from understudy.models.vocabulary.kept_tokens import merges_of, needed
 from understudy.models.vocabulary.origins import Origins
 from understudy.models.vocabulary.transplant import transplant
@@ -157,7 +157,7 @@ def _written(tokenizer: PreTrainedTokenizerBase, content: dict[str, Any]) -> Pre
         told = json.loads(settings.read_text(encoding="utf-8"))
         told.pop("added_tokens_decoder", None)
         settings.write_text(json.dumps(told, ensure_ascii=False), encoding="utf-8")
-        made = load_tokenizer(folder)
+        made = read_tokenizer(folder)
     made.name_or_path = made.init_kwargs["name_or_path"] = ""
     made.padding_side, made.truncation_side = tokenizer.padding_side, tokenizer.truncation_side
     return made
