@@ -266,6 +266,26 @@ def test_fewer_words_and_the_same_answers(spelled: Path, reviews: Path, tmp_path
     assert f"{sizes[1]:,} of {sizes[0]:,} words are left" in (tmp_path / "run" / "README.md").read_text()
 
 
+def test_a_corpus_that_changed_is_not_gone_on_with(
+    spelled: Path, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("a good film\nthe bad book\nlovely\n")
+    command = ["prune", str(spelled), "--data", str(reviews), "--vocabulary", str(corpus), "--heads", "0.5"]
+    command += ["--epochs", "1", "--output", str(tmp_path / "run")]
+
+    def dying(*arguments: Any, **options: Any) -> Any:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.Trainer, "step", dying)
+        with pytest.raises(Killed):
+            main(command)
+    corpus.write_text("a dreadful song\nthe plot was sad\nvery\n")
+    assert main([*command, "--resume"]) == 2
+    assert "was started with other texts after --vocabulary" in capsys.readouterr().err
+
+
 def test_words_and_heads_together(spelled: Path, reviews: Path, tmp_path: Path) -> None:
     command = ["prune", str(spelled), "--data", str(reviews), "--vocabulary", str(reviews / "train.csv")]
     command += ["--heads", "0.5", "--epochs", "1"]
@@ -297,6 +317,7 @@ def test_words_and_heads_together(spelled: Path, reviews: Path, tmp_path: Path) 
         (["--magnitude", "0.5", "--per_layer"], "--per_layer is about --heads and --neurons"),
         (["--heads", "0.5", "--temperature", "2"], "--temperature belongs to --distance kl"),
         (["--heads", "0.5", "--text", "body"], "--text: belongs to --data or --train"),
+        (["--heads", "0.5", "--unlabeled", "CORPUS"], "--unlabeled: belongs to --data or --train"),
     ],
 )
 def test_bad_settings(

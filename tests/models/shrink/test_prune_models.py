@@ -51,6 +51,7 @@ from understudy.models.shrink.prune.magnitude import (
 from understudy.models.shrink.prune.sizes import built, loads_alone, prune
 from understudy.models.structure.blocks import PRUNED
 from understudy.models.structure.first_token import classifier_logits
+from understudy.models.structure.shapes import meta_model
 from understudy.models.students.pooled import PooledClassifier
 from understudy.models.students.static import StaticBag, StaticConfig
 
@@ -155,6 +156,12 @@ def test_pruning_twice_is_pruning_once(model: Any, inputs: dict[str, Tensor], tm
     twice = prune(reloaded(tmp_path), heads=[[1], [0], [0, 3]], neurons=[[0, 3], [1], [2]])
     expected = zeroed(model, inputs, [[2], [1], [0, 3]], [[0, 6], [1], [2]])
     torch.testing.assert_close(answers(twice, inputs), expected, rtol=0, atol=1e-6)
+
+
+def test_its_parameters_are_known_without_its_weights(model: Any, tmp_path: Path) -> None:
+    small = prune(model, heads=HEADS, neurons=NEURONS)
+    small.save_pretrained(tmp_path)
+    assert sum(p.numel() for p in meta_model(str(tmp_path)).parameters()) == sum(p.numel() for p in small.parameters())
 
 
 def test_even_neurons_need_nothing_of_ours(model: Any, inputs: dict[str, Tensor], tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ class PruneSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
         """What is wrong where no rows are named, so that they must be those of the model's run."""
         given = [
             f"--{name}"
-            for name in ("validation", "test", "text", "label", "kind", "limit_train")
+            for name in ("validation", "test", "unlabeled", "text", "label", "kind", "limit_train")
             if getattr(self, name)
         ]
         if given:

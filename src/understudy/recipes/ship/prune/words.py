@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, NamedTuple
 
 from transformers import PreTrainedTokenizerBase
@@ -46,6 +47,7 @@ def fewer_words(before: Predictor, corpora: list[str], *, name: str, reading: Re
         "used": subset.used,
         "before": len(tables[0]),
         "after": len(tables[1]),
+        "kept": hashlib.sha256(subset.kept.tobytes()).hexdigest(),
         "bytes_saved": sum(table.numel() * table.element_size() * sign for table, sign in zip(tables, (1, -1))),
     }
     return Words(model, subset.tokenizer, facts)

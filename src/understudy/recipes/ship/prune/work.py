@@ -12,16 +12,16 @@ from understudy.data.batches.bucketed import BucketedBatches
 from understudy.data.splits import Splits
 from understudy.data.texts import Texts
 from understudy.data.tokens.encode import Encoded, encode
-from understudy.errors import ConfigError, ModelError, gathered
-from understudy.inference.adapted import AdaptedPredictor
+from understudy.errors import ConfigError, OutputError, gathered
 from understudy.inference.logits import token_budget
 from understudy.inference.predictor import Predictor
 from understudy.models.shrink.prune.magnitude import keep_zeros, magnitude_prune
-from understudy.models.shrink.prune.sizes import prune
+from understudy.models.shrink.prune.sizes import loads_alone, prune
 from understudy.objectives.distill import DistillClassifier
 from understudy.objectives.supervised import Supervised
 from understudy.objectives.teachers.teacher import Teacher
 from understudy.objectives.terms import term_names
+from understudy.recipes.ship.prune.before import amounts, network
 from understudy.recipes.ship.prune.choosing import Amounts, as_record, from_record, measured
 from understudy.recipes.ship.prune.results import note_sizes, scored
 from understudy.recipes.ship.prune.words import fewer_words
@@ -59,14 +59,14 @@ class Pruning:
         )
         if faults:
             raise ConfigError(*faults)
-        self.before = _network(self.teachers, settings.model)
+        self.before = network(self.teachers, settings.model)
         self.words: dict[str, Any] | None = None
         self.model: Any = self.before.model
         self.tokenizer = self.before.tokenizer
         self.amounts: Amounts | None = None
         with gathered(faults):
             if settings.heads or settings.neurons or settings.magnitude:
-                self.amounts = _amounts(self.before.model, settings)
+                self.amounts = amounts(self.before.model, settings)
         with gathered(faults):
             if settings.vocabulary:
                 found = fewer_words(self.before, settings.vocabulary, name=settings.model, reading=settings.reading)
@@ -131,7 +131,7 @@ class Pruning:
             lines["words"] = (
                 f"{self.words['after']:,} of {self.words['before']:,} stay: {self.words['used']:,} that the texts use, special tokens and characters"
             )
-        alone = not settings.heads and (not settings.neurons or settings.per_layer)
+        alone = loads_alone(self.model) and not settings.heads and (not settings.neurons or settings.per_layer)
         lines["loads with"] = (
             "transformers, and understudy.load"
             if alone
@@ -157,7 +157,12 @@ class Pruning:
         """Prune and train in rounds, save what is left, put both models on the record."""
         record = session.run.record
         if self.words is not None:
+            if record.pruned.get("vocabulary", self.words) != self.words:
+                raise OutputError(
+                    f"{session.run.folder}: was started with other texts after --vocabulary: they use other words now. Resume with the original, or give --overwrite instead of --resume to start again."
+                )
             record.pruned["vocabulary"] = self.words
+            session.run.save()
         distils = self.settings.trains and self.settings.recovery == "distill"
         teacher = self.teachers.label(session, self.texts) if distils else None
         for number in range(1, self.rounds + 1):
@@ -256,41 +261,3 @@ class Pruning:
 
     def _max_tokens(self) -> int:
         return self.settings.max_tokens or token_budget(processes().device, self.model)
-
-
-def _network(teachers: Teachers, name: str) -> Predictor:
-    """The unpruned model.
-
-    Raises:
-        ModelError: if it is none that can be pruned, or has its labels in another order than the data.
-    """
-    model, columns, _ = teachers.models[name]
-    if isinstance(model, AdaptedPredictor):
-        raise ModelError(
-            f"{name}: is an adapter, whose base belongs to others too. Fold a lora or ia3 into it first (understudy adapter merge), or fine-tune the base."
-        )
-    if not isinstance(model, Predictor):
-        raise ModelError(f"{name}: is no network with weights that can be removed. Name a run of finetune or distill.")
-    if (columns != np.arange(len(columns))).any():
-        raise ModelError(
-            f"{name}: has its labels in another order than the data ({', '.join(teachers.task.labels)}). Prune with the data that it was trained on, or fine-tune it on these."
-        )
-    return model
-
-
-def _amounts(model: Any, settings: PruneSettings) -> Amounts:
-    """How much goes, checked.
-
-    Raises:
-        ModelError: if the model has no heads, or nothing would go.
-    """
-    try:
-        found = Amounts(model, heads=settings.heads, neurons=settings.neurons, per_layer=settings.per_layer)
-    except ModelError as error:
-        raise ModelError(*(f"{settings.model}: {fault}" for fault in error.faults)) from None
-    for name, counts in found.before.items():
-        share = found.shares[name]
-        if share and not found.gone(name, 1.0):
-            of = f"{counts[0]} {name} in each layer" if settings.per_layer else f"{sum(counts)} {name}"
-            raise ModelError(f"{settings.model}: --{name} {share:g} of {of} is less than one. Give more.")
-    return found
