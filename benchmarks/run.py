@@ -25,7 +25,7 @@ FOLDER = HERE.parent / "runs" / "benchmarks"
 QUALITY = (
     *("few_labels", "penalty", "defaults"),
     *("ag_news", "ag_news_1000", "sst2", "student_defaults", "distilbert", "keeping_more", "switches", "twi"),
-    *("domain", "fake_news", "glue", "adapters"),
+    *("domain", "fake_news", "glue", "adapters", "prune"),
 )
 """These train, at several seeds."""
 MEASURED = (
@@ -57,6 +57,7 @@ MEASURED = (
     "adapter_facts",
     "adapter_interchange",
     "ladder",
+    "small_weights",
     "runtime_install",
     "serve",
     "fast_ids",

@@ -113,13 +113,18 @@ COMMANDS = (
         "masked-lm.md",
     ),
     Command(
+        *("prune", "Ship", "ship.prune:PruneSettings", "ship.prune.recipe:Prune"),
+        "Remove heads, neurons and words of a model, train the rest",
+        "prune.md",
+    ),
+    Command(
         *("export", "Ship", "ship.export:ExportSettings", "ship.export:Export"),
         "Write a model as ONNX, checked: it answers without torch",
         "ship.md",
     ),
     Command(
         *("quantize", "Ship", "ship.quantize:QuantizeSettings", "ship.quantize:Quantize"),
-        "Write a model with int8 weights, if its score survives",
+        "Write a model with smaller weights, if its score survives",
         "ship.md",
     ),
     Command(

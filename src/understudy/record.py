@@ -50,6 +50,8 @@ class RunRecord:
     """For each teacher, the texts whose answers were cached when the run began."""
     notes: list[str] = field(default_factory=list)
     training: dict[str, dict[str, Any]] = field(default_factory=dict)
+    pruned: dict[str, Any] = field(default_factory=dict)
+    """Of a pruning: heads and neurons of each layer before and after, what each round has left, and how many words."""
     children: list[str] = field(default_factory=list)
     """The records of a family's runs, relative to this one."""
     split: str = ""

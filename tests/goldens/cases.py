@@ -15,6 +15,7 @@ COMMANDS = [
     "predict",
     "generate",
     "fill-mask",
+    "prune",
     "quantize",
     "serve",
     "import fastai",
@@ -48,6 +49,7 @@ RUNS: dict[str, str] = {
     "probe": "finetune --data rows --model bert --no_baseline --contrastive never",
     "pairs of few rows": "finetune --data rows --model bert --no_baseline --contrastive always",
     "tfidf": "finetune --data rows --model tfidf",
+    "pruned": f"prune runs/bert {_ROWS} --heads 0.5 --neurons 0.25",
     "frozen": "finetune --data rows --model bert --features frozen --no_baseline",
     "awd_lstm": f"finetune {_ROWS} --model runs/pretrained-awd_lstm --unfreeze 1 all --no_baseline {_AT_RANDOM}",
     "pretrained-awd_lstm": (

@@ -69,7 +69,7 @@ def checkpoints(task: Mapping[str, Any]) -> re.Pattern[str]:
         False
     """
     phases = "|".join(re.escape(name) for name in (*_PHASES, *(f"finetune {name}" for name in _tasks(task))))
-    return re.compile(rf"({phases})((-done|-best-\d+|-own\d+-\d+|-rank\d+-\d+)?\.pt|\.csv)")
+    return re.compile(rf"({phases}|round \d+)((-done|-best-\d+|-own\d+-\d+|-rank\d+-\d+)?\.pt|\.csv)")
 
 
 def model_folders(task: Mapping[str, Any]) -> set[str]:

@@ -13,6 +13,8 @@ Record = Mapping[str, Any]
 
 TEACHER, STUDENT, ALONE, TFIDF, PROBE = "teacher", "student", "student without teacher", "tfidf", "probe"
 """The names of models that have a role in a record."""
+PRUNED, UNPRUNED = "pruned", "unpruned"
+"""Those of a pruning."""
 MULTI_TASK = "multi_task"
 """The kind of the task of a record of several tasks."""
 BEFORE_TRAINING = "before training"

@@ -25,6 +25,7 @@ _MAIN = (
         "embeddings",
     ),
     *("backward", "bptt", "drop_mult"),
+    *("heads", "neurons", "magnitude", "rounds", "recovery"),
     *("vocabulary", "blocks", "mask_probability", "whole_words", "start", "pooling"),
     *("ce_weight", "mlm_weight", "cosine_weight", "hidden_weight", "attention_weight", "relation_weight"),
     *("alpha", "distance", "temperature", "epochs", "batch_size", "learning_rate", "schedule", "warmup"),

@@ -13,6 +13,8 @@ In `distill`:
 2. Neither the student nor the same student without teacher is better than TF-IDF: TF-IDF is enough.
 3. The student is not better than the same student without teacher: it is said.
 4. Otherwise the student.
+
+In `prune`: the pruned model, unless the model that it was made of is better.
 """
 
 from __future__ import annotations
@@ -26,9 +28,11 @@ from understudy.report.numbers import human_bytes, number
 from understudy.report.scores import (
     ALONE,
     PROBE,
+    PRUNED,
     STUDENT,
     TEACHER,
     TFIDF,
+    UNPRUNED,
     Record,
     main_name,
     model_named,
@@ -45,6 +49,8 @@ _PLAIN = {
     "alone": "the distilled student is not better than the same student without teacher",
     "model": "ship the model",
     "student": "ship the student",
+    "pruned": "ship the pruned model: it is not shown to be worse than the unpruned one",
+    "unpruned": "the unpruned model is better: prune less, or train more",
 }
 """What each verdict says, without its numbers."""
 _NAMES = {TFIDF: "TF-IDF", PROBE: "the probe", ALONE: "the same student without teacher", TEACHER: "the teacher"}
@@ -56,8 +62,8 @@ class Verdict(NamedTuple):
     """Which model to ship, and why."""
 
     kind: str
-    """``tfidf``, ``probe``, ``probe is better``, ``teacher below tfidf``, ``teacher below probe``, ``alone``, ``student``
-    or ``model``."""
+    """``tfidf``, ``probe``, ``probe is better``, ``teacher below tfidf``, ``teacher below probe``, ``alone``, ``student``,
+    ``pruned``, ``unpruned`` or ``model``."""
     sentence: str
 
 
@@ -77,6 +83,13 @@ def verdict(record: Record) -> Verdict | None:
         return None
     found = _Comparisons(record)
     main = main_name(record)
+    if main == PRUNED:
+        kind = "unpruned" if found.better(UNPRUNED, PRUNED) else "pruned"
+        return (
+            _verdict(kind, f"the pruned one is at {found.lead(PRUNED, UNPRUNED)}", found.rows())
+            if found.has(PRUNED, UNPRUNED)
+            else None
+        )
     return _of_distillation(found) if main == STUDENT else _of_training(found, main)
 
 

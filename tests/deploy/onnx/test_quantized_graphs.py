@@ -167,13 +167,13 @@ def test_the_gate_refuses_and_nothing_is_written(tmp_path: Path) -> None:
 
 
 def test_a_broken_table_is_refused_where_it_is_all_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make = quantize_module.int8_rows
+    make = int8_rows
 
     def reversed_rows(table: np.ndarray) -> Any:
         numbers, scales = make(table)
         return numbers[::-1].copy(), scales
 
-    for place in ("quantize", "int8"):
+    for place in ("targets", "int8"):
         monkeypatch.setattr(f"understudy.deploy.onnx.{place}.int8_rows", reversed_rows)
     task = TASKS["regression"]
     source, rows = source_of(network("static", task), task, tmp_path / "fp32")

@@ -8,7 +8,7 @@ import io
 import logging
 import re
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,21 +47,24 @@ def int8_rows(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return rows.astype(np.int8), scales
 
 
-def parts_of(graph: Any, *, tables_only: bool = False) -> dict[str, list[str]]:
-    """What of a graph can be int8: names for people to the names of nodes.
+def parts_of(
+    graph: Any, *, tables_only: bool = False, kinds: Collection[str] = ("table", "linear", "lstm")
+) -> dict[str, list[str]]:
+    """What of a graph can be made smaller: names for people to the names of nodes.
 
     A part is a table, an LSTM or a product; of an encoder all products of one layer. Nodes without a name get one.
 
     Args:
         graph: an ONNX model, from :mod:`understudy.deploy.onnx`.
         tables_only: leave products and LSTMs out.
+        kinds: of nodes, see :func:`kind_of`.
     """
     weights = {one.name: one for one in graph.graph.initializer}
     parts, counts = dict[str, list[str]](), dict[str, int]()
     for number, node in enumerate(graph.graph.node):
         node.name = node.name or f"node_{number}"
-        kind = _kind(node, weights)
-        if kind is None or (tables_only and kind != "table"):
+        kind = kind_of(node, weights)
+        if kind not in kinds or (tables_only and kind != "table"):
             continue
         scope = _scope(node)
         if scope is None:
@@ -71,6 +74,23 @@ def parts_of(graph: Any, *, tables_only: bool = False) -> dict[str, list[str]]:
             scope = found[1]
         parts.setdefault(scope, []).append(node.name)
     return parts
+
+
+def kind_of(node: Any, weights: dict[str, Any]) -> str | None:
+    """What a node is to be called, if its weights can be made smaller: ``table``, ``linear``, ``lstm``; None for any other.
+
+    Args:
+        weights: the graph's initializers, by name.
+    """
+    matrix = len(node.input) > 1 and node.input[1] in weights
+    if node.op_type == "LSTM":
+        return "lstm"
+    if node.op_type in ("MatMul", "Gemm"):
+        return "linear" if matrix and len(weights[node.input[1]].dims) == 2 else None
+    if node.op_type == "Gather" and (table := weights.get(node.input[0])) is not None:
+        by_row = all(one.name != "axis" or one.i == 0 for one in node.attribute)
+        return "table" if by_row and len(table.dims) == 2 and table.data_type == 1 else None
+    return None
 
 
 def int8_graph(graph: Any, nodes: Collection[str]) -> Any:
@@ -91,25 +111,12 @@ def int8_graph(graph: Any, nodes: Collection[str]) -> Any:
     made.CopyFrom(graph)
     weights = {one.name: one for one in made.graph.initializer}
     chosen = [node for node in made.graph.node if node.name in nodes]
-    products = [node.name for node in chosen if _kind(node, weights) != "table"]
+    products = [node.name for node in chosen if kind_of(node, weights) != "table"]
     if products:
         others = [node.name for node in made.graph.node if node.name not in set(products)]
-        made = _dynamic(onnx, made, others)
-    _quantize_tables(onnx, made, set(nodes))
+        made = dynamic(onnx, made, others)
+    quantize_tables(onnx, made, set(nodes))
     return made
-
-
-def _kind(node: Any, weights: dict[str, Any]) -> str | None:
-    """What a node is to be called, if its weights can be int8."""
-    matrix = len(node.input) > 1 and node.input[1] in weights
-    if node.op_type == "LSTM":
-        return "lstm"
-    if node.op_type in ("MatMul", "Gemm"):
-        return "linear" if matrix and len(weights[node.input[1]].dims) == 2 else None
-    if node.op_type == "Gather" and (table := weights.get(node.input[0])) is not None:
-        by_row = all(one.name != "axis" or one.i == 0 for one in node.attribute)
-        return "table" if by_row and len(table.dims) == 2 and table.data_type == 1 else None
-    return None
 
 
 def _scope(node: Any) -> str | None:
@@ -124,12 +131,12 @@ def _scope(node: Any) -> str | None:
     return names[-2].removeprefix("model.") if len(names) > 1 and names[-2] else None
 
 
-def _dynamic(onnx: Any, graph: Any, others: list[str]) -> Any:
+def dynamic(onnx: Any, graph: Any, others: list[str]) -> Any:
     """What ONNX Runtime makes of a graph, without these nodes."""
     require("onnxruntime", extra="onnx")
     from onnxruntime.quantization import QuantType, quantize_dynamic  # slow, and an extra
 
-    with tempfile.TemporaryDirectory() as folder, _quietly():
+    with tempfile.TemporaryDirectory() as folder, quietly():
         path = Path(folder) / "model.onnx"
         quantize_dynamic(
             graph,
@@ -146,13 +153,13 @@ def _dynamic(onnx: Any, graph: Any, others: list[str]) -> Any:
         return onnx.load(str(path))
 
 
-def _quantize_tables(onnx: Any, graph: Any, nodes: Collection[str]) -> None:
+def quantize_tables(onnx: Any, graph: Any, nodes: Collection[str]) -> None:
     """Make rows of tables int8, in place: what is looked up is cast and multiplied by the scale of its row."""
     weights = {one.name: one for one in graph.graph.initializer}
     made, ready = list[Any](), set[str]()
     helper, types, arrays = onnx.helper, onnx.TensorProto, onnx.numpy_helper
     for node in graph.graph.node:
-        if node.name not in nodes or _kind(node, weights) != "table":
+        if node.name not in nodes or kind_of(node, weights) != "table":
             made.append(node)
             continue
         table, ids = node.input
@@ -167,18 +174,23 @@ def _quantize_tables(onnx: Any, graph: Any, nodes: Collection[str]) -> None:
             helper.make_node("Gather", [scales, ids], [f"{end}_scale"], name=f"{node.name}_scales"),
             helper.make_node("Mul", [f"{end}_float", f"{end}_scale"], [end], name=f"{node.name}_scaled"),
         ]
-    if not ready:
-        return
+    if ready:
+        without_unused(graph, made)
+
+
+def without_unused(graph: Any, nodes: Iterable[Any]) -> Any:
+    """Give a graph these nodes, in place, and drop the weights that none of them reads any more; the graph."""
     del graph.graph.node[:]
-    graph.graph.node.extend(made)
-    used = {name for node in graph.graph.node for name in node.input}
-    kept = [one for one in graph.graph.initializer if one.name not in ready or one.name in used]
+    graph.graph.node.extend(nodes)
+    used = {name for node in graph.graph.node for name in node.input} | {one.name for one in graph.graph.output}
+    kept = [one for one in graph.graph.initializer if one.name in used]
     del graph.graph.initializer[:]
     graph.graph.initializer.extend(kept)
+    return graph
 
 
 @contextlib.contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Inside, the advice of ONNX Runtime, which goes to the root logger, is not shown."""
     logger = logging.getLogger()
     before = logger.level

@@ -15,7 +15,8 @@ from understudy.checksums import list_checksums
 from understudy.data.splits import Rows
 from understudy.data.tasks import Text
 from understudy.deploy.onnx.export import TOLERANCE, write_graph, write_mobile
-from understudy.deploy.onnx.int8 import int8_graph, int8_rows, parts_of
+from understudy.deploy.onnx.int8 import parts_of
+from understudy.deploy.onnx.targets import INT8, Target
 from understudy.errors import ModelError, require
 from understudy.evaluation.paired import PairedDifference, paired_differences
 from understudy.functional.scoring import higher_is_better, score
@@ -38,9 +39,9 @@ _RANKED_ON = 512
 
 
 def quantize_onnx(
-    folder: Path, source: ExportedPredictor, rows: Rows, *, origin: str, max_drop: float
+    folder: Path, source: ExportedPredictor, rows: Rows, *, origin: str, max_drop: float, target: Target = INT8
 ) -> ExportedFacts:
-    """Write an exported folder whose weights are int8, as far as the score allows. It appears whole or not at all.
+    """Write an exported folder whose weights are smaller, as far as the score allows. It appears whole or not at all.
 
     The score of `source` and that of the new model are compared on the same rows. If the upper end of the interval of
     their difference is above `max_drop`, the parts that move the logits most are left in float32, one after the other,
@@ -51,12 +52,13 @@ def quantize_onnx(
         rows: labelled rows, in the order of the model's labels.
         origin: what these rows are, in words.
         max_drop: in points, hundredths of the metric.
+        target: what weights become, see :mod:`understudy.deploy.onnx.targets`.
 
     Returns:
         The facts; ``quantized`` says what was measured.
 
     Raises:
-        ModelError: if nothing can be int8, if the score falls too much whatever is left out, or if `source` is
+        ModelError: if nothing can be made smaller, if the score falls too much whatever is left out, or if `source` is
             quantised already or above 1.5 GB.
         OutputError: if the folder cannot be written.
         UnderstudyError: if what it needs is not installed.
@@ -72,20 +74,20 @@ def quantize_onnx(
     onnx: Any = require("onnx", extra="onnx")
     graph = onnx.load(str(source.folder / GRAPH))
     # The head of a static model stays as it is, so that NumPy and ONNX Runtime compute the same.
-    parts = parts_of(graph, tables_only=(source.folder / BAG).is_file())
+    parts = parts_of(graph, tables_only=(source.folder / BAG).is_file(), kinds=target.kinds)
     if not parts:
-        raise ModelError(f"{source.folder}: its graph has no weights that can be int8. Use it as it is.")
+        raise ModelError(f"{source.folder}: its graph has no weights that can be {target.name}. Use it as it is.")
     metric = next((name for name in source.task.metrics if higher_is_better(name)), "pearson")
     with new_folder(folder, remedy=OUTPUT, replace=True) as temporary:
         for name in (TOKENIZER, SAMPLE):
             if (source.folder / name).is_file():
                 shutil.copyfile(source.folder / name, temporary / name)
-        maker = _Maker(temporary, source, graph, parts)
+        maker = _Maker(temporary, source, graph, parts, target)
         gate = _Gate(metric, rows, source.logits(rows.texts), max_drop)
         left, found, after = _searched(folder, gate, maker)
         made = maker.predictor(left)
         told = QuantizedFacts(
-            to="int8",
+            to=target.name,
             left=tuple(left),
             parts=len(parts),
             bytes_before=source.summary()["size_bytes"],
@@ -163,18 +165,19 @@ class _Gate(NamedTuple):
 class _Maker:
     """Writes the model with some parts left in float32 into a folder, and has it answer."""
 
-    def __init__(self, folder: Path, source: ExportedPredictor, graph: Any, parts: dict[str, list[str]]) -> None:
-        self.folder, self.source, self.graph, self.parts = folder, source, graph, parts
+    def __init__(
+        self, folder: Path, source: ExportedPredictor, graph: Any, parts: dict[str, list[str]], target: Target
+    ) -> None:
+        self.folder, self.source, self.graph, self.parts, self.target = folder, source, graph, parts, target
 
     def write(self, left: Sequence[str], facts: ExportedFacts) -> None:
         """Write graph, arrays and facts."""
         nodes = [node for part, nodes in self.parts.items() if part not in left for node in nodes]
-        write_graph(self.folder, int8_graph(self.graph, nodes), facts)
+        write_graph(self.folder, self.target.graph(self.graph, nodes), facts)
         if (self.source.folder / BAG).is_file():
             with np.load(self.source.folder / BAG, allow_pickle=False) as found:
                 arrays = dict(found)
-            rows, scales = int8_rows(arrays.pop("table"))
-            np.savez(self.folder / BAG, table_int8=rows, table_scale=scales, **arrays)
+            np.savez(self.folder / BAG, **self.target.table(arrays.pop("table")), **arrays)
 
     def predictor(self, left: Sequence[str]) -> ExportedPredictor:
         """The model with these parts left, ready to answer."""
@@ -201,7 +204,7 @@ def _searched(folder: Path, gate: _Gate, maker: _Maker) -> tuple[list[str], Pair
         found = gate.drop(after)
         tried.append((left, found, after))
         if not gate.accepts(found):
-            names = f"with {', '.join(left)} in fp32" if left else "all in int8"
+            names = f"with {', '.join(left)} in fp32" if left else f"all in {maker.target.name}"
             say(f"  {names}: {gate.metric} may fall by {100 * found.high:.2f} points.")
         return gate.accepts(found)
 
@@ -211,7 +214,7 @@ def _searched(folder: Path, gate: _Gate, maker: _Maker) -> tuple[list[str], Pair
 
     if left_out(list(maker.parts), damage, fits) is None:
         left, found, _ = min(tried, key=lambda one: one[1].high)
-        what = f"with {', '.join(left)} in fp32" if left else "with all weights in int8"
+        what = f"with {', '.join(left)} in fp32" if left else f"with all weights in {maker.target.name}"
         raise ModelError(
             f"{folder}: is not written, because {gate.metric} falls too much: {what}, which is the best that was found, by {100 * found.difference:.2f} points on {found.rows:,} rows, and by up to {100 * found.high:.2f} (the upper end of the {LEVEL:.0%} interval), but --max_drop is {gate.max_drop:g}. Give more labelled rows with --texts, which narrows the interval, or a larger --max_drop."
         )

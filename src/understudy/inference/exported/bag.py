@@ -16,6 +16,29 @@ _TOKENS = 4096
 """Tokens that are looked up at once: their rows fit a processor's cache."""
 
 
+BLOCK, ZERO = 32, 8
+"""Numbers of a row that share a scale where they have 4 bits, and the 4-bit number that stands for zero."""
+
+
+def from_int4(packed: np.ndarray, scales: np.ndarray, width: int) -> np.ndarray:
+    """Rows of 4-bit numbers as float32 ``(..., width)``.
+
+    Args:
+        packed: uint8 ``(..., blocks, 16)``: two numbers a byte, the first one in its lower half.
+        scales: float32 ``(..., blocks)``.
+        width: of a row; the last block may be longer than what is left of it.
+
+    Example:
+        >>> packed = np.full((1, 1, 16), 0x88, np.uint8)
+        >>> packed[0, 0, 0] = 0x1F
+        >>> from_int4(packed, np.array([[0.5]], np.float32), 3).tolist()
+        [[3.5, -3.5, 0.0]]
+    """
+    numbers = np.stack([packed & 15, packed >> 4], axis=-1).reshape(*packed.shape[:-1], BLOCK)
+    whole = (numbers.astype(np.float32) - ZERO) * scales[..., None]
+    return whole.reshape(*packed.shape[:-2], -1)[..., :width]
+
+
 class Bag:
     """The arrays of a static model, and its logits for token ids.
 
@@ -25,8 +48,9 @@ class Bag:
     Args:
         arrays: ``table`` ``(vocabulary, width)``, and ``bias`` ``(width,)`` where the first layer is in the table; of a
             pair or a wide head ``hidden_weight`` ``(hidden, inputs)`` and ``hidden_bias``; ``weight``
-            ``(outputs, hidden)`` and ``output_bias``, unless the table has the outputs. Instead of ``table``, the int8
-            ``table_int8`` and the float32 ``table_scale`` ``(vocabulary, 1)`` of its rows.
+            ``(outputs, hidden)`` and ``output_bias``, unless the table has the outputs. Instead of ``table``: the float16
+            ``table_fp16``; or the int8 ``table_int8`` and the float32 ``table_scale`` ``(vocabulary, 1)`` of its rows; or
+            ``table_int4`` and ``table_scale`` as :func:`from_int4` reads them, and ``table_width``.
         pair: whether rows have two texts.
 
     Example:
@@ -40,7 +64,9 @@ class Bag:
     def __init__(self, arrays: Mapping[str, np.ndarray], *, pair: bool) -> None:
         self.arrays, self.pair = arrays, pair
         self.scales = arrays.get("table_scale")
-        self.table = arrays["table" if self.scales is None else "table_int8"]
+        names = ("table_fp16", "table_int4", "table_int8", "table")
+        self.table = arrays[next((name for name in names if name in arrays), "table")]
+        self.width = int(arrays.get("table_width", self.table.shape[-1]))
 
     @classmethod
     def load(cls, path: Path, *, pair: bool) -> Bag:
@@ -71,14 +97,17 @@ class Bag:
     def one(self, ids: list[int]) -> np.ndarray:
         """Logits of one single text, on a fast path: ``(1, outputs)``."""
         if not ids:
-            return self._head(np.zeros((1, self.table.shape[1]), np.float32))
+            return self._head(np.zeros((1, self.width), np.float32))
         rows = self._rows(np.array(ids))
         return self._head(np.full((1, len(ids)), 1 / len(ids), np.float32) @ rows)
 
     def _rows(self, ids: np.ndarray) -> np.ndarray:
         """Rows of the table: float32 ``(*ids.shape, width)``."""
         rows: np.ndarray = self.table.take(ids, axis=0)
-        return rows if self.scales is None else rows * self.scales.take(ids, axis=0)
+        if self.scales is None:
+            return rows.astype(np.float32, copy=False)
+        scales = self.scales.take(ids, axis=0)
+        return rows * scales if self.table.ndim == 2 else from_int4(rows, scales, self.width)
 
     def _head(self, pooled: np.ndarray) -> np.ndarray:
         arrays = self.arrays
@@ -94,7 +123,7 @@ class Bag:
 
     def _means(self, ids: np.ndarray, offsets: np.ndarray) -> np.ndarray:
         """The mean of the table's rows for each text, zero for one without tokens: ``(rows, width)``."""
-        lengths, width = np.diff(offsets), self.table.shape[1]
+        lengths, width = np.diff(offsets), self.width
         out = np.zeros((len(lengths), width), np.float32)
         if width <= _NARROW:
             rows = np.flatnonzero(lengths)

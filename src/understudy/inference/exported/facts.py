@@ -29,9 +29,9 @@ class QuantizedFacts:
     """
 
     to: str
-    """``int8``."""
+    """``int8``, ``int8, calibrated``, ``int4-weight`` or ``fp16``."""
     left: tuple[str, ...]
-    """The parts that are float32 still, because the score fell too much with them in int8."""
+    """The parts that are float32 still, because the score fell too much with them made smaller."""
     parts: int
     """How many parts there are."""
     bytes_before: int

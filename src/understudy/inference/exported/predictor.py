@@ -123,16 +123,25 @@ class ExportedPredictor(Answering):
         ids, segments = self.encoder.one(text)
         if self._bag is not None and not self.task.is_pair:
             return self._bag.one(ids or [self.facts.pad_id])
+        if self._bag is not None:
+            row = np.array(ids or [self.facts.pad_id], np.int64)
+            kinds = None if segments is None else np.array(segments or [self.facts.pad_segment], np.int64)
+            return self._bag.logits(row, np.array([0, len(row)]), kinds)
+        return self._run(self._fed(ids, segments))
+
+    def inputs_of(self, text: Text) -> dict[str, np.ndarray]:
+        """What the graph is fed for one text, by name: int64 ``(1, tokens)``."""
+        return self._fed(*self.encoder.one(text))
+
+    def _fed(self, ids: list[int], segments: list[int] | None) -> dict[str, np.ndarray]:
         row = np.array([ids or [self.facts.pad_id]], np.int64)
         kinds = None if segments is None else np.array([segments or [self.facts.pad_segment]], np.int64)
-        if self._bag is not None:
-            return self._bag.logits(row[0], np.array([0, row.shape[1]]), None if kinds is None else kinds[0])
         inputs = {"input_ids": row}
         if "attention_mask" in self.facts.inputs:
             inputs["attention_mask"] = np.ones_like(row)
         if "token_type_ids" in self.facts.inputs:
             inputs["token_type_ids"] = np.zeros_like(row) if kinds is None else kinds
-        return self._run(inputs)
+        return inputs
 
     def _many(self, texts: Sequence[Text]) -> np.ndarray:
         found = [np.empty((0, self.task.outputs), np.float32)]

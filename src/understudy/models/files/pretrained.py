@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +30,8 @@ from understudy.models.awd_lstm.encoder import AWDLSTMModel
 from understudy.models.awd_lstm.model import AWDLSTMForCausalLM, AWDLSTMForSequenceClassification
 from understudy.models.files.names import MULTITASK, check_undamaged
 from understudy.models.files.quiet import explained, quiet
+from understudy.models.shrink.prune.sizes import built, reshape
+from understudy.models.structure.blocks import PRUNED
 from understudy.models.students.bilstm import BiLSTM
 from understudy.models.students.pooled import PooledClassifier
 from understudy.models.students.static import StaticBag
@@ -115,7 +118,8 @@ def build_from_config(path: str, told: Any) -> Any:
             return _OWN[model_type](_OWN[model_type].config_class.from_dict(told))
         config = CONFIG_MAPPING[model_type].from_dict(told)
         _check_sizes(path, config)
-        return AutoModelForSequenceClassification.from_config(config, trust_remote_code=False, dtype=torch.float32)
+        make = partial(AutoModelForSequenceClassification.from_config, trust_remote_code=False, dtype=torch.float32)
+        return built(make, config)
 
 
 _SWITCHES = {
@@ -193,7 +197,7 @@ def load_pretrained(
     _check_sizes(path, config)
     check_undamaged(path, weights=True)
     with explained(path), quiet():
-        model, info = loader.from_pretrained(
+        model, info = _smaller(loader, config).from_pretrained(
             path,
             config=config,
             dtype=torch.float32,
@@ -202,6 +206,7 @@ def load_pretrained(
             trust_remote_code=False,
             use_safetensors=True,
         )
+        model.__class__ = getattr(model, "full_class", type(model))
         for tensor in (*model.parameters(), *model.buffers()):
             # Views into the mapped file are not aligned in memory: some kernels round differently there and run slower.
             tensor.data = tensor.data.clone()
@@ -220,6 +225,19 @@ def load_pretrained(
             f"{path}: the checkpoint holds {number} that {type(model).__name__} has no place for: {first_names(unread)}."
         )
     return LoadedModel(model, {*info["missing_keys"], *other})
+
+
+def _smaller(loader: Any, config: Any) -> Any:
+    """The class that loads a model with fewer heads and neurons, as its configuration says, before weights are read."""
+    if getattr(config, PRUNED, None) is None:
+        return loader
+    kind: Any = loader._model_mapping[type(config)]
+
+    def begin(self: Any, config: Any) -> None:
+        kind.__init__(self, config)
+        reshape(self)
+
+    return type(kind.__name__, (kind,), {"__init__": begin, "full_class": kind})
 
 
 def _check_own(path: str, told: dict[str, Any]) -> None:

@@ -26,7 +26,15 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     Raises:
         ModelError: if there is no tokenizer, or if it cannot be read or is damaged.
     """
-    path = resolve(encoder_name(name))
+    return read_tokenizer(resolve(encoder_name(name)))
+
+
+def read_tokenizer(path: str) -> PreTrainedTokenizerBase:
+    """The same of a folder that may hold nothing but a tokenizer, or of a hub id.
+
+    Raises:
+        ModelError: as :func:`load_tokenizer`.
+    """
     if Path(path).is_dir() and not any(any(Path(path).glob(pattern)) for pattern in _TOKENIZER_FILES):
         raise ModelError(
             f"{path}: holds no tokenizer (tokenizer.json or vocab.txt). Copy the tokenizer's files into it."

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from understudy.errors import ModelError
+from understudy.models.shrink.prune.sizes import built, without_layers
 from understudy.models.structure.layers import base_model, encoder_layers
 
 Choice = Literal["evenly", "alternate", "first", "last"]
@@ -109,7 +110,7 @@ def cut_layers(model: nn.Module, keep: Sequence[int]) -> Any:
     with torch.random.fork_rng(
         devices=[]
     ):  # the initial weights are overwritten, so drawing them must not change the seed
-        cut = type(model)(config)
+        cut = built(type(model), config)
     cut.to(next(model.parameters()).dtype)
     own = cut.state_dict()
     misfits = sorted(set(weights) ^ set(own))
@@ -127,7 +128,7 @@ def cut_layers(model: nn.Module, keep: Sequence[int]) -> Any:
 
 def random_copy(model: Any) -> Any:
     """A new model of the same shape with random weights, from torch's current seed."""
-    fresh = type(model)(copy.deepcopy(model.config))
+    fresh = built(type(model), copy.deepcopy(model.config))
     return fresh.to(next(model.parameters())).train(model.training)
 
 
@@ -146,6 +147,7 @@ def _cut_config(config: Any, keep: list[int], total: int) -> None:
     if getattr(config, "num_hidden_groups", None) == total:  # an ALBERT that shares nothing
         config.num_hidden_groups = len(keep)
     config.num_hidden_layers = len(keep)
+    without_layers(config, keep)
     for name, value in vars(config).items():
         # One entry a layer, such as ModernBERT's layer_types. The name is checked too: a list of labels may be as long.
         if isinstance(value, list | tuple) and len(value) == total and name.startswith(_OF_EACH_LAYER):

@@ -9,6 +9,9 @@ from torch import nn
 from understudy.errors import ModelError
 from understudy.models.structure.layers import base_model, encoder_layers
 
+PRUNED = "understudy_pruned"
+"""Where a configuration says which heads and how many neurons each layer has, where layers differ."""
+
 
 class BlockParts(NamedTuple):
     """The parts of a block with a norm after attention and a norm after the feed-forward part. They are the block's own
@@ -68,6 +71,10 @@ def block_parts(model: Any) -> list[BlockParts]:
         ModelError: if the blocks are not built as BERT's are: other parts, more parts, norms in other places, or
             positions that rotate queries and keys.
     """
+    if getattr(base_model(model).config, PRUNED, None) is not None:
+        raise ModelError(
+            f"{type(model).__name__}: heads or neurons of it were pruned, so its layers differ, and it can be neither narrowed nor shared. Do that with the model as it was before."
+        )
     found, embedded = [], positions_are_embedded(model)
     for block in encoder_layers(model):
         layout = next((names for names in _LAYOUTS if _has(block, names)), None)

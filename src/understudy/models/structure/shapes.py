@@ -15,6 +15,7 @@ from understudy.errors import ModelError
 from understudy.models.files.names import resolve
 from understudy.models.files.pretrained import read_pretrained
 from understudy.models.files.quiet import explained
+from understudy.models.shrink.prune.sizes import built
 from understudy.models.structure.layers import base_model
 from understudy.models.structure.parameter_groups import layer_groups
 
@@ -44,7 +45,7 @@ def meta_model(name: str) -> Any:
         # stands for any checkpoint of transformers, not only for classifiers
         if loader is AutoModelForSequenceClassification:
             loader = _named_class(config)
-        return loader.from_config(config) if loader is AutoModel else loader(config)
+        return built(loader.from_config if loader is AutoModel else loader, config)
 
 
 def components(model: Any) -> list[Component]:

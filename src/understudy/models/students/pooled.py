@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from understudy.models.shrink.prune.sizes import built
+
 
 def mean_pooled(states: Tensor, mask: Tensor) -> Tensor:
     """The mean over the real tokens. The weights are divided before the sum, so float16 does not overflow.
@@ -64,7 +66,7 @@ class PooledClassifier(PreTrainedModel):
 
     def __init__(self, config: PooledConfig) -> None:
         super().__init__(config)
-        self.encoder = AutoModel.from_config(config.encoder_config)
+        self.encoder = built(AutoModel.from_config, config.encoder_config)
         if "add_pooling_layer" in inspect.signature(type(self.encoder).__init__).parameters:
             self.encoder.pooler = None  # nothing reads it, so it would be a layer that learns nothing
         self._takes_segments = "token_type_ids" in inspect.signature(self.encoder.forward).parameters

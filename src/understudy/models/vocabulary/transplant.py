@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from understudy.data.tokens.pieces import ROLES, role_id
 from understudy.errors import ModelError
+from understudy.models.shrink.prune.sizes import built
 from understudy.models.structure.layers import word_embeddings
 from understudy.models.vocabulary.origins import Origins, origins
 
@@ -22,7 +23,9 @@ class Transplanted(NamedTuple):
     origins: Origins
 
 
-def transplant(model: Any, old: PreTrainedTokenizerBase, new: PreTrainedTokenizerBase) -> Transplanted:
+def transplant(
+    model: Any, old: PreTrainedTokenizerBase, new: PreTrainedTokenizerBase, *, rows: Origins | None = None
+) -> Transplanted:
     """The same model over another vocabulary.
 
     Every tensor with a vocabulary dimension (input and output tables, biases, whatever else an architecture has) is
@@ -33,6 +36,7 @@ def transplant(model: Any, old: PreTrainedTokenizerBase, new: PreTrainedTokenize
         model: a model of transformers or ours. It is not changed.
         old: the model's tokenizer.
         new: the tokenizer of the new vocabulary.
+        rows: where the new rows come from (by what the two tokenizers say).
 
     Returns:
         The new model, of the same class and on the same device, and the origins of its rows.
@@ -41,18 +45,18 @@ def transplant(model: Any, old: PreTrainedTokenizerBase, new: PreTrainedTokenize
         ModelError: if the configuration names no vocabulary size, or if the architecture expects the padding token at
             an id where `new` has another token.
     """
-    size = getattr(model.config, "vocab_size", None)
+    size = getattr(_of_encoder(model.config), "vocab_size", None)
     if not isinstance(size, int):
         raise ModelError(
             f"{type(model).__name__}: its configuration names no vocab_size, so it cannot be moved to another vocabulary. Keep its own: --vocabulary keep."
         )
-    rows = origins(old, new)
+    rows = rows or origins(old, new)
     weights, counted = model.state_dict(), _counting_dimensions(model)
     config = _config_for(model.config, old, new, size=len(rows))
     with torch.random.fork_rng(
         devices=[]
     ):  # the initial weights are overwritten, so drawing them must not change the seed
-        made = type(model)(config)
+        made = built(type(model), config)
     made.to(next(model.parameters()).dtype)
     _check_padding(model, made, old, new)
     made.load_state_dict(
@@ -64,9 +68,9 @@ def transplant(model: Any, old: PreTrainedTokenizerBase, new: PreTrainedTokenize
 def _counting_dimensions(model: Any) -> dict[str, int]:
     """The names of the tensors with a vocabulary dimension, and which dimension it is."""
     probe = copy.deepcopy(model.config)
-    probe.vocab_size += 1
+    _of_encoder(probe).vocab_size += 1
     with torch.device("meta"), torch.random.fork_rng(devices=[]):
-        larger = type(model)(probe).state_dict()
+        larger = built(type(model), probe).state_dict()
     found = {}
     for name, weight in model.state_dict().items():
         differing = [d for d, (own, other) in enumerate(zip(weight.shape, larger[name].shape)) if own != other]
@@ -78,12 +82,18 @@ def _counting_dimensions(model: Any) -> dict[str, int]:
 def _config_for(config: Any, old: PreTrainedTokenizerBase, new: PreTrainedTokenizerBase, *, size: int) -> Any:
     """The configuration with the size of the new vocabulary, and its ids for the special tokens that are named."""
     made = copy.deepcopy(config)
-    made.vocab_size = size
+    inner = _of_encoder(made)
+    inner.vocab_size = size
     for role in ROLES:
         name = f"{role}_token_id"
-        if getattr(made, name, None) is not None:
-            setattr(made, name, role_id(new, role))
+        if getattr(inner, name, None) is not None:
+            setattr(inner, name, role_id(new, role))
     return made
+
+
+def _of_encoder(config: Any) -> Any:
+    """The configuration that has the vocabulary. In a pooled classifier it is one level down."""
+    return getattr(config, "encoder_config", config)
 
 
 def _check_padding(model: nn.Module, made: Any, old: PreTrainedTokenizerBase, new: PreTrainedTokenizerBase) -> None:

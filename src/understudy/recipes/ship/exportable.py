@@ -38,6 +38,15 @@ def load_exportable(name: str, *, task: str | None) -> Predictor | ExportedPredi
 
 def validation_rows(name: str, task: Task) -> Rows | None:
     """The validation rows of the run that trained a model; None if they are not there any more."""
+    found = rows_of_run(name)
+    if found is None or not len(found.validation):
+        return None
+    same = [(one.is_pair, one.kind, one.labels) for one in (found.task, task)]
+    return found.validation if same[0] == same[1] else None
+
+
+def rows_of_run(name: str) -> Splits | None:
+    """The rows of the run that trained a model; None if they are not there any more."""
     here = Path(name).expanduser()
     config = next((path for folder in (here, here.parent) if (path := folder / "config.yaml").is_file()), None)
     if config is None:
@@ -45,13 +54,10 @@ def validation_rows(name: str, task: Task) -> Rows | None:
     try:
         (content,) = read_documents(str(config))
         command = str(content.pop("command"))
-        if command not in ("finetune", "distill"):
+        if command not in ("finetune", "distill", "prune"):
             return None
         found = build(recipe_class(command), content).read()
     except (UnderstudyError, ValueError, LookupError) as error:
         say(f"  {name}: the rows of its run cannot be read any more ({' '.join(str(error).split())[:160]}).")
         return None
-    if not isinstance(found, Splits) or not len(found.validation):
-        return None
-    same = [(one.is_pair, one.kind, one.labels) for one in (found.task, task)]
-    return found.validation if same[0] == same[1] else None
+    return found if isinstance(found, Splits) else None

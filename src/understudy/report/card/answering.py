@@ -10,6 +10,7 @@ from typing import Any
 
 from understudy.report.card.facts import folder_path
 from understudy.report.card.markdown import Markdown, one_line
+from understudy.report.card.pruning import pruning_lines
 from understudy.report.metric_names import capitalised, metric_name
 from understudy.report.scores import Record, main_model, main_name, selecting_metric
 
@@ -42,6 +43,7 @@ def answering_facts(folder: Path, record: Record) -> dict[str, Any]:
             for entry in (record.get("mistakes") or [])[:_MISTAKES_SHOWN]
         ],
         "main": main_name(record),
+        "pruning": pruning_lines(record),
         "metric": _of_class(selecting_metric(record), labels),
         "others": [_of_class(other, labels, short=True) for other in record["task"]["metrics"][1:]],
         "labels": labels[:_LABELS_SHOWN],

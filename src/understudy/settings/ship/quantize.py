@@ -12,10 +12,13 @@ from understudy.settings.flags import Shown
 from understudy.settings.models import model_faults
 from understudy.settings.ship.import_adapter import output_faults
 
+ROWS = "rows"
+"""``--calibrate`` with the training rows of the model's run."""
+
 
 @dataclass(kw_only=True)
 class QuantizeSettings:
-    """Write a trained model as an exported folder with int8 weights, if its score on labelled rows survives."""
+    """Write a trained model as an exported folder with smaller weights, if its score on labelled rows survives."""
 
     command: ClassVar[str] = "quantize"
     positional: ClassVar[tuple[str, ...]] = ("model",)
@@ -23,8 +26,10 @@ class QuantizeSettings:
     """A run, a model folder or an exported one; also as a bare word."""
     output: Annotated[str, Shown("FOLDER", group="Run", required=True)] = ""
     """The folder to make."""
-    to: Literal["int8"] = "int8"
-    """The type of the weights: int8, tables by row (int8)."""
+    to: Literal["int8", "int4-weight", "fp16"] = "int8"
+    """The type of the weights: int8, tables by row; int4-weight, tables and products in blocks of 32; fp16 (int8)."""
+    calibrate: Annotated[str | None, Shown("FILE|rows")] = None
+    """With int8: read the ranges of what products read off these texts, or off training rows of the run (as it computes)."""
     max_drop: Annotated[float, Ge(0), Le(100), Shown("POINTS")] = 0.5
     """The points by which the score may fall, by the upper end of the 95 % interval (0.5)."""
     texts: Annotated[str | None, Shown("FILE")] = None
@@ -48,10 +53,17 @@ class QuantizeSettings:
             faults = model_faults(self.model, adapters=True)
         if self.texts is not None and not Path(self.texts).expanduser().is_file():
             faults.append(f"{self.texts}: no such file. Check the path.")
+        if self.calibrate is not None and self.calibrate != ROWS and not Path(self.calibrate).expanduser().is_file():
+            faults.append(f"{self.calibrate}: no such file. Check the path, or give --calibrate rows.")
+        if self.calibrate is not None and self.to != "int8":
+            faults.append(
+                f"--calibrate is for --to int8: {self.to} rounds weights alone, and what they are multiplied with stays as it is. Leave it out."
+            )
         for flag in ("text", "label"):
             if getattr(self, flag) and self.texts is None:
                 faults.append(
                     f"--{flag} names columns of --texts, but there is no --texts. Name a file, or leave it out."
                 )
-        read = [name for name in (self.model, self.texts) if name]
+        calibrated = None if self.calibrate == ROWS else self.calibrate
+        read = [name for name in (self.model, self.texts, calibrated) if name]
         return faults + output_faults(self.output, overwrite=self.overwrite, read=read)
