@@ -99,7 +99,7 @@ class Prediction:
 
 
 def predictions(
-    logits: np.ndarray, task: Task, *, threshold: float = 0.5, temperature: float = 1.0
+    logits: np.ndarray, task: Task, *, threshold: float = 0.5, temperature: float = 1.0, top_k: int | None = None
 ) -> list[Prediction]:
     """Logits as labels with probabilities.
 
@@ -107,15 +107,22 @@ def predictions(
         logits: ``(rows, outputs)``.
         threshold: of a multi-label task, the least probability of a label that is predicted.
         temperature: see :func:`probabilities`.
+        top_k: only the probabilities of the so many likeliest labels, the likeliest first.
 
     Raises:
+        ValueError: if `top_k` is less than 1, or the task has no labels.
         ModelError: if a logit is infinite or not a number: any label would be made up.
 
     Example:
         >>> task = Task(text=(("text",),), label="label", kind="multi_label", labels=("funny", "sad"))
         >>> predictions(np.array([[2.0, -2.0]]), task)[0].label
         ['funny']
+        >>> predictions(np.array([[-2.0, 2.0]]), task, top_k=1)[0].probabilities.keys()
+        dict_keys(['sad'])
     """
+    if top_k is not None and (top_k < 1 or task.kind == "regression"):
+        what = "this model answers with a number" if task.kind == "regression" else f"top_k is {top_k}"
+        raise ValueError(f"top_k is the number of labels to show, at least 1, but {what}")
     if not np.isfinite(logits).all():
         raise ModelError(
             "the model's answers are not finite numbers for some texts, so they say nothing. Its weights are damaged, or its training went wrong: copy or train it again."
@@ -125,6 +132,8 @@ def predictions(
     found = []
     for row in probabilities(logits.astype(np.float64), task, temperature=temperature).tolist():
         by_label = dict(zip(task.labels, row, strict=True))
+        if top_k is not None:
+            by_label = dict(sorted(by_label.items(), key=lambda item: -item[1])[:top_k])
         several = [label for label, share in by_label.items() if share >= threshold]
         found.append(
             Prediction(several if task.kind == "multi_label" else max(by_label, key=by_label.__getitem__), by_label)

@@ -27,8 +27,9 @@ def read_rows(
 
     Raises:
         DataError: with every fault that was found.
+        ConfigError: if there are weights for classes that there are not.
     """
-    return load_splits(
+    splits = load_splits(
         settings.data,
         train=settings.train,
         validation=settings.validation,
@@ -42,7 +43,8 @@ def read_rows(
         pool_rest=pool_rest,
         allow_unlabelled=allow_unlabelled,
         reading=settings.reading,
-    ).selected_by(metric)
+    )
+    return splits.selected_by(metric).weighted(settings.class_weights)
 
 
 def read_texts(settings: CorpusSettings, *, seed: int) -> Corpus:

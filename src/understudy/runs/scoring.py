@@ -86,7 +86,9 @@ def fit_tfidf(session: Session, train: Rows, splits: Splits) -> Tfidf:
     """TF-IDF with a linear model on labelled rows, its penalty chosen on the validation rows. A signal ends it at once."""
     validation = (splits.validation.texts, splits.validation.labels)
     with session.stop.at_once(), on_threads(1):  # sparse rows: more threads only wait for each other
-        return Tfidf.fit(train.texts, train.labels, splits.task, validation=validation)
+        return Tfidf.fit(
+            train.texts, train.labels, splits.task, validation=validation, class_weights=splits.class_weights
+        )
 
 
 def tfidf_baseline(session: Session, splits: Splits) -> LinearPredictor | None:

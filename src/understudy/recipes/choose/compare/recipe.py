@@ -35,6 +35,7 @@ class Compare(TrainingRecipe, CompareSettings):
             label=self.label,
             kind=self.kind,
             limit_train=self.limit_train[0] if self.limit_train else None,
+            class_weights=self.class_weights,
         )
         pool = self.unlabeled if self._first().distilled else None
         data = read_rows(rows, seed=self.seed, metric=self.metric, unlabeled=pool)

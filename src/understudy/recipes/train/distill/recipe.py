@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from understudy.data.splits import Splits
 from understudy.recipes.train.distill.work import Distillation
 from understudy.runs.inputs import read_rows
@@ -17,7 +19,7 @@ class Distill(TrainingRecipe, DistillSettings):
 
     def read(self) -> Splits:
         """Read and check the rows; those without a label count as unlabelled."""
-        return read_rows(
+        found = read_rows(
             self,
             seed=self.seed,
             metric=self.metric,
@@ -25,6 +27,10 @@ class Distill(TrainingRecipe, DistillSettings):
             pool_rest=self.pool_rest,
             allow_unlabelled=True,
         )
+        if self.class_weights and not self.alpha:
+            note = "class_weights: --alpha is 0, so the student learns from no label. The weights are those of the student without teacher, TF-IDF and the probe."
+            found = replace(found, notes=(*found.notes, note))
+        return found
 
     def prepare(self, data: Splits) -> Distillation:
         """Load and check the teachers, build the student."""
