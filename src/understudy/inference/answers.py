@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import itertools
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from understudy.errors import ModelError
 Label = str | list[str] | float
 """A class's name, the names of several labels, or a number (regression)."""
 
+_SHOWN = 5
+"""Labels that a notebook shows of an answer."""
 _LEAST = 1e-12
 """Averaged probabilities are kept this far from 0 and 1, so that their logits are finite."""
 
@@ -76,9 +79,11 @@ def averaged_logits(
     return (mean if task.kind == "regression" else np.log(np.maximum(mean, _LEAST))).astype(np.float32)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prediction:
     """What a model says of one text. ``dict(prediction)`` and ``prediction["label"]`` work too.
+
+    Its ``repr`` shows the label and its probability; a notebook shows the likeliest labels as a table.
 
     Attributes:
         label: a name, a list of names (multi-label) or a number (regression).
@@ -87,6 +92,22 @@ class Prediction:
 
     label: Label
     probabilities: dict[str, float]
+
+    def __repr__(self) -> str:
+        shares = self.probabilities
+        known = shares.get(self.label) if isinstance(self.label, str) else None
+        return f"Prediction({self.label!r}{'' if known is None else f', {known:.3f}'})"
+
+    def _repr_html_(self) -> str:
+        ordered = sorted(self.probabilities.items(), key=lambda item: -item[1])[:_SHOWN]
+        if not ordered:
+            return html.escape(repr(self))
+        rows = "".join(
+            f'<tr><td>{html.escape(name)}</td><td style="text-align:right">{100 * share:.1f} %</td><td><progress value="{share:.4f}" max="1"></progress></td></tr>'
+            for name, share in ordered
+        )
+        more = len(self.probabilities) - len(ordered)
+        return f"<table>{rows}{f'<tr><td>and {more} more</td></tr>' if more else ''}</table>"
 
     def keys(self) -> tuple[str, ...]:
         """The names of the fields."""

@@ -148,7 +148,9 @@ class Tfidf:
         """
         if len(texts) * len(self.weight) * 4 > _MOST_BYTES:
             most = _MOST_BYTES // (4 * len(self.weight))
-            raise ValueError(f"{len(texts):,} vectors of {len(self.weight):,} terms take too much memory: encode at most {most:,} texts at once")
+            raise ValueError(
+                f"{len(texts):,} vectors of {len(self.weight):,} terms take too much memory: encode at most {most:,} texts at once"
+            )
         found = np.zeros((len(texts), len(self.weight)), np.float32)
         for row, (places, values) in enumerate(self._features(texts)):
             found[row, places] = values

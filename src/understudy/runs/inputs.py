@@ -65,18 +65,21 @@ def read_texts(settings: CorpusSettings, *, seed: int) -> Corpus:
     )
 
 
-def look_first(settings: Any) -> None:
+def look_first(settings: Any, *, whole: bool = False) -> None:
     """Refuse data whose paths and columns are certain to be refused, with every other fault of it. No torch is loaded.
+
+    Args:
+        whole: read the data even if they look right: there are other faults to be reported with theirs.
 
     Raises:
         DataError: with every fault that was found.
     """
-    if not isinstance(settings, DataSettings | CorpusSettings):
+    if not isinstance(settings, DataSettings | CorpusSettings) or getattr(settings, "embeddings_only", False):
         return
     labelled = isinstance(settings, DataSettings)
     pool = getattr(settings, "unlabeled", None)
     files = {"train": settings.train, "validation": settings.validation, "test": settings.test}
-    wrong = looks_wrong(
+    wrong = whole or looks_wrong(
         settings.data,
         files,
         unlabeled=pool,

@@ -116,7 +116,9 @@ def sif_weights(shares: np.ndarray, *, a: float = SIF) -> np.ndarray:
     return found
 
 
-def fitted_to_vectors(table: np.ndarray, shares: Any, vectors: np.ndarray, *, penalty: float, steps: int = 60) -> np.ndarray:
+def fitted_to_vectors(
+    table: np.ndarray, shares: Any, vectors: np.ndarray, *, penalty: float, steps: int = 60
+) -> np.ndarray:
     r"""The table whose means of rows come nearest to known vectors of texts, and which stays near where it was.
 
     .. math:: \min_W \lVert X W - Y \rVert^2 + \lambda \lVert W - W_0 \rVert^2

@@ -21,7 +21,9 @@ def embeddings_faults(settings: Any) -> list[str]:
     """What is wrong with the settings of a distillation without labels, as far as it shows without reading anything."""
     faults = reading_faults(settings.reading)
     if len(settings.teacher) != 1:
-        faults.append("--embeddings_only is of one encoder. Name one with --teacher: a model folder, a run or a hub id.")
+        faults.append(
+            "--embeddings_only is of one encoder. Name one with --teacher: a model folder, a run or a hub id."
+        )
     for name in settings.teacher:
         faults += model_faults(name)
     pool = settings.unlabeled

@@ -18,6 +18,7 @@ from scipy.stats import spearmanr
 from tokenizers import Tokenizer
 
 from understudy.data.readers.corpus import Corpus
+from understudy.data.tasks import Task
 from understudy.data.texts import Texts
 from understudy.data.tokens.encode import encode
 from understudy.data.tokens.pieces import special_ids
@@ -25,12 +26,12 @@ from understudy.errors import ModelError
 from understudy.evaluation import cost
 from understudy.evaluation.quality import Evaluation
 from understudy.inference.embeddings import EmbeddingModel
-from understudy.inference.logits import logits, parameter_summary
+from understudy.inference.logits import logits
+from understudy.inference.predictor import Predictor
 from understudy.models.files.classifiers import load_encoder
 from understudy.models.files.tokenizers import check_tokenizer, load_tokenizer
 from understudy.models.static_vectors import StaticVectors
 from understudy.models.structure.inputs import settle_inputs
-from understudy.models.structure.layers import word_embeddings
 from understudy.models.vocabulary.static_table import (
     fitted_to_vectors,
     principal_components,
@@ -68,7 +69,9 @@ class EmbeddingsWork:
         check_tokenizer(self.encoder, self.tokenizer, name=name)
         backend: Any = getattr(self.tokenizer, "backend_tokenizer", None)
         if not isinstance(backend, Tokenizer):
-            raise ModelError(f"{name}: has a tokenizer written in Python, which no static model can take along. Name another encoder.")
+            raise ModelError(
+                f"{name}: has a tokenizer written in Python, which no static model can take along. Name another encoder."
+            )
         self.features = mean_features(self.encoder)
         self.names = settle_inputs(self.features, self.tokenizer)
         self.length = text_length(self.encoder, self.tokenizer, settings.max_length)
@@ -80,7 +83,10 @@ class EmbeddingsWork:
         vocabulary = sorted(self.tokenizer.get_vocab().items(), key=lambda entry: entry[1])
         self.ids = [number for token, number in vocabulary if number not in special and not token.startswith(_UNUSED)]
         self.rows = max(self.backend.get_vocab_size(), vocabulary[-1][1] + 1)
-        self.train, self.held_out = None if corpus is None else corpus.train, None if corpus is None else corpus.validation
+        self.train, self.held_out = (
+            None if corpus is None else corpus.train,
+            None if corpus is None else corpus.validation,
+        )
         if self.train is not None and len(self.train) > _MOST_TEXTS:
             self.notes = [f"unlabeled: {_MOST_TEXTS:,} of {len(self.train):,} texts are used, drawn by the seed."]
             drawn = np.random.default_rng([settings.seed, 5]).choice(len(self.train), _MOST_TEXTS, replace=False)
@@ -91,7 +97,9 @@ class EmbeddingsWork:
 
     def plan_lines(self) -> Mapping[str, str]:
         """How many tokens and texts go through the encoder."""
-        texts = "none: the tokens alone" if self.train is None else f"{len(self.train):,}, each once through the encoder"
+        texts = (
+            "none: the tokens alone" if self.train is None else f"{len(self.train):,}, each once through the encoder"
+        )
         return {
             "teacher": self.name,
             "student": f"a static embedding model of width {self.width}",
@@ -179,8 +187,10 @@ class EmbeddingsWork:
         else:
             texts = self._made_up()
         with session.run.timed("bench_s"):
+            plain = Task(text=(("text",),), label="", kind="regression")
+            teacher = Predictor(self.features, self.tokenizer, plain, self.length)
             facts = {
-                TEACHER: cost.measure(_Encoding(self, session), texts),
+                TEACHER: cost.measure(_Encoding(teacher), texts),
                 STUDENT: cost.measure(_Encoding(student), texts),
             }
         put_on_record(session, TEACHER, scores={}, facts=facts[TEACHER])
@@ -191,3 +201,31 @@ class EmbeddingsWork:
         rng = np.random.default_rng(0)
         tokens = [self.backend.id_to_token(number) for number in rng.choice(self.ids, 64 * 20)]
         return [" ".join(tokens[start : start + 20]) for start in range(0, len(tokens), 20)]
+
+
+class _Encoding:
+    """Whatever encodes, as :func:`understudy.evaluation.cost.measure` takes it."""
+
+    def __init__(self, encoder: EmbeddingModel | Predictor) -> None:
+        self.encoder = encoder
+
+    def logits(self, texts: Sequence[tuple[str, ...]]) -> np.ndarray:
+        """The vectors, which are all that there is."""
+        return self.encoder.encode([text[0] for text in texts])
+
+    def summary(self) -> dict[str, int]:
+        """Parameters and bytes."""
+        return self.encoder.summary()
+
+
+def _pairs(texts: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Random pairs of different texts."""
+    rng = np.random.default_rng([seed, 6])
+    one = rng.integers(texts, size=_PAIRS)
+    return one, (one + rng.integers(1, texts, size=_PAIRS)) % texts
+
+
+def _cosines(vectors: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    lengths = np.maximum(np.linalg.norm(vectors, axis=1), np.finfo(np.float32).tiny)
+    found: np.ndarray = (vectors[one] * vectors[other]).sum(1) / (lengths[one] * lengths[other])
+    return found

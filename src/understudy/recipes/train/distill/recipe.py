@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+from understudy.data.readers.corpus import Corpus, load_corpus
 from understudy.data.splits import Splits
+from understudy.recipes.train.distill.embeddings import EmbeddingsWork
 from understudy.recipes.train.distill.work import Distillation
 from understudy.runs.inputs import read_rows
-from understudy.runs.skeleton import TrainingRecipe
+from understudy.runs.skeleton import TrainingRecipe, Work
 from understudy.settings.train.distill import DistillSettings
 
 
@@ -17,8 +20,12 @@ class Distill(TrainingRecipe, DistillSettings):
     The teacher labels the texts, the student is trained with and without it, and all are compared on the test split.
     """
 
-    def read(self) -> Splits:
-        """Read and check the rows; those without a label count as unlabelled."""
+    def read(self) -> Splits | Corpus | None:
+        """Read and check the rows; those without a label count as unlabelled. Without labels at all: the texts, if any."""
+        if self.embeddings_only:
+            if self.unlabeled is None:
+                return None
+            return load_corpus(self.unlabeled, text=self.text, seed=self.seed, reading=self.reading)
         found = read_rows(
             self,
             seed=self.seed,
@@ -32,6 +39,6 @@ class Distill(TrainingRecipe, DistillSettings):
             found = replace(found, notes=(*found.notes, note))
         return found
 
-    def prepare(self, data: Splits) -> Distillation:
+    def prepare(self, data: Any) -> Work:
         """Load and check the teachers, build the student."""
-        return Distillation(self, data)
+        return EmbeddingsWork(self, data) if self.embeddings_only else Distillation(self, data)
