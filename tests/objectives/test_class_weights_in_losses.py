@@ -15,8 +15,9 @@ def test_the_term_is_the_sum_of_weighted_rows() -> None:
     torch.manual_seed(0)
     logits, labels = torch.randn(6, 3, requires_grad=True), torch.tensor([0, 1, 2, 1, -100, 0])
     term = label_term(logits, labels, "single_label", class_weights=WEIGHTS)
-    slow = sum(-WEIGHTS[y] * logits[i].log_softmax(-1)[y] for i, y in enumerate(labels.tolist()) if y >= 0)
-    assert term.sum.item() == pytest.approx(float(slow), rel=1e-6)
+    rows = enumerate(labels.tolist())
+    slow = sum(-WEIGHTS[y] * logits[i].log_softmax(-1)[y].item() for i, y in rows if y >= 0)
+    assert term.sum.item() == pytest.approx(slow, rel=1e-6)
     assert term.per == "labelled"
     known = labels >= 0
     theirs = F.cross_entropy(logits[known], labels[known], weight=torch.tensor(WEIGHTS), reduction="sum")

@@ -124,6 +124,13 @@ def test_what_it_does_not_use_is_refused(
     assert not (tmp_path / "run").exists()
 
 
+def test_the_recipe_to_copy_runs(reviews: Path, tiny_bert: Path, tmp_path: Path) -> None:
+    recipe = Path(__file__).parents[2] / "recipes" / "distill-embeddings.yaml"
+    given = ["--teacher", str(tiny_bert), "--unlabeled", str(reviews / "pool.txt"), "--output", str(tmp_path / "run")]
+    assert main(["distill", "--config", str(recipe), *given]) == 0
+    assert understudy.load(tmp_path / "run").encode(["a film"]).shape == (1, 32)  # the encoder has no more
+
+
 def test_what_is_damaged_is_refused(runs: Path, tmp_path: Path) -> None:
     model = StaticVectors.load(runs / "alone" / "model")
     model.save(tmp_path / "copy")
