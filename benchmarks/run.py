@@ -50,6 +50,7 @@ MEASURED = (
     "freezing",
     "start_up",
     "mistakes_at_once",
+    "embeddings",
     "frozen_checkpoint",
     "checksums",
     "busy_machine",

@@ -11,7 +11,7 @@ from typing import Any
 
 from understudy.commands import BY_NAME, COMMANDS, settings_class
 from understudy.cores import wait_briefly
-from understudy.errors import Interrupted, UnderstudyError
+from understudy.errors import ConfigError, Interrupted, UnderstudyError, gathered
 from understudy.terminal.lines import say, show
 from understudy.version import VERSION
 
@@ -101,6 +101,23 @@ def _refuse_early(settings: Any) -> None:
     look_first(settings)
 
 
+def _refuse_together(settings: Any) -> None:
+    """What ``validate`` refuses before torch is loaded: every fault of settings and data, if there is one that shows so early."""
+    from understudy.runs.inputs import look_first
+    from understudy.settings.configuration import check
+    from understudy.settings.data import CorpusSettings, DataSettings
+
+    if not isinstance(settings, DataSettings | CorpusSettings) or settings.data_faults():
+        return
+    faults: list[str] = []
+    with gathered(faults):
+        check(settings)
+    with gathered(faults):
+        look_first(settings, whole=bool(faults))
+    if faults:
+        raise ConfigError(*dict.fromkeys(faults))
+
+
 def _help(command: str, arguments: list[str]) -> int:
     settings = settings_class(command)
     from understudy.help import command_help
@@ -132,6 +149,7 @@ def _validate(arguments: list[str]) -> int:
     made = parse(command, rest)
     if isinstance(made, int):
         return made
+    _refuse_together(made)
     from understudy.recipes.choose.validate import validate
 
     validate(command, recipe_of(command, made))

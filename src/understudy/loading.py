@@ -13,13 +13,15 @@ from understudy.adapters.files import load_trained_network
 from understudy.data.tasks import Task
 from understudy.errors import ModelError
 from understudy.inference.adapted import AdaptedPredictor
+from understudy.inference.embeddings import EmbeddingModel
 from understudy.inference.exported.predictor import ExportedPredictor
 from understudy.inference.many import AdaptedBase, load_adapted_base
 from understudy.inference.multitask import TaskPredictors
 from understudy.inference.predictor import Ensemble, LinearPredictor, Predictor
 from understudy.models.files.multitask import is_multitask, load_tasks
-from understudy.models.files.names import EXPORTED, kind_of, resolve
+from understudy.models.files.names import EMBEDDINGS, EXPORTED, kind_of, resolve
 from understudy.models.files.pretrained import register_architectures
+from understudy.models.static_vectors import StaticVectors
 from understudy.models.tfidf import Tfidf
 
 
@@ -32,7 +34,7 @@ def load(folder: str | Path, /, *others: str | Path, task: str | None = None) ->
         task: of models for several tasks, the one that is to answer.
 
     Returns:
-        A network, TF-IDF, an exported model, or several models averaged. Of a model for several tasks, the models by the tasks' names,
+        A network, TF-IDF, an exported model, an embedding model, or several models averaged. Of a model for several tasks, the models by the tasks' names,
         unless `task` says which: ``understudy.load("runs/joint")["sst2"].predict(["a text", ...])``.
 
     Raises:
@@ -83,6 +85,8 @@ def _load(folder: str | Path, task: str | None) -> Any:
     kind = kind_of(found) if Path(found).is_dir() else None
     if kind == "tfidf":
         return LinearPredictor(Tfidf.load(Path(found)))
+    if kind == EMBEDDINGS:
+        return EmbeddingModel(StaticVectors.load(found), name=str(folder))
     if kind == EXPORTED:
         return ExportedPredictor(found, threads=torch.get_num_threads())
     trained = load_trained_network(found)

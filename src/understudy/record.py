@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -16,14 +16,21 @@ import yaml
 
 from understudy import atomic
 from understudy.errors import OutputError
+from understudy.terminal.notebook import Picture, Pictures, Rows, html_table
 from understudy.version import VERSION
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "accelerate", "datasets", "scikit-learn", "numpy")
 
+_COSTS = (("parameters", 1), ("size_bytes", 1e6), ("texts_per_second", 1))
+"""What a table in a notebook shows of a model's cost, and in which unit."""
 
-@dataclass(kw_only=True)
+
+@dataclass(kw_only=True, repr=False)
 class RunRecord:
-    """What ``record.json`` holds. Scores are full-precision numbers, durations seconds, sizes bytes."""
+    """What ``record.json`` holds. Scores are full-precision numbers, durations seconds, sizes bytes.
+
+    Its ``repr`` is one line; a notebook shows it as a table of its models, a sweep with its curve.
+    """
 
     command: str
     config: dict[str, Any]
@@ -64,6 +71,68 @@ class RunRecord:
     """Of a comparison of several models: what they cost, what they are worth, and which one to ship."""
     created: str = ""
 
+    def __post_init__(self) -> None:
+        self.folder: Path | None = None
+        """The run folder, once there is one. It is not part of the record: folders are moved."""
+
+    def __repr__(self) -> str:
+        split, metric = self._shown()
+        scores = [f"{name} {value:.3g}" for name, value in self._scores(split, metric)]
+        said = f"; {metric} on {split}: {', '.join(scores)}" if scores else ""
+        where = f", {str(self.folder)!r}" if self.folder is not None else ""
+        return f"<RunRecord {self.command}{where}: {'finished' if self.finished else 'not finished'}{said}>"
+
+    def _repr_html_(self) -> str:
+        split, _ = self._shown()
+        metrics = [str(name) for name in self.task.get("metrics", ())] if split else []
+        heads = ["model", *metrics, "parameters", "MB", "texts/s"]
+        rows = [
+            [
+                entry.get("name", ""),
+                *(_rounded(((entry.get("metrics") or {}).get(split) or {}).get(metric)) for metric in metrics),
+                *(_whole(entry.get(key), unit) for key, unit in _COSTS),
+            ]
+            for entry in self.models
+        ]
+        where = "" if self.folder is None else f", {self.folder}"
+        state = f"{split} split" if self.finished and split else "finished" if self.finished else "not finished"
+        table = html_table(heads, rows, caption=f"understudy {self.command}{where} ({state})")
+        return table + self.plots._repr_html_() if "sweep" in self.training else table
+
+    def errors(self, n: int = 10) -> Rows:
+        """The wrong answers that the model is most certain of, on the rows that report: at most the 25 that are kept.
+
+        Each has ``text`` (of pairs ``text_a`` and ``text_b``), ``label``, ``answer`` and ``confidence``.
+
+        Example:
+            ``pandas.DataFrame(record.errors(20))``
+        """
+        made = Rows()
+        for entry in self.mistakes[:n]:
+            texts = entry["texts"]
+            names = ("text",) if len(texts) == 1 else ("text_a", "text_b")
+            told = {name: entry[name] for name in ("label", "answer", "confidence")}
+            made.append({**dict(zip(names, texts)), **told})
+        return made
+
+    @property
+    def plots(self) -> Pictures:
+        """The plots of the run folder, which a notebook shows."""
+        places = () if self.folder is None else (self.folder / "plots", self.folder)
+        return Pictures(Picture(path) for place in places for path in sorted(place.glob("*.png")))
+
+    def _shown(self) -> tuple[str, str]:
+        """The split whose scores are shown, and the metric that selects; empty where there are no scores."""
+        splits = {split for entry in self.models for split in entry.get("metrics") or {}}
+        split = "test" if "test" in splits else min(splits, default="")
+        return split, str(next(iter(self.task.get("metrics", ())), "")) if split else ""
+
+    def _scores(self, split: str, metric: str) -> Iterator[tuple[str, float]]:
+        for entry in self.models:
+            value = ((entry.get("metrics") or {}).get(split) or {}).get(metric)
+            if isinstance(value, int | float):
+                yield str(entry["name"]), float(value)
+
     def model(self, name: str) -> dict[str, Any]:
         """The entry of one model.
 
@@ -96,12 +165,25 @@ class RunRecord:
 
             TypeAdapter(cls).validate_json(content := Path(path).read_bytes(), strict=True)
             record = cls(**json.loads(content))
+            record.folder = Path(path).parent
             record.as_bytes()  # or a number without end would be found when the run is over
             return record
         except (ValueError, TypeError, RecursionError) as error:
             reason = " ".join(str(error).partition(" [type=")[0].partition("\n")[2].split()) or error
             raise OutputError(f"{path}: not a record of a run ({reason}). Name another --output.") from None
         return record
+
+
+def _rounded(value: object) -> object:
+    return f"{value:.4g}" if isinstance(value, int | float) else ""
+
+
+def _whole(value: object, unit: float) -> object:
+    return f"{value / unit:,.4g}" if unit > 1 and isinstance(value, int | float) else _counted(value)
+
+
+def _counted(value: object) -> object:
+    return f"{value:,.0f}" if isinstance(value, int | float) else ""
 
 
 def versions() -> dict[str, str]:

@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 import scipy.special
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.naive_bayes import ComplementNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from understudy.data.class_weights import balanced_weights
 from understudy.data.tasks import NO_LABEL, Kind, Task
 from understudy.errors import DataError
 from understudy.functional.scoring import score
+from understudy.models import logistic
 from understudy.models.folds import FOLDS, deal_folds, row_losses
 from understudy.models.linear import best_fit, fit_linear, linear_logits
 
@@ -145,3 +148,23 @@ def test_few_validation_rows_leave_the_choice_to_folds(kind: Kind) -> None:
     everything = np.arange(60)
     held = logits(everything, everything, expected)
     np.testing.assert_allclose(linear_logits(found, rows, task), held, atol=2e-3)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_class_weights_are_those_of_scikit_learn(classes: int) -> None:
+    labels = (RNG.random(80) ** 3 * classes).astype(int)
+    weights = balanced_weights(labels, classes)
+    found = best_fit(FEATURES, labels, _task("single_label", classes), grid=(), default=0.3, class_weights=weights)
+    theirs = LogisticRegression(C=0.3, class_weight="balanced", tol=1e-8, max_iter=1000).fit(FEATURES, labels)
+    np.testing.assert_allclose(found.weight, theirs.coef_, atol=2e-3)
+    without = best_fit(FEATURES, labels, _task("single_label", classes), grid=(), default=0.3)
+    assert np.abs(without.weight - theirs.coef_).max() > 0.02
+
+
+def test_naive_bayes_counts_rows_by_their_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logistic, "_MOST_WEIGHTS", 1)
+    features, labels = np.abs(FEATURES), np.arange(80) % 3
+    weights = (5.0, 1.0, 0.5)
+    found = best_fit(features, labels, _task("single_label", 3), grid=(), default=2.0, class_weights=weights)
+    theirs = ComplementNB(alpha=0.5).fit(features, labels, sample_weight=np.array(weights)[labels])
+    np.testing.assert_allclose(found.weight, theirs.feature_log_prob_)

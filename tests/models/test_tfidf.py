@@ -19,7 +19,7 @@ from sklearn.naive_bayes import ComplementNB
 from understudy.data.tasks import NO_LABEL, Kind, Task
 from understudy.errors import DataError, ModelError
 from understudy.inference.predictor import LinearPredictor
-from understudy.models import linear, tfidf
+from understudy.models import logistic, tfidf
 from understudy.models.tfidf import Tfidf
 
 WORDS = [
@@ -182,7 +182,7 @@ def test_rows_without_a_label_teach_nothing_but_words() -> None:
 
 
 def test_the_maximum_of_iterations_does_not_warn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("understudy.models.linear._ITERATIONS", 1)
+    monkeypatch.setattr("understudy.models.logistic._ITERATIONS", 1)
     model = Tfidf.fit(_single(TRAIN), RNG.integers(3, size=60), _task("single_label", 3))
     assert np.isfinite(model.logits(TEST)).all()
 
@@ -278,8 +278,8 @@ def test_what_is_counted_is_in_the_fingerprint_and_the_temperature_is_not() -> N
 
 
 def test_many_classes_are_counted_and_not_optimised(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(linear, "_MOST_WEIGHTS", 50)
-    monkeypatch.setattr(linear, "_logistic", lambda *_, **__: pytest.fail("was optimised"))
+    monkeypatch.setattr(logistic, "_MOST_WEIGHTS", 50)
+    monkeypatch.setattr(logistic, "_logistic", lambda *_, **__: pytest.fail("was optimised"))
     labels = np.arange(60) % 6
     model = Tfidf.fit(_single(TRAIN), labels, _task("single_label", 7))
     features, tests = REFERENCE.transform(TRAIN), REFERENCE.transform(TEST)
@@ -297,7 +297,7 @@ def test_two_thousand_classes_take_no_time_and_bounded_memory(monkeypatch: pytes
     texts = [" ".join(f"w{word}" for word in (i // 4, *rng.integers(2000, 6000, 6))) for i in range(8000)]
     labels = np.arange(8000) // 4
     monkeypatch.setattr(tfidf, "_MOST_WEIGHTS", 2000 * 5500)
-    monkeypatch.setattr(linear, "_logistic", lambda *_, **__: pytest.fail("was optimised"))
+    monkeypatch.setattr(logistic, "_logistic", lambda *_, **__: pytest.fail("was optimised"))
     model = Tfidf.fit(_single(texts), labels, _task("single_label", 2000))
     assert len(model.vocabulary) == 5500
     assert (model.logits(_single(texts[::40])).argmax(1) == labels[::40]).mean() > 0.95

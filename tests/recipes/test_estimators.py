@@ -124,7 +124,7 @@ def test_numbers(frame: Any, quick: None) -> None:
         (np.zeros((3, 2)), [0, 1, 0], "X must be texts"),
         (["a", "b"], [0], "inconsistent numbers of samples"),
         (["a", "b"], [0.5, 1.5], "Unknown label type: continuous"),
-        (["a", "b"], [1, 1], "at least two classes, but y has one"),
+        (["a", "b"], [1, 1], "at least two classes, but y has one class"),
     ],
 )
 def test_what_is_no_text_is_refused(X: Any, y: Any, said: str) -> None:

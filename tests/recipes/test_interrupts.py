@@ -14,7 +14,7 @@ import pytest
 from understudy.cli import main
 from understudy.data.cache import cache_dir
 from understudy.data.readers.formats import parsed
-from understudy.models import linear
+from understudy.models import logistic
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +28,7 @@ def test_a_fit_of_tfidf_ends_and_is_begun_again(
     reviews: Path, tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["finetune", "--data", str(reviews), "--model", "tfidf", "--output", str(tmp_path / "run")]
-    fit, fitted = linear._logistic, []
+    fit, fitted = logistic._logistic, []
 
     def interrupted(*given: Any, **more: Any) -> Any:
         os.kill(os.getpid(), signal.SIGINT)
@@ -36,7 +36,7 @@ def test_a_fit_of_tfidf_ends_and_is_begun_again(
         return fitted[-1]
 
     with monkeypatch.context() as patch:
-        patch.setattr(linear, "_logistic", interrupted)
+        patch.setattr(logistic, "_logistic", interrupted)
         assert main(command) == 128 + signal.SIGINT
     assert not fitted
     assert "--resume" in capsys.readouterr().err

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from understudy.data.class_weights import class_weights
 from understudy.data.tasks import NO_LABEL, Task
 from understudy.data.texts import Texts
 
@@ -43,7 +45,8 @@ class Rows:
 class Splits:
     """The data of a recipe.
 
-    ``notes`` are sentences about what was cut, counted or dropped, and what looks odd.
+    ``notes`` are sentences about what was cut, counted or dropped, and what looks odd. ``class_weights`` say what a row of
+    each class counts in training, in the order of the task's labels; None: all count alike.
     """
 
     task: Task
@@ -52,6 +55,7 @@ class Splits:
     test: Rows | None
     unlabeled: Texts | None
     notes: tuple[str, ...]
+    class_weights: tuple[float, ...] | None = None
 
     def selected_by(self, metric: str | None) -> Splits:
         """The same splits with `metric` as the first metric of the task: it selects models and leads the reports."""
@@ -59,6 +63,14 @@ class Splits:
         if metric not in known:
             return self
         return replace(self, task=replace(self.task, metrics=(metric, *(name for name in known if name != metric))))
+
+    def weighted(self, asked: Sequence[str]) -> Splits:
+        """The same splits with weights for the classes, see :func:`understudy.data.class_weights.class_weights`.
+
+        Raises:
+            ConfigError: if the task has no such classes.
+        """
+        return replace(self, class_weights=class_weights(asked, self.train.labels, self.task))
 
     def reporting(self) -> tuple[str, Rows]:
         """The name and the rows of the split that is reported on: test, or validation if there is no test split."""

@@ -19,7 +19,7 @@ from understudy.record import RunRecord, flat, to_yaml
 from understudy.terminal.lines import say, visible
 
 _OF_THE_CALL = ("overwrite", "resume", "dry_run")
-_FREE_TO_CHANGE = {"output", "time_budget", "track", *_OF_THE_CALL}
+_FREE_TO_CHANGE = {"output", "time_budget", "track", "quiet", *_OF_THE_CALL}
 """Settings that a resumed run may change: they do not touch what is computed."""
 
 
@@ -29,6 +29,7 @@ class Run:
     def __init__(self, folder: Path, record: RunRecord, *, writes: bool = True, lock: Lock | None = None) -> None:
         self.folder = folder
         self.record = record
+        record.folder = folder
         self.writes = writes
         self._lock = lock
 
@@ -69,6 +70,7 @@ class Run:
     def finish(self) -> RunRecord:
         """Mark the run as finished, and delete its checkpoints."""
         self.record.finished = True
+        self.record.folder = self.folder  # it may be another record by now
         self.save()
         if self.writes:
             atomic.remove_files(self.folder / "checkpoints", checkpoints(self.record.task))

@@ -20,10 +20,34 @@ _LINE_ENDS = str.maketrans({"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\
 """Characters that JSON allows bare, but where some readers end a line."""
 
 
-def csv_header(task: Task) -> str:
-    """The line of column names: the texts, the label, and a probability for each label."""
+def csv_header(task: Task, *, top_k: int | None = None) -> str:
+    r"""The line of column names: the texts, the label, and a probability for each label.
+
+    Args:
+        top_k: of answers with so many likeliest labels: a name and a probability for each of them instead.
+
+    Example:
+        >>> task = Task(text=(("text",),), label="label", kind="single_label", labels=("no", "yes"))
+        >>> csv_header(task), csv_header(task, top_k=1)
+        ('text,label,probability_no,probability_yes\n', 'text,label,label_1,probability_1\n')
+    """
     texts = ["text"] if len(task.text) == 1 else ["sentence1", "sentence2"]
-    return _csv_line([*texts, "label", *(f"probability_{label}" for label in task.labels)])
+    if top_k is None:
+        return _csv_line([*texts, "label", *(f"probability_{label}" for label in task.labels)])
+    ranks = range(1, min(top_k, len(task.labels)) + 1)
+    return _csv_line([*texts, "label", *(f"{name}_{rank}" for rank in ranks for name in ("label", "probability"))])
+
+
+def csv_row_of_likeliest(text: tuple[str, ...], answer: Prediction, task: Task) -> str:
+    r"""One answer with its likeliest labels as a line of CSV.
+
+    Example:
+        >>> task = Task(text=(("text",),), label="label", kind="single_label", labels=("no", "yes"))
+        >>> csv_row_of_likeliest(("a film",), Prediction("yes", {"yes": 0.75}), task)
+        'a film,yes,yes,0.750000\n'
+    """
+    ranks = [cell for label, share in answer.probabilities.items() for cell in (label, f"{share:.6f}")]
+    return _csv_line([*text, _label_cell(answer.label, task), *ranks])
 
 
 def csv_row(text: tuple[str, ...], answer: Prediction, task: Task) -> str:

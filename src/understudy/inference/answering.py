@@ -32,6 +32,15 @@ class Answering:
         """Outputs for texts, in their order: float32 ``(texts, outputs)``."""
         raise NotImplementedError
 
+    def encode(self, texts: Sequence[Text]) -> np.ndarray:
+        """Vectors of texts, in their order, before the last layer makes labels of them: float32 ``(texts, width)``.
+
+        Raises:
+            ValueError: if a text is not what the task has (a string, or a pair of strings).
+            ModelError: if the model has none.
+        """
+        raise NotImplementedError
+
     def summary(self) -> dict[str, int]:
         """Parameters and bytes, see :func:`understudy.inference.logits.parameter_summary`."""
         raise NotImplementedError
@@ -43,17 +52,20 @@ class Answering:
     def to(self, device: Any) -> None:
         """Move the model to a device; without effect for one that only computes on the CPU."""
 
-    def predict(self, texts: Sequence[Text]) -> list[Prediction]:
+    def predict(self, texts: Sequence[Text], *, top_k: int | None = None) -> list[Prediction]:
         """Labels and probabilities for texts, in their order.
 
-        Raises:
-            ValueError: if `texts` is a bare string, or one of them is not what the task has.
-        """
-        return predictions(self.logits(texts), self.task, temperature=self.temperature)
+        Args:
+            top_k: only the probabilities of the so many likeliest labels, the likeliest first.
 
-    def predict_one(self, text: Text) -> Prediction:
-        """The label and the probabilities of one text."""
-        return predictions(self.logits([text]), self.task, temperature=self.temperature)[0]
+        Raises:
+            ValueError: if `texts` is a bare string, or one of them is not what the task has; if there are no `top_k`.
+        """
+        return predictions(self.logits(texts), self.task, temperature=self.temperature, top_k=top_k)
+
+    def predict_one(self, text: Text, *, top_k: int | None = None) -> Prediction:
+        """The label and the probabilities of one text; see :meth:`predict`."""
+        return predictions(self.logits([text]), self.task, temperature=self.temperature, top_k=top_k)[0]
 
     def stream(self, texts: Iterable[Text], *, batch: int = 1024) -> Iterator[Prediction]:
         """Predictions one by one, in order, for any number of texts; `batch` of them are in memory at a time."""

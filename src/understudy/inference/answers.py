@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import itertools
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from understudy.errors import ModelError
 Label = str | list[str] | float
 """A class's name, the names of several labels, or a number (regression)."""
 
+_SHOWN = 5
+"""Labels that a notebook shows of an answer."""
 _LEAST = 1e-12
 """Averaged probabilities are kept this far from 0 and 1, so that their logits are finite."""
 
@@ -76,9 +79,11 @@ def averaged_logits(
     return (mean if task.kind == "regression" else np.log(np.maximum(mean, _LEAST))).astype(np.float32)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prediction:
     """What a model says of one text. ``dict(prediction)`` and ``prediction["label"]`` work too.
+
+    Its ``repr`` shows the label and its probability; a notebook shows the likeliest labels as a table.
 
     Attributes:
         label: a name, a list of names (multi-label) or a number (regression).
@@ -87,6 +92,22 @@ class Prediction:
 
     label: Label
     probabilities: dict[str, float]
+
+    def __repr__(self) -> str:
+        shares = self.probabilities
+        known = shares.get(self.label) if isinstance(self.label, str) else None
+        return f"Prediction({self.label!r}{'' if known is None else f', {known:.3f}'})"
+
+    def _repr_html_(self) -> str:
+        ordered = sorted(self.probabilities.items(), key=lambda item: -item[1])[:_SHOWN]
+        if not ordered:
+            return html.escape(repr(self))
+        rows = "".join(
+            f'<tr><td>{html.escape(name)}</td><td style="text-align:right">{100 * share:.1f} %</td><td><progress value="{share:.4f}" max="1"></progress></td></tr>'
+            for name, share in ordered
+        )
+        more = len(self.probabilities) - len(ordered)
+        return f"<table>{rows}{f'<tr><td>and {more} more</td></tr>' if more else ''}</table>"
 
     def keys(self) -> tuple[str, ...]:
         """The names of the fields."""
@@ -99,7 +120,7 @@ class Prediction:
 
 
 def predictions(
-    logits: np.ndarray, task: Task, *, threshold: float = 0.5, temperature: float = 1.0
+    logits: np.ndarray, task: Task, *, threshold: float = 0.5, temperature: float = 1.0, top_k: int | None = None
 ) -> list[Prediction]:
     """Logits as labels with probabilities.
 
@@ -107,15 +128,22 @@ def predictions(
         logits: ``(rows, outputs)``.
         threshold: of a multi-label task, the least probability of a label that is predicted.
         temperature: see :func:`probabilities`.
+        top_k: only the probabilities of the so many likeliest labels, the likeliest first.
 
     Raises:
+        ValueError: if `top_k` is less than 1, or the task has no labels.
         ModelError: if a logit is infinite or not a number: any label would be made up.
 
     Example:
         >>> task = Task(text=(("text",),), label="label", kind="multi_label", labels=("funny", "sad"))
         >>> predictions(np.array([[2.0, -2.0]]), task)[0].label
         ['funny']
+        >>> predictions(np.array([[-2.0, 2.0]]), task, top_k=1)[0].probabilities.keys()
+        dict_keys(['sad'])
     """
+    if top_k is not None and (top_k < 1 or task.kind == "regression"):
+        what = "this model answers with a number" if task.kind == "regression" else f"top_k is {top_k}"
+        raise ValueError(f"top_k is the number of labels to show, at least 1, but {what}")
     if not np.isfinite(logits).all():
         raise ModelError(
             "the model's answers are not finite numbers for some texts, so they say nothing. Its weights are damaged, or its training went wrong: copy or train it again."
@@ -125,6 +153,8 @@ def predictions(
     found = []
     for row in probabilities(logits.astype(np.float64), task, temperature=temperature).tolist():
         by_label = dict(zip(task.labels, row, strict=True))
+        if top_k is not None:
+            by_label = dict(sorted(by_label.items(), key=lambda item: -item[1])[:top_k])
         several = [label for label, share in by_label.items() if share >= threshold]
         found.append(
             Prediction(several if task.kind == "multi_label" else max(by_label, key=by_label.__getitem__), by_label)

@@ -69,7 +69,18 @@ class TaskPredictors(Mapping[str, Predictor]):
         Raises:
             ModelError: always.
         """
+        raise self._unnamed("predict")
+
+    def encode(self, texts: Sequence[Text]) -> NoReturn:
+        """Refuse, as :meth:`predict` does.
+
+        Raises:
+            ModelError: always.
+        """
+        raise self._unnamed("encode")
+
+    def _unnamed(self, method: str) -> ModelError:
         first = next(iter(self))
-        raise ModelError(
-            f"{self.name}: was trained for several tasks ({', '.join(self)}). Name one: model[{first!r}].predict(texts), or --task {first}."
+        return ModelError(
+            f"{self.name}: was trained for several tasks ({', '.join(self)}). Name one: model[{first!r}].{method}(texts), or --task {first}."
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,11 +13,12 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from understudy.data.tasks import Task
-from understudy.data.tokens.encode import encode_in_memory
+from understudy.data.tokens.encode import Encoded, encode_in_memory
 from understudy.data.tokens.encoder import Text, TextEncoder
 from understudy.inference.answering import Answering
 from understudy.inference.answers import averaged_logits, check_texts
 from understudy.inference.logits import logits, outputs_of, parameter_summary
+from understudy.inference.vectors import head_of, vectors
 from understudy.models.files.fingerprints import model_fingerprint
 from understudy.models.structure.first_token import classifier_logits
 from understudy.models.structure.inputs import not_finite, settle_inputs
@@ -42,6 +44,15 @@ class LinearPredictor(Answering):
         """
         check_texts(texts, self.task)
         return self.tfidf.logits(list(texts))
+
+    def encode(self, texts: Sequence[Text]) -> np.ndarray:
+        """The TF-IDF values of texts: float32 ``(texts, terms)``, most of them 0.
+
+        Raises:
+            ValueError: if a text is not what the task has; if the array would take more than 4 GB.
+        """
+        check_texts(texts, self.task)
+        return self.tfidf.vectors(list(texts))
 
     def summary(self) -> dict[str, int]:
         """Parameters and bytes, as :meth:`Predictor.summary` counts them."""
@@ -94,6 +105,7 @@ class Predictor(Answering):
         self._is_student = bool(getattr(getattr(model, "config", None), "understudy_student", False))
         self._anchor = next(model.parameters(), None)  # tells the device without a walk through the modules
         self.encoder = TextEncoder(tokenizer, max_length=max_length)
+        self._head: tuple[Any, Encoded] | None = None  # what reads the vectors, and the texts with which it was found
 
     @property
     def outputs(self) -> int:
@@ -115,6 +127,31 @@ class Predictor(Answering):
             if len(texts) == 1
             else logits(self.model, encode_in_memory(self.encoder, texts), names=self.names, max_tokens=self.max_tokens)
         )
+        if not np.isfinite(found).all():
+            raise not_finite()
+        return found
+
+    def encode(self, texts: Sequence[Text]) -> np.ndarray:
+        """Vectors of texts, in their order: what the head reads, see :func:`understudy.inference.vectors.head_of`.
+
+        Returns:
+            float32 ``(texts, width)``. A model of pairs makes one vector of a pair.
+
+        Raises:
+            ValueError: if a text is not what the task has (a string, or a pair of strings).
+            ModelError: if a vector is not finite.
+
+        Example:
+            ``understudy.load("runs/student").encode(["a text", "another one"])``
+        """
+        check_texts(texts, self.task)
+        if self._head is None:
+            sample: list[Text] = [("a", "b c"), ("d e f", "g")] if self.task.is_pair else ["a", "b c"]
+            known = encode_in_memory(self.encoder, sample)
+            self._head = (head_of(self.model, known, self.names), known)
+        head, known = self._head
+        encoded = encode_in_memory(self.encoder, texts) if len(texts) else known
+        found = vectors(self.model, head, encoded, names=self.names, max_tokens=self.max_tokens)[: len(texts)]
         if not np.isfinite(found).all():
             raise not_finite()
         return found
@@ -169,6 +206,10 @@ class Ensemble(Answering):
         """Outputs whose probabilities are the mean of the members': float32 ``(texts, outputs)``."""
         parts = [member.logits(texts)[:, columns] for member, columns in zip(self.members, self.columns)]
         return averaged_logits(parts, self.task, temperatures=[member.temperature for member in self.members])
+
+    def encode(self, texts: Sequence[Text]) -> np.ndarray:
+        """The members' vectors side by side: float32 ``(texts, sum of the widths)``."""
+        return np.concatenate([member.encode(texts) for member in self.members], axis=1)
 
     def summary(self) -> dict[str, int]:
         """The sums of the members' parameters and bytes."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from understudy.data.tasks import Task
 from understudy.errors import DataError
 from understudy.functional.scoring import higher_is_better, score
 from understudy.models.folds import FOLDS, deal_folds, row_losses
+from understudy.models.logistic import ClassWeights, Linear, fit_once
 
 _GRID = (0.001, 0.01, 0.1, 1.0)
 """Inverse penalties for standardised dense features; the ridge penalty is one over each of them."""
@@ -21,25 +21,6 @@ _ENOUGH_TO_CHOOSE, _MOST_FOLDED = 100, 2_000
 fewer. Ten rows mostly tie, and a tie takes the strongest penalty: folds were 1.3 points better on ten sets with 100 labels."""
 _DEAD = 1e-4
 """Columns whose spread is below this share of the widest one's count as constant."""
-_ITERATIONS = 75
-"""The solver's maximum. 100 and 200 iterations changed AG News by at most 0.1 points."""
-_UNSEEN = -20.0
-"""The logit of a class that no training row has: practically excluded, but finite."""
-
-
-_MOST_WEIGHTS = 5_000_000
-"""With more weights (classes times terms), logistic regression takes minutes, and complement naive Bayes a second. On 150
-classes with 6 rows each (the neighbourhoods of Wikipedia's paragraphs) and 50,000 terms, it was right for 33 % in 64 seconds,
-naive Bayes for 34 % in one, the nearest mean of a class for 33 %."""
-
-
-class Linear(NamedTuple):
-    """``features @ weight.T + bias``. Two classes share one column, the log-odds of the second class."""
-
-    weight: np.ndarray
-    """``(columns, features)``."""
-    bias: np.ndarray
-    """``(columns,)``."""
 
 
 def fit_linear(
@@ -49,6 +30,7 @@ def fit_linear(
     *,
     validation: tuple[np.ndarray, np.ndarray] | None = None,
     strength: float = _USUAL,
+    class_weights: ClassWeights = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fit a head on dense features, such as the vectors of a frozen encoder.
 
@@ -61,6 +43,7 @@ def fit_linear(
         task: its first metric chooses the penalty.
         validation: features and labels to choose the penalty on.
         strength: the inverse penalty without them.
+        class_weights: what a row of each class counts.
 
     Returns:
         weight ``(outputs, dim)`` and bias ``(outputs,)``, float32. With two classes, those of the first class are 0.
@@ -78,7 +61,15 @@ def fit_linear(
     mean, spread = standardisation(features)
     if validation is not None:
         validation = ((validation[0] - mean) / spread, validation[1])
-    found = best_fit((features - mean) / spread, labels, task, grid=_GRID, default=strength, validation=validation)
+    found = best_fit(
+        (features - mean) / spread,
+        labels,
+        task,
+        grid=_GRID,
+        default=strength,
+        validation=validation,
+        class_weights=class_weights,
+    )
     weight = found.weight / spread
     bias = found.bias - weight @ mean
     if task.outputs > len(bias):
@@ -109,6 +100,7 @@ def best_fit(
     grid: Sequence[float],
     default: float,
     validation: tuple[Any, np.ndarray] | None = None,
+    class_weights: ClassWeights = None,
 ) -> Linear:
     """The fit with the inverse penalty that scores best on the validation rows; of few, on folds of the training rows.
 
@@ -119,6 +111,7 @@ def best_fit(
         grid: inverse penalties in rising order. If scores are equal, the stronger penalty is taken.
         default: the inverse penalty if there is no labelled validation row.
         validation: features and labels.
+        class_weights: what a row of each class counts in the fit. The score counts all rows alike.
 
     Raises:
         DataError: if no row has a label.
@@ -134,12 +127,13 @@ def best_fit(
         raise DataError(f"there is nothing to learn from: none of the {len(labels)} training rows has a label.")
     features, labels = features[known], labels[known]
     if validation is None or not labelled_rows(validation[1]).any():
-        return _fit(features, labels, task, default, {})
+        return fit_once(features, labels, task, default, {}, class_weights)
     sign = 1 if higher_is_better(task.metrics[0]) else -1
     if labelled_rows(validation[1]).sum() < _ENOUGH_TO_CHOOSE and 1 < len(labels) <= _MOST_FOLDED:
-        return _fit(features, labels, task, _by_folds(features, labels, task, grid=grid), {})
+        strength = _by_folds(features, labels, task, grid=grid, class_weights=class_weights)
+        return fit_once(features, labels, task, strength, {}, class_weights)
     best, best_score = None, -np.inf
-    for found in fit_path(features, labels, task, grid=grid):
+    for found in fit_path(features, labels, task, grid=grid, class_weights=class_weights):
         reached = sign * score(task.metrics[0], linear_logits(found, validation[0], task), validation[1])
         if best is None or reached > best_score:
             best, best_score = found, reached
@@ -147,18 +141,27 @@ def best_fit(
     return best
 
 
-def _by_folds(features: Any, labels: np.ndarray, task: Task, *, grid: Sequence[float]) -> float:
+def _by_folds(
+    features: Any, labels: np.ndarray, task: Task, *, grid: Sequence[float], class_weights: ClassWeights
+) -> float:
     """The inverse penalty with the best score on held-out folds; of equal ones, that with the lowest loss."""
     sign = 1 if higher_is_better(task.metrics[0]) else -1
     reached = [
         (sign * score(task.metrics[0], logits, labels), -float(row_losses(logits, labels, task).mean()), strength)
-        for strength, logits in held_out(features, labels, task, seed=0, grid=grid)
+        for strength, logits in held_out(features, labels, task, seed=0, grid=grid, class_weights=class_weights)
     ]
     return max(reached, key=lambda found: found[:2])[2]
 
 
 def held_out(
-    features: Any, labels: np.ndarray, task: Task, *, seed: int, grid: Sequence[float], standardise: bool = False
+    features: Any,
+    labels: np.ndarray,
+    task: Task,
+    *,
+    seed: int,
+    grid: Sequence[float],
+    standardise: bool = False,
+    class_weights: ClassWeights = None,
 ) -> Iterator[tuple[float, np.ndarray]]:
     """For each inverse penalty the logits of all rows by the fits without their folds; nothing for a single row.
 
@@ -168,6 +171,7 @@ def held_out(
         seed: deals the rows into folds.
         grid: inverse penalties in rising order.
         standardise: by the mean and spread of the rows that are fitted; of dense features.
+        class_weights: what a row of each class counts.
 
     Example:
         >>> task = Task(text=(("text",),), label="score", kind="regression")
@@ -184,7 +188,8 @@ def held_out(
         if standardise:
             centre, spread = standardisation(fitted)
             fitted, rest = (fitted - centre) / spread, (rest - centre) / spread
-        paths.append((outside, rest, fit_path(fitted, labels[inside], task, grid=grid)))
+        path = fit_path(fitted, labels[inside], task, grid=grid, class_weights=class_weights)
+        paths.append((outside, rest, path))
     for strength in grid if paths else ():
         logits = np.zeros((len(labels), task.outputs))
         for outside, rest, path in paths:
@@ -192,7 +197,9 @@ def held_out(
         yield strength, logits
 
 
-def fit_path(features: Any, labels: np.ndarray, task: Task, *, grid: Sequence[float]) -> Iterator[Linear]:
+def fit_path(
+    features: Any, labels: np.ndarray, task: Task, *, grid: Sequence[float], class_weights: ClassWeights = None
+) -> Iterator[Linear]:
     """The fit with each inverse penalty of a rising grid; each starts from the one before, so it is quick.
 
     Args:
@@ -207,7 +214,7 @@ def fit_path(features: Any, labels: np.ndarray, task: Task, *, grid: Sequence[fl
     """
     models: dict[int, Any] = {}
     for strength in grid:
-        yield _fit(features, labels, task, strength, models)
+        yield fit_once(features, labels, task, strength, models, class_weights)
 
 
 def linear_logits(linear: Linear, features: Any, task: Task) -> np.ndarray:
@@ -242,57 +249,3 @@ def labelled_rows(labels: np.ndarray) -> np.ndarray:
         (array([ True, False]), array([ True, False]))
     """
     return labels >= 0 if np.issubdtype(labels.dtype, np.integer) else ~np.isnan(labels).reshape(len(labels), -1).any(1)
-
-
-def _fit(features: Any, labels: np.ndarray, task: Task, strength: float, models: dict[int, Any]) -> Linear:
-    if task.kind == "regression":
-        from sklearn.linear_model import Ridge
-
-        ridge = Ridge(alpha=1 / strength).fit(features, labels.astype(np.float64))
-        return Linear(ridge.coef_[None], np.array([ridge.intercept_]))
-    if task.kind == "multi_label":
-        each = [_logistic(features, column == 1, strength, models, number) for number, column in enumerate(labels.T)]
-        return Linear(np.vstack([fit.weight for fit in each]), np.concatenate([fit.bias for fit in each]))
-    seen = np.unique(labels)
-    if len(seen) * features.shape[1] > _MOST_WEIGHTS and features.min() >= 0:
-        return _counted(features, labels, task, strength)
-    if len(seen) == task.outputs:
-        return _logistic(features, labels, strength, models)
-    weight, bias = np.zeros((task.outputs, features.shape[1])), np.full(task.outputs, _UNSEEN)
-    if len(seen) == 1:
-        bias[seen] = 0.0
-    else:
-        fit = _logistic(features, labels, strength, models)
-        two = len(seen) == 2
-        weight[seen[1:] if two else seen], bias[seen[1:] if two else seen] = fit.weight, fit.bias
-        bias[seen[0]] = 0.0 if two else bias[seen[0]]
-    return Linear(weight[1:] - weight[:1], bias[1:] - bias[:1]) if task.outputs == 2 else Linear(weight, bias)
-
-
-def _logistic(features: Any, classes: np.ndarray, strength: float, models: dict[int, Any], number: int = 0) -> Linear:
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-
-    if classes.dtype == bool and classes.all() == classes.any():  # all rows have this label, or none: Laplace's rule
-        odds = np.log(len(classes) + 1.0)
-        return Linear(np.zeros((1, features.shape[1])), np.array([odds if classes[0] else -odds]))
-    model = models.setdefault(number, LogisticRegression(tol=1e-5, max_iter=_ITERATIONS, warm_start=True))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the maximum is intended
-        model.set_params(C=strength).fit(features, classes)
-    return Linear(model.coef_.copy(), model.intercept_.copy())
-
-
-def _counted(features: Any, classes: np.ndarray, task: Task, strength: float) -> Linear:
-    """Complement naive Bayes, smoothed by one over the inverse penalty: no steps, so many classes take a second.
-
-    Reference:
-        Rennie et al. 2003, "Tackling the poor assumptions of naive Bayes text classifiers", section 3.1.
-    """
-    from sklearn.naive_bayes import ComplementNB
-
-    model = ComplementNB(alpha=1 / strength).fit(features, classes)
-    weight = np.zeros((task.outputs, features.shape[1]))
-    bias = np.full(task.outputs, _UNSEEN)
-    weight[model.classes_], bias[model.classes_] = model.feature_log_prob_, 0.0
-    return Linear(weight, bias)

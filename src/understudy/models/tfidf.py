@@ -15,7 +15,7 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ _MANY_TEXTS = 2_000
 """From this many texts on, terms that occur in a single text are dropped."""
 _MOST_WEIGHTS = 40_000_000
 """Classes times terms: with more classes than two thousand, only the 20,000 most frequent terms are kept."""
+_MOST_BYTES = 2**32
 _GRID = (1.0, 5.0, 25.0)
 _PAIR_GRID = (0.2, 1.0, 5.0)
 
@@ -69,6 +70,7 @@ class Tfidf:
         task: Task,
         *,
         validation: tuple[Sequence[tuple[str, ...]], np.ndarray] | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> Tfidf:
         """Learn the vocabulary from all `texts`, and the weights from the rows that have a label.
 
@@ -79,6 +81,7 @@ class Tfidf:
             labels: as `task` describes them.
             task: single-label tasks get a logistic regression, multi-label tasks one a label, regression gets ridge.
             validation: texts and labels to choose the penalty on, by the task's first metric.
+            class_weights: what a row of each class counts; 1 by default.
 
         Raises:
             DataError: if the texts hold no word, or no row has a label.
@@ -113,6 +116,7 @@ class Tfidf:
             grid=_PAIR_GRID if task.is_pair else _GRID,
             default=1.0 if task.is_pair else 5.0,
             validation=validation and (_features(vectorizer, _sides(validation[0], task)), validation[1]),
+            class_weights=class_weights,
         )
         return cls(
             task=task,
@@ -132,12 +136,33 @@ class Tfidf:
             ValueError: if a row does not have as many texts as the task.
         """
         columns = np.empty((len(texts), len(self.bias)), dtype=np.float32)
+        for row, (places, values) in enumerate(self._features(texts)):
+            columns[row] = values @ self.weight[places] + self.bias
+        return spread_columns(columns, self.task)
+
+    def vectors(self, texts: Sequence[tuple[str, ...] | str]) -> np.ndarray:
+        """What the linear model reads of each row: float32 ``(rows, features)``, the terms in the vocabulary's order.
+
+        Raises:
+            ValueError: if a row does not have as many texts as the task, or the array would take more than 4 GB.
+        """
+        if len(texts) * len(self.weight) * 4 > _MOST_BYTES:
+            most = _MOST_BYTES // (4 * len(self.weight))
+            raise ValueError(
+                f"{len(texts):,} vectors of {len(self.weight):,} terms take too much memory: encode at most {most:,} texts at once"
+            )
+        found = np.zeros((len(texts), len(self.weight)), np.float32)
+        for row, (places, values) in enumerate(self._features(texts)):
+            found[row, places] = values
+        return found
+
+    def _features(self, texts: Sequence[tuple[str, ...] | str]) -> Iterator[tuple[Any, np.ndarray]]:
+        """The places and the values of what is not 0 in each row."""
         for row, given in enumerate(texts):
             parts = (given,) if isinstance(given, str) else given
             if len(parts) != len(self.task.text):
                 raise ValueError(f"each row needs {len(self.task.text)} texts, but row {row} has {len(parts)}")
-            columns[row] = self._pair(*parts) if self.task.is_pair else self._single(parts[0])
-        return spread_columns(columns, self.task)
+            yield self._pair(*parts) if self.task.is_pair else self._vector(parts[0])
 
     def shares(self, text: tuple[str, ...] | str, column: int) -> dict[str, float]:
         """What each term adds to a column of the logits: with the bias, their sum.
@@ -154,29 +179,22 @@ class Tfidf:
                 terms[int(place)]: float(share) for place, share in zip(places, values * self.weight[places, column])
             }
         count, found = len(self.idf), dict[str, float]()
-        for feature, value in self._pair_features(*parts).items():
+        for feature, value in zip(*self._pair(*parts), strict=True):
             if feature < 2 * count:  # what a product adds to the cosine is its term's, too
                 weight = self.weight[feature, column] + (self.weight[2 * count, column] if feature < count else 0)
                 term = terms[feature % count]
                 found[term] = found.get(term, 0.0) + value * float(weight)
         return found
 
-    def _single(self, text: str) -> np.ndarray:
-        places, values = self._vector(text)
-        return values @ self.weight[places] + self.bias
-
-    def _pair(self, one: str, other: str) -> np.ndarray:
-        features = self._pair_features(one, other)
-        return np.array(list(features.values())) @ self.weight[list(features)] + self.bias
-
-    def _pair_features(self, one: str, other: str) -> dict[int, float]:
+    def _pair(self, one: str, other: str) -> tuple[list[int], np.ndarray]:
         terms = len(self.idf)
         u_places, u_values = self._vector(one)
         v_places, v_values = self._vector(other)
         u, v = dict(zip(u_places.tolist(), u_values, strict=True)), dict(zip(v_places.tolist(), v_values, strict=True))
         shared = {place: value * v[place] for place, value in u.items() if place in v}
         apart = {place + terms: abs(u.get(place, 0.0) - v.get(place, 0.0)) for place in u | v}
-        return shared | apart | {2 * terms: sum(shared.values())}
+        features = shared | apart | {2 * terms: sum(shared.values())}
+        return list(features), np.array(list(features.values()))
 
     def _vector(self, text: str) -> tuple[np.ndarray, np.ndarray]:
         """The columns of a text's terms, and their values (1 + log count) · idf, scaled to length one."""

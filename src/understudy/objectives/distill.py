@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
@@ -26,6 +26,7 @@ class DistillClassifier(nn.Module):
         kind: the kind of labels.
         distance: unreduced, one number a row.
         alpha: the labels' share, from 0 (only the teacher) to 1 (only the labels).
+        class_weights: what the label of each class counts; 1 by default.
 
     Raises:
         ValueError: if `alpha` is not between 0 and 1.
@@ -37,7 +38,15 @@ class DistillClassifier(nn.Module):
 
     terms = ("label_loss", "distillation")
 
-    def __init__(self, model: nn.Module, kind: Kind, distance: Distance, *, alpha: float) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        kind: Kind,
+        distance: Distance,
+        *,
+        alpha: float,
+        class_weights: Sequence[float] | None = None,
+    ) -> None:
         super().__init__()
         if not 0 <= alpha <= 1:
             raise ValueError(f"alpha must lie between 0 and 1, but is {alpha}")
@@ -45,12 +54,13 @@ class DistillClassifier(nn.Module):
         self.kind = kind
         self.distance = distance
         self.alpha = alpha
+        self.class_weights = class_weights
 
     def forward(self, batch: Batch) -> list[Term]:
         """The loss of the labelled rows, and the distance to the teacher of the rows that it answers."""
         logits = classifier_logits(self.model, batch.inputs)
         return [
-            label_term(logits, batch.labels, self.kind, weight=self.alpha),
+            label_term(logits, batch.labels, self.kind, weight=self.alpha, class_weights=self.class_weights),
             distance_term(logits, batch.teacher_logits, self.distance, weight=1 - self.alpha),
         ]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -49,23 +51,45 @@ def label_loss(logits: Tensor, labels: Tensor, kind: Kind) -> Tensor:
 
 
 class Supervised(nn.Module):
-    """The labels and nothing else."""
+    """The labels and nothing else.
+
+    Args:
+        class_weights: what a row of each class counts; 1 by default. The sum is divided by the number of rows, whatever their
+            weights: so the gradient of a row does not depend on the rows beside it.
+    """
 
     terms = ("label_loss",)
 
-    def __init__(self, model: nn.Module, kind: Kind) -> None:
+    def __init__(self, model: nn.Module, kind: Kind, *, class_weights: Sequence[float] | None = None) -> None:
         super().__init__()
         self.model = model
         self.kind = kind
+        self.class_weights = class_weights
 
     def forward(self, batch: Batch) -> list[Term]:
         """The loss of the labelled rows of a micro-batch."""
-        return [label_term(classifier_logits(self.model, batch.inputs), batch.labels, self.kind)]
+        logits = classifier_logits(self.model, batch.inputs)
+        return [label_term(logits, batch.labels, self.kind, class_weights=self.class_weights)]
 
 
-def label_term(logits: Tensor, labels: Tensor | None, kind: Kind, *, weight: float = 1.0) -> Term:
-    """The loss of the labelled rows as a term: zero, with a zero gradient, where no row has a label."""
+def label_term(
+    logits: Tensor,
+    labels: Tensor | None,
+    kind: Kind,
+    *,
+    weight: float = 1.0,
+    class_weights: Sequence[float] | None = None,
+) -> Term:
+    """The loss of the labelled rows as a term: zero, with a zero gradient, where no row has a label.
+
+    Args:
+        weight: of the term.
+        class_weights: of the rows, by their class.
+    """
     if labels is None:
         return Term("label_loss", weight, logits.float().sum() * 0.0, per="labelled")
     rows = has_label(labels)
-    return Term("label_loss", weight, label_loss(logits[rows], labels[rows], kind).sum(), per="labelled")
+    losses = label_loss(logits[rows], labels[rows], kind)
+    if class_weights is not None:
+        losses = losses * losses.new_tensor(class_weights)[labels[rows]]
+    return Term("label_loss", weight, losses.sum(), per="labelled")

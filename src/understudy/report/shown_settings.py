@@ -39,6 +39,7 @@ HIDDEN = [
     "overwrite",
     "resume",  # a resumed run ends with the same weights
     "dry_run",
+    "quiet",  # what was printed
     "save_steps",  # how often a checkpoint is written, which changes no weight
     "track",  # where the curves were also sent
 ]

@@ -9,6 +9,7 @@ from understudy.report.tables.tasks import result_table
 from understudy.report.verdict import verdict
 from understudy.runs.session import Session
 from understudy.terminal.lines import show
+from understudy.terminal.notebook import in_notebook
 from understudy.terminal.screen import draw
 
 
@@ -26,9 +27,13 @@ def finish(session: Session) -> None:
 
 
 def say_result(run: Run) -> None:
-    """Print the table of a finished run, where everything is, and which model to ship."""
+    """Print the table of a finished run, where everything is, and which model to ship.
+
+    In a notebook the record itself is the table: what returns does not also print.
+    """
     record = run.record.as_dict()
-    draw(result_table(record))
+    if not in_notebook():
+        draw(result_table(record))
     show(f"Everything is in {run.folder}")
     if (found := verdict(record)) is not None:
         show(found.sentence)

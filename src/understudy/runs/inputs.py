@@ -27,8 +27,9 @@ def read_rows(
 
     Raises:
         DataError: with every fault that was found.
+        ConfigError: if there are weights for classes that there are not.
     """
-    return load_splits(
+    splits = load_splits(
         settings.data,
         train=settings.train,
         validation=settings.validation,
@@ -42,7 +43,8 @@ def read_rows(
         pool_rest=pool_rest,
         allow_unlabelled=allow_unlabelled,
         reading=settings.reading,
-    ).selected_by(metric)
+    )
+    return splits.selected_by(metric).weighted(settings.class_weights)
 
 
 def read_texts(settings: CorpusSettings, *, seed: int) -> Corpus:
@@ -63,18 +65,21 @@ def read_texts(settings: CorpusSettings, *, seed: int) -> Corpus:
     )
 
 
-def look_first(settings: Any) -> None:
+def look_first(settings: Any, *, whole: bool = False) -> None:
     """Refuse data whose paths and columns are certain to be refused, with every other fault of it. No torch is loaded.
+
+    Args:
+        whole: read the data even if they look right: there are other faults to be reported with theirs.
 
     Raises:
         DataError: with every fault that was found.
     """
-    if not isinstance(settings, DataSettings | CorpusSettings):
+    if not isinstance(settings, DataSettings | CorpusSettings) or getattr(settings, "embeddings_only", False):
         return
     labelled = isinstance(settings, DataSettings)
     pool = getattr(settings, "unlabeled", None)
     files = {"train": settings.train, "validation": settings.validation, "test": settings.test}
-    wrong = looks_wrong(
+    wrong = whole or looks_wrong(
         settings.data,
         files,
         unlabeled=pool,

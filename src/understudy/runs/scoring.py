@@ -16,6 +16,7 @@ from understudy.data.tokens.encode import Encoded
 from understudy.errors import DataError
 from understudy.evaluation import cost
 from understudy.evaluation.quality import evaluate
+from understudy.inference.adapted import AdaptedPredictor
 from understudy.inference.answering import Answering
 from understudy.inference.logits import logits
 from understudy.inference.predictor import LinearPredictor
@@ -70,7 +71,20 @@ def describe(
         scores = evaluate(outputs, rows.labels, splits.task, intervals=True, temperature=temperature, seed=seed)
     with session.run.timed("bench_s"):
         facts = cost.measure(model, rows.texts)
-    put_on_record(session, name, scores={split: scores}, facts={**facts, **(more or {})})
+    put_on_record(session, name, scores={split: scores}, facts={**facts, **model_type(model), **(more or {})})
+
+
+def model_type(model: Any) -> dict[str, str]:
+    """What a model is, for its entry on the record: the ``model_type`` of its configuration, ``tfidf`` or ``adapter``.
+
+    Empty for several models as one.
+    """
+    if isinstance(model, LinearPredictor):
+        return {"model_type": "tfidf"}
+    if isinstance(model, AdaptedPredictor):
+        return {"model_type": "adapter"}
+    config = getattr(getattr(model, "model", None), "config", None)
+    return {} if config is None else {"model_type": str(config.model_type)}
 
 
 def describe_answering(
@@ -86,7 +100,9 @@ def fit_tfidf(session: Session, train: Rows, splits: Splits) -> Tfidf:
     """TF-IDF with a linear model on labelled rows, its penalty chosen on the validation rows. A signal ends it at once."""
     validation = (splits.validation.texts, splits.validation.labels)
     with session.stop.at_once(), on_threads(1):  # sparse rows: more threads only wait for each other
-        return Tfidf.fit(train.texts, train.labels, splits.task, validation=validation)
+        return Tfidf.fit(
+            train.texts, train.labels, splits.task, validation=validation, class_weights=splits.class_weights
+        )
 
 
 def tfidf_baseline(session: Session, splits: Splits) -> LinearPredictor | None:

@@ -15,6 +15,7 @@ from understudy.runs.session import Session, open_session
 from understudy.runs.subject import Described
 from understudy.runs.threads.choice import Threads, as_begun, choose
 from understudy.settings.configuration import as_dict, check
+from understudy.terminal.lines import silence
 
 
 class Work(Described, Protocol):
@@ -71,9 +72,10 @@ class TrainingRecipe:
             Interrupted: on SIGTERM or Ctrl-C, with a checkpoint written.
         """
         settings: Any = self
-        check(settings)
-        with as_begun(settings):
-            return run_seeds(settings) if settings.seeds else self._run(settings)
+        with silence(settings.quiet):
+            check(settings)
+            with as_begun(settings):
+                return run_seeds(settings) if settings.seeds else self._run(settings)
 
     def _run(self, settings: Any) -> RunRecord:
         """One run, of checked settings."""

@@ -25,6 +25,7 @@ class Subject:
         metrics: the names of the scores that an evaluation gives; the first one selects models.
         notes: what was found in the data.
         labels: those of the parts that have some, for their fingerprints.
+        class_weights: what a row of each class counts in training, where they do not count alike.
     """
 
     task: Mapping[str, Any]
@@ -32,13 +33,15 @@ class Subject:
     metrics: Sequence[str]
     notes: Sequence[str]
     labels: Mapping[str, np.ndarray] = field(default_factory=dict)
+    class_weights: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of_rows(cls, splits: Splits) -> Subject:
         """A run on labelled rows."""
         rows = {"train": splits.train, "validation": splits.validation, "test": splits.test}
         labels = {name: part.labels for name, part in rows.items() if part is not None}
-        return cls(splits.task.as_dict(), splits.texts(), splits.task.metrics, splits.notes, labels)
+        weights = dict(zip(splits.task.labels, splits.class_weights or ()))
+        return cls(splits.task.as_dict(), splits.texts(), splits.task.metrics, splits.notes, labels, weights)
 
     @classmethod
     def of_corpus(cls, corpus: Corpus, *, kind: str, metrics: Sequence[str]) -> Subject:
@@ -55,6 +58,8 @@ class Subject:
         for name, labels in self.labels.items():
             described = f"{labels.dtype} {labels.shape} ".encode()
             parts[name]["labels"] = hashlib.sha256(described + np.ascontiguousarray(labels).tobytes()).hexdigest()
+        if self.class_weights:
+            parts["train"]["class_weights"] = dict(self.class_weights)
         return parts
 
 

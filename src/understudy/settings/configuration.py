@@ -191,6 +191,8 @@ def _with_lists(recipe: type, values: Mapping[str, Any]) -> dict[str, Any]:
         elif isinstance(value, list | tuple) and any(isinstance(item, os.PathLike) for item in value):
             known[key] = value = [os.fspath(item) if isinstance(item, os.PathLike) else item for item in value]
         kinds = (hints[key], *typing.get_args(hints[key]))  # a list, or a list or None
+        if isinstance(value, Mapping) and list[str] in kinds:  # `class_weights: {spam: 5}`
+            known[key] = value = [f"{name}={item}" for name, item in value.items()]
         if any(typing.get_origin(kind) is list for kind in kinds) and isinstance(value, str | int | float):
             known[key] = value = [value]
         if list[str] in kinds and isinstance(value, list):  # YAML reads the 1 of `unfreeze: [1, all]` as a number

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Gt, Le
 
+from understudy.data.class_weights import class_weight_faults
 from understudy.data.readers.formats.reading import Reading, reading_faults
 from understudy.settings.flags import Shown
 
@@ -53,6 +54,8 @@ class DataSettings(ReadingSettings):
     """What the labels are (as the column shows)."""
     limit_train: Annotated[int, Gt(0)] | None = None
     """Use only N training rows, drawn by the seed, balanced over the classes."""
+    class_weights: Annotated[list[str], Shown("balanced|CLASS=X", rare=True)] = field(default_factory=list)
+    """What a row of each class counts in the loss, in TF-IDF and in probes (1). balanced: rare classes more, all alike in sum."""
 
     def data_read(self) -> list[str]:
         """The names of the data that the command reads."""
@@ -64,8 +67,9 @@ class DataSettings(ReadingSettings):
             return [
                 "no data: name a file, a folder or a hub data set with --data (or a file with --train).",
                 *reading_faults(self.reading),
+                *class_weight_faults(self.class_weights),
             ]
-        return reading_faults(self.reading)
+        return reading_faults(self.reading) + class_weight_faults(self.class_weights)
 
 
 @dataclass(kw_only=True)

@@ -41,6 +41,9 @@ class RunSettings:
     threads: Annotated[int, Ge(1), Le(MOST_THREADS), Shown("N")] | None = None
     """Processor threads (OMP_NUM_THREADS, or measured)."""
 
+    quiet: Annotated[bool, Shown(rare=True)] = False
+    """Print nothing: no plan, no progress, no table."""
+
     def data_read(self) -> Sequence[str]:
         """The names of the data that the command reads."""
         return ()

@@ -8,10 +8,39 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TextIO
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters but tabs and line feeds, changes of the direction of writing, and halves of characters."""
+
+
+_silent: ContextVar[bool] = ContextVar("silent", default=False)
+
+
+@contextmanager
+def silence(asked: bool = True) -> Iterator[None]:
+    """Inside, no message, no table and no progress bar is shown. Data, and what is raised, are not touched.
+
+    Args:
+        asked: whether it is to be silent; otherwise it stays as it is.
+
+    Example:
+        >>> with silence():
+        ...     show("nothing")
+    """
+    before = _silent.set(_silent.get() or asked)
+    try:
+        yield
+    finally:
+        _silent.reset(before)
+
+
+def is_silent() -> bool:
+    """Whether nothing is shown at the moment."""
+    return _silent.get()
 
 
 def visible(text: object) -> str:
@@ -26,12 +55,14 @@ def visible(text: object) -> str:
 
 def say(text: object) -> None:
     """Print a message on standard error."""
-    _print(visible(text), sys.stderr)
+    if not is_silent():
+        _print(visible(text), sys.stderr)
 
 
 def show(text: object) -> None:
     """Print a message on standard output."""
-    _print(visible(text), sys.stdout)
+    if not is_silent():
+        _print(visible(text), sys.stdout)
 
 
 def give(text: str) -> None:

@@ -72,6 +72,16 @@ class ExportedPredictor(Answering):
             raise ModelError(f"{self.folder}: its answers are not finite numbers, so they say nothing. {_AGAIN}")
         return found
 
+    def encode(self, texts: Sequence[Text]) -> np.ndarray:
+        """Refuse: a graph gives logits and nothing before them.
+
+        Raises:
+            ModelError: always.
+        """
+        raise ModelError(
+            f"{self.folder}: is an exported model, which gives answers but no vectors. Load the model that it was made of."
+        )
+
     def summary(self) -> dict[str, int]:
         """Parameters, and the bytes of the file that the answers come from."""
         size = os.path.getsize(self._graph if self._bag is None else self.folder / BAG)

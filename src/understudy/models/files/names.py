@@ -26,8 +26,8 @@ UNTRAINED_LANGUAGE_MODELS = ("awd_lstm",)
 ADAPTER = "adapter_config.json"
 """The file that makes a folder an adapter."""
 
-MULTITASK, EXPORTED = "multitask", "onnx"
-"""The kinds of a model for several tasks and of an exported one, see :func:`kind_of`."""
+MULTITASK, EXPORTED, EMBEDDINGS = "multitask", "onnx", "embeddings"
+"""The kinds of a model for several tasks, of an exported one and of a static embedding model, see :func:`kind_of`."""
 
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9_][\w.-]*)?")
@@ -227,7 +227,7 @@ def check_undamaged(folder: str | Path, *, weights: bool) -> None:
 
 def kind_of(folder: str | Path) -> str:
     """What a model folder holds: ``transformer``, ``bilstm``, ``static``, ``pooled``, ``awd_lstm``, ``tfidf``,
-    ``language_model``, ``multitask``, ``adapter``, ``onnx``.
+    ``language_model``, ``multitask``, ``adapter``, ``onnx``, ``embeddings``.
 
     A folder whose config.json does not say is a ``transformer``.
 

@@ -53,7 +53,13 @@ class Probe(NamedTuple):
 
 
 def cross_validated(
-    vectors: np.ndarray, labels: np.ndarray, task: Task, *, seed: int, grid: Sequence[float] = GRID
+    vectors: np.ndarray,
+    labels: np.ndarray,
+    task: Task,
+    *,
+    seed: int,
+    grid: Sequence[float] = GRID,
+    class_weights: Sequence[float] | None = None,
 ) -> Probe:
     """A linear model on `vectors` whose penalty has the lowest loss over held-out folds of the same rows.
 
@@ -65,27 +71,33 @@ def cross_validated(
         labels: as `task` describes them; rows without one are left out.
         seed: deals the rows into folds.
         grid: inverse penalties, rising. If losses are equal, the stronger penalty is taken.
+        class_weights: what a row of each class counts in the fits and in the losses; 1 by default.
 
     Raises:
         DataError: if no row has a label.
     """
     known = labelled_rows(labels)
     rows, wanted = vectors[known].astype(np.float64), labels[known]
+    counts = np.ones(len(rows)) if class_weights is None else np.array(class_weights)[wanted]
     best, losses, answers = grid[0], np.zeros(len(rows)), np.zeros((len(rows), task.outputs))
     worse = 0
-    for strength, logits in held_out(rows, wanted, task, seed=seed, grid=grid, standardise=True):
-        found = row_losses(logits, wanted, task)
+    for strength, logits in held_out(
+        rows, wanted, task, seed=seed, grid=grid, standardise=True, class_weights=class_weights
+    ):
+        found = counts * row_losses(logits, wanted, task)
         better = not losses.any() or found.mean() < losses.mean()
         worse = 0 if better else worse + 1
         if better:
             best, losses, answers = strength, found, logits
         if worse == _ENOUGH:
             break
-    weight, bias = fit_linear(vectors, labels, task, strength=best)
+    weight, bias = fit_linear(vectors, labels, task, strength=best, class_weights=class_weights)
     scores = {metric: float(score(metric, answers, wanted)) for metric in task.metrics}
     blind = [
-        row_losses(logits, wanted, task)
-        for _, logits in held_out(np.zeros((len(rows), 1)), wanted, task, seed=seed, grid=grid[:1])
+        counts * row_losses(logits, wanted, task)
+        for _, logits in held_out(
+            np.zeros((len(rows), 1)), wanted, task, seed=seed, grid=grid[:1], class_weights=class_weights
+        )
     ]
     return Probe(weight, bias, best, losses, scores, paired(blind[0], losses) if blind else None)
 

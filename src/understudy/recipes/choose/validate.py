@@ -58,6 +58,8 @@ def validate(command: str, recipe: Any) -> list[str]:
 
 
 def _said(data: Any) -> list[str]:
+    if data is None:  # an embedding model of an encoder alone
+        return []
     if isinstance(data, Corpus):
         return _said_of_texts(data)
     if isinstance(data, TaskData):

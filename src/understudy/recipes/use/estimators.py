@@ -8,19 +8,18 @@ import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
-from understudy.data.readers.labels.cells import number
-from understudy.data.readers.labels.values import MISSING
 from understudy.inference.answers import probabilities
 from understudy.loading import load
 from understudy.recipes.train.distill.recipe import Distill
 from understudy.recipes.train.finetune.recipe import Finetune
+from understudy.recipes.use.estimator_inputs import class_names, named_weights, seed_of, text_rows
 
 
 class TextEstimator(BaseEstimator):
@@ -32,7 +31,7 @@ class TextEstimator(BaseEstimator):
             None: the model itself is used.
         settings: further settings of ``understudy finetune``, such as ``{"epochs": 3}``.
         student_settings: further settings of ``understudy distill``.
-        random_state: the seed; None is 0.
+        random_state: the seed, or a generator that draws one; None is 0.
         output: a folder for the runs, with record, plots and model card. None: they are thrown away.
         verbose: show what the runs print.
     """
@@ -56,7 +55,9 @@ class TextEstimator(BaseEstimator):
         self.output = output
         self.verbose = verbose
 
-    def _train(self, rows: list[dict[str, Any]], unlabeled: Any, kind: str) -> None:
+    def _train(
+        self, rows: list[dict[str, Any]], unlabeled: Any, kind: str, *, class_weights: Sequence[str] = ()
+    ) -> None:
         """Run the recipes on rows, and keep the trained model and its files."""
         texts = [name for name in rows[0] if name != "label"]
         shared: dict[str, Any] = {
@@ -64,7 +65,8 @@ class TextEstimator(BaseEstimator):
             "text": texts,
             "label": ["label"],
             "kind": kind,
-            "seed": self.random_state or 0,
+            "seed": seed_of(self.random_state),
+            "class_weights": list(class_weights),
         }
         if unlabeled is not None and self.student is None:
             raise ValueError("unlabeled texts are for a student, but student is None: name one, such as 'bilstm'")
@@ -78,7 +80,7 @@ class TextEstimator(BaseEstimator):
             if self.student is not None:
                 named = folder / "student"
                 more: dict[str, Any] = {"student": self.student, **(self.student_settings or {})}
-                pool: Any = None if unlabeled is None else _rows(unlabeled)
+                pool: Any = None if unlabeled is None else text_rows(unlabeled)
                 record = Distill(
                     teacher=[str(folder / "teacher")], unlabeled=pool, output=str(named), **shared, **more
                 ).run()
@@ -94,7 +96,7 @@ class TextEstimator(BaseEstimator):
 
     def _logits(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
-        rows = [tuple(row.values()) for row in _rows(X)]
+        rows = [tuple(row.values()) for row in text_rows(X)]
         if not rows:
             return np.empty((0, self._predictor.task.outputs), np.float32)
         wanted = len(self._predictor.task.text)
@@ -132,6 +134,8 @@ class TextClassifier(ClassifierMixin, TextEstimator):
     A tenth of the rows of :meth:`fit` is held out to choose weights and penalties, as in every run.
 
     Args:
+        class_weight: ``balanced`` (rare classes count more, all of them alike in sum), or a weight by class; classes
+            that a mapping does not name weigh 1. None: all rows count alike.
         model, student, settings, student_settings, random_state, output, verbose: as in :class:`TextEstimator`.
 
     Attributes:
@@ -145,6 +149,29 @@ class TextClassifier(ClassifierMixin, TextEstimator):
         array([1, 0])
     """
 
+    def __init__(
+        self,
+        model: str = "tfidf",
+        *,
+        student: str | None = None,
+        class_weight: Literal["balanced"] | Mapping[Any, float] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        student_settings: Mapping[str, Any] | None = None,
+        random_state: int | None = None,
+        output: str | Path | None = None,
+        verbose: bool = False,
+    ) -> None:
+        super().__init__(
+            model,
+            student=student,
+            settings=settings,
+            student_settings=student_settings,
+            random_state=random_state,
+            output=output,
+            verbose=verbose,
+        )
+        self.class_weight = class_weight
+
     def fit(self, X: Any, y: Any, *, unlabeled: Any = None) -> Self:
         """Train on texts and their classes.
 
@@ -157,14 +184,18 @@ class TextClassifier(ClassifierMixin, TextEstimator):
             ValueError: if X holds no texts, or X and y differ in length.
             UnderstudyError: for what a run refuses.
         """
-        rows, labels = _rows(X), column_or_1d(y, warn=True)
+        rows, labels = text_rows(X), column_or_1d(y, warn=True)
         check_classification_targets(labels)
         check_consistent_length(rows, labels)
         self.classes_, codes = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
-            raise ValueError(f"{type(self).__name__} needs at least two classes, but y has one: {self.classes_[0]!r}")
-        names = _class_names(self.classes_)
-        self._train([{**row, "label": names[code]} for row, code in zip(rows, codes)], unlabeled, "single_label")
+            raise ValueError(
+                f"{type(self).__name__} needs at least two classes, but y has one class: {self.classes_[0]!r}"
+            )
+        names = class_names(self.classes_)
+        weights = named_weights(self.class_weight, dict(zip(self.classes_.tolist(), names)))
+        named = [{**row, "label": names[code]} for row, code in zip(rows, codes)]
+        self._train(named, unlabeled, "single_label", class_weights=weights)
         told = list(self._predictor.task.labels)
         self._columns = np.array([told.index(name) for name in names])
         return self
@@ -199,8 +230,10 @@ class TextRegressor(RegressorMixin, TextEstimator):
 
     def fit(self, X: Any, y: Any, *, unlabeled: Any = None) -> Self:
         """Train on texts and their numbers; see :meth:`TextClassifier.fit`."""
-        rows, targets = _rows(X), column_or_1d(y, warn=True).astype(np.float64)
+        rows, targets = text_rows(X), column_or_1d(y, warn=True).astype(np.float64)
         check_consistent_length(rows, targets)
+        if len(rows) < 2:
+            raise ValueError(f"{type(self).__name__} needs at least two rows, but X has {len(rows)} sample(s)")
         if not np.isfinite(targets).all():
             raise ValueError("y holds a number that is not finite")
         self._train([{**row, "label": float(target)} for row, target in zip(rows, targets)], unlabeled, "regression")
@@ -209,38 +242,6 @@ class TextRegressor(RegressorMixin, TextEstimator):
     def predict(self, X: Any) -> np.ndarray:
         """The number of each text."""
         return self._logits(X)[:, 0].astype(np.float64)
-
-
-def _rows(X: Any) -> list[dict[str, str]]:
-    """Texts as rows of one column, or of two for pairs.
-
-    Raises:
-        ValueError: if they are no texts.
-    """
-    if isinstance(X, str):
-        raise ValueError("X must be a list of texts, but is a single string")
-    if hasattr(X, "columns") and hasattr(X, "iloc"):
-        X = list(X.itertuples(index=False, name=None))
-    elif hasattr(X, "toarray"):
-        raise ValueError("X must be texts, but is a sparse matrix")
-    elif hasattr(X, "tolist"):
-        X = X.tolist()
-    made = []
-    for place, row in enumerate(X):
-        parts = (row,) if isinstance(row, str) else tuple(row) if isinstance(row, Sequence) else (None,)
-        if len(parts) not in (1, 2) or not all(isinstance(part, str) for part in parts):
-            raise ValueError(f"X must be texts, or pairs of texts, but row {place} is {row!r:.60}")
-        made.append(dict(zip(("text",) if len(parts) == 1 else ("text_a", "text_b"), parts)))
-    return made
-
-
-def _class_names(classes: np.ndarray) -> list[str]:
-    """A name for each class that reading labels leaves as it is: texts and whole numbers as they are, others by number."""
-    if classes.dtype.kind in "iu":
-        return [str(name) for name in classes]
-    names = [str(name) for name in classes]
-    plain = all(isinstance(name, str) and name == name.strip() != "" and np.isnan(number(name)) for name in classes)
-    return names if plain and not MISSING & set(names) else [f"class {i}" for i in range(len(names))]
 
 
 def _packed(folder: Path) -> bytes:

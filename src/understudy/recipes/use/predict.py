@@ -22,6 +22,7 @@ from understudy.inference.answer_lines import (
     csv_header_of_each,
     csv_row,
     csv_row_of_each,
+    csv_row_of_likeliest,
     json_row,
     json_row_of_each,
 )
@@ -70,12 +71,18 @@ class Predict(PredictSettings):
         if isinstance(model, Ensemble):
             for name, member in zip(self.models(), model.members):
                 _say(said_of_columns(name, member.task.text, model.task.text))
-        row, task = csv_row if self._format() == "csv" else json_row, model.task
+        task, top_k = model.task, self.top_k
+        if top_k is not None and task.kind == "regression":
+            raise ModelError(
+                f"{self.models()[0]}: answers with a number, so there are no likeliest labels. Leave out --top_k."
+            )
+        as_csv = csv_row if top_k is None else csv_row_of_likeliest
+        row = as_csv if self._format() == "csv" else json_row
 
         def lines(texts: list[tuple[str, ...]]) -> str:
-            return "".join(row(text, answer, task) for text, answer in zip(texts, model.predict(texts)))
+            return "".join(row(text, answer, task) for text, answer in zip(texts, model.predict(texts, top_k=top_k)))
 
-        return task, csv_header(task), lines
+        return task, csv_header(task, top_k=top_k), lines
 
     def _all_adapters(self) -> tuple[Task, str, LinesOf]:
         """The same for several adapters of one base."""

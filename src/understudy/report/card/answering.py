@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from understudy.report.card.alone import alone
 from understudy.report.card.facts import folder_path
 from understudy.report.card.markdown import Markdown, one_line
 from understudy.report.card.pruning import pruning_lines
@@ -34,7 +35,10 @@ def answering_facts(folder: Path, record: Record) -> dict[str, Any]:
     """The values that only ``card.md.j2`` uses."""
     words, path = task_words(record), one_line(folder_path(folder))
     labels = list(record["task"].get("labels") or [])
+    found = alone(main_model(record), record["task"], path)
     return words | {
+        "alone": Markdown("" if found is None else found.said),
+        "alone_code": Markdown("" if found is None else found.code),
         "shell_example": Markdown(_shell_example(path, pair=words["pair"])),
         "python_example": Markdown(_python_example(path, pair=words["pair"])),
         "confused": confused_pairs(main_model(record), labels),

@@ -34,6 +34,8 @@ _PLOTS = {
     "transfer": "Which task helps which",
 }
 """Titles by file name, in the order in which a card shows them."""
+_MOST_WEIGHTS = 12
+"""Classes whose weights a card shows; the record has all."""
 
 
 def folder_path(folder: Path) -> str:
@@ -94,7 +96,7 @@ def facts_of_a_run(folder: Path, record: Record) -> dict[str, Any]:
         "verdict": "" if judged is None else judged.sentence,
         "calibrations": list(_calibrations(record)),
         "plots": plot_links(folder),
-        "phases": phase_lines(record),
+        "phases": [*_weights(record), *phase_lines(record)],
         "labelling": _labelling(record) if is_distilled(record) else "",
     }
 
@@ -113,6 +115,15 @@ def plot_links(folder: Path) -> list[tuple[str, Markdown]]:
         (_PLOTS.get(plot.stem, plot.stem), Markdown(f"plots/{quote(plot.name)}"))
         for plot in sorted((folder / "plots").glob("*.png"), key=_plot_order)
     ]
+
+
+def _weights(record: Record) -> Iterator[str]:
+    """What a row of each class counted in training, where they did not count alike: a sentence."""
+    entry = (record.get("data") or {}).get("train") or {}
+    if weights := entry.get("class_weights"):
+        shown = [f"{name} {weight:.3g}" for name, weight in list(weights.items())[:_MOST_WEIGHTS]]
+        more = f" and {len(weights) - _MOST_WEIGHTS} more" if len(weights) > _MOST_WEIGHTS else ""
+        yield f"A row's weight in the loss, by its class: {', '.join(shown)}{more}."
 
 
 def phase_lines(record: Record) -> list[str]:

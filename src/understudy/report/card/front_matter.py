@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from understudy.models.files.names import STUDENTS, UNTRAINED_LANGUAGE_MODELS
+from understudy.report.card.embeddings import EMBEDDING_MODEL
 from understudy.report.card.language import LANGUAGE_MODELS
 from understudy.report.scores import Record, is_distilled
 
@@ -31,6 +32,8 @@ def front_matter(record: Record) -> str:
     bases = [name for name in ([named] if isinstance(named, str) else named) if _is_hub_id(name)]
     language = LANGUAGE_MODELS.get(record["task"]["kind"])
     pipeline = language.pipeline if language else "text-classification"
+    if record["task"]["kind"] == EMBEDDING_MODEL:
+        pipeline = "feature-extraction"
     facts: dict[str, Any] = {
         "library_name": "understudy",
         "pipeline_tag": pipeline,

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from understudy.atomic import write_bytes
 from understudy.report.card.answering import answering_facts
 from understudy.report.card.comparison import comparison_facts
+from understudy.report.card.embeddings import EMBEDDING_MODEL, embeddings_facts
 from understudy.report.card.facts import facts_of_a_run
 from understudy.report.card.family import family_facts
 from understudy.report.card.front_matter import front_matter
@@ -36,6 +37,8 @@ def write_card(folder: Path, record: Record) -> Path:
         template, facts = "family_card.md.j2", family_facts(folder, record)
     elif record["task"]["kind"] == MULTI_TASK:
         template, facts = "tasks_card.md.j2", tasks_facts(folder, record)
+    elif record["task"]["kind"] == EMBEDDING_MODEL:
+        template, facts = "embeddings_card.md.j2", facts_of_a_run(folder, record) | embeddings_facts(folder, record)
     elif record["task"]["kind"] in LANGUAGE_MODELS:
         template, facts = "language_card.md.j2", facts_of_a_run(folder, record) | language_facts(folder, record)
     else:

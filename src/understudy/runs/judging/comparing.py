@@ -16,6 +16,8 @@ from understudy.runs.session import Session
 
 _SHOWN = 300
 """Characters of a text that the record and the card show."""
+_MISTAKES = 25
+"""Wrong answers that the record keeps."""
 
 
 def compare(session: Session, answers: Mapping[str, np.ndarray], splits: Splits) -> None:
@@ -60,7 +62,7 @@ def _mistakes(session: Session, answers: Mapping[str, np.ndarray], splits: Split
             "answer": labels[found.answer],
             "confidence": found.confidence,
         }
-        for found in confident_mistakes(answers[name], rows.labels, temperature=temperature)
+        for found in confident_mistakes(answers[name], rows.labels, temperature=temperature, most=_MISTAKES)
     ]
 
 

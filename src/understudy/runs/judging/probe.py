@@ -79,7 +79,13 @@ def linear_on_means(
         return logits(features, encoded, names=names, device=session.device, on_batch=lambda _: stop())
 
     validation = (vectors("validation", splits.validation), splits.validation.labels)
-    weight, bias = fit_linear(vectors("train", train), train.labels, splits.task, validation=validation)
+    weight, bias = fit_linear(
+        vectors("train", train),
+        train.labels,
+        splits.task,
+        validation=validation,
+        class_weights=splits.class_weights,
+    )
     whole = PooledClassifier.assemble(features.encoder, torch.from_numpy(weight), torch.from_numpy(bias))
     return Predictor(whole, tokenizer, splits.task, max_length, device=session.device)
 

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le
 
+from understudy.data.readers.formats.reading import reading_faults
 from understudy.data.readers.places.names import is_held
 from understudy.settings.adapters import AdapterSettings
 from understudy.settings.data import DataSettings
@@ -24,6 +25,7 @@ from understudy.settings.student_options import (
     options_of,
     student_faults,
 )
+from understudy.settings.train.embeddings_only import embeddings_faults
 from understudy.settings.training import TrainSettings
 
 _OUTPUTS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".arrow", ".feather", ".xlsx")
@@ -60,6 +62,8 @@ class DistillSettings(DataSettings, AdapterSettings, TrainSettings, SeedsSetting
     """Of a teacher for several tasks, the one that teaches (the one that has the data's labels)."""
     student: Annotated[str, Shown("STUDENT", group="Student")] = "bilstm"
     """bilstm, static, layers:N (N of the teacher's layers), or a model folder or hub id."""
+    embeddings_only: Annotated[bool, Shown(group="Student", rare=True)] = False
+    """No task and no labels: a static embedding model of the teacher, for sentence-transformers too. Texts: --unlabeled."""
     bilstm: Annotated[BiLSTMOptions, Shown(group="Student", rare=True)] = field(default_factory=BiLSTMOptions)
     static: Annotated[StaticOptions, Shown(group="Student", rare=True)] = field(default_factory=StaticOptions)
     layers: Annotated[LayersOptions, Shown(group="Student", rare=True)] = field(default_factory=LayersOptions)
@@ -99,8 +103,14 @@ class DistillSettings(DataSettings, AdapterSettings, TrainSettings, SeedsSetting
         vectors = [] if self.embeddings in EMBEDDINGS else [self.embeddings]
         return [*self.teacher, *student, *vectors, *self.adapters_read()]
 
+    def data_faults(self) -> list[str]:
+        """What is wrong with where the rows come from: without labels none are needed."""
+        return reading_faults(self.reading) if self.embeddings_only else super().data_faults()
+
     def faults(self) -> list[str]:
         """What is wrong with these settings, as far as it shows without reading data or weights."""
+        if self.embeddings_only:
+            return self.run_faults() + embeddings_faults(self)
         faults = self.data_faults() + self.run_faults() + self.seeds_faults() + self.train_faults()
         if not self.teacher:
             faults.append("no teacher: name a model folder, a hub id or a file of outputs with --teacher.")

@@ -32,6 +32,8 @@ class PredictSettings(ReadingSettings):
     """Runs that trained adapters in the one base that --model names: all of them answer for each text."""
     task: Annotated[str | None, Shown("TASK")] = None
     """Of a model for several tasks, the one that answers."""
+    top_k: Annotated[int, Gt(0), Shown("N")] | None = None
+    """Write only the N likeliest labels of each text, with their probabilities (all)."""
     input: Annotated[list[str], Shown("FILE")] = field(default_factory=list)
     """Files of texts, in any format that is trained on (standard input, one text a line; pipes are read the same way)."""
     text: Annotated[list[str], Shown("COLUMN")] = field(default_factory=list)
@@ -66,6 +68,8 @@ class PredictSettings(ReadingSettings):
             for name in self.adapters
             if Path(name).expanduser().exists() and adapter_folder(name) is None
         ]
+        if self.adapters and self.top_k is not None:
+            faults.append("--top_k is for one model, but --adapters answer side by side. Leave one of them out.")
         paths = {name: Path(name).expanduser() for name in self.input}
         faults += [f"{name}: no such file. Check the path." for name, path in paths.items() if not path.exists()]
         if self.output and Path(self.output).expanduser().is_dir():

@@ -10,7 +10,8 @@ from rich.console import RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
-from understudy.terminal.lines import say
+from understudy.terminal.lines import is_silent, say
+from understudy.terminal.notebook import NotebookBar, in_notebook
 from understudy.terminal.screen import Screen
 
 _ROOMY = 115
@@ -29,16 +30,19 @@ class _Bar(Progress):
 
 
 class Display:
-    """One progress bar at a time, on standard error. Without a terminal: one line every 30 seconds.
+    """One progress bar at a time, on standard error or in the cell of a notebook. Without either: a line every 30 seconds.
 
     Args:
         visible: False to show nothing.
     """
 
     def __init__(self, *, visible: bool = True) -> None:
+        visible = visible and not is_silent()
         self._console = Screen(stderr=True)
+        self._notebook = visible and in_notebook()
+        self._cell: NotebookBar | None = None
         self._terminal = visible and self._console.is_terminal
-        self._lines = visible and not self._terminal
+        self._lines = visible and not self._terminal and not self._notebook
         self._progress: Progress | None = None
         self._last_line = 0.0
 
@@ -47,7 +51,10 @@ class Display:
         self.close()
         self._title, self._total, self._done = title, total, done
         self._last_line = time.monotonic()
-        if self._terminal:
+        if self._notebook:
+            self._cell = NotebookBar(title, total)
+            self._cell.update(done, "")
+        elif self._terminal:
             roomy = self._console.width >= _ROOMY
             self._progress = _Bar(
                 TextColumn("{task.description}", markup=False),
@@ -64,7 +71,9 @@ class Display:
     def update(self, done: int, detail: str = "") -> None:
         """Move the bar to `done` units."""
         self._done = done
-        if self._progress is not None:
+        if self._cell is not None:
+            self._cell.update(done, detail)
+        elif self._progress is not None:
             self._progress.update(self._task, completed=done, detail=detail)
         elif self._lines and (time.monotonic() - self._last_line > 30 or done == self._total):
             self._last_line = time.monotonic()
@@ -72,6 +81,7 @@ class Display:
 
     def close(self) -> None:
         """End the bar. It stays on the screen as it was last shown."""
+        self._cell = None
         if self._progress is not None:
             self._progress.stop()
             self._progress = None

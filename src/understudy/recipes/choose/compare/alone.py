@@ -70,7 +70,7 @@ class StudentAlone(Classification):
             world_size=state.num_processes,
             rank=state.process_index,
         )
-        self.objective = Supervised(self.model, splits.task.kind)
+        self.objective = Supervised(self.model, splits.task.kind, class_weights=splits.class_weights)
         self.terms = term_names(self.objective)
         self.plan = learning_plan(self.objective, settings, learning_rate=self.student.learning_rate)
         self.groups = self.plan.with_own_rates

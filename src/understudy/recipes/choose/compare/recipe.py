@@ -19,6 +19,7 @@ from understudy.settings.choose.compare import CompareSettings
 from understudy.settings.choose.contestants import Contestant
 from understudy.settings.configuration import check
 from understudy.settings.data import DataSettings
+from understudy.terminal.lines import silence
 
 
 class Compare(TrainingRecipe, CompareSettings):
@@ -35,6 +36,7 @@ class Compare(TrainingRecipe, CompareSettings):
             label=self.label,
             kind=self.kind,
             limit_train=self.limit_train[0] if self.limit_train else None,
+            class_weights=self.class_weights,
         )
         pool = self.unlabeled if self._first().distilled else None
         data = read_rows(rows, seed=self.seed, metric=self.metric, unlabeled=pool)
@@ -62,6 +64,10 @@ class Compare(TrainingRecipe, CompareSettings):
         settings: Any = self
         if not self.is_family():
             return super().run()
+        with silence(self.quiet):
+            return self._run_family(settings)
+
+    def _run_family(self, settings: Any) -> RunRecord:
         check(settings)
         if processes().num_processes > 1:
             raise ConfigError(

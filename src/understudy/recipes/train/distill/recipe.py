@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
+from understudy.data.readers.corpus import Corpus, load_corpus
 from understudy.data.splits import Splits
+from understudy.recipes.train.distill.embeddings import EmbeddingsWork
 from understudy.recipes.train.distill.work import Distillation
 from understudy.runs.inputs import read_rows
-from understudy.runs.skeleton import TrainingRecipe
+from understudy.runs.skeleton import TrainingRecipe, Work
 from understudy.settings.train.distill import DistillSettings
 
 
@@ -15,9 +20,13 @@ class Distill(TrainingRecipe, DistillSettings):
     The teacher labels the texts, the student is trained with and without it, and all are compared on the test split.
     """
 
-    def read(self) -> Splits:
-        """Read and check the rows; those without a label count as unlabelled."""
-        return read_rows(
+    def read(self) -> Splits | Corpus | None:
+        """Read and check the rows; those without a label count as unlabelled. Without labels at all: the texts, if any."""
+        if self.embeddings_only:
+            if self.unlabeled is None:
+                return None
+            return load_corpus(self.unlabeled, text=self.text, seed=self.seed, reading=self.reading)
+        found = read_rows(
             self,
             seed=self.seed,
             metric=self.metric,
@@ -25,7 +34,11 @@ class Distill(TrainingRecipe, DistillSettings):
             pool_rest=self.pool_rest,
             allow_unlabelled=True,
         )
+        if self.class_weights and not self.alpha:
+            note = "class_weights: --alpha is 0, so the student learns from no label. The weights are those of the student without teacher, TF-IDF and the probe."
+            found = replace(found, notes=(*found.notes, note))
+        return found
 
-    def prepare(self, data: Splits) -> Distillation:
+    def prepare(self, data: Any) -> Work:
         """Load and check the teachers, build the student."""
-        return Distillation(self, data)
+        return EmbeddingsWork(self, data) if self.embeddings_only else Distillation(self, data)

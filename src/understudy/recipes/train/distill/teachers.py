@@ -198,6 +198,10 @@ class _Ordered(Answering):
         """The model's outputs in this order."""
         return self.model.logits(texts)[:, self.columns]
 
+    def encode(self, texts: Sequence[Text]) -> np.ndarray:
+        """The model's vectors, which have no order of labels."""
+        return self.model.encode(texts)
+
     def summary(self) -> dict[str, int]:
         """That of the model."""
         return self.model.summary()

@@ -59,9 +59,8 @@ class Distillation:
         faults += distance_faults(settings.distance, self.task.kind)
         self.labelled = splits.train.take(np.flatnonzero(splits.train.labelled))
         if not len(self.labelled):
-            faults.append(
-                "no training row has a label. Label some: the student without teacher and TF-IDF learn from them."
-            )
+            rule = "Label some: the student without teacher and TF-IDF learn from them."
+            faults.append(f"no training row has a label. {rule}")
         self.teachers = Teachers(
             settings.teacher,
             settings.teacher_weights,
@@ -88,9 +87,8 @@ class Distillation:
             raise ConfigError(*dict.fromkeys(faults))
         self._encode()
         self.groups = self.plan.with_own_rates
-        objective = DistillClassifier(self.student.model, self.task.kind, self._distance(), alpha=settings.alpha)
-        self.objective = objective
-        self.terms = term_names(objective)
+        self.objective = self._objective()
+        self.terms = term_names(self.objective)
         self.beside: Beside | None = None
 
     def _make_student(self, source: str | None, faults: list[str]) -> None:
@@ -239,7 +237,7 @@ class Distillation:
     def _alone(self, session: Session, steps: int) -> Training:
         return Training(
             ALONE,
-            Supervised(self.start, self.task.kind),
+            Supervised(self.start, self.task.kind, class_weights=self.splits.class_weights),
             PacedBatches(self._labelled_batches(), steps),
             validation=self._validation(session),
             learning_rate=self.student.learning_rate,
@@ -295,5 +293,8 @@ class Distillation:
             rank=state.process_index,
         )
 
-    def _distance(self) -> Any:
-        return distance(self.settings.distance, self.task.kind, temperature=self.settings.temperature)
+    def _objective(self) -> DistillClassifier:
+        settings, kind = self.settings, self.task.kind
+        apart = distance(settings.distance, kind, temperature=settings.temperature)
+        weights = self.splits.class_weights
+        return DistillClassifier(self.student.model, kind, apart, alpha=settings.alpha, class_weights=weights)

@@ -198,7 +198,8 @@ class ContrastiveEncoder(Classification):
         if not self.amount.chooses:
             return _NO_HEAD, None
         vectors = self._vectors(session, self.model, self.parts["train"])
-        found = cross_validated(vectors, self.splits.train.labels, self.splits.task, seed=self.settings.seed)
+        labels, weights = self.splits.train.labels, self.splits.class_weights
+        found = cross_validated(vectors, labels, self.splits.task, seed=self.settings.seed, class_weights=weights)
         head = (found.weight, found.bias)
         return head, self._outputs(session, self.model, head)
 
@@ -222,7 +223,8 @@ class ContrastiveEncoder(Classification):
         weakest.
         """
         vectors = self._vectors(session, model, self.parts["train"])
-        return fit_linear(vectors, self.splits.train.labels, self.splits.task)
+        weights = self.splits.class_weights
+        return fit_linear(vectors, self.splits.train.labels, self.splits.task, class_weights=weights)
 
     def _scores(self, session: Session, model: Any) -> Mapping[str, float]:
         """How good a linear layer on a model's vectors is on the validation rows."""

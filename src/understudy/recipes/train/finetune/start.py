@@ -123,7 +123,10 @@ def _probed(
             hidden = scales, shifts
     elif parts is not None:
         ways[OWN] = vectors[READ]
-    probes = {way: cross_validated(part, labels[rows], task, seed=settings.seed) for way, part in ways.items()}
+    probes = {
+        way: cross_validated(part, labels[rows], task, seed=settings.seed, class_weights=splits.class_weights)
+        for way, part in ways.items()
+    }
     pooling, difference = choose_pooling(probes)
     return Start(
         pooling,

@@ -74,7 +74,7 @@ class Transformer(Classification):
             world_size=state.num_processes,
             rank=state.process_index,
         )
-        self.objective = Supervised(self.model, splits.task.kind)
+        self.objective = Supervised(self.model, splits.task.kind, class_weights=splits.class_weights)
         self.terms = term_names(self.objective)
         self.plan = learning_plan(self.objective, self.settings, learning_rate=self.amount.learning_rate)
         self.groups = self.plan.with_own_rates

@@ -20,6 +20,7 @@ from understudy.recipes.train.finetune.classification import MODEL
 from understudy.recipes.train.finetune.transformer import Transformer
 from understudy.recipes.train.glue.results import scored_parts, write_results
 from understudy.runs.entries import put_on_record
+from understudy.runs.scoring import model_type
 from understudy.runs.session import Session
 from understudy.settings.train.finetune import FinetuneSettings
 from understudy.settings.train.glue import GlueSettings
@@ -64,7 +65,7 @@ class SingleTask(Transformer):
             scores, answers = scored_parts(session, name, self.data.name, model, parts)
         with session.run.timed("bench_s"):
             facts = cost.measure(model, rows.texts)
-        put_on_record(session, name, scores=scores, facts={**facts, **(more or {})})
+        put_on_record(session, name, scores=scores, facts={**facts, **model_type(model), **(more or {})})
         return answers[split]
 
     def write_beside(self, session: Session, model: Answering) -> None:
