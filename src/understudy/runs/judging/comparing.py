@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from understudy.data.splits import Rows, Splits
-from understudy.evaluation.mistakes import confident_mistakes
 from understudy.evaluation.paired import LEVEL, PairedDifference, paired_differences
+from understudy.evaluation.single_rows.mistakes import confident_mistakes
 from understudy.report.scores import STUDENT
 from understudy.report.verdict import doubt_of_teacher
 from understudy.runs.session import Session
