@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from understudy.cli import main
@@ -56,12 +59,26 @@ def test_a_run_is_shown_with_what_its_record_says(tfidf: Path, capsys: pytest.Ca
     record = RunRecord.load(tfidf / "record.json")
     score = record.models[0]["metrics"]["test"]["accuracy"]
     assert f"{100 * score:.1f}" in page
-    assert len(record.mistakes) == page.count('<tr role="row" data-why="sure">')
+    with np.load(tfidf / "answers.npz") as file:
+        assert file["names"].tolist() == [model["name"] for model in record.models]
+        wrong = np.flatnonzero(file["answers"][0].argmax(1) != file["labels"])
+        assert (file["answers"][0].argmax(1) == file["labels"]).mean() == pytest.approx(score)
+    shown = re.findall(r'<tr role="row" data-why="([^"]*)"><th[^>]*data-v="(\d+)"', page)
+    assert {int(row) for why, row in shown if "sure" in why.split()} == {int(row) + 1 for row in wrong}
     assert f"{record.data['train']['rows']:,}" in page
     assert record.data["test"]["fingerprint"][:12] in page
-    assert "finetune keeps no answer for each row" in page
     assert "could not be read again" not in page
     assert strangers(tfidf) == []  # the page is the run's, so --overwrite of the run takes it away
+
+
+def test_a_run_without_answers_shows_the_mistakes_of_its_record(tfidf: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "earlier"
+    shutil.copytree(tfidf, folder, ignore=shutil.ignore_patterns("answers.npz", "report.html"))
+    assert main(["report", str(folder)]) == 0
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    record = RunRecord.load(folder / "record.json")
+    assert len(record.mistakes) == page.count('<tr role="row" data-why="sure">')
+    assert "has no file answers.npz" in page
 
 
 def test_a_family_is_shown_with_its_means(family: Path, tmp_path: Path) -> None:
@@ -70,6 +87,7 @@ def test_a_family_is_shown_with_its_means(family: Path, tmp_path: Path) -> None:
     mean = json.loads((family / "record.json").read_bytes())["aggregate"]["model"]["accuracy"]["mean"]
     assert f"{100 * mean:.1f} ± " in page
     assert "Runs of the family: seed-0, seed-1." in page
+    assert "Answers are those of one run of the family, seed-0." in page
 
 
 def test_no_torch_is_loaded(tfidf: Path, family: Path, tmp_path: Path) -> None:

@@ -239,7 +239,7 @@ def test_numbers_and_several_labels_have_rows_too(runs: dict[str, Path]) -> None
 
 def test_what_a_run_does_not_keep_is_said_in_its_place(runs: dict[str, Path], tmp_path: Path) -> None:
     text = Reader(page_of(runs["distillation"])).text
-    assert "distill keeps no answer for each row" in text
+    assert "distillation: has no file answers.npz" in text
     assert "a text that is taken for another 3" in text
     assert "Confusion, student" in text
     language = Reader(page_of(runs["language model"])).text

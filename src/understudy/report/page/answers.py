@@ -15,7 +15,10 @@ from understudy.data.tasks import Task
 from understudy.folders.contents import ANSWERS
 from understudy.inference.answers import probabilities
 from understudy.report.page.runs import PageRun
-from understudy.report.scores import Record, main_name
+from understudy.report.scores import Record
+
+_UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+"""What reading a damaged file raises."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class KeptAnswers:
         labels: of the rows, as in :class:`understudy.data.splits.Rows`.
         source: the record that says which rows these are.
         main: the number of the model that is to be shipped, or that the run was for.
-        missing: what could not be read, in sentences.
+        missing: what could not be read, and whose answers these are, in sentences.
     """
 
     names: list[str]
@@ -61,7 +64,7 @@ class KeptAnswers:
 
 
 def kept_answers(run: PageRun, *, chosen: Sequence[str] = ()) -> KeptAnswers | list[str]:
-    """The answers of a run's models; of a comparison, those of each model's first seed.
+    """The answers of a run's models; of a comparison, those of each model's first seed; of a family, those of its first run.
 
     Args:
         chosen: the models that are to be shipped.
@@ -76,11 +79,11 @@ def kept_answers(run: PageRun, *, chosen: Sequence[str] = ()) -> KeptAnswers | l
     source: Record = {}
     for name, folder, record in _kept(run):
         try:
-            answers, of_rows = _read(folder / ANSWERS)
+            answers, of_rows = _read(folder / ANSWERS, name)
         except FileNotFoundError:
             missing.append(f"{name}: its file {ANSWERS} is not there.")
             continue
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        except _UNREADABLE as error:
             missing.append(f"{name}: its file {ANSWERS} cannot be read ({error}).")
             continue
         if labels is not None and not np.array_equal(labels, of_rows, equal_nan=of_rows.dtype.kind == "f"):
@@ -91,6 +94,8 @@ def kept_answers(run: PageRun, *, chosen: Sequence[str] = ()) -> KeptAnswers | l
         outputs.append(probabilities(answers.astype(np.float64), _task(record), temperature=_temperature(record, name)))
     if labels is None:
         return missing or [_why_none(run)]
+    if run.children:
+        missing.append(_whose(run))
     main = next((place for place, name in enumerate(names) if name in chosen), 0)
     return KeptAnswers(names, np.stack(outputs), labels, _task(source), source, main, missing)
 
@@ -101,21 +106,43 @@ def _kept(run: PageRun) -> Iterator[tuple[str, Path, Record]]:
         for name, folders in ((run.record["findings"] or {}).get("runs") or {}).items():
             if folders and folders[0] in run.children:
                 yield str(name), run.folder / folders[0], run.children[folders[0]]
-    elif run.record.get("command") == "compare" and run.record.get("models"):
-        yield main_name(run.record), run.folder, run.record
+        return
+    folder, record = run.one()
+    if (folder / ANSWERS).is_file():
+        for model in record.get("models") or []:
+            if _has(folder / ANSWERS, str(model["name"])):
+                yield str(model["name"]), folder, record
+
+
+def _whose(run: PageRun) -> str:
+    if run.is_comparison:
+        return "Answers are those of the first seed of each model."
+    return f"Answers are those of one run of the family, {run.one()[0].name}."
 
 
 def _why_none(run: PageRun) -> str:
-    command = run.record.get("command")
+    kept = " and the mistakes that its model is most certain of" if run.one()[1].get("mistakes") else ""
     return (
-        f"{run.name}: {command} keeps no answer for each row, only the scores and the mistakes that its model is most "
-        "certain of. understudy compare keeps the answers of every model."
+        f"{run.name}: has no file {ANSWERS}, so it is not known what its models answer for each row: the record "
+        f"has the scores{kept}. Runs of earlier versions, and of several tasks, have none."
     )
 
 
-def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def _has(path: Path, name: str) -> bool:
+    """Whether a file has the answers of a model; one that cannot be read is told of when it is."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return "names" not in file or name in file["names"].tolist()
+    except _UNREADABLE:
+        return True
+
+
+def _read(path: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """The answers of a model and the labels of the rows; a run of a comparison has one model, without a name."""
     with np.load(path, allow_pickle=False) as file:
-        return file["answers"], file["labels"]
+        if "names" not in file:
+            return file["answers"], file["labels"]
+        return file["answers"][file["names"].tolist().index(name)], file["labels"]
 
 
 def _task(record: Record) -> Task:

@@ -214,7 +214,7 @@ def _confusion(run: PageRun, *, several: bool) -> list[PageTable]:
         for label, line in zip(labels, counts, strict=True)
     ]
     columns = [Column("Label", numeric=False), *(Column(label, descending=True) for label in labels)]
-    return [PageTable(f"Confusion, {of}: labels in rows, answers in columns", columns, rows)]
+    return [PageTable(f"Confusion, {of}", columns, rows, note="Labels in rows, answers in columns.")]
 
 
 def configuration(runs: Sequence[PageRun]) -> PageTable:

@@ -200,6 +200,7 @@ def _milliseconds(value: float) -> str:
     )
 
 
+_Box = tuple[float, float, float, float]
 _SIDES: tuple[Callable[[float, float, float], tuple[float, float]], ...] = (
     lambda x, y, width: (x + 9, y + 4),
     lambda x, y, width: (x - 9 - width, y + 4),
@@ -209,28 +210,31 @@ _SIDES: tuple[Callable[[float, float, float], tuple[float, float]], ...] = (
 """Where a name of some width begins that stands to the right of, to the left of, above and below a place."""
 
 
-def _named(marks: Sequence[tuple[Mark, str]], bars: Sequence[tuple[float, float, float, float]]) -> Markup:
-    """Names beside their marks, each on the side where it covers no mark, no bar and no other name; without room, none.
+def _named(marks: Sequence[tuple[Mark, str]], bars: Sequence[_Box]) -> Markup:
+    """Names beside their marks, each on the side where it covers no mark, no other name and, if it can be, no bar; without room, none.
 
     Args:
         bars: the boxes of what else is drawn: left, upper, right and lower end.
     """
-    taken = [*bars, *((mark.x - 6, mark.y - 6, mark.x + 6, mark.y + 6) for mark, _ in marks)]
+    taken = [(mark.x - 6, mark.y - 6, mark.x + 6, mark.y + 6) for mark, _ in marks]
     out = []
     for mark, name in sorted(marks, key=lambda entry: entry[0].y):
         written = cut(name, 24)
         width = 7.2 * len(written)
-        for side in _SIDES:
-            x, y = side(mark.x, mark.y, width)
-            box = (x, y - 11, x + width, y + 3)
-            if box[0] < 52 or box[2] > WIDTH - 2 or box[1] < 18 or box[3] > 262:
-                continue
-            if any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in taken):
-                continue
-            taken.append(box)
-            grey = " grey" if mark.grey else ""
-            out.append(
-                f'<text class="label {style_of(mark.series)}{grey}" x="{at(x)}" y="{at(y)}">{escape(written)}</text>'
-            )
-            break
+        places = [side(mark.x, mark.y, width) for side in _SIDES]
+        boxes = [(x, y - 11, x + width, y + 3) for x, y in places]
+        inside = [box for box in boxes if box[0] >= 50 and box[2] <= WIDTH - 2 and box[1] >= 18 and box[3] <= 262]
+        free = [box for box in inside if not any(_overlap(box, other) for other in taken)]
+        if not free:
+            continue
+        box = next((box for box in free if not any(_overlap(box, bar) for bar in bars)), free[0])
+        taken.append(box)
+        grey = " grey" if mark.grey else ""
+        out.append(
+            f'<text class="label {style_of(mark.series)}{grey}" x="{at(box[0])}" y="{at(box[1] + 11)}">{escape(written)}</text>'
+        )
     return Markup("".join(out))
+
+
+def _overlap(one: _Box, other: _Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
