@@ -73,6 +73,11 @@ COMMANDS = (
         "compare.md",
     ),
     Command(
+        *("report", "Choose", "choose.report:ReportSettings", "choose.report:Report"),
+        "Write one page of HTML about any runs: verdict, charts, rows",
+        "report.md",
+    ),
+    Command(
         *("bench", "Choose", "choose.bench:BenchSettings", "choose.bench:Bench"),
         "Parameters, size, latency and throughput of any model",
         "predict-and-bench.md",

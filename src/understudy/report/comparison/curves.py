@@ -14,7 +14,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from understudy.report.comparison.look import looks, save_both
-from understudy.report.comparison.pace import evaluations
+from understudy.report.comparison.pace import evaluations, evaluations_began
 from understudy.report.comparison.recommending import names_of
 from understudy.report.curves import read_progress
 from understudy.report.look import INK, plain, score_axis, style
@@ -83,15 +83,8 @@ def _curve(path: Path, metric: str, by: str) -> tuple[np.ndarray, np.ndarray, tu
         return None
     if by == "step":
         return steps, scores, (steps, scores)
-    began = [_before(columns, step, second) for step, second in zip(steps, seconds, strict=True)]
-    x = np.column_stack([began, seconds]).ravel()
+    x = np.column_stack([evaluations_began(columns, metric), seconds]).ravel()
     return x, np.repeat(scores, 2), (seconds, scores)
-
-
-def _before(columns: Mapping[str, np.ndarray], step: float, second: float) -> float:
-    """When an evaluation began: at the report of its step, where there is one."""
-    at = (columns["step"] == step) & (columns["seconds"] <= second) & np.isfinite(columns.get("loss", np.empty(0)))
-    return float(columns["seconds"][at].max()) if at.any() else second
 
 
 def quality_by_labels(record: Record, out: Path) -> list[Path]:

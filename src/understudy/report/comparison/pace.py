@@ -50,3 +50,20 @@ def evaluations(columns: Mapping[str, np.ndarray], metric: str) -> tuple[np.ndar
     scores = columns[f"validation_{metric}"]
     there = np.isfinite(scores)
     return columns["step"][there], columns["seconds"][there], scores[there]
+
+
+def evaluations_began(columns: Mapping[str, np.ndarray], metric: str) -> np.ndarray:
+    """When each evaluation began, in seconds: at the report of its step, where there is one, else when it ended.
+
+    Example:
+        >>> columns = {"step": np.array([5.0, 5.0]), "seconds": np.array([1.0, 1.5]), "loss": np.array([0.7, np.nan])}
+        >>> evaluations_began(columns | {"validation_accuracy": np.array([np.nan, 0.8])}, "accuracy")
+        array([1.])
+    """
+    steps, seconds, _ = evaluations(columns, metric)
+    losses = np.isfinite(columns.get("loss", np.full(len(columns["step"]), np.nan))) if steps.size else np.empty(0)
+    found = []
+    for step, second in zip(steps, seconds, strict=True):
+        at = (columns["step"] == step) & (columns["seconds"] <= second) & losses
+        found.append(float(columns["seconds"][at].max()) if at.any() else float(second))
+    return np.array(found)

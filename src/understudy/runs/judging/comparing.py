@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from understudy.atomic import write_bytes
 from understudy.data.splits import Rows, Splits
-from understudy.evaluation.mistakes import confident_mistakes
 from understudy.evaluation.paired import LEVEL, PairedDifference, paired_differences
+from understudy.evaluation.single_rows.mistakes import confident_mistakes
+from understudy.folders.contents import ANSWERS
 from understudy.report.scores import STUDENT
 from understudy.report.verdict import doubt_of_teacher
 from understudy.runs.session import Session
 
+_MOST_KEPT = 20_000_000
+"""Answers of a run that are kept for single rows, all models and outputs together."""
 _SHOWN = 300
 """Characters of a text that the record and the card show."""
 _MISTAKES = 25
@@ -44,6 +49,22 @@ def compare(session: Session, answers: Mapping[str, np.ndarray], splits: Splits)
     ]
     session.run.record.mistakes = _mistakes(session, answers, splits)
     session.run.save()
+    _keep(session, answers, rows.labels)
+
+
+def _keep(session: Session, answers: Mapping[str, np.ndarray], labels: np.ndarray) -> None:
+    """Write down what every model answers for each row that reports, for :mod:`understudy.report.page`."""
+    if sum(outputs.size for outputs in answers.values()) > _MOST_KEPT:
+        session.run.say(
+            f"what the models answer for each of {len(labels):,} rows is not kept: it would take more than {4 * _MOST_KEPT // 10**6} MB."
+        )
+        return
+    if not session.run.writes:
+        return
+    outputs = np.stack([output.astype(np.float32).reshape(len(labels), -1) for output in answers.values()])
+    content = io.BytesIO()
+    np.savez_compressed(content, names=np.array(list(answers)), answers=outputs, labels=labels)
+    write_bytes(session.run.folder / ANSWERS, content.getvalue())
 
 
 def _mistakes(session: Session, answers: Mapping[str, np.ndarray], splits: Splits) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from understudy.evaluation.mistakes import confident_mistakes
+from understudy.evaluation.single_rows.mistakes import confident_mistakes
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
