@@ -15,11 +15,13 @@ TEACHER_WORDS = re.compile(r"[0-9a-f]{32}\.bin")
 _PHASES = ("train", "contrast", "student", "student without teacher", "joint")
 _SWEEP = r"lr_find(-student(-without-teacher)?)?"
 _PLOTS = re.compile(rf"(learning-curves|quality-latency|quality-size|confusion|reliability|transfer|{_SWEEP})\.png")
-_FILES = re.compile(rf"record\.json|config\.yaml|README\.md|progress\.csv|{_SWEEP}\.(csv|png)")
+_FILES = re.compile(rf"record\.json|config\.yaml|README\.md|progress\.csv|learnt_rows\.bin|{_SWEEP}\.(csv|png)")
 _MODEL = re.compile(r".+\.(json|safetensors|txt|jinja|model|codes|spm|vocab|tokenizer)")
 """What saving a model and its tokenizer writes, for folders without a list of it."""
 ANSWERS = "answers.npz"
 """What a model that is compared with others answers for the rows that report, and their labels."""
+LEARNT_ROWS = "learnt_rows.bin"
+"""Hashes of the labelled rows that a run's model learnt from."""
 _COMPARED = r"(run-time|curves-steps|curves-seconds|convergence|scores|front-latency|front-size|labels)\.(png|svg)"
 _DEMO = {"data": re.compile(r"(train|validation|test)\.csv|pool\.txt")}
 _GLUE = {"submission": re.compile(r"(AX|CoLA|MNLI-mm?|MRPC|QNLI|QQP|RTE|SST-2|STS-B|WNLI)\.tsv")}
