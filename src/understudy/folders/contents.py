@@ -16,12 +16,14 @@ _PHASES = ("train", "contrast", "student", "student without teacher", "joint")
 _SWEEP = r"lr_find(-student(-without-teacher)?)?"
 _PLOTS = re.compile(rf"(learning-curves|quality-latency|quality-size|confusion|reliability|transfer|{_SWEEP})\.png")
 _FILES = re.compile(
-    rf"record\.json|config\.yaml|README\.md|progress\.csv|report\.html|answers\.npz|{_SWEEP}\.(csv|png)"
+    rf"record\.json|config\.yaml|README\.md|progress\.csv|report\.html|answers\.npz|learnt_rows\.bin|{_SWEEP}\.(csv|png)"
 )
 _MODEL = re.compile(r".+\.(json|safetensors|txt|jinja|model|codes|spm|vocab|tokenizer)")
 """What saving a model and its tokenizer writes, for folders without a list of it."""
 ANSWERS = "answers.npz"
 """What models answer for the rows that report, and the labels of these rows."""
+LEARNT_ROWS = "learnt_rows.bin"
+"""Hashes of the labelled rows that a run's model learnt from."""
 _COMPARED = r"(run-time|curves-steps|curves-seconds|convergence|scores|front-latency|front-size|labels)\.(png|svg)"
 _DEMO = {"data": re.compile(r"(train|validation|test)\.csv|pool\.txt")}
 _GLUE = {"submission": re.compile(r"(AX|CoLA|MNLI-mm?|MRPC|QNLI|QQP|RTE|SST-2|STS-B|WNLI)\.tsv")}
