@@ -14,6 +14,7 @@ from understudy.deploy.onnx.export import export_onnx
 from understudy.errors import DataError, ModelError
 from understudy.inference.exported.predictor import ExportedPredictor
 from understudy.recipes.ship.exportable import load_exportable, validation_rows
+from understudy.recipes.ship.web_page import export_page
 from understudy.report.numbers import human_bytes
 from understudy.settings.configuration import check
 from understudy.settings.ship.export import ExportSettings
@@ -21,6 +22,8 @@ from understudy.terminal.lines import say, show
 
 _ROWS = 512
 """Texts that both models answer: they cost time, and an error of a graph shows in every row."""
+_ON_A_PAGE = 128
+"""Texts that a page answers for comparison, one by one."""
 _WRITTEN = (
     "A quiet, lovely film.",
     "Nobody knew what to make of it, and the reviews were mixed at best: “too long by an hour”, said most.",
@@ -44,6 +47,9 @@ class Export(ExportSettings):
         """
         check(self)
         model = load_exportable(self.model, task=self.task)
+        if self.format == "web":
+            texts, origin = self._texts(model.task)
+            return export_page(self, model, [*texts[:_ON_A_PAGE], *_written(model.task)], origin=origin)
         if isinstance(model, ExportedPredictor):
             raise ModelError(f"{self.model}: is an exported model already. Name the model that it was made of.")
         texts, origin = self._texts(model.task)
@@ -67,7 +73,12 @@ class Export(ExportSettings):
             return _some(found), f"texts of {self.texts}"
         if (rows := validation_rows(self.model, task)) is not None:
             return _some(rows.texts), "validation rows of its run"
-        return [(text, _WRITTEN[0]) if task.is_pair else text for text in _WRITTEN], "texts written for it"
+        return _written(task), "texts written for it"
+
+
+def _written(task: Task) -> list[Text]:
+    """The texts that are written here, or pairs of them."""
+    return [(text, _WRITTEN[0]) if task.is_pair else text for text in _WRITTEN]
 
 
 def _some(texts: Any) -> list[Text]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
+from annotated_types import Ge, Le
+
 from understudy.settings.flags import Shown
 from understudy.settings.models import model_faults
 from understudy.settings.ship.import_adapter import output_faults
@@ -18,11 +20,17 @@ class ExportSettings:
     command: ClassVar[str] = "export"
     positional: ClassVar[tuple[str, ...]] = ("model",)
     model: Annotated[str, Shown("MODEL", required=True)] = ""
-    """A run or a model folder; also as a bare word."""
+    """A run or a model folder, for --format web also an exported one; also as a bare word."""
     output: Annotated[str, Shown("FOLDER", group="Run", required=True)] = ""
     """The folder to make."""
-    format: Literal["onnx", "ort"] = "onnx"
-    """onnx: a graph for ONNX Runtime, of a static model also arrays for NumPy; ort: that, and the graph for phones (onnx)."""
+    format: Literal["onnx", "ort", "web"] = "onnx"
+    """onnx: a graph for ONNX Runtime, of a static model also arrays for NumPy; ort: that, and the graph for phones; web: a page that answers in the browser (onnx)."""
+    to: Annotated[Literal["int8", "fp32"] | None, Shown("TYPE")] = None
+    """Of --format web, the type of the weights: int8 or fp32 (int8, where the validation rows of the run show that the score survives)."""
+    max_drop: Annotated[float, Ge(0), Le(100), Shown("POINTS", rare=True)] = 0.5
+    """Of --format web, the points by which the score may fall with int8 weights, as of `understudy quantize` (0.5)."""
+    npm_folder: Annotated[str | None, Shown("FOLDER", rare=True)] = None
+    """Of --format web, a folder with onnxruntime-web and @huggingface/tokenizers, as `npm pack` or `npm install` leaves them (fetched by npm)."""
     task: Annotated[str | None, Shown("TASK")] = None
     """Of a model for several tasks, the one to export."""
     texts: Annotated[str | None, Shown("FILE")] = None
@@ -42,5 +50,22 @@ class ExportSettings:
             faults.append(f"{self.texts}: no such file. Check the path.")
         if self.text and self.texts is None:
             faults.append("--text names columns of --texts, but there is no --texts. Name a file, or leave it out.")
-        read = [name for name in (self.model, self.texts) if name]
+        faults += self._web_faults()
+        read = [name for name in (self.model, self.texts, self.npm_folder) if name]
         return faults + output_faults(self.output, overwrite=self.overwrite, read=read)
+
+    def _web_faults(self) -> list[str]:
+        """What is wrong with the settings of a page."""
+        if self.format == "web":
+            if self.npm_folder is not None and not Path(self.npm_folder).expanduser().is_dir():
+                return [f"{self.npm_folder}: there is no such folder. Check --npm_folder."]
+            if self.to == "fp32" and self.max_drop != 0.5:
+                return ["--max_drop is what int8 weights may cost, but --to is fp32. Leave one of them out."]
+            return []
+        given = {"to": self.to is not None, "max_drop": self.max_drop != 0.5, "npm_folder": self.npm_folder is not None}
+        other = "For int8 weights there is understudy quantize."
+        return [
+            f"--{flag} belongs to --format web, but --format is {self.format}. {other if flag != 'npm_folder' else 'Leave it out.'}"
+            for flag, is_given in given.items()
+            if is_given
+        ]
