@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import ipaddress
 import os
 import signal
@@ -71,6 +72,8 @@ def serve(
         say(
             f"{address_of(found)} answers with {', '.join(models)}. Its page is at /, its documentation at /openapi.json."
         )
+        gc.collect()
+        gc.freeze()  # what the imports left is never looked through again, which would hold up answers
         run_server(app, found, read_seconds=limits.read_seconds, say=say)
     finally:
         found.close()
