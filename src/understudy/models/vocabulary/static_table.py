@@ -129,7 +129,7 @@ def sif_weights(shares: np.ndarray, *, a: float = SIF) -> np.ndarray:
 
 
 def fitted_to_vectors(
-    table: np.ndarray, shares: Any, vectors: np.ndarray, *, penalty: float, steps: int = 60
+    table: np.ndarray, shares: Any, vectors: np.ndarray, *, penalty: float, steps: int = 40
 ) -> np.ndarray:
     r"""The table whose means of rows come nearest to known vectors of texts, and which stays near where it was.
 
@@ -147,7 +147,9 @@ def fitted_to_vectors(
     Returns:
         float64 ``(tokens, width)``.
     """
-    start = table.astype(np.float64)
+    found = table.astype(np.float64)
+    occur = np.flatnonzero(np.bincount(shares.nonzero()[1], minlength=len(table)))
+    shares, start = shares[:, occur], found[occur]
     change = np.zeros_like(start)
     rest = shares.T @ (vectors - shares @ start)
     direction, size = rest.copy(), (rest**2).sum(0)
@@ -158,4 +160,5 @@ def fitted_to_vectors(
         rest -= step * image
         before, size = size, (rest**2).sum(0)
         direction = rest + (size / np.maximum(before, np.finfo(float).tiny)) * direction
-    return start + change
+    found[occur] += change
+    return found
