@@ -13,7 +13,8 @@ from transformers import AutoTokenizer
 from understudy.models.files.classifiers import load_encoder
 from understudy.models.vocabulary.static_table import (
     fitted_to_vectors,
-    principal_components,
+    principal_directions,
+    seen_along,
     sif_weights,
     single_token_states,
     zipf_shares,
@@ -24,10 +25,13 @@ RNG = np.random.default_rng(0)
 
 def test_principal_components_are_those_of_scikit_learn() -> None:
     rows = RNG.normal(size=(40, 6)) * [5, 4, 3, 2, 1, 0.5] + 7
-    ours, theirs = principal_components(rows, 3), PCA(3, svd_solver="full").fit_transform(rows)
+    ours, theirs = (
+        seen_along(rows, principal_directions(rows, 3)),
+        PCA(3, svd_solver="full").fit_transform(rows),
+    )
     np.testing.assert_allclose(np.abs(ours), np.abs(theirs), atol=1e-8)
-    np.testing.assert_array_equal(ours, principal_components(rows.copy(), 3))
-    assert principal_components(rows, 99).shape == (40, 6)
+    np.testing.assert_array_equal(principal_directions(rows, 3), principal_directions(rows.copy(), 3))
+    assert principal_directions(rows, 99).shape == (6, 6)
 
 
 def test_weights_fall_with_frequency() -> None:

@@ -61,23 +61,35 @@ def _around(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
     return whole[:start], whole[start + len(bare) :]
 
 
-def principal_components(rows: np.ndarray, width: int) -> np.ndarray:
-    """Rows less their mean, in their first `width` principal directions: ``(rows, width)``.
+def principal_directions(rows: np.ndarray, width: int) -> np.ndarray:
+    """The first directions in which rows vary around their mean, of length 1: float64 ``(any width, width)``.
 
     The sign of a direction is that which makes its largest entry positive, so that the same rows give the same result.
 
     Args:
-        rows: ``(rows, any width)``; a narrower one keeps all its directions.
+        rows: ``(rows, any width)``; a narrower one has no more directions than that.
 
     Example:
-        >>> principal_components(np.array([[1.0, 0.0], [3.0, 0.0], [5.0, 0.3]]), 1).round(1).tolist()
-        [[-2.0], [-0.0], [2.0]]
+        >>> principal_directions(np.array([[1.0, 0.0], [3.0, 0.0], [5.0, 0.3]]), 1).round(1).tolist()
+        [[1.0], [0.1]]
     """
     centred = rows.astype(np.float64) - rows.mean(0, dtype=np.float64)
     _, vectors = np.linalg.eigh(centred.T @ centred)
     vectors = vectors[:, ::-1][:, :width]
     signs = np.sign(vectors[np.abs(vectors).argmax(0), np.arange(vectors.shape[1])])
-    return centred @ (vectors * signs)
+    found: np.ndarray = vectors * signs
+    return found
+
+
+def seen_along(rows: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    """Rows less their mean, along directions: float64 ``(rows, width)``.
+
+    Args:
+        rows: ``(rows, any width)``.
+        directions: ``(any width, width)``, see :func:`principal_directions`.
+    """
+    found: np.ndarray = (rows.astype(np.float64) - rows.mean(0, dtype=np.float64)) @ directions
+    return found
 
 
 def zipf_shares(tokens: int) -> np.ndarray:
@@ -117,7 +129,7 @@ def sif_weights(shares: np.ndarray, *, a: float = SIF) -> np.ndarray:
 
 
 def fitted_to_vectors(
-    table: np.ndarray, shares: Any, vectors: np.ndarray, *, penalty: float, steps: int = 60
+    table: np.ndarray, shares: Any, vectors: np.ndarray, *, penalty: float, steps: int = 40
 ) -> np.ndarray:
     r"""The table whose means of rows come nearest to known vectors of texts, and which stays near where it was.
 
@@ -135,7 +147,9 @@ def fitted_to_vectors(
     Returns:
         float64 ``(tokens, width)``.
     """
-    start = table.astype(np.float64)
+    found = table.astype(np.float64)
+    occur = np.flatnonzero(np.bincount(shares.nonzero()[1], minlength=len(table)))
+    shares, start = shares[:, occur], found[occur]
     change = np.zeros_like(start)
     rest = shares.T @ (vectors - shares @ start)
     direction, size = rest.copy(), (rest**2).sum(0)
@@ -146,4 +160,5 @@ def fitted_to_vectors(
         rest -= step * image
         before, size = size, (rest**2).sum(0)
         direction = rest + (size / np.maximum(before, np.finfo(float).tiny)) * direction
-    return start + change
+    found[occur] += change
+    return found
