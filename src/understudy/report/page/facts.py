@@ -52,7 +52,7 @@ class Judgement:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Group:
+class PageGroup:
     """Runs of one kind of task with one metric: their models are shown together."""
 
     runs: list[PageRun]
@@ -75,7 +75,7 @@ def grouped_runs(runs: Sequence[PageRun]) -> list[list[PageRun]]:
     return list(found.values())
 
 
-def group_of(runs: Sequence[PageRun]) -> Group:
+def group_of(runs: Sequence[PageRun]) -> PageGroup:
     """Tables and charts of runs that are shown together."""
     lines = model_lines(runs)
     metric = runs[0].metrics[0] if runs[0].metrics else "score"
@@ -94,7 +94,7 @@ def group_of(runs: Sequence[PageRun]) -> Group:
     watts = next((number((run.record.get("findings") or {}).get("watts")) for run in runs if run.is_comparison), None)
     pairs = [(run, table) for run in runs if (table := pairs_table(run)) is not None]
     several = len(runs) > 1
-    return Group(
+    return PageGroup(
         runs=list(runs),
         lines=lines,
         tables=[quality_table(lines, runs), cost_table(lines, watts=watts)] if lines else [],
