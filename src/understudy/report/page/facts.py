@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -79,10 +79,9 @@ def group_of(runs: Sequence[PageRun]) -> PageGroup:
     """Tables and charts of runs that are shown together."""
     lines = model_lines(runs)
     metric = runs[0].metrics[0] if runs[0].metrics else "score"
-    fronts = _fronts(runs)
     drawn = [
         scores_chart(lines, metric),
-        *(front_chart(lines, metric, axis=axis, front=fronts.get(axis) or []) for axis in ("latency", "size")),
+        *(front_chart(lines, metric, axis=axis) for axis in ("latency", "size")),
         *(
             labels_chart(run.record, [line.name for line in of], [line.shown for line in of], metric)
             for run in runs
@@ -112,11 +111,6 @@ def group_of(runs: Sequence[PageRun]) -> PageGroup:
 
 def _legend(lines: Sequence[ModelLine], places: Iterable[int]) -> list[LegendEntry]:
     return [LegendEntry(lines[place].shown, style_of(place), marker(place)) for place in places]
-
-
-def _fronts(runs: Sequence[PageRun]) -> Mapping[str, Sequence[str]]:
-    """The fronts of a single comparison; those of several runs are not known."""
-    return (runs[0].record.get("findings") or {}).get("front") or {} if len(runs) == 1 else {}
 
 
 def _said(runs: Sequence[PageRun], lines: Sequence[ModelLine], *, scored: bool) -> list[str]:
