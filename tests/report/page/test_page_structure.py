@@ -246,6 +246,11 @@ def test_what_a_run_does_not_keep_is_said_in_its_place(runs: dict[str, Path], tm
     assert "None of these runs answers for rows." in language
     assert "The data could not be read again" in language
     assert "24.5" in language
+    moved = write_comparison(tmp_path / "moved", write_rows(tmp_path / "gone"), models=2)
+    (tmp_path / "gone").rename(tmp_path / "elsewhere")
+    page = page_of(moved)
+    assert "could not be read again, so only what the record says is shown: gone" in page
+    assert str(tmp_path) not in page  # which tells of someone's home
     data = write_rows(tmp_path / "rows")
     broken = write_comparison(tmp_path / "broken", data, models=4)
     (broken / "model-0-seed-0" / "answers.npz").unlink()

@@ -87,7 +87,8 @@ def kept_answers(run: PageRun, *, chosen: Sequence[str] = ()) -> KeptAnswers | l
             missing.append(f"{name}: its file {ANSWERS} is not there.")
             continue
         except _UNREADABLE as error:
-            missing.append(f"{name}: its file {ANSWERS} cannot be read ({error}).")
+            reason = getattr(error, "strerror", None) or error
+            missing.append(f"{name}: its file {ANSWERS} cannot be read ({reason}).")
             continue
         if labels is not None and not np.array_equal(labels, of_rows, equal_nan=of_rows.dtype.kind == "f"):
             missing.append(f"{name}: its answers are for other rows.")
