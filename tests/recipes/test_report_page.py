@@ -17,6 +17,7 @@ from understudy.cli import main
 from understudy.folders.contents import strangers
 from understudy.folders.lock import Lock
 from understudy.record import RunRecord
+from understudy.runs.judging import comparing
 
 PROGRAM = """
 import sys
@@ -79,6 +80,16 @@ def test_a_run_without_answers_shows_the_mistakes_of_its_record(tfidf: Path, tmp
     record = RunRecord.load(folder / "record.json")
     assert len(record.mistakes) == page.count('<tr role="row" data-why="sure">')
     assert "has no file answers.npz" in page
+
+
+def test_answers_that_are_too_many_are_not_kept_and_it_is_said(
+    reviews: Path, tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparing, "_MOST_KEPT", 10)
+    folder = tmp_path / "run"
+    assert main(["finetune", "--data", str(reviews), "--model", "tfidf", "--output", str(folder)]) == 0
+    assert not (folder / "answers.npz").exists()
+    assert any("is not kept" in note for note in RunRecord.load(folder / "record.json").notes)
 
 
 def test_a_family_is_shown_with_its_means(family: Path, tmp_path: Path) -> None:

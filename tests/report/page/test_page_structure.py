@@ -246,14 +246,22 @@ def test_what_a_run_does_not_keep_is_said_in_its_place(runs: dict[str, Path], tm
     assert "None of these runs answers for rows." in language
     assert "The data could not be read again" in language
     assert "24.5" in language
+    moved = write_comparison(tmp_path / "moved", write_rows(tmp_path / "gone"), models=2)
+    (tmp_path / "gone").rename(tmp_path / "elsewhere")
+    page = page_of(moved)
+    assert "could not be read again, so only what the record says is shown: gone" in page
+    assert str(tmp_path) not in page  # which tells of someone's home
     data = write_rows(tmp_path / "rows")
-    broken = write_comparison(tmp_path / "broken", data, models=3)
+    broken = write_comparison(tmp_path / "broken", data, models=4)
     (broken / "model-0-seed-0" / "answers.npz").unlink()
     (broken / "model-1-seed-0" / "answers.npz").write_bytes(b"PK nothing")
     (broken / "model-2-seed-0" / "progress.csv").unlink()
+    kept = broken / "model-3-seed-0" / "answers.npz"
+    np.savez(kept, answers=np.zeros((60, 3)), labels=np.zeros(60, int))  # of another task
     text = Reader(page_of(broken)).text
     assert "encoder: its file answers.npz is not there." in text
     assert "layers:3: its file answers.npz cannot be read" in text
+    assert "tfidf: its file answers.npz cannot be read (it does not fit the task of the record)" in text
     with open(data / "test.jsonl", "a", encoding="utf-8") as file:
         file.write('{"text": "one more", "label": "World"}\n')
     text = Reader(page_of(broken)).text

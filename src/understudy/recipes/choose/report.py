@@ -12,7 +12,6 @@ from understudy.atomic import OUTPUT, said_plainly, write_bytes
 from understudy.data.splits import Splits
 from understudy.errors import UnderstudyError
 from understudy.folders.lock import Lock
-from understudy.report.card.language import LANGUAGE_MODELS
 from understudy.report.numbers import human_bytes
 from understudy.report.page.answers import KeptAnswers, kept_answers
 from understudy.report.page.data_card import DataCard, ReadData, data_card, data_name
@@ -21,6 +20,7 @@ from understudy.report.page.rows import RowsToRead, recorded_mistakes, rows_to_r
 from understudy.report.page.runs import PageRun, read_runs
 from understudy.report.page.write import render_page
 from understudy.report.scores import Record, scored_count, shown_split
+from understudy.report.shown_settings import shareable
 from understudy.runs.inputs import read_rows, read_texts
 from understudy.runs.subject import Subject
 from understudy.settings.choose.report import ReportSettings
@@ -29,6 +29,8 @@ from understudy.settings.data import CorpusSettings, DataSettings
 from understudy.terminal.lines import show
 
 _ANSWERING = ("single_label", "multi_label", "regression")
+_READ_AGAIN = ("finetune", "distill", "compare", "pretrain", "distill-lm")
+"""Commands whose settings say which rows or texts they read."""
 
 
 class Report(ReportSettings):
@@ -73,16 +75,19 @@ def _data_of(run: PageRun) -> _Data:
     kind = (record.get("task") or {}).get("kind")
     if not record.get("data"):
         return _Data(record, None, "The record says nothing of data.")
-    if (kind not in _ANSWERING and kind not in LANGUAGE_MODELS) or not (config.get("data") or config.get("train")):
-        return _Data(
-            record,
-            None,
-            f"The data of {record.get('command')} are not read again, so only what the record says is shown.",
-        )
+    if record.get("command") not in _READ_AGAIN or not (config.get("data") or config.get("train")):
+        why = f"The data of {record.get('command')} are not read again, so only what the record says is shown."
+        return _Data(record, None, why)
     try:
         found = _splits(record, config) if kind in _ANSWERING else _corpus(record, config)
     except UnderstudyError as error:
-        return _Data(record, None, f"The data could not be read again, so only what the record says is shown: {error}")
+        more = f" (and {len(error.faults) - 1} more)" if len(error.faults) > 1 else ""
+        said = error.faults[0]
+        for name in ("data", "train", "validation", "test", "unlabeled"):
+            if config.get(name):  # the rest of a path tells of someone's home
+                said = said.replace(str(config[name]), shareable(str(config[name])))
+        why = f"The data could not be read again, so only what the record says is shown: {said}{more}"
+        return _Data(record, None, why)
     read, parts = found
     changed = [name for name, part in parts.items() if _differs(part, record["data"].get(name))]
     if changed:

@@ -80,18 +80,22 @@ def kept_answers(run: PageRun, *, chosen: Sequence[str] = ()) -> KeptAnswers | l
     for name, folder, record in _kept(run):
         try:
             answers, of_rows = _read(folder / ANSWERS, name)
+            task = _task(record)
+            if not _fits(answers, of_rows, task):
+                raise ValueError("it does not fit the task of the record")
         except FileNotFoundError:
             missing.append(f"{name}: its file {ANSWERS} is not there.")
             continue
         except _UNREADABLE as error:
-            missing.append(f"{name}: its file {ANSWERS} cannot be read ({error}).")
+            reason = getattr(error, "strerror", None) or error
+            missing.append(f"{name}: its file {ANSWERS} cannot be read ({reason}).")
             continue
         if labels is not None and not np.array_equal(labels, of_rows, equal_nan=of_rows.dtype.kind == "f"):
             missing.append(f"{name}: its answers are for other rows.")
             continue
         labels, source = of_rows, source or record
         names.append(name)
-        outputs.append(probabilities(answers.astype(np.float64), _task(record), temperature=_temperature(record, name)))
+        outputs.append(probabilities(answers.astype(np.float64), task, temperature=_temperature(record, name)))
     if labels is None:
         return missing or [_why_none(run)]
     if run.children:
@@ -143,6 +147,15 @@ def _read(path: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
         if "names" not in file:
             return file["answers"], file["labels"]
         return file["answers"][file["names"].tolist().index(name)], file["labels"]
+
+
+def _fits(answers: np.ndarray, labels: np.ndarray, task: Task) -> bool:
+    """Whether answers and labels are as a run of this task writes them."""
+    if answers.shape != (len(labels), task.outputs) or not np.isfinite(answers).all():
+        return False
+    if task.kind == "single_label":
+        return labels.ndim == 1 and labels.dtype.kind == "i" and bool((labels < task.outputs).all())
+    return labels.dtype.kind == "f" and labels.shape in ((len(labels),), (len(labels), task.outputs))
 
 
 def _task(record: Record) -> Task:

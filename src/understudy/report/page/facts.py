@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -52,7 +52,7 @@ class Judgement:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Group:
+class PageGroup:
     """Runs of one kind of task with one metric: their models are shown together."""
 
     runs: list[PageRun]
@@ -75,14 +75,13 @@ def grouped_runs(runs: Sequence[PageRun]) -> list[list[PageRun]]:
     return list(found.values())
 
 
-def group_of(runs: Sequence[PageRun]) -> Group:
+def group_of(runs: Sequence[PageRun]) -> PageGroup:
     """Tables and charts of runs that are shown together."""
     lines = model_lines(runs)
     metric = runs[0].metrics[0] if runs[0].metrics else "score"
-    fronts = _fronts(runs)
     drawn = [
         scores_chart(lines, metric),
-        *(front_chart(lines, metric, axis=axis, front=fronts.get(axis) or []) for axis in ("latency", "size")),
+        *(front_chart(lines, metric, axis=axis) for axis in ("latency", "size")),
         *(
             labels_chart(run.record, [line.name for line in of], [line.shown for line in of], metric)
             for run in runs
@@ -94,7 +93,7 @@ def group_of(runs: Sequence[PageRun]) -> Group:
     watts = next((number((run.record.get("findings") or {}).get("watts")) for run in runs if run.is_comparison), None)
     pairs = [(run, table) for run in runs if (table := pairs_table(run)) is not None]
     several = len(runs) > 1
-    return Group(
+    return PageGroup(
         runs=list(runs),
         lines=lines,
         tables=[quality_table(lines, runs), cost_table(lines, watts=watts)] if lines else [],
@@ -112,11 +111,6 @@ def group_of(runs: Sequence[PageRun]) -> Group:
 
 def _legend(lines: Sequence[ModelLine], places: Iterable[int]) -> list[LegendEntry]:
     return [LegendEntry(lines[place].shown, style_of(place), marker(place)) for place in places]
-
-
-def _fronts(runs: Sequence[PageRun]) -> Mapping[str, Sequence[str]]:
-    """The fronts of a single comparison; those of several runs are not known."""
-    return (runs[0].record.get("findings") or {}).get("front") or {} if len(runs) == 1 else {}
 
 
 def _said(runs: Sequence[PageRun], lines: Sequence[ModelLine], *, scored: bool) -> list[str]:

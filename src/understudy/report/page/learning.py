@@ -9,7 +9,7 @@ import numpy as np
 
 from understudy.report.comparison.pace import evaluations, evaluations_began
 from understudy.report.curves import read_progress
-from understudy.report.page.charts.curves import Curve
+from understudy.report.page.charts.curves import ModelCurve
 from understudy.report.page.models import ModelLine
 from understudy.report.page.runs import PageRun
 from understudy.report.scores import main_name
@@ -20,7 +20,9 @@ _MOST_OF_A_LOSS = 120
 Columns = Mapping[str, np.ndarray]
 
 
-def curves_of(runs: Sequence[PageRun], lines: Sequence[ModelLine], metric: str) -> tuple[list[Curve], list[Curve]]:
+def curves_of(
+    runs: Sequence[PageRun], lines: Sequence[ModelLine], metric: str
+) -> tuple[list[ModelCurve], list[ModelCurve]]:
     """The scores on the validation split, and the losses of training, of every model of these runs.
 
     Args:
@@ -74,7 +76,7 @@ def _phases(folder: Path) -> dict[str, dict[str, np.ndarray]]:
         return {}
 
 
-def _scores(columns: Columns, metric: str, name: str, place: int, *, faint: bool) -> Iterator[Curve]:
+def _scores(columns: Columns, metric: str, name: str, place: int, *, faint: bool) -> Iterator[ModelCurve]:
     if f"validation_{metric}" not in columns:
         others = [column.removeprefix("validation_") for column in columns if column.startswith("validation_")]
         if metric not in ("loss", "perplexity") or not others:
@@ -82,10 +84,10 @@ def _scores(columns: Columns, metric: str, name: str, place: int, *, faint: bool
         metric = others[0]
     steps, seconds, values = evaluations(columns, metric)
     if steps.size:
-        yield Curve(name, place, steps, seconds, values, evaluations_began(columns, metric), faint)
+        yield ModelCurve(name, place, steps, seconds, values, evaluations_began(columns, metric), faint)
 
 
-def _losses(columns: Columns, name: str, place: int) -> Iterator[Curve]:
+def _losses(columns: Columns, name: str, place: int) -> Iterator[ModelCurve]:
     if "loss" not in columns or "step" not in columns:
         return
     there = np.isfinite(columns["loss"]) & np.isfinite(columns["step"])
@@ -98,4 +100,4 @@ def _losses(columns: Columns, name: str, place: int) -> Iterator[Curve]:
         steps, seconds, values = (
             np.array([column[part].mean() for part in parts]) for column in (steps, seconds, values)
         )
-    yield Curve(name, place, steps, seconds, values)
+    yield ModelCurve(name, place, steps, seconds, values)

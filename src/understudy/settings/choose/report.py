@@ -27,7 +27,7 @@ class ReportSettings:
     folders: Annotated[list[str], Shown("FOLDER", required=True)] = field(default_factory=list)
     """The folders of runs, families or comparisons; also as bare words. Several are shown side by side."""
     rows: Annotated[int, Ge(0)] = 100
-    """Rows of each list of rows to look at: where models disagree, confident mistakes, labels that look wrong (100)."""
+    """Rows of each list of rows to look at: where models disagree, confident mistakes, labels that look wrong."""
     output: Annotated[str | None, Shown("FILE", group="Run")] = None
     """The file to write (report.html in the folder; of several folders, in the current one)."""
     overwrite: Annotated[bool, Shown(group="Run")] = False

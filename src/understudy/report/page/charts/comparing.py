@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from markupsafe import Markup, escape
 
+from understudy.evaluation.front import dominated, pareto_front
 from understudy.report.metric_names import LOWER_IS_BETTER, human_score, is_share, metric_name
 from understudy.report.numbers import human_bytes, human_milliseconds
 from understudy.report.page.charts.drawing import (
@@ -74,12 +75,8 @@ def scores_chart(lines: Sequence[ModelLine], metric: str) -> Chart | None:
     )
 
 
-def front_chart(lines: Sequence[ModelLine], metric: str, *, axis: str, front: Sequence[str] = ()) -> Chart | None:
-    """Quality against ``size`` or ``latency``, over a logarithmic axis; None for fewer than two models.
-
-    Args:
-        front: the names of the models that no other one dominates, where that is known.
-    """
+def front_chart(lines: Sequence[ModelLine], metric: str, *, axis: str) -> Chart | None:
+    """Quality against ``size`` or ``latency``, over a logarithmic axis, with the front; None for fewer than two models."""
     key, human, what = {
         "size": ("size_bytes", _bytes, "Size of the files (log scale)"),
         "latency": ("p50", _milliseconds, "Median time for one text (log scale)"),
@@ -96,19 +93,21 @@ def front_chart(lines: Sequence[ModelLine], metric: str, *, axis: str, front: Se
     room = max(1.6, (max(costs) / min(costs)) ** 0.12)
     x = Scale(min(costs) / room, max(costs) * room, 52, WIDTH - 14, log=True)
     y = Scale(*_score_ends(ends, metric), 262, 30)
-    marks, places = [], {}
+    sign = -1 if metric in LOWER_IS_BETTER else 1
+    priced = {line.shown: cost for _, line, cost in known}
+    quality = {line.shown: sign * (line.score or 0.0) for _, line, _ in known}
+    marks, places = [], dict[str, tuple[float, float]]()
+    worse, front = dominated(priced, quality), pareto_front(priced, quality)
     for place, line, cost in known:
         score, reach = line.score or 0.0, _reach(line)
         bar = whisker(x(cost), y(reach[0]), x(cost), y(reach[1])) if reach else Markup("")
         text = f"{said_score(line, metric)}; {human(cost)}"
-        if line.dominated.get(axis):
-            text += f"; dominated by {line.dominated[axis]}"
-        grey = bool(line.dominated.get(axis))
+        text += f"; dominated by {worse[line.shown]}" if line.shown in worse else ""
+        grey = line.shown in worse
         marks.append(Mark(x(cost), y(score), text, place, bar, hollow=not line.chosen, grey=grey))
-        places[line.name] = (x(cost), y(score))
-    on_front = sorted(places[name] for name in front if name in places)
-    joined = " ".join(f"{at(a)},{at(b)}" for a, b in on_front)
-    line_of_front = Markup(f'<polyline class="front" points="{joined}"/>') if len(on_front) > 1 else Markup("")
+        places[line.shown] = (x(cost), y(score))
+    joined = " ".join(f"{at(a)},{at(b)}" for a, b in (places[name] for name in front))
+    line_of_front = Markup(f'<polyline class="front" points="{joined}"/>') if len(front) > 1 else Markup("")
     grid = frame(
         x,
         y,
@@ -131,7 +130,7 @@ def front_chart(lines: Sequence[ModelLine], metric: str, *, axis: str, front: Se
         for _, line, cost in sorted(known, key=lambda entry: entry[2])
     ]
     columns = [Column("Model", numeric=False), Column(axis.capitalize()), Column(headed(metric))]
-    said = ["dashes: the front, models that no other one dominates"] if on_front else []
+    said = ["dashes: the front, models that no other one dominates"] if len(front) > 1 else []
     said += ["grey: dominated"] if any(mark.grey for mark in marks) else []
     note = ". ".join(part for part in ("; ".join(said), _whiskers(lines)) if part)
     chart = svg(304, title, grid, line_of_front, names, drawn_marks(marks))

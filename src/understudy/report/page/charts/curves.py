@@ -29,7 +29,7 @@ MOST_POINTS = 40
 """Points of a curve that can be reached; of longer ones, so many at equal distances."""
 
 
-class Curve(NamedTuple):
+class ModelCurve(NamedTuple):
     """One run's scores or losses."""
 
     name: str
@@ -43,7 +43,7 @@ class Curve(NamedTuple):
     """Whether it is a further seed of a model."""
 
 
-def learning_chart(curves: Sequence[Curve], metric: str, *, by: Literal["step", "time"]) -> Chart | None:
+def learning_chart(curves: Sequence[ModelCurve], metric: str, *, by: Literal["step", "time"]) -> Chart | None:
     """Validation scores of every run. By the clock a curve is flat while it is being evaluated."""
     return _chart(
         curves,
@@ -57,7 +57,7 @@ def learning_chart(curves: Sequence[Curve], metric: str, *, by: Literal["step", 
     )
 
 
-def loss_chart(curves: Sequence[Curve]) -> Chart | None:
+def loss_chart(curves: Sequence[ModelCurve]) -> Chart | None:
     """The loss of training, by step."""
     return _chart(
         curves,
@@ -72,7 +72,7 @@ def loss_chart(curves: Sequence[Curve]) -> Chart | None:
 
 
 def _chart(
-    curves: Sequence[Curve],
+    curves: Sequence[ModelCurve],
     *,
     title: str,
     by: Literal["step", "time"],
