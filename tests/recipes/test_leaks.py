@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import understudy
-from understudy.record import RunRecord
 from understudy.recipes.choose.validate import validate
+from understudy.record import RunRecord
 
 pytestmark = pytest.mark.usefixtures("quick_throughout")
 SAID = "may be too good"
@@ -63,7 +63,9 @@ def test_test_rows_that_the_teacher_learnt_from_are_counted(
     assert "learnt from 7 rows of these 67" in " ".join((said.out + said.err).split())
 
     # the model folder alone stands for its run; a student passes on what its teacher learnt from
-    again = distil(tmp_path / "run" / "model", tmp_path / "second", train=str(reviews / "test.csv"), validation=str(mixed))
+    again = distil(
+        tmp_path / "run" / "model", tmp_path / "second", train=str(reviews / "test.csv"), validation=str(mixed)
+    )
     assert [note.split(",")[0] for note in leaks(again.run())] == [
         f"validation: {tmp_path / 'run' / 'model'} learnt from 7 rows of these 67"
     ]
