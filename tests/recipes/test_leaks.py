@@ -105,9 +105,21 @@ def test_a_damaged_list_is_said(reviews: Path, teacher: Path, tmp_path: Path) ->
     assert "learnt_rows.bin is damaged" in note
 
 
+def test_a_family_says_it_once(reviews: Path, teacher: Path, mixed: Path, tmp_path: Path) -> None:
+    recipe = distil(teacher, tmp_path / "family", data=str(reviews), test=str(mixed))
+    recipe.seeds = [0, 1]
+    record = recipe.run()
+    assert [note.partition(",")[0] for note in leaks(record)] == [f"test: {teacher} learnt from 7 rows of these 67"]
+    assert "learnt from 7 rows" in " ".join((tmp_path / "family" / "README.md").read_text(encoding="utf-8").split())
+
+
 def test_a_comparison_says_it_of_its_teacher(reviews: Path, teacher: Path, mixed: Path, tmp_path: Path) -> None:
     record = understudy.Compare(
-        data=str(reviews), test=str(mixed), models=["static+distilled"], teacher=str(teacher), epochs=1,
+        data=str(reviews),
+        test=str(mixed),
+        models=["static+distilled"],
+        teacher=str(teacher),
+        epochs=1,
         output=str(tmp_path / "which"),
-    ).run()  # fmt: skip
+    ).run()
     assert any("learnt from 7 rows of these 67" in note for note in leaks(record))
