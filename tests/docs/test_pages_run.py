@@ -18,12 +18,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import forked
 import page_files
 import pytest
-from page_blocks import PAGES, ROOT, SHELL, Block, blocks, given
+from page_blocks import PAGES, ROOT, SHELL, Block, blocks, form, given
+from small_runs import PAGE
 
-NOT_RUN: dict[str, int] = {}
+import forked
+
+NOT_RUN = {"README.md": 2, "docs/glue.md": 1, "docs/pretrain.md": 1, "docs/training.md": 1}
 """How many blocks of a page are marked as not run. A block that newly cannot run is counted here, with a reason there."""
 
 HOW = """
@@ -36,6 +38,7 @@ import sys, torch
 torch.set_num_threads(1)
 import small_runs
 small_runs.begin()
+sys.path.insert(0, "")
 import __main__
 exec(compile(open(sys.argv[1], encoding="utf-8").read(), sys.argv[1], "exec"), vars(__main__))
 """
@@ -45,13 +48,14 @@ torch.set_num_threads(1)
 import small_runs
 small_runs.begin()
 from understudy.cli import main
-sys.exit(main(sys.argv[1:]))
+import time; before = set(sys.modules); code = main(sys.argv[1:]); print(f"{time.process_time():.2f}", len(set(sys.modules) - before), [m for m in sorted(set(sys.modules) - before) if m.count(".") < 2][:30], " ".join(sys.argv[1:]), file=open("/tmp/w/docs_times", "a"))
+sys.exit(code)
 """
 UNDERSTUDY = f"""#!{sys.executable} -ISE
 import sys
 sys.path[:0] = [{str(Path(forked.__file__).parent)!r}]
 import forked
-sys.path[:] = {{path!r}}
+sys.path[:] = PATH
 code = forked.start({COMMAND!r}, *sys.argv[1:], stdin=0, stdout=1, stderr=2).wait()
 sys.exit(code if code >= 0 else 128 - code)
 """
@@ -100,8 +104,9 @@ class Workshop(NamedTuple):
 
     def run(self, block: Block, place: Path, page: str = "") -> subprocess.CompletedProcess[str]:
         """Run a block in a folder; its output and errors are in one."""
+        env = {**os.environ, PAGE: page}
         if block.language in SHELL:
-            env = {**os.environ, "PATH": f"{self.programs}:/usr/bin:/bin", "PS4": "$ "}
+            env |= {"PATH": f"{self.programs}:/usr/bin:/bin", "PS4": "$ "}
             command = ["bash", "-xeo", "pipefail", "-c", block.shell]
             return subprocess.run(
                 command, cwd=place, env=env, text=True, timeout=300, stdin=subprocess.DEVNULL,
@@ -112,7 +117,7 @@ class Workshop(NamedTuple):
         here = os.getcwd()
         os.chdir(place)
         try:
-            done = forked.run(SNIPPET, script)
+            done = forked.run(SNIPPET, script, env=env)
         finally:
             os.chdir(here)
         done.stdout += done.stderr
@@ -123,7 +128,7 @@ class Workshop(NamedTuple):
 def workshop(reviews: Path, tiny_bert: Path, byte_level: Any, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     """Tiny models, data to be made, and the programs of a page's shell."""
     programs = tmp_path_factory.mktemp("programs")
-    for name, text in {"understudy": UNDERSTUDY.format(path=sys.path), "pip": PIP}.items():
+    for name, text in {"understudy": UNDERSTUDY.replace("PATH", repr(sys.path)), "pip": PIP}.items():
         (programs / name).write_text(text, encoding="utf-8")
         (programs / name).chmod(0o755)
     shelf = tmp_path_factory.mktemp("shelf")
@@ -140,29 +145,43 @@ def place(workshop: Workshop, tmp_path: Path) -> Iterator[Path]:
     for name in workshop.hub:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).symlink_to(workshop.shelf / name)
+    (folder / "recipes").symlink_to(ROOT / "recipes")
     yield folder
     shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if any(block.runs for block in blocks(page.read_text(encoding="utf-8")))], ids=name_of)
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if any(block.runs for block in blocks(page.read_text(encoding="utf-8")))],
+    ids=name_of,
+)
 def test_a_page_runs(page: Path, workshop: Workshop, place: Path) -> None:
     text, name = page.read_text(encoding="utf-8"), name_of(page)
     hint = HOW + ", ".join(workshop.known())
     for thing in given(text):
         assert thing in workshop.known(), f"{name}: nobody can give '{thing}'.{hint}"
         workshop.give(thing, place)
+    printed = ""
     for block in blocks(text):
+        if block.output:
+            shown = " ".join(form(block.code))
+            assert shown in " ".join(form(printed)), f"{name}, line {block.line}: this is printed now:\n{printed}"
         if block.file:
             (place / block.file).write_text(block.code, encoding="utf-8")
         if not block.runs:
             continue
         done = workshop.run(block, place, name)
+        printed = done.stdout
         said = "\n".join(done.stdout.splitlines()[-40:])
-        assert done.returncode == 0, f"{name}, the block at line {block.line}: exit code {done.returncode}\n{said}\n{hint}"
+        assert done.returncode == 0, (
+            f"{name}, the block at line {block.line}: exit code {done.returncode}\n{said}\n{hint}"
+        )
 
 
 def test_blocks_that_do_not_run_are_counted() -> None:
-    counted = {name_of(page): sum(bool(block.not_run) for block in blocks(page.read_text(encoding="utf-8"))) for page in PAGES}
+    counted = {
+        name_of(page): sum(bool(block.not_run) for block in blocks(page.read_text(encoding="utf-8"))) for page in PAGES
+    }
     marked = {name: count for name, count in counted.items() if count}
     assert marked == NOT_RUN, HOW.split(". What")[0]
 

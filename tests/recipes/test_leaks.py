@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import understudy
-from understudy.record import RunRecord
 from understudy.recipes.choose.validate import validate
+from understudy.record import RunRecord
 
 pytestmark = pytest.mark.usefixtures("quick_throughout")
 SAID = "may be too good"
@@ -63,7 +63,9 @@ def test_test_rows_that_the_teacher_learnt_from_are_counted(
     assert "learnt from 7 rows of these 67" in " ".join((said.out + said.err).split())
 
     # the model folder alone stands for its run; a student passes on what its teacher learnt from
-    again = distil(tmp_path / "run" / "model", tmp_path / "second", train=str(reviews / "test.csv"), validation=str(mixed))
+    again = distil(
+        tmp_path / "run" / "model", tmp_path / "second", train=str(reviews / "test.csv"), validation=str(mixed)
+    )
     assert [note.split(",")[0] for note in leaks(again.run())] == [
         f"validation: {tmp_path / 'run' / 'model'} learnt from 7 rows of these 67"
     ]
@@ -103,9 +105,21 @@ def test_a_damaged_list_is_said(reviews: Path, teacher: Path, tmp_path: Path) ->
     assert "learnt_rows.bin is damaged" in note
 
 
+def test_a_family_says_it_once(reviews: Path, teacher: Path, mixed: Path, tmp_path: Path) -> None:
+    recipe = distil(teacher, tmp_path / "family", data=str(reviews), test=str(mixed))
+    recipe.seeds = [0, 1]
+    record = recipe.run()
+    assert [note.partition(",")[0] for note in leaks(record)] == [f"test: {teacher} learnt from 7 rows of these 67"]
+    assert "learnt from 7 rows" in " ".join((tmp_path / "family" / "README.md").read_text(encoding="utf-8").split())
+
+
 def test_a_comparison_says_it_of_its_teacher(reviews: Path, teacher: Path, mixed: Path, tmp_path: Path) -> None:
     record = understudy.Compare(
-        data=str(reviews), test=str(mixed), models=["static+distilled"], teacher=str(teacher), epochs=1,
+        data=str(reviews),
+        test=str(mixed),
+        models=["static+distilled"],
+        teacher=str(teacher),
+        epochs=1,
         output=str(tmp_path / "which"),
-    ).run()  # fmt: skip
+    ).run()
     assert any("learnt from 7 rows of these 67" in note for note in leaks(record))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,10 @@ from understudy.data.learnt_rows import LearntRows
 from understudy.data.readers.faults import counted
 from understudy.data.splits import Rows
 from understudy.folders.contents import LEARNT_ROWS, model_folders
+from understudy.record import RunRecord
 from understudy.runs.subject import Subject
+
+_TOO_GOOD = "may be too good"
 
 
 def leak_notes(subject: Subject, names: Iterable[str]) -> list[str]:
@@ -41,7 +44,7 @@ def leak_notes(subject: Subject, names: Iterable[str]) -> list[str]:
             if number:
                 about = "" if exact else "about "
                 notes.append(
-                    f"{part}: {name} learnt from {about}{counted(number, 'row')} of these {len(texts):,}, so scores on them may be too good. Give the --data and --seed of its run, or other rows for this part."
+                    f"{part}: {name} learnt from {about}{counted(number, 'row')} of these {len(texts):,}, so scores on them {_TOO_GOOD}. Give the --data and --seed of its run, or other rows for this part."
                 )
     return notes
 
@@ -69,6 +72,25 @@ def note_learnt(folder: Path, subject: Subject, names: Iterable[str]) -> None:
             continue
         known += [] if learnt is None else [learnt]
     LearntRows.united(known).save(folder)
+
+
+def doubts_of(children: Mapping[str, RunRecord]) -> list[str]:
+    """What the runs of a family say of scores that may be too good: each note once, with the runs it is of if not all.
+
+    Args:
+        children: their records, by name.
+
+    Example:
+        >>> one = RunRecord(command="distill", config={}, notes=["test: scores may be too good.", "other"])
+        >>> doubts_of({"seed-0": one, "seed-1": RunRecord(command="distill", config={})})
+        ['seed-0: test: scores may be too good.']
+    """
+    said: dict[str, list[str]] = {}
+    for name, record in children.items():
+        for note in record.notes:
+            if _TOO_GOOD in note.lower():
+                said.setdefault(note, []).append(name)
+    return [note if len(names) == len(children) else f"{', '.join(names)}: {note}" for note, names in said.items()]
 
 
 def _learnt(name: str) -> LearntRows | None:
