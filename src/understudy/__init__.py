@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from understudy.recipes.ship.export import Export as Export
     from understudy.recipes.ship.import_adapter import ImportAdapter as ImportAdapter
     from understudy.recipes.ship.import_fastai import ImportFastai as ImportFastai
+    from understudy.recipes.ship.push import Push as Push
     from understudy.recipes.ship.quantize import Quantize as Quantize
     from understudy.recipes.train.demo import Demo as Demo
     from understudy.recipes.train.distill.recipe import Distill as Distill

@@ -19,8 +19,8 @@ from understudy.record import RunRecord
 
 ALL = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
 ULMFIT = next(path for path in ALL if path.stem == "ulmfit")
-FILES = [path for path in ALL if path != ULMFIT and path.stem not in ("export", "quantize")]
-"""Those that train; the others are run by test_export.py and test_quantize.py."""
+FILES = [path for path in ALL if path != ULMFIT and path.stem not in ("export", "quantize", "push")]
+"""Those that train; the others are run by test_export.py, test_quantize.py and test_push.py."""
 DISTILL = {"epochs": 1, "baseline": False}
 BILSTM = {**DISTILL, "bilstm.embedding": 16, "bilstm.lstm": 12, "bilstm.hidden": 16}
 STATIC = {**DISTILL, "static.embedding": 40, "static.hidden": 16}
