@@ -59,6 +59,7 @@ MEASURED = (
     "ladder",
     "runtime_install",
     "fast_ids",
+    "browser",
 )
 """These measure, once."""
 

@@ -15,7 +15,9 @@ COMMANDS = [
     "predict",
     "generate",
     "fill-mask",
+    "export",
     "quantize",
+    "push",
     "import fastai",
 ]
 
