@@ -79,7 +79,6 @@ def test_int8_is_taken_where_the_score_survives(
 
     assert main(command) == 2
     assert "exists already" in capsys.readouterr().err
-    shutil.rmtree(npm.parent / "nowhere", ignore_errors=True)
     again = ["export", str(student), "--format", "web", "--to", "fp32", "--overwrite", "--output", str(out)]
     assert main(again) == 0  # the packages are in the cache now
     assert "in fp32" in capsys.readouterr().out
@@ -92,18 +91,18 @@ def test_fp32_where_int8_costs_too_much_or_nothing_can_be_measured(
     def refused(*arguments: Any, **options: Any) -> None:
         raise ModelError("the score falls too much.")
 
-    base = ["export", "--format", "web", "--npm_folder", str(npm)]
+    more = ["--format", "web", "--npm_folder", str(npm)]
     monkeypatch.setattr("understudy.recipes.ship.web_page.quantize_onnx", refused)
-    assert main([*base, str(student), "--output", str(tmp_path / "a")]) == 0
+    assert main(["export", str(student), *more, "--output", str(tmp_path / "a")]) == 0
     told = capsys.readouterr()
     assert "The weights stay fp32. the score falls too much." in told.err
     assert about(tmp_path / "a")["quantized"] is None
-    assert main([*base, str(student), "--to", "int8", "--output", str(tmp_path / "b")]) == 2
+    assert main(["export", str(student), *more, "--to", "int8", "--output", str(tmp_path / "b")]) == 2
     assert not (tmp_path / "b").exists()
     alone = shutil.copytree(student / "model", tmp_path / "model of mine")
-    assert main([*base, str(alone), "--output", str(tmp_path / "c")]) == 0
+    assert main(["export", str(alone), *more, "--output", str(tmp_path / "c")]) == 0
     assert "no validation rows of a run on which int8 could be checked" in capsys.readouterr().err
-    assert main([*base, str(alone), "--to", "int8", "--output", str(tmp_path / "d")]) == 2
+    assert main(["export", str(alone), *more, "--to", "int8", "--output", str(tmp_path / "d")]) == 2
     assert "Run understudy quantize with --texts FILE" in capsys.readouterr().err
 
 
