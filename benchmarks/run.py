@@ -62,6 +62,7 @@ MEASURED = (
     "runtime_install",
     "serve",
     "fast_ids",
+    "browser",
 )
 """These measure, once."""
 

@@ -27,7 +27,9 @@ WAIT_S = 90
 
 def chromium() -> str | None:
     """The program, where it is installed."""
-    return next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
+    return next(
+        (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+    )
 
 
 class _Quiet(SimpleHTTPRequestHandler):
@@ -91,7 +93,10 @@ class Tab:
             self.events.append(told)
             if told["method"] == "Target.attachedToTarget" and self._session:
                 session = told["params"]["sessionId"]
-                os.write(self._sending, json.dumps({"id": 0, "method": "Network.enable", "sessionId": session}).encode() + b"\0")
+                os.write(
+                    self._sending,
+                    json.dumps({"id": 0, "method": "Network.enable", "sessionId": session}).encode() + b"\0",
+                )
         return told
 
     def open(self, address: str) -> None:
@@ -116,7 +121,9 @@ class Tab:
                 if "context" not in str(error):  # between two pages there is none
                     raise
             time.sleep(0.02)
-        raise TimeoutError(f"{expression} does not become true; the page says {self.value('document.body.innerText')!r:.500}")
+        raise TimeoutError(
+            f"{expression} does not become true; the page says {self.value('document.body.innerText')!r:.500}"
+        )
 
     def requests(self) -> list[str]:
         """The addresses that were asked for."""

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from understudy.recipes.ship.import_adapter import ImportAdapter as ImportAdapter
     from understudy.recipes.ship.import_fastai import ImportFastai as ImportFastai
     from understudy.recipes.ship.prune.recipe import Prune as Prune
+    from understudy.recipes.ship.push import Push as Push
     from understudy.recipes.ship.quantize import Quantize as Quantize
     from understudy.recipes.ship.serve import Serve as Serve
     from understudy.recipes.train.demo import Demo as Demo

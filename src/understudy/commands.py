@@ -138,6 +138,11 @@ COMMANDS = (
         "serve.md",
     ),
     Command(
+        *("push", "Ship", "ship.push:PushSettings", "ship.push:Push"),
+        "Put a model on the Hugging Face hub, with its card",
+        "ship.md",
+    ),
+    Command(
         *("import fastai", "Ship", "ship.import_fastai:ImportFastaiSettings", "ship.import_fastai:ImportFastai"),
         "Turn a published fast.ai language model into a model folder",
         "import-fastai.md",

@@ -17,8 +17,10 @@ COMMANDS = [
     "generate",
     "fill-mask",
     "prune",
+    "export",
     "quantize",
     "serve",
+    "push",
     "import fastai",
 ]
 

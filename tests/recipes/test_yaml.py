@@ -20,7 +20,7 @@ from understudy.record import RunRecord
 
 ALL = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
 ULMFIT = next(path for path in ALL if path.stem == "ulmfit")
-ELSEWHERE = ("export", "prune", "quantize", "serve", "distill-embeddings")
+ELSEWHERE = ("export", "prune", "quantize", "push", "serve", "distill-embeddings")
 """Run by the tests of their commands."""
 FILES = [path for path in ALL if path != ULMFIT and path.stem not in ELSEWHERE]
 """Those that train on labels."""

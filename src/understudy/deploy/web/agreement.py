@@ -57,8 +57,15 @@ def agreement(folder: Path, source: ExportedPredictor, texts: Sequence[Text]) ->
     except (subprocess.TimeoutExpired, ValueError) as error:
         answers, told = None, str(error)
     if answers is None:
-        raise ModelError(f"the page's own code cannot answer for this model ({_reason(told)}). Export it with --format onnx.")
-    same = np.array([source.encoder.one(text)[0] == one["ids"] or not source.encoder.one(text)[0] for text, one in zip(texts, answers)])
+        raise ModelError(
+            f"the page's own code cannot answer for this model ({_reason(told)}). Export it with --format onnx."
+        )
+    same = np.array(
+        [
+            source.encoder.one(text)[0] == one["ids"] or not source.encoder.one(text)[0]
+            for text, one in zip(texts, answers)
+        ]
+    )
     expected = np.concatenate([source.logits([text]) for text in texts])
     found = np.array([one["logits"] for one in answers], np.float32).reshape(expected.shape)
     labels = [

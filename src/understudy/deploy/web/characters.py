@@ -78,7 +78,10 @@ def _pieces(codes: list[int], splitter: pre_tokenizers.PreTokenizer) -> dict[int
     for begin in range(0, len(codes), 256):
         some = codes[begin : begin + 256]
         # a line end splits for both splitters, and is no part of any piece
-        starts = [start for _, (start, _) in splitter.pre_tokenize_str("".join(f"{_LETTER}{chr(code)}{_LETTER}\n" for code in some))]
+        starts = [
+            start
+            for _, (start, _) in splitter.pre_tokenize_str("".join(f"{_LETTER}{chr(code)}{_LETTER}\n" for code in some))
+        ]
         for start in starts:
             code = some[start // 4]
             found[code] = found.get(code, 0) + 1

@@ -88,7 +88,11 @@ def package_files(package: NpmPackage, *, folder: str | None = None) -> dict[str
     if (found := _sound(package, kept)) is not None:
         return found
     with tempfile.TemporaryDirectory() as temporary:
-        unpacked = _given(package, Path(folder).expanduser(), Path(temporary)) if folder else _fetched(package, Path(temporary))
+        unpacked = (
+            _given(package, Path(folder).expanduser(), Path(temporary))
+            if folder
+            else _fetched(package, Path(temporary))
+        )
         read = _read(package, unpacked)
     with new_folder(kept, remedy=CACHE, replace=True) as new:
         for name, content in read.items():
@@ -114,7 +118,9 @@ def _read(package: NpmPackage, unpacked: Path) -> dict[str, bytes]:
     for inside, name, known in package.files:
         path = unpacked / inside
         if not path.is_file():
-            raise ModelError(f"{path}: is missing. Give --npm_folder with {package.name} {package.version}, or leave it out.")
+            raise ModelError(
+                f"{path}: is missing. Give --npm_folder with {package.name} {package.version}, or leave it out."
+            )
         content = path.read_bytes()
         if hashlib.sha256(content).hexdigest() != known:
             raise ModelError(
@@ -152,7 +158,15 @@ def _fetched(package: NpmPackage, temporary: Path) -> Path:
         raise ModelError(
             f"a page needs {package.name} of npm, which is in no cache, and npm is not installed. Install Node.js. Or: {way}"
         )
-    command = [npm, "pack", f"{package.name}@{package.version}", "--ignore-scripts", "--silent", "--pack-destination", str(temporary)]
+    command = [
+        npm,
+        "pack",
+        f"{package.name}@{package.version}",
+        "--ignore-scripts",
+        "--silent",
+        "--pack-destination",
+        str(temporary),
+    ]
     try:
         done = subprocess.run(command, cwd=temporary, capture_output=True, text=True, timeout=_WAIT_S, check=False)
         told = " ".join((done.stderr or done.stdout).split())[:200]

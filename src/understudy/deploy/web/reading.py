@@ -32,7 +32,9 @@ def reading_of(content: str, *, pair: bool) -> dict[str, Any]:
     words = (*_TRIED, *sorted(tokenizer.get_vocab(with_added_tokens=False), key=len)[:1000])
     word = next((word for word in words if tokenizer.encode(word, add_special_tokens=False).ids), None)
     if word is None:
-        raise ModelError("the tokenizer finds no token in any word, so the page could not read a text. Check its files.")
+        raise ModelError(
+            "the tokenizer finds no token in any word, so the page could not read a text. Check its files."
+        )
     encoding = tokenizer.encode(word, word) if pair else tokenizer.encode(word)
     template = list[dict[str, int]]()
     for number, kind, text in zip(encoding.ids, encoding.type_ids, encoding.sequence_ids):

@@ -161,7 +161,8 @@ def _model_folder(path: Path, *, weights: bool, exported: bool) -> Path:
         if (path / "config.yaml").is_file() or (path / "checkpoints").is_dir():
             raise ModelError(f"{path}: this run has no model yet. {_finish(path)}")
         raise ModelError(f"{path}: is not a model folder: it holds no config.json.")
-    if any(path.glob("*.onnx")) and kind_of(path) == EXPORTED:
+    # the page of a static model has arrays and no graph
+    if any((*path.glob("*.onnx"), *path.glob("*.npz"))) and kind_of(path) == EXPORTED:
         if exported:
             return path
         raise ModelError(

@@ -50,7 +50,9 @@ def export_page(
             npm_folder=settings.npm_folder,
         )
     kind = "int8" if source.facts.quantized else "fp32"
-    show(f"{output}: a page with {source.facts.of} in {kind}; a visitor loads {human_bytes(sum(loaded.values()))}. {_told(found, origin)}")
+    show(
+        f"{output}: a page with {source.facts.of} in {kind}; a visitor loads {human_bytes(sum(loaded.values()))}. {_told(found, origin)}"
+    )
     show(f"Try it: python -m http.server --bind 127.0.0.1 --directory {output} 8000, then open http://127.0.0.1:8000")
     return output
 
@@ -63,7 +65,9 @@ def _with_type(settings: ExportSettings, source: ExportedPredictor, place: Path)
     """
     if source.facts.quantized is not None:
         if settings.to == "fp32":
-            raise ModelError(f"{settings.model}: its weights are int8 already. Name the model that it was made of, or leave --to out.")
+            raise ModelError(
+                f"{settings.model}: its weights are int8 already. Name the model that it was made of, or leave --to out."
+            )
         return source
     if settings.to == "fp32":
         return source

@@ -26,10 +26,25 @@ _FILES = {".csv", ".tsv", ".jsonl", ".json", ".parquet", ".txt", ".gz"}
 
 def front_matter(record: Record) -> str:
     """The front matter as YAML, so that no name can break out of its value."""
+    return as_yaml(front_facts(record))
+
+
+def as_yaml(facts: dict[str, Any]) -> str:
+    """Facts of a front matter as they stand in a card."""
+    return yaml.safe_dump(facts, sort_keys=False, allow_unicode=True)
+
+
+def hub_metric(metric: str) -> str:
+    """The hub's name of a metric."""
+    return _HUB_METRICS.get(metric, metric)
+
+
+def front_facts(record: Record) -> dict[str, Any]:
+    """What the front matter of a run's card says."""
     config, metrics = record.get("config") or {}, record["task"]["metrics"]
     distilled = is_distilled(record)
     named = (config.get("teacher") if distilled else config.get("model")) or []
-    bases = [name for name in ([named] if isinstance(named, str) else named) if _is_hub_id(name)]
+    bases = [name for name in ([named] if isinstance(named, str) else named) if is_hub_id(name)]
     language = LANGUAGE_MODELS.get(record["task"]["kind"])
     pipeline = language.pipeline if language else "text-classification"
     if record["task"]["kind"] == EMBEDDING_MODEL:
@@ -38,14 +53,14 @@ def front_matter(record: Record) -> str:
         "library_name": "understudy",
         "pipeline_tag": pipeline,
         "tags": ["understudy", pipeline, *(["knowledge-distillation"] if distilled else [])],
-        "metrics": list(dict.fromkeys(_HUB_METRICS.get(metric, metric) for metric in metrics)),
+        "metrics": list(dict.fromkeys(map(hub_metric, metrics))),
     }
     if bases:
         facts["base_model"] = bases[0] if len(bases) == 1 else bases
-    return yaml.safe_dump(facts, sort_keys=False, allow_unicode=True)
+    return facts
 
 
-def _is_hub_id(name: str) -> bool:
+def is_hub_id(name: str) -> bool:
     """Whether a model's name can only be one of the hub: it has the form of an id and is no file or folder of this machine."""
     first, *rest = name.split("/")
     shaped = re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", name) is not None

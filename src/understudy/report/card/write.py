@@ -30,7 +30,21 @@ def write_card(folder: Path, record: Record) -> Path:
     Returns:
         The card's path, ``README.md`` in the folder.
     """
-    folder = Path(folder)
+    path = Path(folder) / "README.md"
+    write_bytes(path, card_text(Path(folder), record, front=front_matter(record)).encode())
+    return path
+
+
+def card_text(folder: Path, record: Record, *, front: str, hub: str = "") -> str:
+    """The model card of a run.
+
+    Args:
+        folder: the run folder.
+        record: as for :func:`write_card`.
+        front: the front matter, as YAML.
+        hub: of a card for the hub, how to use the model from there. It takes the place of what only holds beside the run
+            folder.
+    """
     if record.get("findings"):
         template, facts = "comparison_card.md.j2", comparison_facts(folder, record)
     elif record.get("aggregate"):
@@ -43,10 +57,8 @@ def write_card(folder: Path, record: Record) -> Path:
         template, facts = "language_card.md.j2", facts_of_a_run(folder, record) | language_facts(folder, record)
     else:
         template, facts = "card.md.j2", facts_of_a_run(folder, record) | answering_facts(folder, record)
-    text = _environment().get_template(template).render(facts | {"front_matter": Markdown(front_matter(record))})
-    path = folder / "README.md"
-    write_bytes(path, text.encode())
-    return path
+    more = {"front_matter": Markdown(front), "hub": Markdown(hub)}
+    return _environment().get_template(template).render(facts | more)
 
 
 @cache

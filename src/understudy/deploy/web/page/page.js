@@ -64,7 +64,7 @@ function loading(loaded) {
 function started(ms) {
   ready = true;
   $("loading").hidden = true;
-  $("state").textContent = `Ready: loaded in ${(ms / 1000).toFixed(1)} s. Everything from here on works offline.`;
+  $("state").textContent = `Ready: loaded in ${ms < 1000 ? `${ms.toFixed(0)} ms` : `${(ms / 1000).toFixed(1)} s`}. Everything from here on works offline.`;
   classify();
   enable();
 }
