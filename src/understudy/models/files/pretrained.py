@@ -29,6 +29,7 @@ from understudy.models.awd_lstm.encoder import AWDLSTMModel
 from understudy.models.awd_lstm.model import AWDLSTMForCausalLM, AWDLSTMForSequenceClassification
 from understudy.models.files.names import MULTITASK, check_undamaged
 from understudy.models.files.quiet import explained, quiet
+from understudy.models.students.apart import ApartClassifier
 from understudy.models.students.bilstm import BiLSTM
 from understudy.models.students.pooled import PooledClassifier
 from understudy.models.students.static import StaticBag
@@ -36,7 +37,7 @@ from understudy.record import flat
 
 _OWN: dict[str, Any] = {
     model.config_class.model_type: model
-    for model in (BiLSTM, StaticBag, PooledClassifier, AWDLSTMForSequenceClassification)
+    for model in (BiLSTM, StaticBag, PooledClassifier, ApartClassifier, AWDLSTMForSequenceClassification)
 }
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from understudy.data.tasks import Text
 from understudy.data.tokens.encode import Encoded, collate, encode_in_memory, input_names
 from understudy.data.tokens.encoder import TextEncoder
 from understudy.errors import ModelError
@@ -52,7 +53,9 @@ def settle_inputs(
     names = input_names(model, tokenizer)
     config = getattr(model.config, "encoder_config", model.config)
     known, own, side = getattr(config, "pad_token_id", None), tokenizer.pad_token_id, tokenizer.padding_side
-    texts = _short_texts(tokenizer)
+    texts: list[Text] = list(_short_texts(tokenizer))
+    if getattr(model.config, "pair", False):
+        texts = list(zip(texts, texts[1:] + texts[:1]))
     fault: Exception | None = None
     for way in _ways(tokenizer, known):
         _pad(config, tokenizer, *way)
