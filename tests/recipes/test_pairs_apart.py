@@ -13,13 +13,16 @@ import pytest
 import torch
 
 import understudy
-from conftest import WORDS
 from understudy import cli
 from understudy.models.students.apart import ApartClassifier
 from understudy.models.students.pooled import PooledClassifier
 from understudy.record import RunRecord
 from understudy.settings.train.finetune import FinetuneSettings
 
+WORDS = (
+    "good fine great lovely nice bad awful poor dreadful sad film book song play cast plot the a is was very".split()
+)
+"""Words that the tiny encoder's tokenizer knows."""
 pytestmark = [pytest.mark.usefixtures("quick_throughout"), pytest.mark.filterwarnings("ignore")]
 
 
@@ -80,16 +83,16 @@ def test_the_probe_chooses_to_read_apart_where_similarity_matters(trained: Path)
     assert isinstance(understudy.load(trained).model, ApartClassifier)
 
 
-def test_joined_pairs_are_read_where_the_second_text_decides(tiny_bert: Path, tmp_path: Path) -> None:
-    """One word of one text says all: what two texts have in common says nothing."""
+def test_joined_pairs_are_read_where_their_order_decides(tiny_bert: Path, tmp_path: Path) -> None:
+    """Which text has which word: what two texts have in common says nothing about it."""
     rng = random.Random(5)
     for part, rows in (("train", 120), ("validation", 20)):
         with (tmp_path / f"{part}.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["sentence1", "sentence2", "label"])
             for i in range(rows):
-                label = ("bad", "good")[i % 2]
-                writer.writerow([" ".join([label] * 6), " ".join(rng.sample(WORDS[10:], 2)), label])
+                texts = [f"{word} {rng.choice(WORDS[16:])}" for word in ("good", "film")]
+                writer.writerow([*texts[:: 1 if i % 2 else -1], ("second", "first")[i % 2]])
     out = tmp_path / "run"
     assert finetune("--data", tmp_path, "--model", tiny_bert, "--epochs", 1, "--output", out) == 0
     start = record(out).training["train"]["start"]
@@ -163,8 +166,7 @@ def test_what_it_does_not_go_with_is_refused(
 ) -> None:
     asked = ("--model", tiny_bert, "--output", tmp_path / "a")
     for features in ("trained", "frozen"):
-        flags = ("--data", reviews, *asked, "--pooling", "apart", "--features", features)
-        assert finetune(*flags) == 2
+        assert finetune("--data", reviews, *asked, "--pooling", "apart", "--features", features) == 2
         said = capsys.readouterr().err
         assert "--pooling apart reads the two texts of a pair by themselves, but a row of" in said
         assert "has one text" in said

@@ -160,7 +160,8 @@ def test_rows_are_those_of_the_tokenizer(kind: str, side: str) -> None:
     encoded = encode_in_memory(TextEncoder(tokens, max_length=None), PAIRS)
     names = ("input_ids", "attention_mask", "token_type_ids")
     inputs = collate(encoded, np.arange(len(PAIRS)), names=names)
-    ids, real = split_pairs(*(inputs[name] for name in names), pair_layout(tokens), pad_id=0)
+    ids, mask, segments = (inputs[name] for name in names)
+    ids, real = split_pairs(ids, mask, segments, pair_layout(tokens), pad_id=0)
     texts = [pair[0] for pair in PAIRS] + [pair[1] for pair in PAIRS]
     expected = tokens(texts, padding=True, padding_side="right")
     assert ids.tolist() == expected["input_ids"]
