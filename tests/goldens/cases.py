@@ -150,7 +150,7 @@ MISTAKES: dict[str, str] = {
     "freeze of what is not there": f"{_FINETUNE} --freeze embedings 0-9",
     "freeze of everything": f"{_FINETUNE} --freeze all-but-head head",
     "layers of tfidf": f"{_TFIDF} rows/train.csv --freeze head --beta2 0.9 --features frozen --drop_mult 0.5",
-    "pooling of a frozen encoder": f"{_FINETUNE} --features frozen --pooling mean",
+    "pooling of a frozen encoder": f"{_FINETUNE} --features frozen --pooling head",
     "drop_mult of a transformer": f"{_FINETUNE} --drop_mult 0.5",
     "sweep upside down": f"{_FIND} bert --lowest 1 --highest 0.1",
     "sweep of tfidf": f"{_FIND} tfidf",

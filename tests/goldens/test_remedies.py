@@ -66,7 +66,7 @@ FOLLOWED: list[tuple[str, str, str, str]] = [
         "--freeze head --beta2 0.9 --features frozen --drop_mult 0.5",
         "",
     ),
-    ("pooling of a frozen encoder", "Leave it out", "--pooling mean", ""),
+    ("pooling of a frozen encoder", "Leave one of them out", "--pooling head", ""),
     ("drop_mult of a transformer", "Leave --drop_mult out", "--drop_mult 0.5", ""),
     ("sweep of tfidf", "Name an encoder", "tfidf", "bert"),
     # data

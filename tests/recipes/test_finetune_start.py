@@ -199,4 +199,5 @@ def test_models_that_are_not_trained_in_steps_refuse_what_they_cannot_use(
     )
     assert finetune("--data", reviews, *flags, *given, "--output", tmp_path / "a") == 2
     said = capsys.readouterr().err
-    assert all(flag in said for flag in ("--start", "--pooling", "--epochs", "--batch_size", "--clip", "--schedule"))
+    assert all(flag in said for flag in ("--start", "--epochs", "--batch_size", "--clip", "--schedule"))
+    assert ("--pooling" in said) == (model == "tfidf")

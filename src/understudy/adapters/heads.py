@@ -17,7 +17,7 @@ from understudy.errors import ModelError
 from understudy.models.files.classifiers import load_classifier, load_encoder, load_mean_classifier
 from understudy.models.files.stored_task import set_task
 from understudy.models.structure.layers import base_model, head_modules
-from understudy.models.students.pooled import PooledClassifier, mean_pooled
+from understudy.models.students.pooled import PooledEncoder, mean_pooled
 
 Head = Literal["architecture", "mean", "first_token"]
 """The architecture's own; a linear layer on the mean of the states; AdapterHub's layers on the first token's state."""
@@ -130,7 +130,7 @@ def first_token_head(model: Any) -> FirstTokenHead:
         return copy.deepcopy(model.head)
     base = base_model(model)
     parts = _PARTS.get(base.config.model_type)
-    if parts is None or isinstance(model, PooledClassifier):
+    if parts is None or isinstance(model, PooledEncoder):
         raise ModelError(
             f"{type(model).__name__}: its head is more than layers on the first token's state, so it cannot be written in that form. Train with the architecture's own head (--pooling head) of a BERT, RoBERTa, XLM-R, ELECTRA, DistilBERT, ALBERT, MPNet or DeBERTa-v2."
         )

@@ -18,6 +18,7 @@ from understudy.adapters.peft_methods import METHODS
 from understudy.atomic import OUTPUT, new_folder
 from understudy.errors import ModelError, require, shortened
 from understudy.models.structure.layers import base_model
+from understudy.models.students.pooled import PooledEncoder
 
 _WEIGHTS = "adapter_model.safetensors"
 _OUTER = "base_model.model."
@@ -96,9 +97,9 @@ def write_peft(folder: Path, model: Any, facts: AdapterFacts) -> None:
     """
     if facts.method not in METHODS:
         raise ModelError(f"a {facts.kind} adapter is none of PEFT's. Write it with --format adapterhub.")
-    if facts.head == "mean":
+    if facts.head == "mean" or isinstance(model, PooledEncoder):
         raise ModelError(
-            f"{type(model).__name__}: its head reads the mean of the states, which is no head of transformers. Train with --pooling head to write it for PEFT."
+            f"{type(model).__name__}: its head reads means of the states, which is no head of transformers. Train with --pooling head to write it for PEFT."
         )
     peft = require("peft", extra="peft")
     prefix = f"{model.base_model_prefix}." if base_model(model) is not model else ""

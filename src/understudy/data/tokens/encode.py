@@ -165,13 +165,13 @@ def tokens_of(encoded: Encoded, rows: np.ndarray) -> tuple[np.ndarray, np.ndarra
 def input_names(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
     """The names of a model's inputs: segments only if the model can tell them apart.
 
-    It can if it is one of our students for pairs. Any other model can if it takes segments, has a table with a row for
-    each of them, and its tokenizer sets them. (Type ids that are always zero carry no information, a model without a
-    second type would fail on ours, and GPT-2 would read them as words.)
+    It can if it is one of our students for pairs, or reads the texts of pairs apart. Any other model can if it takes
+    segments, has a table with a row for each of them, and its tokenizer sets them. (Type ids that are always zero carry no
+    information, a model without a second type would fail on ours, and GPT-2 would read them as words.)
     """
     names = ("input_ids", "attention_mask")
     config = getattr(model, "config", None)
-    if getattr(config, "understudy_student", False):
+    if getattr(config, "understudy_student", False) or getattr(config, "pair", False):
         return (*names, "token_type_ids") if getattr(config, "pair", False) else names
     taken = (
         "token_type_ids" in tokenizer.model_input_names

@@ -24,7 +24,9 @@ from understudy.models.files.stored_task import set_task, stored_task
 from understudy.models.files.trained import load_trained
 from understudy.models.multitask import encoder_of
 from understudy.models.structure.layers import head_modules
-from understudy.models.students.pooled import PooledClassifier
+from understudy.models.students.apart import ApartClassifier
+from understudy.models.students.pair_rows import PairLayout
+from understudy.models.students.pooled import PooledClassifier, PooledEncoder
 
 
 def load_classifier(name: str, task: Task, *, fresh_head: bool = False) -> Any:
@@ -45,7 +47,7 @@ def load_classifier(name: str, task: Task, *, fresh_head: bool = False) -> Any:
     if is_multitask(path):
         return _on_shared_encoder(path, task)
     loader, config = read_pretrained(path)
-    if getattr(config, "understudy_student", False) and config.pair != task.is_pair:
+    if getattr(config, "pair", task.is_pair) != task.is_pair:
         raise ModelError(
             f"{path}: was built for {'pairs of texts' if config.pair else 'single texts'}, but a row of the task has {len(task.text)}. Name another model."
         )
@@ -83,7 +85,7 @@ def load_encoder(name: str) -> Any:
     if is_multitask(path):
         return encoder_of(load_tasks(path).model.task_with_shared_encoder(path)).eval()
     loader, config = read_pretrained(path)
-    if loader is PooledClassifier:
+    if issubclass(loader, PooledEncoder):
         return load_trained(path).model.encoder
     if loader is not AutoModelForSequenceClassification:
         raise ModelError(
@@ -107,6 +109,24 @@ def load_mean_classifier(name: str, task: Task) -> PooledClassifier:
     encoder = load_encoder(name)
     weight = torch.empty(task.outputs, encoder.config.hidden_size).normal_(std=0.02)
     model = PooledClassifier.assemble(encoder, weight, torch.zeros(task.outputs))
+    set_task(model.config, task)
+    return model
+
+
+def load_apart_classifier(name: str, task: Task, layout: PairLayout) -> ApartClassifier:
+    """The encoder of a checkpoint, and a new linear layer on the comparison of the two texts of a pair.
+
+    The linear layer is initialised from torch's current seed.
+
+    Args:
+        layout: of the tokenizer.
+
+    Raises:
+        ModelError: if the encoder cannot be loaded.
+    """
+    encoder = load_encoder(name)
+    weight = torch.empty(task.outputs, ApartClassifier.widths * encoder.config.hidden_size).normal_(std=0.02)
+    model = ApartClassifier.assemble(encoder, weight, torch.zeros(task.outputs), layout=layout)
     set_task(model.config, task)
     return model
 

@@ -32,6 +32,7 @@ from understudy.models.files.names import MULTITASK, check_undamaged
 from understudy.models.files.quiet import explained, quiet
 from understudy.models.shrink.prune.sizes import built, reshape
 from understudy.models.structure.blocks import PRUNED
+from understudy.models.students.apart import ApartClassifier
 from understudy.models.students.bilstm import BiLSTM
 from understudy.models.students.pooled import PooledClassifier
 from understudy.models.students.static import StaticBag
@@ -39,7 +40,7 @@ from understudy.record import flat
 
 _OWN: dict[str, Any] = {
     model.config_class.model_type: model
-    for model in (BiLSTM, StaticBag, PooledClassifier, AWDLSTMForSequenceClassification)
+    for model in (BiLSTM, StaticBag, PooledClassifier, ApartClassifier, AWDLSTMForSequenceClassification)
 }
 
 

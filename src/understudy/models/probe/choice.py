@@ -18,6 +18,8 @@ GRID = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 0.0003 and 0.3; a default of 0.1 costs up to 8 points."""
 _ENOUGH = 2
 """The search ends after so many penalties in a row that are worse than the best: weaker ones only overfit more."""
+MOST_ROWS = 5_000
+"""Rows that a probe is fitted to; of more it would learn little, and the plan would keep people waiting."""
 _MARGIN = 0.02
 """The share of the mean's loss by which the head may be worse and still serve as well."""
 
@@ -28,6 +30,17 @@ class Difference(NamedTuple):
     mean: float
     low: float
     high: float
+
+
+def above(difference: Difference) -> str:
+    """A difference and its standard error, in words.
+
+    Example:
+        >>> above(Difference(-0.2, -0.3, -0.1))
+        '0.200 ± 0.100 below'
+    """
+    middle, error = difference.mean, difference.high - difference.mean
+    return f"{abs(middle):.3f} ± {error:.3f} {'above' if middle > 0 else 'below'}"
 
 
 class Probe(NamedTuple):
@@ -118,6 +131,19 @@ def paired(losses: np.ndarray, others: np.ndarray) -> Difference:
     error = float(differences.std(ddof=1)) / math.sqrt(len(differences)) if len(differences) > 1 else math.inf
     mean = float(differences.mean())
     return Difference(mean, mean - error, mean + error)
+
+
+def serves_apart(apart: Probe, joined: Probe) -> tuple[bool, Difference]:
+    """Whether the texts of pairs are read apart: unless the best probe of the joined pairs has the lower loss.
+
+    Args:
+        apart, joined: probes of the same rows.
+
+    Returns:
+        The answer; and by how much the loss of the joined pairs' probe exceeds that of the other.
+    """
+    difference = paired(joined.losses, apart.losses)
+    return difference.mean > 0, difference
 
 
 def choose_pooling(probes: Mapping[str, Probe]) -> tuple[str, Difference | None]:

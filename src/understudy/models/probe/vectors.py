@@ -14,18 +14,20 @@ from understudy.data.batches.by_length import length_batches
 from understudy.data.tokens.encode import Encoded, collate
 from understudy.models.probe.heads import HeadParts
 from understudy.models.structure.layers import base_model, evaluating
-from understudy.models.students.pooled import PooledClassifier, mean_pooled
+from understudy.models.students.apart import ApartClassifier
+from understudy.models.students.pair_rows import PairLayout
+from understudy.models.students.pooled import PooledEncoder, mean_pooled
 from understudy.models.students.student import Student
 
-MEAN, READ, BEFORE = "mean", "read", "before"
-"""The mean of the states; what the last layer of the head reads; what its hidden layer reads."""
+MEAN, APART, READ, BEFORE = "mean", "apart", "read", "before"
+"""The mean of the states; the two texts of a pair, compared; what the last layer of the head reads; what its hidden layer reads."""
 
 
 def has_mean(model: Any) -> bool:
     """Whether the mean of a classifier's last states can be pooled instead: for encoders of transformers."""
     base = base_model(model)
     config = base.config
-    ours = isinstance(model, Student | PooledClassifier) or str(config.model_type).startswith("understudy")
+    ours = isinstance(model, Student | PooledEncoder) or str(config.model_type).startswith("understudy")
     return base is not model and not ours and not getattr(config, "is_encoder_decoder", False)
 
 
@@ -68,6 +70,21 @@ def text_vectors(
                 part = vectors.float().cpu().numpy()
                 found.setdefault(name, np.empty((len(rows), part.shape[1]), np.float32))[batch] = part
     return found
+
+
+def apart_vectors(model: Any, layout: PairLayout, encoded: Encoded, rows: np.ndarray, *, max_tokens: int) -> np.ndarray:
+    """The compared vectors of encoded pairs, each text by itself through the encoder of a model: float32 ``(rows, width)``.
+
+    Args:
+        layout: of the tokenizer.
+        max_tokens: padded tokens of a batch.
+    """
+    encoder = base_model(model)
+    width = ApartClassifier.widths * encoder.config.hidden_size
+    apart = ApartClassifier.assemble(encoder, torch.zeros(1, width), torch.zeros(1), layout=layout)
+    apart.to(next(model.parameters()).device)
+    names = ("input_ids", "attention_mask", "token_type_ids")
+    return text_vectors(apart, apart.classifier, encoded, rows, mean=False, names=names, max_tokens=max_tokens)[READ]
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from understudy.data.tasks import Text
 from understudy.data.tokens.encode import Encoded, collate, encode_in_memory, input_names
 from understudy.data.tokens.encoder import TextEncoder
 from understudy.errors import ModelError
@@ -52,7 +53,8 @@ def settle_inputs(
     names = input_names(model, tokenizer)
     config = getattr(model.config, "encoder_config", model.config)
     known, own, side = getattr(config, "pad_token_id", None), tokenizer.pad_token_id, tokenizer.padding_side
-    texts = _short_texts(tokenizer)
+    short = _short_texts(tokenizer)
+    texts: list[Text] = [*zip(short, short[1:] + short[:1])] if getattr(model.config, "pair", False) else [*short]
     fault: Exception | None = None
     for way in _ways(tokenizer, known):
         _pad(config, tokenizer, *way)
@@ -108,7 +110,7 @@ def _short_texts(tokenizer: PreTrainedTokenizerBase) -> list[str]:
 def _one_answer(
     model: Any,
     tokenizer: PreTrainedTokenizerBase,
-    texts: Sequence[str],
+    texts: Sequence[Text],
     names: Sequence[str],
     answers: Answers,
     *,

@@ -1,10 +1,10 @@
-"""A linear layer on the mean of an encoder's last hidden states. ``finetune --features frozen`` trains and saves it."""
+"""A linear layer on the mean of an encoder's last hidden states, or on a pair of means. ``--features frozen`` fits one."""
 
 from __future__ import annotations
 
 import copy
 import inspect
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -58,11 +58,12 @@ class PooledConfig(PreTrainedConfig):
         return settings
 
 
-class PooledClassifier(PreTrainedModel):
-    """An encoder of transformers, the mean of its last hidden states over the real tokens, and one linear layer."""
+class PooledEncoder(PreTrainedModel):
+    """An encoder of transformers, means of its last hidden states over real tokens, and one linear layer on them."""
 
-    config_class = PooledConfig
     base_model_prefix = "encoder"
+    widths: ClassVar[int]
+    """How many times the encoder's width the linear layer reads."""
 
     def __init__(self, config: PooledConfig) -> None:
         super().__init__(config)
@@ -70,20 +71,21 @@ class PooledClassifier(PreTrainedModel):
         if "add_pooling_layer" in inspect.signature(type(self.encoder).__init__).parameters:
             self.encoder.pooler = None  # nothing reads it, so it would be a layer that learns nothing
         self._takes_segments = "token_type_ids" in inspect.signature(self.encoder.forward).parameters
-        self.classifier = nn.Linear(config.encoder_config.hidden_size, config.num_labels)
+        self.classifier = nn.Linear(self.widths * config.encoder_config.hidden_size, config.num_labels)
         self.post_init()
 
     @classmethod
-    def assemble(cls, encoder: Any, weight: Tensor, bias: Tensor) -> PooledClassifier:
-        """Build the classifier from an encoder and a linear layer that was fitted on its pooled vectors.
+    def around(cls, config: PooledConfig, encoder: Any, weight: Tensor, bias: Tensor) -> Self:
+        """Build a classifier of a configuration from an encoder and a linear layer.
 
         Args:
+            config: holds that of the encoder.
             encoder: an encoder of transformers, without a head. Its weights are copied.
-            weight: ``(outputs, width)``.
+            weight: ``(outputs, widths * width)``.
             bias: ``(outputs,)``.
         """
         with torch.random.fork_rng(devices=[]):
-            model = cls(PooledConfig(encoder=copy.deepcopy(encoder.config).to_dict(), num_labels=len(weight)))
+            model = cls(config)
         # Only one of the two may have a pooler; nothing reads it.
         misfits = model.encoder.load_state_dict(encoder.state_dict(), strict=False)
         if not all("pooler" in key for key in (*misfits.missing_keys, *misfits.unexpected_keys)):
@@ -103,14 +105,39 @@ class PooledClassifier(PreTrainedModel):
     def pool(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
     ) -> Tensor:
-        """The vectors that the linear layer reads: ``(rows, width)``."""
-        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
-        inputs = {"token_type_ids": token_type_ids} if self._takes_segments and token_type_ids is not None else {}
-        states = self.encoder(input_ids=input_ids, attention_mask=mask, **inputs).last_hidden_state
-        return mean_pooled(states, mask)
+        """The vectors that the linear layer reads: ``(rows, widths * width)``."""
+        raise NotImplementedError
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
     ) -> SequenceClassifierOutput:
         """Logits ``(rows, outputs)`` of a batch ``(rows, tokens)``."""
         return SequenceClassifierOutput(logits=self.classifier(self.pool(input_ids, attention_mask, token_type_ids)))
+
+
+class PooledClassifier(PooledEncoder):
+    """An encoder of transformers, the mean of its last hidden states over the real tokens, and one linear layer."""
+
+    config_class = PooledConfig
+    widths = 1
+
+    @classmethod
+    def assemble(cls, encoder: Any, weight: Tensor, bias: Tensor) -> PooledClassifier:
+        """Build the classifier from an encoder and a linear layer that was fitted on its pooled vectors.
+
+        Args:
+            encoder: an encoder of transformers, without a head. Its weights are copied.
+            weight: ``(outputs, width)``.
+            bias: ``(outputs,)``.
+        """
+        config = PooledConfig(encoder=copy.deepcopy(encoder.config).to_dict(), num_labels=len(weight))
+        return cls.around(config, encoder, weight, bias)
+
+    def pool(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
+    ) -> Tensor:
+        """The vectors that the linear layer reads: ``(rows, width)``."""
+        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        inputs = {"token_type_ids": token_type_ids} if self._takes_segments and token_type_ids is not None else {}
+        states = self.encoder(input_ids=input_ids, attention_mask=mask, **inputs).last_hidden_state
+        return mean_pooled(states, mask)

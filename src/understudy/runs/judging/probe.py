@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -11,12 +11,17 @@ from transformers import PreTrainedTokenizerBase
 
 from understudy.data.splits import Rows, Splits
 from understudy.data.tokens.encode import Encoded, encode
+from understudy.errors import ModelError
 from understudy.inference.logits import logits
 from understudy.inference.predictor import Predictor
 from understudy.models.linear import fit_linear
+from understudy.models.probe.choice import MOST_ROWS, above, cross_validated, serves_apart
+from understudy.models.probe.pairs import cross_validated_pairs, fit_linear_pairs
 from understudy.models.structure.inputs import settle_inputs
 from understudy.models.structure.layers import base_model, head_modules
-from understudy.models.students.pooled import PooledClassifier
+from understudy.models.students.apart import ApartClassifier
+from understudy.models.students.pair_rows import pair_layout
+from understudy.models.students.pooled import PooledClassifier, PooledEncoder
 from understudy.report.scores import PROBE
 from understudy.runs.judging.calibrating import calibrate
 from understudy.runs.session import Session
@@ -25,7 +30,7 @@ from understudy.runs.session import Session
 def fit_probe(
     session: Session, encoder: Any, tokenizer: PreTrainedTokenizerBase, splits: Splits, *, max_length: int
 ) -> Predictor:
-    """Logistic regression (ridge for regression) on the mean vectors of the labelled rows, as `--features frozen` fits it.
+    """Logistic regression (ridge for regression) on the vectors of the labelled rows, as `--features frozen` fits it.
 
     Args:
         encoder: of transformers, without a head; its weights are copied.
@@ -34,9 +39,9 @@ def fit_probe(
     Raises:
         Interrupted: on a signal.
     """
-    features = mean_features(encoder)
     labelled = splits.train.take(np.flatnonzero(splits.train.labelled))
     with session.run.timed("probe_s"):
+        features = features_of(encoder, tokenizer, splits)
         model = linear_on_means(session, features, tokenizer, splits, train=labelled, max_length=max_length)
     calibrate(session, PROBE, model, splits)
     return model
@@ -48,9 +53,43 @@ def mean_features(encoder: Any) -> Any:
     return PooledClassifier.assemble(encoder, torch.eye(width), torch.zeros(width))
 
 
+def apart_features(encoder: Any, tokenizer: PreTrainedTokenizerBase) -> Any:
+    """A classifier whose outputs are the compared vectors of the two texts of a pair.
+
+    Raises:
+        ModelError: if the tokenizer changes texts in pairs, or the encoder cannot mask padding.
+    """
+    width = ApartClassifier.widths * encoder.config.hidden_size
+    features = ApartClassifier.assemble(encoder, torch.eye(width), torch.zeros(width), layout=pair_layout(tokenizer))
+    settle_inputs(features, tokenizer)
+    return features
+
+
+def features_of(
+    encoder: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    splits: Splits,
+    *,
+    pooling: Literal["auto", "mean", "apart"] = "auto",
+) -> list[Any]:
+    """The ways to read the rows that a probe chooses from: joined, and of pairs each text by itself.
+
+    Raises:
+        ModelError: if the only way that is asked for cannot be gone.
+    """
+    ways = [] if pooling == "apart" else [mean_features(encoder)]
+    if splits.task.is_pair and pooling != "mean":
+        try:
+            ways.append(apart_features(encoder, tokenizer))
+        except ModelError:
+            if pooling == "apart":
+                raise
+    return ways
+
+
 def linear_on_means(
     session: Session,
-    features: Any,
+    features: list[Any],
     tokenizer: PreTrainedTokenizerBase,
     splits: Splits,
     *,
@@ -58,10 +97,12 @@ def linear_on_means(
     max_length: int,
     on_encoded: Callable[[str, Encoded], None] = lambda part, encoded: None,
 ) -> Predictor:
-    """A linear layer fitted to the mean vectors of training rows, its penalty chosen on the validation rows.
+    """A linear layer fitted to the vectors of training rows, its penalty chosen on the validation rows.
+
+    Of several ways to read the rows, cross-validation on the training rows chooses one, which is said.
 
     Args:
-        features: of :func:`mean_features`.
+        features: of :func:`features_of`.
         train: the training rows.
         max_length: tokens that are read of a text.
         on_encoded: called with the rows' tokens of each part, validation first.
@@ -69,25 +110,49 @@ def linear_on_means(
     Raises:
         Interrupted: on a signal.
     """
-    features = features.to(session.device)
-    names = settle_inputs(features, tokenizer)
 
-    def vectors(part: str, rows: Rows) -> np.ndarray:
-        encoded = encode(rows.texts, tokenizer, max_length=max_length)
-        on_encoded(part, encoded)
-        stop = session.stop_if_asked
-        return logits(features, encoded, names=names, device=session.device, on_batch=lambda _: stop())
+    def encoded(part: str, rows: Rows) -> Encoded:
+        found = encode(rows.texts, tokenizer, max_length=max_length)
+        on_encoded(part, found)
+        return found
 
-    validation = (vectors("validation", splits.validation), splits.validation.labels)
-    weight, bias = fit_linear(
-        vectors("train", train),
-        train.labels,
-        splits.task,
-        validation=validation,
-        class_weights=splits.class_weights,
-    )
-    whole = PooledClassifier.assemble(features.encoder, torch.from_numpy(weight), torch.from_numpy(bias))
+    def vectors(way: Any, rows: Encoded) -> np.ndarray:
+        way, stop = way.to(session.device), session.stop_if_asked
+        names = settle_inputs(way, tokenizer)
+        return logits(way, rows, names=names, device=session.device, on_batch=lambda _: stop())
+
+    outside, inside = encoded("validation", splits.validation), encoded("train", train)
+    read = [vectors(way, inside) for way in features]
+    number = _chosen(session, read, train, splits) if len(read) > 1 else 0
+    way = features[number]
+    fit = fit_linear_pairs if isinstance(way, ApartClassifier) else fit_linear
+    validation = (vectors(way, outside), splits.validation.labels)
+    fitted = fit(read[number], train.labels, splits.task, validation=validation, class_weights=splits.class_weights)
+    weight, bias = map(torch.from_numpy, fitted)
+    whole: PooledEncoder
+    if isinstance(way, ApartClassifier):
+        whole = ApartClassifier.assemble(way.encoder, weight, bias, layout=way.config.pair_layout)
+    else:
+        whole = PooledClassifier.assemble(way.encoder, weight, bias)
     return Predictor(whole, tokenizer, splits.task, max_length, device=session.device)
+
+
+def _chosen(session: Session, read: list[np.ndarray], train: Rows, splits: Splits) -> int:
+    """Which vectors serve better by cross-validation: 0 for those of joined pairs, 1 for those of texts read apart."""
+    rows = np.flatnonzero(train.labelled)[:MOST_ROWS]
+    joined, compared = (vectors[rows] for vectors in read)
+    apart, difference = serves_apart(
+        cross_validated_pairs(
+            compared, train.labels[rows], splits.task, seed=session.settings.seed, class_weights=splits.class_weights
+        ),
+        cross_validated(
+            joined, train.labels[rows], splits.task, seed=session.settings.seed, class_weights=splits.class_weights
+        ),
+    )
+    session.run.say(
+        f"the probe reads the texts of a pair {'apart' if apart else 'joined'}: the loss of joined pairs is {above(difference)} that of pairs read apart, in cross-validation."
+    )
+    return int(apart)
 
 
 def has_encoder(model: Any) -> bool:

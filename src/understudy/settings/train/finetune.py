@@ -43,8 +43,8 @@ class FinetuneSettings(DataSettings, AdapterSettings, TrainSettings, SeedsSettin
     """trained: all weights learn. frozen: logistic regression on the mean vectors of the frozen encoder."""
     start: Literal["probe", "head"] = "probe"
     """probe: a new head begins as a linear model of the encoder's vectors, and what is not better is not kept. head: at random."""
-    pooling: Literal["auto", "head", "mean"] = "auto"
-    """head: the architecture's own, which reads the first token. mean: a linear layer on the mean of the states. auto: what probes better."""
+    pooling: Literal["auto", "head", "mean", "apart"] = "auto"
+    """head: the architecture's own, which reads the first token. mean: a linear layer on the mean of the states. apart: each text of a pair by itself. auto: what probes better."""
     contrastive: Literal["auto", "always", "never"] = "auto"
     """For few labels: learn from pairs of rows, as SetFit does, then fit a linear layer. auto: where a probe does not tell the classes apart."""
     drop_mult: Annotated[float, Ge(0), Shown(rare=True)] | None = None
@@ -87,7 +87,25 @@ class FinetuneSettings(DataSettings, AdapterSettings, TrainSettings, SeedsSettin
             )
         trains = "--model tfidf" if self.model == "tfidf" else "--features frozen"
         encoder = self.model != "tfidf" and self.features == "trained"
-        return faults + self._contrastive_faults() + self.adapter_faults(trains=None if encoder else trains)
+        return (
+            faults
+            + self._pooling_faults()
+            + self._contrastive_faults()
+            + self.adapter_faults(trains=None if encoder else trains)
+        )
+
+    def _pooling_faults(self) -> list[str]:
+        """What a pooling does not go with."""
+        faults = []
+        if self.pooling == "apart" and self.adapts:
+            faults.append(
+                "--pooling apart runs the encoder on each text of a pair, and an adapter's head reads one run of it. Leave out --pooling, or the adapter."
+            )
+        if self.pooling == "head" and self.features == "frozen" and self.model != "tfidf":
+            faults.append(
+                "--features frozen puts a linear layer on means of states, but --pooling is head. Leave one of them out."
+            )
+        return faults
 
     def _contrastive_faults(self) -> list[str]:
         """What does not go with training on pairs."""
@@ -96,8 +114,10 @@ class FinetuneSettings(DataSettings, AdapterSettings, TrainSettings, SeedsSettin
         asked, faults = "--contrastive always", []
         if self.adapts:
             faults.append(f"{asked} trains the encoder, but with an adapter it stays as it is. Leave one of them out.")
-        if self.pooling == "head":
-            faults.append(f"{asked} compares means of states, but --pooling is head. Leave one of them out.")
+        if self.pooling in ("head", "apart"):
+            faults.append(
+                f"{asked} compares means of states of whole rows, but --pooling is {self.pooling}. Leave one of them out."
+            )
         if self.start == "head":
             faults.append(f"{asked} fits its linear layer in the end, so it has no --start. Leave one of them out.")
         if self.unfreeze or self.unfreeze_epochs:
@@ -112,7 +132,9 @@ class FinetuneSettings(DataSettings, AdapterSettings, TrainSettings, SeedsSettin
 
     def _idle_flags(self) -> list[str]:
         """The given flags that a model which is not trained in steps cannot use."""
-        given = [f"--{name}" for name in _STEPS if getattr(self, name) != getattr(FinetuneSettings, name)]
+        pools = self.features == "frozen" and self.model != "tfidf"
+        steps = [name for name in _STEPS if name != "pooling" or not pools]
+        given = [f"--{name}" for name in steps if getattr(self, name) != getattr(FinetuneSettings, name)]
         layers = self.layer_flags()
         named = {flag.partition(" ")[0] for flag in layers}
         return layers + [flag for flag in given if flag not in named]

@@ -25,6 +25,7 @@ from understudy.models.linear import fit_linear
 from understudy.models.probe.choice import cross_validated
 from understudy.models.probe.vectors import has_mean
 from understudy.models.structure.inputs import settle_inputs
+from understudy.models.students.apart import ApartClassifier
 from understudy.models.students.pooled import PooledClassifier
 from understudy.objectives.contrastive import Contrastive
 from understudy.objectives.terms import term_names
@@ -74,6 +75,8 @@ def choose_for(
     """
     asked = settings.pooling == "head" or settings.unfreeze or settings.freeze or settings.compile
     pools = isinstance(model, PooledClassifier) or has_mean(model)
+    if isinstance(model, ApartClassifier) and not asked:
+        return ContrastChoice(False, "the texts of a pair are read apart, and this method reads them joined")
     if start is None or asked or not pools or contrast_faults(splits, names):
         return ContrastChoice(False, "")
     metric = "f1_micro" if splits.task.kind == "multi_label" else "accuracy"

@@ -11,22 +11,27 @@ from understudy.models.files.classifiers import load_encoder
 from understudy.models.files.tokenizers import check_tokenizer, load_tokenizer
 from understudy.models.structure.inputs import settle_inputs
 from understudy.recipes.train.finetune.classification import Classification
-from understudy.runs.judging.probe import linear_on_means, mean_features
+from understudy.recipes.train.finetune.start import check_pairs
+from understudy.runs.judging.probe import features_of, linear_on_means
 from understudy.runs.session import Session
 from understudy.runs.text_limits import how_to_read_more, said_of_cuts, text_length
 from understudy.settings.train.finetune import FinetuneSettings
 
 
 class FrozenEncoder(Classification):
-    """Logistic regression on the mean vectors of an encoder that does not learn."""
+    """Logistic regression on the vectors of an encoder that does not learn."""
 
     def __init__(self, settings: FinetuneSettings, splits: Splits) -> None:
         super().__init__(settings, splits)
         self.tokenizer, self.encoder = load_tokenizer(settings.model), load_encoder(settings.model)
         check_tokenizer(self.encoder, self.tokenizer, name=settings.model)
         self.length = text_length(self.encoder, self.tokenizer, settings.max_length)
-        self.features = mean_features(self.encoder)
-        settle_inputs(self.features, self.tokenizer)  # what it refuses is said before anything is written
+        asked = settings.pooling
+        assert asked != "head", "the settings refuse it"
+        check_pairs(settings, splits.task)
+        self.features = features_of(self.encoder, self.tokenizer, splits, pooling=asked)
+        for way in self.features:  # what they refuse is said before anything is written
+            settle_inputs(way, self.tokenizer)
 
     def plan_lines(self) -> Mapping[str, str]:
         """How many rows go through the encoder."""

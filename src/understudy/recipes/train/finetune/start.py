@@ -15,21 +15,37 @@ from transformers import PreTrainedTokenizerBase
 from understudy.data.splits import Splits
 from understudy.data.tasks import Task
 from understudy.data.tokens.encode import Encoded, collate, encode
+from understudy.errors import ConfigError, ModelError
 from understudy.inference.logits import token_budget
 from understudy.models.awd_lstm.config import reads_whole
 from understudy.models.awd_lstm.start import start_pooling_head
-from understudy.models.files.classifiers import load_classifier, load_mean_classifier, said_of_transfer
+from understudy.models.files.classifiers import (
+    load_apart_classifier,
+    load_classifier,
+    load_mean_classifier,
+    said_of_transfer,
+)
 from understudy.models.files.stored_task import set_task
-from understudy.models.probe.choice import Difference, Probe, choose_pooling, cross_validated
+from understudy.models.files.tokenizers import load_tokenizer
+from understudy.models.probe.choice import (
+    MOST_ROWS,
+    Difference,
+    Probe,
+    above,
+    choose_pooling,
+    cross_validated,
+    serves_apart,
+)
 from understudy.models.probe.heads import LINEAR, OWN, HeadParts, head_parts, made_linear, start_head
-from understudy.models.probe.vectors import BEFORE, MEAN, READ, has_mean, text_vectors
+from understudy.models.probe.pairs import cross_validated_pairs
+from understudy.models.probe.vectors import APART, BEFORE, MEAN, READ, apart_vectors, has_mean, text_vectors
 from understudy.models.structure.layers import base_model
+from understudy.models.students.apart import ApartClassifier
+from understudy.models.students.pair_rows import PairLayout, pair_layout
 from understudy.models.students.pooled import PooledClassifier
 from understudy.runs.devices import processes
 from understudy.settings.train.finetune import FinetuneSettings
 
-_MOST_ROWS = 5_000
-"""Rows that a probe is fitted to; of more it would learn little, and the plan would keep people waiting."""
 _FEW = 8
 """Rows for which a head is taken apart."""
 
@@ -39,11 +55,15 @@ class Start:
     """What a head begins with."""
 
     pooling: str
-    """``mean``, or how the head reads a text, see :mod:`understudy.models.probe.heads`."""
+    """``mean``, ``apart``, or how the head reads a text, see :mod:`understudy.models.probe.heads`."""
     probe: Probe
     rows: int
     difference: Difference | None = None
     """By how much the loss of the head's probe exceeds that of the mean's."""
+    joined: Difference | None = None
+    """By how much the loss of the best probe of joined pairs exceeds that of pairs read apart."""
+    layout: PairLayout | None = None
+    """Where the tokenizer puts special tokens, if pairs are read apart."""
     hidden: tuple[np.ndarray, np.ndarray] | None = None
     """Scale and shift of the hidden layer."""
     vectors: np.ndarray | None = field(default=None, repr=False)
@@ -53,21 +73,41 @@ class Start:
     def on_record(self) -> dict[str, Any]:
         """Plain values, for the record."""
         return {
-            "pooling": "mean" if self.pooling == MEAN else "head",
+            "pooling": self.pooling if self.pooling in (MEAN, APART) else "head",
             "rows": self.rows,
             "inverse_penalty": self.probe.strength,
             "cross_validated": {name: float(value) for name, value in self.probe.scores.items()},
             "loss_of_blind_answers_above_probe": None if self.probe.beyond is None else list(self.probe.beyond),
             "loss_of_head_above_mean": None if self.difference is None else list(self.difference),
+            **({} if self.joined is None else {"loss_of_joined_above_apart": list(self.joined)}),
         }
 
 
 def load_start(settings: FinetuneSettings, task: Task) -> Any:
-    """The classifier of a checkpoint as the settings pool it, its new head at random."""
+    """The classifier of a checkpoint as the settings pool it, its new head at random.
+
+    Raises:
+        ConfigError: if the texts of pairs are to be read apart, but the rows have one text.
+    """
     torch.manual_seed(settings.seed)
+    check_pairs(settings, task)
+    if settings.pooling == "apart":
+        return load_apart_classifier(settings.begins_with, task, pair_layout(load_tokenizer(settings.begins_with)))
     if settings.pooling == "mean":
         return load_mean_classifier(settings.begins_with, task)
     return load_classifier(settings.begins_with, task, fresh_head=settings.encoder_from is not None)
+
+
+def check_pairs(settings: FinetuneSettings, task: Task) -> None:
+    """Check that there are pairs where their texts are to be read apart.
+
+    Raises:
+        ConfigError: if the rows have one text.
+    """
+    if settings.pooling == "apart" and not task.is_pair:
+        raise ConfigError(
+            f"--pooling apart reads the two texts of a pair by themselves, but a row of {settings.data} has one text. Leave it out, or give --pooling mean."
+        )
 
 
 def find_start(
@@ -90,28 +130,46 @@ def find_start(
     if processes().is_main_process:
         model.to(processes().device)
         encoded = encode(splits.train.texts, tokenizer, max_length=length)
-        found = [_probed(model, encoded, splits, settings, names)]
+        layout = _layout(model, tokenizer, splits.task, settings, names)
+        found = [_probed(model, encoded, splits, settings, names, layout)]
     if processes().num_processes > 1:
         broadcast_object_list(found)
     start: Start | None = found[0]
     return start
 
 
+def _layout(
+    model: Any, tokenizer: PreTrainedTokenizerBase, task: Task, settings: FinetuneSettings, names: Sequence[str]
+) -> PairLayout | None:
+    """Where the tokenizer puts special tokens, if reading pairs apart is to be tried; None if not."""
+    asked = task.is_pair and settings.pooling == "auto" and not settings.adapts
+    if not asked or not has_mean(model) or "attention_mask" not in names:
+        return None
+    try:
+        return pair_layout(tokenizer)
+    except ModelError:
+        return None
+
+
 def _probed(
-    model: Any, encoded: Encoded, splits: Splits, settings: FinetuneSettings, names: Sequence[str]
+    model: Any,
+    encoded: Encoded,
+    splits: Splits,
+    settings: FinetuneSettings,
+    names: Sequence[str],
+    layout: PairLayout | None,
 ) -> Start | None:
     began = time.monotonic()
     task, labels = splits.task, splits.train.labels
     rows = np.flatnonzero(splits.train.labelled)
-    if len(rows) > _MOST_ROWS:
-        rows = np.sort(np.random.default_rng([settings.seed, 4]).choice(rows, _MOST_ROWS, replace=False))
+    if len(rows) > MOST_ROWS:
+        rows = np.sort(np.random.default_rng([settings.seed, 4]).choice(rows, MOST_ROWS, replace=False))
     parts = _head(model, encoded, names)
     mean = settings.pooling == "auto" and has_mean(model)
     if parts is None and not mean:
         return None
-    vectors = text_vectors(
-        model, parts, encoded, rows, mean=mean, names=names, max_tokens=token_budget(processes().device, model)
-    )
+    most = token_budget(processes().device, model)
+    vectors = text_vectors(model, parts, encoded, rows, mean=mean, names=names, max_tokens=most)
     ways: dict[str, np.ndarray] = {MEAN: vectors[MEAN]} if mean else {}
     hidden: tuple[np.ndarray, np.ndarray] | None = None
     if isinstance(parts, HeadParts):
@@ -123,16 +181,25 @@ def _probed(
             hidden = scales, shifts
     elif parts is not None:
         ways[OWN] = vectors[READ]
+    weights = splits.class_weights
+    fit = cross_validated_pairs if isinstance(model, ApartClassifier) else cross_validated
     probes = {
-        way: cross_validated(part, labels[rows], task, seed=settings.seed, class_weights=splits.class_weights)
-        for way, part in ways.items()
+        way: fit(part, labels[rows], task, seed=settings.seed, class_weights=weights) for way, part in ways.items()
     }
     pooling, difference = choose_pooling(probes)
+    joined: Difference | None = None
+    if layout is not None:
+        compared = apart_vectors(model, layout, encoded, rows, max_tokens=most)
+        probes[APART] = cross_validated_pairs(compared, labels[rows], task, seed=settings.seed, class_weights=weights)
+        apart, joined = serves_apart(probes[APART], probes[pooling])
+        pooling = APART if apart else pooling
     return Start(
         pooling,
         probes[pooling],
         len(rows),
         difference,
+        joined,
+        layout if pooling == APART else None,
         hidden if pooling == LINEAR else None,
         vectors[READ] if reads_whole(model.config) else None,
         time.monotonic() - began,
@@ -150,12 +217,15 @@ def _head(model: Any, encoded: Encoded, names: Sequence[str]) -> Any:
 
 
 def begin(model: Any, start: Start, task: Task, encoded: Encoded, names: Sequence[str]) -> Any:
-    """The classifier whose head is the probe: the model itself, or one that pools the mean of its encoder's states."""
+    """The classifier whose head is the probe: the model itself, or one that pools the states of its encoder otherwise."""
     probe = start.probe
-    if start.pooling == MEAN:
-        pooled = PooledClassifier.assemble(
-            base_model(model).cpu(), torch.from_numpy(probe.weight), torch.from_numpy(probe.bias)
-        )
+    if start.pooling in (MEAN, APART):
+        encoder, weight, bias = base_model(model).cpu(), torch.from_numpy(probe.weight), torch.from_numpy(probe.bias)
+        pooled: Any
+        if start.layout is None:
+            pooled = PooledClassifier.assemble(encoder, weight, bias)
+        else:
+            pooled = ApartClassifier.assemble(encoder, weight, bias, layout=start.layout)
         set_task(pooled.config, task)
         return pooled
     parts = _head(model, encoded, names)
@@ -177,24 +247,29 @@ def start_lines(start: Start | None, settings: FinetuneSettings, model: Any, tas
     score = f"{metric} {start.probe.scores[metric]:.3f}"
     learns = "" if start.probe.learns else "; it is not shown to learn anything, so training must prove itself"
     lines = {"start": f"a linear probe of {start.rows:,} rows ({score} in cross-validation{learns})"}
-    if start.difference is not None:
-        middle, error = start.difference.mean, start.difference.high - start.difference.mean
-        compared = (
-            f"its probe's loss is {abs(middle):.3f} ± {error:.3f} {'above' if middle > 0 else 'below'} the mean's"
-        )
+    said = []
+    if start.pooling != APART and start.difference is not None:
+        compared = f"its probe's loss is {above(start.difference)} the mean's"
         if start.pooling == MEAN:
-            lines["pooling"] = f"mean; the head is not shown to serve as well ({compared})"
+            said.append(f"mean; the head is not shown to serve as well ({compared})")
         else:
-            lines["pooling"] = f"head, which serves as well as the mean ({compared})"
-    return lines
+            said.append(f"head, which serves as well as the mean ({compared})")
+    if start.joined is not None:
+        compared = f"the loss of the joined pairs' probe is {above(start.joined)} theirs"
+        if start.pooling == APART:
+            said.append(f"apart: each text of a pair is read by itself ({compared})")
+        else:
+            said.append(f"texts of pairs are not read apart ({compared})")
+    return {**lines, "pooling": "; ".join(said)} if said else lines
 
 
 def start_notes(start: Start | None, settings: FinetuneSettings, model: Any) -> list[str]:
     """What the encoder of another run brings, and what the chosen pooling means for who loads the model."""
     notes = carried_notes(settings, model)
-    if start is None or start.pooling != MEAN or settings.pooling != "auto":
+    if start is None or start.pooling not in (MEAN, APART) or settings.pooling != "auto":
         return notes
-    read = "pooling: the mean of the states is read, so the"
+    apart = start.pooling == APART
+    read = f"pooling: {'the texts of a pair are read apart' if apart else 'the mean of the states is read'}, so the"
     if settings.adapts:
         return [
             *notes,
