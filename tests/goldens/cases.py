@@ -11,6 +11,7 @@ COMMANDS = [
     "bench",
     "lr-find finetune",
     "lr-find pretrain",
+    "search",
     "params",
     "predict",
     "generate",
