@@ -32,6 +32,7 @@ MEASURED = (
     "latency",
     "compare",
     "compare_kills",
+    "search",
     "false_alarms",
     "demo",
     "batching",

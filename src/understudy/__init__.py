@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from understudy.recipes.choose.lr_find import FindForPretrain as FindForPretrain
     from understudy.recipes.choose.params import Params as Params
     from understudy.recipes.choose.report import Report as Report
+    from understudy.recipes.choose.search.recipe import Search as Search
     from understudy.recipes.ship.adapter_export import AdapterExport as AdapterExport
     from understudy.recipes.ship.adapter_folders import AdapterAverage as AdapterAverage
     from understudy.recipes.ship.adapter_folders import AdapterInfo as AdapterInfo

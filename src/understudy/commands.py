@@ -78,6 +78,11 @@ COMMANDS = (
         "report.md",
     ),
     Command(
+        *("search", "Choose", "choose.search:SearchSettings", "choose.search.recipe:Search"),
+        "Find the best small student for a budget of latency and size",
+        "search.md",
+    ),
+    Command(
         *("bench", "Choose", "choose.bench:BenchSettings", "choose.bench:Bench"),
         "Parameters, size, latency and throughput of any model",
         "predict-and-bench.md",

@@ -301,3 +301,22 @@ def test_two_thousand_classes_take_no_time_and_bounded_memory(monkeypatch: pytes
     model = Tfidf.fit(_single(texts), labels, _task("single_label", 2000))
     assert len(model.vocabulary) == 5500
     assert (model.logits(_single(texts[::40])).argmax(1) == labels[::40]).mean() > 0.95
+
+
+@pytest.mark.parametrize(
+    ("kind", "outputs"), [("single_label", 2), ("single_label", 3), ("multi_label", 3), ("regression", 0)]
+)
+@pytest.mark.parametrize("pair", [False, True])
+def test_an_untrained_model_is_as_large_as_the_trained_one(kind: Kind, outputs: int, pair: bool) -> None:
+    task = _task(kind, outputs, pair=pair)
+    texts = list(zip(TRAIN, reversed(TRAIN))) if pair else _single(TRAIN)
+    if kind == "multi_label":
+        labels = (np.arange(len(texts))[:, None] % (2 + np.arange(outputs)) == 0).astype(np.float32)
+    else:
+        labels = np.arange(len(texts)) % 3 / 3.0 if kind == "regression" else np.arange(len(texts)) % outputs
+    labels = labels.astype(np.float32) if kind == "regression" else labels
+    trained, untrained = Tfidf.fit(texts, labels, task), Tfidf.untrained(texts, task)
+    assert untrained.vocabulary == trained.vocabulary
+    assert untrained.summary() == trained.summary()
+    assert untrained.logits(texts[:2]).shape == trained.logits(texts[:2]).shape
+    assert not untrained.logits(texts).any()

@@ -49,6 +49,13 @@ SMALLER: dict[str, dict[str, Any]] = {
     "pretrain-awd-lstm": AWD_LSTM,
     "pretrain-masked": {"epochs": 1, "max_length": 32},
     "tfidf": {},
+    "search": {
+        "epochs": 1,
+        "max_length": 32,
+        "students": ["static:8", "tfidf"],
+        "formats": "pytorch",
+        "max_latency_ms": 1e6,
+    },
 }
 """What a test must make smaller. Data, teacher, model and output are replaced in every recipe."""
 
@@ -141,6 +148,8 @@ def test_a_recipe_runs_and_does_what_it_says(path: Path, places: dict[str, dict[
     assert main([recipe["command"], "--config", str(path), *flags(given)]) == 0
 
     record = did_what_it_says(tmp_path / "run", recipe, given)
+    if recipe["command"] == "search":
+        assert {row["name"] for row in record.findings["trials"]} == {"static:8", "tfidf"}
     if recipe["command"] == "pretrain" and "adapter" in recipe:
         assert AdapterFacts.read(tmp_path / "run" / "model").head is None
         return

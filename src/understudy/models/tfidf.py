@@ -92,23 +92,7 @@ class Tfidf:
             >>> model.logits([("good",)]).argmax(1)
             array([1])
         """
-        from sklearn.feature_extraction.text import TfidfVectorizer
-
-        sides = _sides(texts, task)
-        terms = fitting_terms(text for side in sides for text in side)
-        vectorizer = TfidfVectorizer(
-            analyzer=terms_of(terms),
-            sublinear_tf=True,
-            min_df=1 if len(sides[0]) < _MANY_TEXTS else 2,
-            max_features=max(_MOST_WEIGHTS // task.outputs, 1_000),
-            dtype=np.float64,
-        )
-        try:
-            vectorizer.fit([text for side in sides for text in side])
-        except ValueError:
-            raise DataError(
-                f"TF-IDF found no word to learn from in {len(sides[0])} training texts. They need letters or digits."
-            ) from None
+        vectorizer, terms, sides = _fitted_terms(texts, task)
         found = best_fit(
             _features(vectorizer, sides),
             labels,
@@ -126,6 +110,21 @@ class Tfidf:
             bias=found.bias.astype(np.float32),
             terms=terms,
         )
+
+    @classmethod
+    def untrained(cls, texts: Sequence[tuple[str, ...]], task: Task) -> Tfidf:
+        """The model that :meth:`fit` makes of these texts, with zeros for weights: its size and its time are the same.
+
+        Raises:
+            DataError: if the texts hold no word.
+        """
+        vectorizer, terms, _ = _fitted_terms(texts, task)
+        idf = vectorizer.idf_.astype(np.float32)
+        rows = 2 * len(idf) + 1 if task.is_pair else len(idf)
+        columns = 1 if task.kind == "single_label" and task.outputs == 2 else task.outputs
+        vocabulary = {term: int(place) for term, place in vectorizer.vocabulary_.items()}
+        weight, bias = np.zeros((rows, columns), np.float32), np.zeros(columns, np.float32)
+        return cls(task, vocabulary, idf, weight, bias, terms)
 
     def logits(self, texts: Sequence[tuple[str, ...] | str]) -> np.ndarray:
         """Logits of each row, ``(rows, outputs)`` float32; for regression the predicted number.
@@ -293,6 +292,28 @@ class Tfidf:
                 f"{source}: vocabulary.json has {len(terms)} terms, but the weights have shape {model.weight.shape}, which does not fit. Save the model again."
             )
         return model
+
+
+def _fitted_terms(texts: Sequence[tuple[str, ...]], task: Task) -> tuple[Any, Terms, list[list[str]]]:
+    """The vocabulary of texts, what it is made of, and the texts by side."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    sides = _sides(texts, task)
+    terms = fitting_terms(text for side in sides for text in side)
+    vectorizer = TfidfVectorizer(
+        analyzer=terms_of(terms),
+        sublinear_tf=True,
+        min_df=1 if len(sides[0]) < _MANY_TEXTS else 2,
+        max_features=max(_MOST_WEIGHTS // task.outputs, 1_000),
+        dtype=np.float64,
+    )
+    try:
+        vectorizer.fit([text for side in sides for text in side])
+    except ValueError:
+        raise DataError(
+            f"TF-IDF found no word to learn from in {len(sides[0])} training texts. They need letters or digits."
+        ) from None
+    return vectorizer, terms, sides
 
 
 def _sides(texts: Iterable[tuple[str, ...]], task: Task) -> list[list[str]]:

@@ -20,7 +20,7 @@ from understudy.data.texts import Texts
 from understudy.deploy.onnx import quantize as quantize_module
 from understudy.deploy.onnx.export import export_onnx
 from understudy.deploy.onnx.int8 import int8_rows
-from understudy.deploy.onnx.quantize import left_out, quantize_onnx
+from understudy.deploy.onnx.quantize import left_out, quantize_onnx, shrink_onnx
 from understudy.errors import ModelError
 from understudy.functional.scoring import score
 from understudy.inference.exported.facts import ExportedFacts
@@ -259,3 +259,17 @@ def test_the_format_for_phones_is_made_again(tmp_path: Path) -> None:
 
 
 assert set(SMALL.values()) <= set(NETWORKS)
+
+
+@pytest.mark.parametrize("name", ["bilstm", "static"])
+def test_a_model_that_is_only_measured_is_the_one_that_a_lenient_gate_lets_through(name: str, tmp_path: Path) -> None:
+    task = TASKS["single_label"]
+    source, rows = source_of(network(SMALL[name], task), task, tmp_path / "fp32")
+    quantize_onnx(tmp_path / "judged", source, rows, origin="rows of a test", max_drop=100)
+    found = shrink_onnx(tmp_path / "measured", source)
+    judged = ExportedPredictor(tmp_path / "judged", threads=1)
+    np.testing.assert_array_equal(found.logits(rows.texts), judged.logits(rows.texts))
+    assert found.summary()["size_bytes"] == pytest.approx(judged.summary()["size_bytes"], rel=0.2)  # less its facts
+    assert found.summary()["size_bytes"] < source.summary()["size_bytes"]
+    with pytest.raises(ModelError, match="is quantised already"):
+        shrink_onnx(tmp_path / "again", judged)

@@ -63,25 +63,10 @@ def quantize_onnx(
         OutputError: if the folder cannot be written.
         UnderstudyError: if what it needs is not installed.
     """
-    if source.facts.quantized is not None:
-        raise ModelError(
-            f"{source.folder}: is quantised already ({source.facts.quantized.to}). Name the model that it was made of."
-        )
-    if (source.folder / f"{GRAPH}.data").is_file():
-        raise ModelError(
-            f"{source.folder}: its weights lie beside the graph, because they are above 1.5 GB, and ONNX Runtime quantises no graph of that size. Distil it into a smaller model, such as layers:N."
-        )
-    onnx: Any = require("onnx", extra="onnx")
-    graph = onnx.load(str(source.folder / GRAPH))
-    # The head of a static model stays as it is, so that NumPy and ONNX Runtime compute the same.
-    parts = parts_of(graph, tables_only=(source.folder / BAG).is_file(), kinds=target.kinds)
-    if not parts:
-        raise ModelError(f"{source.folder}: its graph has no weights that can be {target.name}. Use it as it is.")
+    graph, parts = _opened(source, target)
     metric = next((name for name in source.task.metrics if higher_is_better(name)), "pearson")
     with new_folder(folder, remedy=OUTPUT, replace=True) as temporary:
-        for name in (TOKENIZER, SAMPLE):
-            if (source.folder / name).is_file():
-                shutil.copyfile(source.folder / name, temporary / name)
+        _copy_tokens(source.folder, temporary)
         maker = _Maker(temporary, source, graph, parts, target)
         gate = _Gate(metric, rows, source.logits(rows.texts), max_drop)
         left, found, after = _searched(folder, gate, maker)
@@ -111,6 +96,47 @@ def quantize_onnx(
         list_checksums(temporary, without="config.json")
         ExportedPredictor(temporary, threads=1)
     return facts
+
+
+def shrink_onnx(folder: Path, source: ExportedPredictor) -> ExportedPredictor:
+    """Write an exported folder with all weights in int8, and nothing said of what that costs: only to measure the model.
+
+    Raises:
+        ModelError: if nothing can be int8, or `source` is quantised already or above 1.5 GB.
+        OutputError: if the folder cannot be written.
+        UnderstudyError: if what it needs is not installed.
+    """
+    graph, parts = _opened(source, INT8)
+    with new_folder(folder, remedy=OUTPUT, replace=True) as temporary:
+        _copy_tokens(source.folder, temporary)
+        _Maker(temporary, source, graph, parts, INT8).write([], source.facts)
+        list_checksums(temporary, without="config.json")
+    return ExportedPredictor(folder, threads=source.threads)
+
+
+def _opened(source: ExportedPredictor, target: Target) -> tuple[Any, dict[str, list[str]]]:
+    """The graph of an exported model, and the parts of it that can be made smaller, each with its nodes."""
+    if source.facts.quantized is not None:
+        raise ModelError(
+            f"{source.folder}: is quantised already ({source.facts.quantized.to}). Name the model that it was made of."
+        )
+    if (source.folder / f"{GRAPH}.data").is_file():
+        raise ModelError(
+            f"{source.folder}: its weights lie beside the graph, because they are above 1.5 GB, and ONNX Runtime quantises no graph of that size. Distil it into a smaller model, such as layers:N."
+        )
+    onnx: Any = require("onnx", extra="onnx")
+    graph = onnx.load(str(source.folder / GRAPH))
+    # The head of a static model stays as it is, so that NumPy and ONNX Runtime compute the same.
+    parts = parts_of(graph, tables_only=(source.folder / BAG).is_file(), kinds=target.kinds)
+    if not parts:
+        raise ModelError(f"{source.folder}: its graph has no weights that can be {target.name}. Use it as it is.")
+    return graph, parts
+
+
+def _copy_tokens(source: Path, folder: Path) -> None:
+    for name in (TOKENIZER, SAMPLE):
+        if (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
 
 
 def left_out(

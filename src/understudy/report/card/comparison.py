@@ -14,7 +14,7 @@ from understudy.report.comparison.curves import said_crossings
 from understudy.report.comparison.pictures import NAMES
 from understudy.report.comparison.recommending import human_p, recommendation
 from understudy.report.comparison.tables import compared_rows
-from understudy.report.metric_names import capitalised, is_share, metric_name
+from understudy.report.metric_names import capitalised, human_score, is_share, metric_name
 from understudy.report.numbers import number
 from understudy.report.scores import Record, selecting_metric
 
@@ -46,6 +46,7 @@ def comparison_facts(folder: Path, record: Record) -> dict[str, Any]:
         "crossings": list(said_crossings(record)),
         "watts": f"{number(findings.get('watts')) or 0:g}",
         "same_batches": [", ".join(group) for group in findings.get("same_batches") or []],
+        "tuned": list(_tuned(record)),
         "missing": list(findings.get("missing") or []),
         "children": [child_link(folder, child) for child in record.get("children") or []],
         "plots": [
@@ -56,6 +57,20 @@ def comparison_facts(folder: Path, record: Record) -> dict[str, Any]:
         "phases": [],
         "labelling": "",
     }
+
+
+def _tuned(record: Record) -> Iterator[Mapping[str, str]]:
+    """What was found for each model that was tuned."""
+    metric, known = selecting_metric(record), (record.get("findings") or {}).get("tuning") or {}
+    for name, found in (known.get("best") or {}).items():
+        trials = known["trials"][name]
+        scores = [score for trial in trials if (score := number(trial["score"])) is not None]
+        yield {
+            "model": name,
+            "settings": ", ".join(f"{setting} {value:.3g}" for setting, value in found.items()),
+            "score": human_score(metric, abs(max(scores, default=0.0)), unit=False),
+            "trials": str(len(trials)),
+        }
 
 
 def _headed(metric: str) -> str:

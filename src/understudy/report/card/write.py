@@ -16,6 +16,7 @@ from understudy.report.card.family import family_facts
 from understudy.report.card.front_matter import front_matter
 from understudy.report.card.language import LANGUAGE_MODELS, language_facts
 from understudy.report.card.markdown import Markdown, code, escape
+from understudy.report.card.searching import search_facts
 from understudy.report.card.tasks import tasks_facts
 from understudy.report.scores import MULTI_TASK, Record
 
@@ -45,7 +46,9 @@ def card_text(folder: Path, record: Record, *, front: str, hub: str = "") -> str
         hub: of a card for the hub, how to use the model from there. It takes the place of what only holds beside the run
             folder.
     """
-    if record.get("findings"):
+    if record.get("findings") and record["command"] == "search":
+        template, facts = "search_card.md.j2", search_facts(folder, record)
+    elif record.get("findings"):
         template, facts = "comparison_card.md.j2", comparison_facts(folder, record)
     elif record.get("aggregate"):
         template, facts = "family_card.md.j2", family_facts(folder, record)

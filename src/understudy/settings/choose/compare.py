@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
@@ -10,6 +11,7 @@ from annotated_types import Ge, Gt, Le
 
 from understudy.cores import MOST_THREADS
 from understudy.settings.choose.contestants import Contestant, contestant, contestants_faults
+from understudy.settings.choose.ranges import TUNABLE, Range, ranges_faults, read_range
 from understudy.settings.data import DataSettings
 from understudy.settings.flags import Shown
 from understudy.settings.models import model_faults
@@ -35,6 +37,12 @@ class CompareSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
     """Use only N training rows, drawn by the seed, balanced over the classes. Several numbers: quality against labels, and where models cross."""
     parallel: Annotated[int, Ge(1), Le(MOST_THREADS), Shown("N", group="Run")] = 1
     """Train N models at a time; the processor's threads are divided among them."""
+    search: Annotated[int, Ge(1), Le(1000), Shown("N", group="Training")] | None = None
+    """Tune every model with N trials over --ranges, chosen on the validation rows; then train it so with every seed (Optuna)."""
+    ranges: Annotated[list[str], Shown("RANGE", group="Training")] = field(default_factory=list)
+    """What --search tunes: learning_rate=1e-5..1e-3:log epochs=1..5 batch_size=16,32."""
+    trial: Annotated[bool, Shown(group="Training", rare=True)] = False
+    """Score the one model on the validation rows and leave the test rows alone: what --search does in its trials."""
     watts: Annotated[float, Gt(0), Shown("W", group="Run", rare=True)] = 10.0
     """What a busy thread is assumed to draw, for the estimate of energy."""
 
@@ -48,7 +56,8 @@ class CompareSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
 
     def is_family(self) -> bool:
         """Whether there are several runs: a single one is one model with one seed and one number of rows."""
-        return len(self.models) > 1 or bool(self.seeds) or len(self.limit_train) > 1
+        several = len(self.models) > 1 or bool(self.seeds) or len(self.limit_train) > 1
+        return several or self.search is not None
 
     def tracked_group(self) -> str:
         """A model with all its seeds."""
@@ -89,7 +98,33 @@ class CompareSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
             for rows in dict.fromkeys(self.limit_train)
             if self.limit_train.count(rows) > 1
         ]
-        return faults + self._unequal()
+        if self.trial and self.is_family():
+            faults.append("--trial scores one model with one seed, but there are several. Leave it out.")
+        return faults + self._search_faults() + self._unequal()
+
+    def tuned(self) -> list[Range]:
+        """The entries of ``--ranges``, in their order."""
+        return [read_range(entry) for entry in self.ranges]
+
+    def _search_faults(self) -> list[str]:
+        """What is wrong with the tuning."""
+        if self.search is None:
+            return ["--ranges says what --search tunes. Give --search N too."] if self.ranges else []
+        if not self.ranges:
+            return [
+                "--search needs --ranges: say what is tuned, as in --ranges learning_rate=1e-5..1e-3:log epochs=1..5."
+            ]
+        faults = ranges_faults(self.ranges)
+        plain = CompareSettings()
+        named = [entry.partition("=")[0] for entry in self.ranges]
+        faults += [
+            f"--{name} and --ranges both say what {name} is. Leave one of them out."
+            for name in dict.fromkeys(named)
+            if name in TUNABLE and getattr(self, name) != getattr(plain, name)
+        ]
+        if importlib.util.find_spec("optuna") is None:
+            faults.append("--search needs 'optuna', which is not installed. Run: pip install 'understudy[search]'")
+        return faults
 
     def _unequal(self) -> list[str]:
         """Flags about the layers of one architecture, under which models could not be compared."""

@@ -13,6 +13,7 @@ import numpy as np
 from understudy.atomic import write_bytes
 from understudy.data.batches.bucketed import BucketedBatches
 from understudy.data.splits import Splits
+from understudy.evaluation.quality import evaluate
 from understudy.folders.contents import ANSWERS
 from understudy.inference.predictor import LinearPredictor, Predictor
 from understudy.objectives.teachers.teacher import Teacher
@@ -23,6 +24,7 @@ from understudy.recipes.train.finetune.classification import TfidfBaseline
 from understudy.recipes.train.finetune.transformer import Transformer
 from understudy.report.comparison.pace import training_pace
 from understudy.report.curves import read_progress
+from understudy.runs.entries import put_on_record
 from understudy.runs.judging.calibrating import calibrate
 from understudy.runs.processes.child import peak_memory_bytes
 from understudy.runs.saving import save_classifier
@@ -58,6 +60,9 @@ class Contending:
         model: Predictor | LinearPredictor = self.train(session)  # type: ignore[attr-defined]
         if not session.run.writes:
             return
+        if session.settings.trial:
+            self._score(session, model)
+            return
         memory = peak_memory_bytes()
         self._say_conditions(session)
         calibrate(session, self.name, model, self.splits)
@@ -68,6 +73,12 @@ class Contending:
         content = io.BytesIO()
         np.savez_compressed(content, answers=answers, labels=rows.labels)
         write_bytes(session.run.folder / ANSWERS, content.getvalue())
+
+    def _score(self, session: Session, model: Predictor | LinearPredictor) -> None:
+        """Put its score on the validation rows on the record, which is all that a trial is for."""
+        rows = self.splits.validation
+        scores = evaluate(session.answers(model, rows.texts), rows.labels, self.splits.task)
+        put_on_record(session, self.name, scores={"validation": scores}, facts=model.summary())
 
     def _say_conditions(self, session: Session) -> None:
         """Put on the record which tokens were read in which order, so that it can be held against other models'."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from understudy.errors import ModelError
 from understudy.folders.run import Run
 from understudy.recipes.choose.compare.contenders import encoder_of
 from understudy.recipes.choose.compare.summing_up import sum_up
+from understudy.recipes.choose.compare.tuning import tune
 from understudy.record import RunRecord
 from understudy.report.card.write import write_card
 from understudy.report.comparison.pictures import draw_comparison
@@ -55,8 +56,12 @@ def members(settings: Any) -> Iterator[Member]:
                 yield Member(model, entry, seed, rows)
 
 
-def member_recipe(settings: Any, member: Member, *, teacher: str | None) -> Any:
-    """The recipe of one run."""
+def member_recipe(settings: Any, member: Member, *, teacher: str | None, tuned: Mapping[str, Any] | None = None) -> Any:
+    """The recipe of one run.
+
+    Args:
+        tuned: the settings that were found for its model.
+    """
     student = member.model.kind == "student" and not member.model.distilled
     return dataclasses.replace(
         settings,
@@ -68,11 +73,14 @@ def member_recipe(settings: Any, member: Member, *, teacher: str | None) -> Any:
         seeds=[],
         limit_train=[] if member.rows is None else [member.rows],
         parallel=1,
+        search=None,
+        ranges=[],
+        **(tuned or {}),
     )
 
 
 def run_family(settings: Any) -> RunRecord:
-    """Train every model, then those that are distilled from one of them; sum up what is there.
+    """Tune and train every model, then those that are distilled from one of them; sum up what is there.
 
     A model that fails is named and the others go on. A comparison that was killed goes on with the unfinished runs.
 
@@ -86,31 +94,75 @@ def run_family(settings: Any) -> RunRecord:
             return run.record
         run.record.notes = []
         everyone = {member.folder(settings): member for member in members(settings)}
-        later = {name for name, member in everyone.items() if member.model.distilled and settings.teacher is None}
-        first = {
-            name: member_recipe(settings, member, teacher=settings.teacher)
-            for name, member in everyone.items()
-            if name not in later
-        }
+        later = [name for name, member in everyone.items() if member.model.distilled and settings.teacher is None]
+        groups = [[name for name in everyone if name not in later], later]
+        work = [_work(settings, [everyone[name] for name in names]) for names in groups]
         total = seconds(settings.time_budget) if settings.time_budget else None
-        began = time.monotonic()
-        share = None if total is None else total * len(first) / len(everyone)
-        _, failed = run_apart(run, settings, first, parallel=settings.parallel, budget_s=share)
-        taught: dict[str, Any] = {}
-        for name in (name for name in everyone if name in later):
-            teacher = _teacher(settings, everyone[name])
-            if teacher in failed:
-                failed[name] = ModelError(f"its teacher, {teacher}, failed, so it cannot learn.")
-                run.say(f"{name} failed: {failed[name]}")
-            else:
-                taught[name] = member_recipe(settings, everyone[name], teacher=str(run.folder / teacher))
-        if taught:
+        began, failed = time.monotonic(), dict[str, Exception]()
+        for number, names in enumerate(groups):
             left = None if total is None else max(total - (time.monotonic() - began), 1.0)
-            _, others = run_apart(run, settings, taught, parallel=settings.parallel, budget_s=left)
-            failed |= others
+            share = None if left is None else left * work[number] / max(sum(work[number:]), 1)
+            teachers = dict.fromkeys(names, settings.teacher)
+            for name in names if number else []:
+                teacher = _teacher(settings, everyone[name])
+                teachers[name] = str(run.folder / teacher)
+                if teacher in failed:
+                    failed[name] = ModelError(f"its teacher, {teacher}, failed, so it cannot learn.")
+                    run.say(f"{name} failed: {failed[name]}")
+            alive = {name: everyone[name] for name in names if name not in failed}
+            failed |= _train(run, settings, alive, teachers, budget_s=share)
         _conclude(run, settings, everyone, complete=not failed)
         raise_failed(run, failed, go_on(run.folder, settings))
         return run.record
+
+
+def _work(settings: Any, some: Sequence[Member]) -> int:
+    """How many runs there are for these, trials included."""
+    return len(some) + (settings.search or 0) * len(_to_tune(some))
+
+
+def _to_tune(some: Sequence[Member]) -> dict[str, Member]:
+    """Of every model that is trained in steps, the first of its runs: its trials have that seed and those rows."""
+    found: dict[str, Member] = {}
+    for member in some:
+        if member.model.kind != "tfidf":
+            found.setdefault(member.model.folder, member)
+    return found
+
+
+def _train(
+    run: Run,
+    settings: Any,
+    some: Mapping[str, Member],
+    teachers: Mapping[str, str | None],
+    *,
+    budget_s: float | None,
+) -> dict[str, Exception]:
+    """Tune some of the models, if that is asked for, and train them; the faults of the runs that failed."""
+    if not some:
+        return {}
+    began, tuned, failed = time.monotonic(), dict[str, dict[str, Any]](), dict[str, Exception]()
+    first = _to_tune(list(some.values())) if settings.search else {}
+    if first:
+        trials = settings.search * len(first)
+        share = None if budget_s is None else budget_s * trials / (trials + len(some))
+        folders = {member.model.folder: name for name, member in reversed(list(some.items()))}
+        recipes = {
+            name: member_recipe(settings, member, teacher=teachers[folders[name]]) for name, member in first.items()
+        }
+        tuned, untuned = tune(run, settings, recipes, budget_s=share)
+        for name, member in some.items():
+            if (error := untuned.get(member.model.folder)) is not None:
+                failed[name] = error
+                run.say(f"{name} failed: none of its trials succeeded: {' '.join(str(error).split())}")
+    ready = {
+        name: member_recipe(settings, member, teacher=teachers[name], tuned=tuned.get(member.model.folder))
+        for name, member in some.items()
+        if name not in failed
+    }
+    left = None if budget_s is None else max(budget_s - (time.monotonic() - began), 1.0)
+    _, others = run_apart(run, settings, ready, parallel=settings.parallel, budget_s=left)
+    return failed | others
 
 
 def _teacher(settings: Any, member: Member) -> str:
@@ -142,6 +194,9 @@ def say_family(settings: Any) -> RunRecord:
     """Print what every model would do, with the first seed and the most rows, without a folder."""
     runs = list(members(settings))
     show(f"{len(runs)} runs of {len(settings.models)} models, {settings.parallel} at a time; one of each model:")
+    if settings.search:
+        tunes = len(_to_tune(runs))
+        show(f"before them {settings.search} trials of each of {tunes} models, over {' '.join(settings.ranges)}")
     for member in runs[: len(settings.models)]:
         show(f"\n{member.model.name}")
         if member.model.distilled and settings.teacher is None:

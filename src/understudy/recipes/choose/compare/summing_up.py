@@ -21,10 +21,12 @@ from understudy.folders.run import Run
 from understudy.functional.scoring import higher_is_better
 from understudy.recipes.choose.compare.conditions import same_conditions
 from understudy.recipes.choose.compare.contenders import PACE
+from understudy.recipes.choose.compare.tuning import TUNING
 from understudy.record import RunRecord
 from understudy.report.aggregate import aggregate, reporting_split
 from understudy.report.metric_names import is_share
 from understudy.runs.seeds import finished_record
+from understudy.settings.choose.ranges import ORDERING
 
 LEVEL = 0.95
 _MEANS = ("parameters", "embedding_parameters", "trainable_parameters", "size_bytes", "texts_per_second", "threads")
@@ -47,12 +49,15 @@ def sum_up(run: Run, settings: Any, everyone: Mapping[str, Any]) -> bool:
     _describe(run, list(by_rows[most].values()))
     record = run.record
     metric = record.task["metrics"][0]
-    record.findings = {
+    tuning = record.findings.get(TUNING)
+    record.findings = ({} if tuning is None else {TUNING: tuning}) | {
         "metric": metric,
         "level": LEVEL,
         "watts": settings.watts,
         "seeds": settings.seeds or [settings.seed],
-        "same_batches": same_conditions(records, {name: member.model.name for name, member in everyone.items()}),
+        "same_batches": same_conditions(records, {name: member.model.name for name, member in everyone.items()})
+        if _same_batches_wanted(settings)
+        else [],
         "distilled": _twins(settings),
         "runs": {model: list(found) for model, found in _by_model(by_rows[most], everyone).items()},
         "missing": [name for name in everyone if name not in records],
@@ -67,6 +72,11 @@ def sum_up(run: Run, settings: Any, everyone: Mapping[str, Any]) -> bool:
         record.findings["labels"] = {str(rows): _scores(answer, metric, seed=settings.seed) for rows, answer in sizes}
     run.save()
     return True
+
+
+def _same_batches_wanted(settings: Any) -> bool:
+    """Whether all models were to see the same batches: not if what makes batches was tuned for each."""
+    return not settings.search or not {one.name for one in settings.tuned()} & set(ORDERING)
 
 
 def _twins(settings: Any) -> dict[str, str]:

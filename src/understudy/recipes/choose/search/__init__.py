@@ -1,0 +1,1 @@
+"""``understudy search``: the best small student that fits a budget."""
