@@ -82,7 +82,7 @@ def shown(folder: Path, *, data: str, text: str, max_length: int, quick: bool) -
     of them. :func:`word_by_word` is fair to both.
     """
     from understudy.data.readers.corpus import load_corpus
-    from understudy.inference.fill_mask import Filler
+    from understudy.inference.language.fill_mask import Filler
     from understudy.models.masked import load_masked_model
 
     record = finished(folder)

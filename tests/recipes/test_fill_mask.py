@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from understudy.cli import main
-from understudy.inference.fill_mask import Filler
+from understudy.inference.language.fill_mask import Filler
 
 
 @pytest.fixture(scope="module")

@@ -178,7 +178,8 @@ def attribute_weights(model: LinearPredictor, text: Text, label: str | None = No
             places = _places(term, part)
             both = sum(term in terms_of(tfidf.terms)(other) for other in parts)
             score = shares[term] / both / max(len(places), 1)
-            tokens += [AttributedToken(term, score, *place, number) for place in places or [(None, None)]]
+            found: list[tuple[int, int]] | list[tuple[None, None]] = places or [(None, None)]
+            tokens += [AttributedToken(term, score, start, end, number) for start, end in found]
     return Attribution(name, WEIGHTS, tuple(tokens))
 
 
@@ -207,6 +208,6 @@ def _placed(
         kinds = segments or [0] * len(ids)
         return [AttributedToken(name, score, None, None, kind) for name, score, kind in zip(names, scores, kinds)]
     return [
-        AttributedToken(name, score, *((None, None) if place is None else place[1:]), 0 if place is None else place[0])
+        AttributedToken(name, score) if place is None else AttributedToken(name, score, place[1], place[2], place[0])
         for name, score, place in zip(names, scores, places)
     ]

@@ -202,7 +202,7 @@ class _Maker:
         write_graph(self.folder, self.target.graph(self.graph, nodes), facts)
         if (self.source.folder / BAG).is_file():
             with np.load(self.source.folder / BAG, allow_pickle=False) as found:
-                arrays = dict(found)
+                arrays: dict[str, Any] = dict(found)
             np.savez(self.folder / BAG, **self.target.table(arrays.pop("table")), **arrays)
 
     def predictor(self, left: Sequence[str]) -> ExportedPredictor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -24,7 +25,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        common = {"registry": self.registry}
+        common: Any = {"registry": self.registry}
         self.requests = Counter("understudy_requests", "Requests that were answered.", ["route", "status"], **common)
         self.seconds = Histogram(
             "understudy_request_seconds",

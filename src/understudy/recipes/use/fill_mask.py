@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from understudy.errors import ModelError
-from understudy.inference.fill_mask import Filler
+from understudy.inference.language.fill_mask import Filler
 from understudy.models.files.lengths import max_length
 from understudy.models.files.names import pretrain
 from understudy.models.masked import load_masked_model

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from understudy.errors import ModelError
-from understudy.inference.generation import Writer
+from understudy.inference.language.generation import Writer
 from understudy.models.language import language_kind, load_next_token_model
 from understudy.settings.configuration import check
 from understudy.settings.use.generate import GenerateSettings

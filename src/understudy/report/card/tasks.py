@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from understudy.report.card.facts import facts_of_every_card, folder_path, phase_lines, plot_links
-from understudy.report.card.family import child_link
 from understudy.report.card.markdown import Markdown, one_line
+from understudy.report.card.several.family import child_link
 from understudy.report.scores import Record
 from understudy.report.tables.tasks import task_rows
 

@@ -9,14 +9,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from understudy.atomic import write_bytes
 from understudy.report.card.answering import answering_facts
-from understudy.report.card.comparison import comparison_facts
 from understudy.report.card.embeddings import EMBEDDING_MODEL, embeddings_facts
 from understudy.report.card.facts import facts_of_a_run
-from understudy.report.card.family import family_facts
 from understudy.report.card.front_matter import front_matter
 from understudy.report.card.language import LANGUAGE_MODELS, language_facts
 from understudy.report.card.markdown import Markdown, code, escape
-from understudy.report.card.searching import search_facts
+from understudy.report.card.several.comparison import comparison_facts
+from understudy.report.card.several.family import family_facts
+from understudy.report.card.several.searching import search_facts
 from understudy.report.card.tasks import tasks_facts
 from understudy.report.scores import MULTI_TASK, Record
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from understudy.report.card.answering import answering_facts
 from understudy.report.card.facts import facts_of_a_run
-from understudy.report.card.family import child_link
+from understudy.report.card.several.family import child_link
 from understudy.report.metric_names import capitalised, is_share, metric_name
 from understudy.report.scores import Record, selecting_metric
 from understudy.report.searching.sentences import budget_words, verdict_of_search

@@ -13,7 +13,7 @@ import transformers
 from understudy.cli import main
 from understudy.data.tokens.vocabulary import train_tokenizer
 from understudy.errors import ConfigError
-from understudy.inference.generation import Writer, sample
+from understudy.inference.language.generation import Writer, sample
 from understudy.models.awd_lstm.config import AWDLSTMConfig
 from understudy.models.awd_lstm.model import AWDLSTMForCausalLM
 from understudy.models.files.save import save_model

@@ -8,8 +8,8 @@ from typing import Any
 from urllib.parse import quote
 
 from understudy.report.card.facts import facts_of_every_card
-from understudy.report.card.family import child_link
 from understudy.report.card.markdown import Markdown
+from understudy.report.card.several.family import child_link
 from understudy.report.comparison.curves import said_crossings
 from understudy.report.comparison.pictures import NAMES
 from understudy.report.comparison.recommending import human_p, recommendation

@@ -1,0 +1,1 @@
+"""Cards of several runs: of a family, of a comparison, of a search."""
