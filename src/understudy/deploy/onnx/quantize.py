@@ -203,7 +203,7 @@ class _Maker:
         if (self.source.folder / BAG).is_file():
             with np.load(self.source.folder / BAG, allow_pickle=False) as found:
                 arrays: dict[str, Any] = dict(found)
-            np.savez(self.folder / BAG, **self.target.table(arrays.pop("table")), **arrays)
+            np.savez(self.folder / BAG, **(arrays | self.target.table(arrays.pop("table"))))
 
     def predictor(self, left: Sequence[str]) -> ExportedPredictor:
         """The model with these parts left, ready to answer."""
