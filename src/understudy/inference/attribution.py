@@ -178,7 +178,9 @@ def attribute_weights(model: LinearPredictor, text: Text, label: str | None = No
             places = _places(term, part)
             both = sum(term in terms_of(tfidf.terms)(other) for other in parts)
             score = shares[term] / both / max(len(places), 1)
-            tokens += [AttributedToken(term, score, *place, number) for place in places or [(None, None)]]
+            if not places:
+                tokens.append(AttributedToken(term, score, text=number))
+            tokens += [AttributedToken(term, score, start, end, number) for start, end in places]
     return Attribution(name, WEIGHTS, tuple(tokens))
 
 
@@ -207,6 +209,8 @@ def _placed(
         kinds = segments or [0] * len(ids)
         return [AttributedToken(name, score, None, None, kind) for name, score, kind in zip(names, scores, kinds)]
     return [
-        AttributedToken(name, score, *((None, None) if place is None else place[1:]), 0 if place is None else place[0])
+        AttributedToken(name, score)
+        if place is None
+        else AttributedToken(name, score, start=place[1], end=place[2], text=place[0])
         for name, score, place in zip(names, scores, places)
     ]

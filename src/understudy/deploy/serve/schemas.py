@@ -26,12 +26,10 @@ class _Strict(BaseModel):
 class Question(_Strict):
     """Texts for a model: `text` for one, `texts` for several."""
 
-    text: Annotated[
-        str | Pair, Field(default=None, description="One text; of a model for pairs, a list of two.")  # type: ignore[assignment]
-    ]
+    text: Annotated[str | Pair, Field(default=None, description="One text; of a model for pairs, a list of two.")]
     texts: Annotated[
         list[str | Pair],
-        Field(default=None, description="Several texts; of a model for pairs, lists of two."),  # type: ignore[assignment]
+        Field(default=None, description="Several texts; of a model for pairs, lists of two."),
     ]
     model: Annotated[str | None, Field(default=None, description="The model's name; by default the first one's.")]
     probabilities: Annotated[bool, Field(default=True, description="Whether probabilities are answered.")]
