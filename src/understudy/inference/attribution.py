@@ -178,8 +178,9 @@ def attribute_weights(model: LinearPredictor, text: Text, label: str | None = No
             places = _places(term, part)
             both = sum(term in terms_of(tfidf.terms)(other) for other in parts)
             score = shares[term] / both / max(len(places), 1)
-            found: list[tuple[int, int]] | list[tuple[None, None]] = places or [(None, None)]
-            tokens += [AttributedToken(term, score, start, end, number) for start, end in found]
+            if not places:
+                tokens.append(AttributedToken(term, score, text=number))
+            tokens += [AttributedToken(term, score, start, end, number) for start, end in places]
     return Attribution(name, WEIGHTS, tuple(tokens))
 
 
@@ -208,6 +209,8 @@ def _placed(
         kinds = segments or [0] * len(ids)
         return [AttributedToken(name, score, None, None, kind) for name, score, kind in zip(names, scores, kinds)]
     return [
-        AttributedToken(name, score) if place is None else AttributedToken(name, score, place[1], place[2], place[0])
+        AttributedToken(name, score)
+        if place is None
+        else AttributedToken(name, score, start=place[1], end=place[2], text=place[0])
         for name, score, place in zip(names, scores, places)
     ]

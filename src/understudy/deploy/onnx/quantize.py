@@ -203,7 +203,8 @@ class _Maker:
         if (self.source.folder / BAG).is_file():
             with np.load(self.source.folder / BAG, allow_pickle=False) as found:
                 arrays: dict[str, Any] = dict(found)
-            np.savez(self.folder / BAG, **(arrays | self.target.table(arrays.pop("table"))))
+            arrays |= self.target.table(arrays.pop("table"))
+            np.savez(self.folder / BAG, **arrays)
 
     def predictor(self, left: Sequence[str]) -> ExportedPredictor:
         """The model with these parts left, ready to answer."""

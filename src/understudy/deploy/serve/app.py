@@ -124,7 +124,11 @@ def _add_routes(app: FastAPI, service: Service, *, secret: bool) -> None:
         """The models that are served."""
         return service.facts()
 
-    @app.get("/health", responses={503: {"model": Health, "description": "The server cannot answer"}, **_told(421)})
+    @app.get(
+        "/health",
+        response_model=Health,
+        responses={503: {"model": Health, "description": "The server cannot answer"}, **_told(421)},
+    )
     async def health() -> JSONResponse:
         """Whether the server answers. It asks for no token."""
         status, told = service.health()

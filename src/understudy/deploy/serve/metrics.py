@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -25,23 +24,31 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        common: Any = {"registry": self.registry}
-        self.requests = Counter("understudy_requests", "Requests that were answered.", ["route", "status"], **common)
+        registry = self.registry
+        self.requests = Counter(
+            "understudy_requests", "Requests that were answered.", ["route", "status"], registry=registry
+        )
         self.seconds = Histogram(
             "understudy_request_seconds",
             "Seconds from the headers of a request to its answer.",
             ["route"],
             buckets=_SECONDS,
-            **common,
+            registry=registry,
         )
-        self.texts = Counter("understudy_texts", "Texts that a model answered.", ["model"], **common)
-        self.batch_texts = Histogram("understudy_batch_texts", "Texts of a batch.", ["model"], buckets=_TEXTS, **common)
+        self.texts = Counter("understudy_texts", "Texts that a model answered.", ["model"], registry=registry)
+        self.batch_texts = Histogram(
+            "understudy_batch_texts", "Texts of a batch.", ["model"], buckets=_TEXTS, registry=registry
+        )
         self.batch_seconds = Histogram(
-            "understudy_batch_seconds", "Seconds that a model took for a batch.", ["model"], buckets=_SECONDS, **common
+            "understudy_batch_seconds",
+            "Seconds that a model took for a batch.",
+            ["model"],
+            buckets=_SECONDS,
+            registry=registry,
         )
-        self.waiting = Gauge("understudy_texts_waiting", "Texts that wait for a model.", **common)
+        self.waiting = Gauge("understudy_texts_waiting", "Texts that wait for a model.", registry=registry)
         self.reloads = Counter(
-            "understudy_reloads", "Folders that changed, by what came of it.", ["model", "result"], **common
+            "understudy_reloads", "Folders that changed, by what came of it.", ["model", "result"], registry=registry
         )
         ProcessCollector(registry=self.registry)  # memory, processor time, open files
 
