@@ -20,9 +20,9 @@ from evidence import DATA, Setting, begin, cost, earlier, finished, run, score_o
 
 ROWS, TEACHER_EPOCHS, ROUNDS, EPOCHS = 10_000, 2, 3, 2
 ARMS: dict[str, dict[str, Any]] = {
+    "heads, distilled": {"heads": 0.5, "rounds": ROUNDS, "epochs": EPOCHS},
     "heads, untrained": {"heads": 0.5, "rounds": 0},
     "heads, fine-tuned": {"heads": 0.5, "rounds": ROUNDS, "epochs": EPOCHS, "recovery": "finetune"},
-    "heads, distilled": {"heads": 0.5, "rounds": ROUNDS, "epochs": EPOCHS},
     "heads and neurons, distilled": {"heads": 0.5, "neurons": 0.5, "rounds": ROUNDS, "epochs": EPOCHS},
 }
 MAIN = "heads, distilled"
