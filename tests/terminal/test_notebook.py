@@ -41,8 +41,8 @@ class FakeIPython:
 @pytest.fixture
 def kernel(monkeypatch: pytest.MonkeyPatch) -> FakeIPython:
     fake = FakeIPython(kernel=True)
-    monkeypatch.setitem(sys.modules, "IPython", fake)  # type: ignore[arg-type]
-    monkeypatch.setitem(sys.modules, "IPython.display", fake)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "IPython", fake)
+    monkeypatch.setitem(sys.modules, "IPython.display", fake)
     return fake
 
 
@@ -63,7 +63,7 @@ def _record() -> RunRecord:
 
 def test_a_terminal_is_no_notebook(monkeypatch: pytest.MonkeyPatch, kernel: FakeIPython) -> None:
     assert in_notebook()
-    monkeypatch.setitem(sys.modules, "IPython", FakeIPython(kernel=False))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "IPython", FakeIPython(kernel=False))
     assert not in_notebook()
     monkeypatch.delitem(sys.modules, "IPython")
     assert not in_notebook()

@@ -51,7 +51,7 @@ def named_weights(given: Any, names: Mapping[Any, str]) -> list[str]:
     if isinstance(given, Mapping):
         if strange := [name for name in given if name not in names]:
             raise ValueError(f"class_weight names the classes {strange}, which are not in y")
-        if not all(isinstance(weight, Real) and weight > 0 for weight in given.values()):
+        if not all(isinstance(weight, Real) and float(weight) > 0 for weight in given.values()):
             raise ValueError(f"class_weight must give each class a number above 0, but is {dict(given)}")
         return [f"{names[name]}={float(weight)!r}" for name, weight in given.items()]
     if given != BALANCED:

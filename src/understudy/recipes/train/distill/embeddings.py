@@ -217,7 +217,7 @@ class EmbeddingsWork:
     def _made_up(self) -> list[str]:
         """Texts of twenty tokens, to measure speed with."""
         rng = np.random.default_rng(0)
-        tokens = [self.backend.id_to_token(number) for number in rng.choice(self.ids, 64 * 20)]
+        tokens = [str(self.backend.id_to_token(number)) for number in rng.choice(self.ids, 64 * 20)]
         return [" ".join(tokens[start : start + 20]) for start in range(0, len(tokens), 20)]
 
 
