@@ -13,7 +13,7 @@ import pytest
 from understudy.inference.answers import Prediction
 from understudy.record import RunRecord
 from understudy.terminal.lines import say, show, silence
-from understudy.terminal.notebook import NotebookBar, Picture, Rows, html_table, in_notebook
+from understudy.terminal.notebook import NotebookBar, Picture, ShownRows, html_table, in_notebook
 from understudy.terminal.screen import draw
 from understudy.training.progress.display import Display
 
@@ -151,7 +151,7 @@ def test_silence(kernel: FakeIPython, capsys: pytest.CaptureFixture[str]) -> Non
 def test_cells_are_escaped_and_numbers_at_the_right() -> None:
     assert 'style="text-align:right">3<' in html_table(["n"], [[3]], caption="<")
     assert "<caption>&lt;</caption>" in html_table([], [], caption="<")
-    assert Rows([{"a": 1}, {"b": 2}])._repr_html_().count("<td") == 4
+    assert ShownRows([{"a": 1}, {"b": 2}])._repr_html_().count("<td") == 4
 
 
 def test_ipython_takes_these_forms(tmp_path: Path) -> None:
