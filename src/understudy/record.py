@@ -42,7 +42,7 @@ class RunRecord:
     hardware: dict[str, Any] = field(default_factory=dict)
     task: dict[str, Any] = field(default_factory=dict)
     data: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """ShownRows and fingerprints of each part: of its texts, and of its labels."""
+    """Rows and fingerprints of each part: of its texts, and of its labels."""
     inputs: dict[str, str] = field(default_factory=dict)
     """Fingerprints of the files that the run was begun with: models, teachers, tokenizers, vectors; a family's data too."""
     models: list[dict[str, Any]] = field(default_factory=list)

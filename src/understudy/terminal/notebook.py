@@ -74,7 +74,7 @@ class Pictures(list[Picture]):
 
 
 class ShownRows(list[dict[str, Any]]):
-    """ShownRows with named cells, which a notebook shows as a table; ``pandas.DataFrame(rows)`` takes them as they are."""
+    """Rows with named cells, which a notebook shows as a table; ``pandas.DataFrame(rows)`` takes them as they are."""
 
     def _repr_html_(self) -> str:
         heads = list(dict.fromkeys(name for row in self for name in row))
