@@ -9,12 +9,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from rich.table import Table
+from rich.text import Text
 
 from understudy.inference.answers import Prediction
 from understudy.record import RunRecord
 from understudy.terminal.lines import say, show, silence
 from understudy.terminal.notebook import NotebookBar, Picture, ShownRows, html_table, in_notebook
-from understudy.terminal.screen import draw
+from understudy.terminal.screen import draw, draw_or_return
 from understudy.training.progress.display import Display
 
 NASTY = "<script>alert('x')</script>"
@@ -132,6 +134,20 @@ def test_a_bar_moves_in_its_cell(kernel: FakeIPython, capsys: pytest.CaptureFixt
         bar.update(step, "")
     assert len(kernel.shown) - before < 100  # not one picture a step
     assert "".join(capsys.readouterr()) == ""
+
+
+def test_a_table_is_printed_or_returned(kernel: FakeIPython, capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table("name")
+    table.add_row(Text(NASTY))
+    found = draw_or_return([{"a": 1}], table)
+    assert found == [{"a": 1}]
+    assert "".join(capsys.readouterr()) == ""
+    shown = found._repr_html_()  # type: ignore[attr-defined]
+    assert NASTY not in shown
+    assert "&lt;script&gt;" in shown
+    kernel.get_ipython = lambda: SimpleNamespace()
+    assert draw_or_return([{"a": 1}], table) == [{"a": 1}]
+    assert NASTY in capsys.readouterr().out
 
 
 def test_silence(kernel: FakeIPython, capsys: pytest.CaptureFixture[str]) -> None:
