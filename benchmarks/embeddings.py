@@ -49,7 +49,7 @@ def packed(folder: str, name: str) -> Path:
     return plain if plain.exists() else plain.with_name(f"{name}.gz")
 
 
-def table(path: Path, *columns: str) -> list[tuple[str, ...]]:
+def table(path: Path, *columns: str) -> list[Any]:
     """Columns of a CSV, packed or not."""
     import gzip
 
@@ -137,7 +137,7 @@ def main() -> None:
         made[title] = understudy.load(output).encode
 
     news, reviews = setting.data("ag_news"), setting.data("sst2")
-    sets = {
+    sets: dict[str, tuple[list[tuple[str, str]], list[tuple[str, str]]]] = {
         name: (drawn(train, setting.pick(ROWS, 100), seed=0), test)
         for name, train, test in (
             ("AG News", _news(packed(news, "train.csv")), _news(packed(news, "test.csv"))),

@@ -34,8 +34,8 @@ def load(folder: str | Path, /, *others: str | Path, task: str | None = None) ->
         task: of models for several tasks, the one that is to answer.
 
     Returns:
-        A network, TF-IDF, an exported model, an embedding model, or several models averaged. Of a model for several tasks, the models by the tasks' names,
-        unless `task` says which: ``understudy.load("runs/joint")["sst2"].predict(["a text", ...])``.
+        A network, TF-IDF, an exported model, an embedding model, or several models averaged. Of a model for several tasks, the
+        models by the tasks' names, unless `task` says which: ``understudy.load("runs/joint")["sst2"].predict(["a text", ...])``.
 
     Raises:
         ModelError: if a folder holds no trained model, or the models were trained for different tasks.

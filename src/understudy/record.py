@@ -16,7 +16,7 @@ import yaml
 
 from understudy import atomic
 from understudy.errors import OutputError
-from understudy.terminal.notebook import Picture, Pictures, TableRows, html_table
+from understudy.terminal.notebook import Picture, Pictures, ShownRows, html_table
 from understudy.version import VERSION
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "accelerate", "datasets", "scikit-learn", "numpy")
@@ -99,7 +99,7 @@ class RunRecord:
         table = html_table(heads, rows, caption=f"understudy {self.command}{where} ({state})")
         return table + self.plots._repr_html_() if "sweep" in self.training else table
 
-    def errors(self, n: int = 10) -> TableRows:
+    def errors(self, n: int = 10) -> ShownRows:
         """The wrong answers that the model is most certain of, on the rows that report: at most the 25 that are kept.
 
         Each has ``text`` (of pairs ``text_a`` and ``text_b``), ``label``, ``answer`` and ``confidence``.
@@ -107,7 +107,7 @@ class RunRecord:
         Example:
             ``pandas.DataFrame(record.errors(20))``
         """
-        made = TableRows()
+        made = ShownRows()
         for entry in self.mistakes[:n]:
             texts = entry["texts"]
             names = ("text",) if len(texts) == 1 else ("text_a", "text_b")

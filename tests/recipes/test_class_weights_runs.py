@@ -83,9 +83,10 @@ def test_what_has_no_classes_is_refused(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_a_mapping_in_python_and_in_yaml(lopsided: Path, tmp_path: Path) -> None:
+    weights: Any = {"positive": 2}
     record = understudy.Finetune(
-        model="tfidf", data=str(lopsided), output=str(tmp_path / "run"), class_weights={"positive": 2}
-    ).run()  # type: ignore[arg-type]
+        model="tfidf", data=str(lopsided), output=str(tmp_path / "run"), class_weights=weights
+    ).run()
     assert record.data["train"]["class_weights"] == {"negative": 1.0, "positive": 2.0}
     assert record.config["class_weights"] == ["positive=2"]
 

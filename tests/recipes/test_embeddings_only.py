@@ -115,7 +115,7 @@ def test_what_it_does_not_use_is_refused(
     command = ["distill", "--embeddings_only", "--teacher", str(tiny_bert), "--output", str(tmp_path / "run")]
     assert main([*command, "--data", str(reviews), "--epochs", "3", "--alpha", "0.5", "--student", "layers:2"]) == 2
     said = " ".join(capsys.readouterr().err.split())
-    assert "--data, --alpha, --epochs: nothing is trained on labels with --embeddings_only" in said
+    assert "--epochs, --data, --alpha: nothing is trained on labels with --embeddings_only" in said
     assert "so --student layers:2 is left out" in said
     assert main([*command, "--unlabeled", "gone.txt"]) == 2
     assert "gone.txt: no such file" in capsys.readouterr().err

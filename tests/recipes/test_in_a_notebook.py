@@ -32,7 +32,7 @@ def test_in_a_notebook_the_record_is_the_table(
     reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shell = SimpleNamespace(get_ipython=lambda: SimpleNamespace(kernel=1))
-    monkeypatch.setitem(sys.modules, "IPython", shell)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "IPython", shell)
     record = understudy.Finetune(model="tfidf", data=str(reviews), output=str(tmp_path / "a")).run()
     said = capsys.readouterr().out
     assert "Quality on the test split" not in said

@@ -9,12 +9,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from rich.table import Table
+from rich.text import Text
 
 from understudy.inference.answers import Prediction
 from understudy.record import RunRecord
 from understudy.terminal.lines import say, show, silence
-from understudy.terminal.notebook import NotebookBar, Picture, TableRows, html_table, in_notebook
-from understudy.terminal.screen import draw
+from understudy.terminal.notebook import NotebookBar, Picture, ShownRows, html_table, in_notebook
+from understudy.terminal.screen import draw, draw_or_return
 from understudy.training.progress.display import Display
 
 NASTY = "<script>alert('x')</script>"
@@ -41,8 +43,8 @@ class FakeIPython:
 @pytest.fixture
 def kernel(monkeypatch: pytest.MonkeyPatch) -> FakeIPython:
     fake = FakeIPython(kernel=True)
-    monkeypatch.setitem(sys.modules, "IPython", fake)  # type: ignore[arg-type]
-    monkeypatch.setitem(sys.modules, "IPython.display", fake)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "IPython", fake)
+    monkeypatch.setitem(sys.modules, "IPython.display", fake)
     return fake
 
 
@@ -63,7 +65,7 @@ def _record() -> RunRecord:
 
 def test_a_terminal_is_no_notebook(monkeypatch: pytest.MonkeyPatch, kernel: FakeIPython) -> None:
     assert in_notebook()
-    monkeypatch.setitem(sys.modules, "IPython", FakeIPython(kernel=False))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "IPython", FakeIPython(kernel=False))
     assert not in_notebook()
     monkeypatch.delitem(sys.modules, "IPython")
     assert not in_notebook()
@@ -134,6 +136,20 @@ def test_a_bar_moves_in_its_cell(kernel: FakeIPython, capsys: pytest.CaptureFixt
     assert "".join(capsys.readouterr()) == ""
 
 
+def test_a_table_is_printed_or_returned(kernel: FakeIPython, capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table("name")
+    table.add_row(Text(NASTY))
+    found = draw_or_return([{"a": 1}], table)
+    assert found == [{"a": 1}]
+    assert "".join(capsys.readouterr()) == ""
+    shown = found._repr_html_()  # type: ignore[attr-defined]
+    assert NASTY not in shown
+    assert "&lt;script&gt;" in shown
+    kernel.get_ipython = lambda: SimpleNamespace()
+    assert draw_or_return([{"a": 1}], table) == [{"a": 1}]
+    assert NASTY in capsys.readouterr().out
+
+
 def test_silence(kernel: FakeIPython, capsys: pytest.CaptureFixture[str]) -> None:
     with silence(False):
         say("heard")
@@ -151,7 +167,7 @@ def test_silence(kernel: FakeIPython, capsys: pytest.CaptureFixture[str]) -> Non
 def test_cells_are_escaped_and_numbers_at_the_right() -> None:
     assert 'style="text-align:right">3<' in html_table(["n"], [[3]], caption="<")
     assert "<caption>&lt;</caption>" in html_table([], [], caption="<")
-    assert TableRows([{"a": 1}, {"b": 2}])._repr_html_().count("<td") == 4
+    assert ShownRows([{"a": 1}, {"b": 2}])._repr_html_().count("<td") == 4
 
 
 def test_ipython_takes_these_forms(tmp_path: Path) -> None:

@@ -124,9 +124,13 @@ class StaticVectors:
             if about.pop("kind", None) != EMBEDDINGS:
                 raise ModelError(f"{source}: this is no static embedding model, by its config.json.")
             table = load((source / "model.safetensors").read_bytes())["embeddings"]
-            tokenizer = Tokenizer.from_str((source / "tokenizer.json").read_text(encoding="utf-8"))
+            content = (source / "tokenizer.json").read_text(encoding="utf-8")
         except (OSError, ValueError, LookupError, TypeError, AttributeError, SafetensorError) as error:
             raise ModelError(f"{source}: the embedding model cannot be read ({error}). Make it again.") from None
+        try:
+            tokenizer = Tokenizer.from_str(content)
+        except Exception as error:  # `tokenizers` raises exactly this class
+            raise ModelError(f"{source}: the tokenizer cannot be read ({error}). Make the model again.") from None
         if table.ndim != 2 or not np.isfinite(table).all() or tokenizer.get_vocab_size() > len(table):
             raise ModelError(f"{source}: the table does not fit the tokenizer, or is damaged. Make it again.")
         tokenizer.no_truncation()

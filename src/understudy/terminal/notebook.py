@@ -73,8 +73,8 @@ class Pictures(list[Picture]):
         )
 
 
-class TableRows(list[dict[str, Any]]):
-    """TableRows with named cells, which a notebook shows as a table; ``pandas.DataFrame(rows)`` takes them as they are."""
+class ShownRows(list[dict[str, Any]]):
+    """Rows with named cells, which a notebook shows as a table; ``pandas.DataFrame(rows)`` takes them as they are."""
 
     def _repr_html_(self) -> str:
         heads = list(dict.fromkeys(name for row in self for name in row))

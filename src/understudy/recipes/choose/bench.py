@@ -24,7 +24,7 @@ from understudy.runs.devices import on_threads
 from understudy.settings.choose.bench import BenchSettings
 from understudy.settings.configuration import check
 from understudy.terminal.lines import give, say
-from understudy.terminal.screen import draw
+from understudy.terminal.screen import draw_or_return
 
 _FILLER = (
     "The committee met on Tuesday to discuss the plan for the new bridge, and after two hours of debate most of its "
@@ -47,9 +47,8 @@ class Bench(BenchSettings):
             entries = self._measured(Path(folder))
         if self.json:
             give(json.dumps(entries, indent=1))
-        else:
-            draw(costs_table(entries))
-        return entries
+            return entries
+        return draw_or_return(entries, costs_table(entries))
 
     def _measured(self, made: Path) -> list[dict[str, Any]]:
         """All entries.

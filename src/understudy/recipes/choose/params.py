@@ -11,7 +11,7 @@ from understudy.report.tables.parameters import parameters_table
 from understudy.settings.choose.params import ParamsSettings
 from understudy.settings.configuration import check
 from understudy.terminal.lines import give
-from understudy.terminal.screen import draw
+from understudy.terminal.screen import draw_or_return
 
 
 class Params(ParamsSettings):
@@ -42,6 +42,5 @@ class Params(ParamsSettings):
             entry["ratio"] = entry["parameters"] / entries[0]["parameters"]
         if self.json:
             give(json.dumps(entries, indent=1))
-        else:
-            draw(parameters_table(entries))
-        return entries
+            return entries
+        return draw_or_return(entries, parameters_table(entries))

@@ -15,7 +15,7 @@ from understudy.report.tables.fillings import fillings_table
 from understudy.settings.configuration import check
 from understudy.settings.use.fill_mask import FillMaskSettings
 from understudy.terminal.lines import give
-from understudy.terminal.screen import draw
+from understudy.terminal.screen import draw_or_return
 
 
 class FillMask(FillMaskSettings):
@@ -42,7 +42,5 @@ class FillMask(FillMaskSettings):
         ]
         if self.json:
             give(json.dumps(entries, indent=1, ensure_ascii=False))
-        else:
-            for entry in entries:
-                draw(fillings_table(entry))
-        return entries
+            return entries
+        return draw_or_return(entries, *map(fillings_table, entries))
