@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 from collections import Counter
 from html.parser import HTMLParser
@@ -279,6 +280,16 @@ def test_a_run_without_models_and_one_that_is_not_finished(tmp_path: Path) -> No
         "The records name no data",
     ):
         assert said in text
+
+
+def test_a_comparison_that_is_not_summed_up_is_shown_as_its_runs(tmp_path: Path) -> None:
+    folder = write_comparison(tmp_path / "stopped", write_rows(tmp_path / "rows"), models=2)
+    record = json.loads((folder / "record.json").read_bytes())
+    record |= {"finished": False, "models": [], "findings": {}, "aggregate": {}, "comparisons": []}
+    (folder / "record.json").write_text(json.dumps(record))
+    page = page_of(folder)
+    assert page.count("This is a run of stopped, which is not finished and not summed up yet.") == 2
+    assert "Models disagree</b>: " in page  # the runs answered for the same rows
 
 
 def test_several_runs_stand_side_by_side(runs: dict[str, Path]) -> None:

@@ -98,8 +98,7 @@ def kept_answers(run: PageRun, *, chosen: Sequence[str] = ()) -> KeptAnswers | l
         outputs.append(probabilities(answers.astype(np.float64), task, temperature=_temperature(record, name)))
     if labels is None:
         return missing or [_why_none(run)]
-    if run.children:
-        missing.append(_whose(run))
+    missing += _whose(run)
     main = next((place for place, name in enumerate(names) if name in chosen), 0)
     return KeptAnswers(names, np.stack(outputs), labels, _task(source), source, main, missing)
 
@@ -118,10 +117,12 @@ def _kept(run: PageRun) -> Iterator[tuple[str, Path, Record]]:
                 yield str(model["name"]), folder, record
 
 
-def _whose(run: PageRun) -> str:
+def _whose(run: PageRun) -> list[str]:
+    """Which of several runs the answers are of."""
     if run.is_comparison:
-        return "Answers are those of the first seed of each model."
-    return f"Answers are those of one run of the family, {run.one()[0].name}."
+        several = any(len(folders) > 1 for folders in ((run.record["findings"] or {}).get("runs") or {}).values())
+        return ["Answers are those of the first seed of each model."] if several else []
+    return [f"Answers are those of one run of the family, {run.one()[0].name}."] if run.children else []
 
 
 def _why_none(run: PageRun) -> str:

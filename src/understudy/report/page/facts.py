@@ -147,6 +147,8 @@ def judgement(run: PageRun, lines: Sequence[ModelLine]) -> Judgement:
     warnings = (
         [] if record.get("finished") else ["This run is not finished: the page shows what is on its record so far."]
     )
+    if run.part_of:
+        warnings.append(f"This is a run of {run.part_of}, which is not finished and not summed up yet.")
     if not sentences:
         sentences = ["There is no verdict: the record holds no second model that this one was compared with."]
     line = next((line for line in lines if line.run == run.name and line.chosen), None)

@@ -65,6 +65,8 @@ class Reason(NamedTuple):
     shown: int
     rule: str
     """Which rows these are, and in which order."""
+    column: str
+    """The heading of its measure."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,14 +111,13 @@ def rows_to_read(kept: KeptAnswers, texts: Texts | None, *, split: str, most: in
         most: rows of each list.
     """
     lists = {"single_label": _classes, "multi_label": _sets, "regression": _numbers}[kept.task.kind](kept)
-    rules = _rules(kept)
     reasons, picked = [], dict[int, dict[str, int]]()
-    for key, title, rule in rules:
+    for key, title, column, rule in _rules(kept):
         measure = getattr(lists, key)
         found = np.flatnonzero(measure > 0)
         order = np.lexsort((found, -lists.tie[found], -measure[found].round(9)))
         first = found[order][:most]
-        reasons.append(Reason(key, title, len(found), len(first), rule))
+        reasons.append(Reason(key, title, len(found), len(first), rule, column))
         for rank, row in enumerate(first.tolist()):
             picked.setdefault(row, {})[key] = rank
     shown = [_row(kept, lists, row, texts, ranks) for row, ranks in picked.items()]
@@ -147,28 +148,26 @@ def recorded_mistakes(record: Record, *, split: str, total: int, said: Sequence[
         for rank, entry in enumerate(entries)
     ]
     rule = "The wrong answers that the model is most certain of. The record keeps only these."
-    reasons = [Reason("sure", "Confident mistakes", len(rows), len(rows), rule)] if rows else []
+    reasons = [Reason("sure", "Confident mistakes", len(rows), len(rows), rule, "Mistake")] if rows else []
     return RowsToRead(rows=rows, reasons=reasons, split=split, total=total, said=list(said))
 
 
-def _rules(kept: KeptAnswers) -> list[tuple[str, str, str]]:
-    """The lists: their keys, titles and rules."""
+def _rules(kept: KeptAnswers) -> list[tuple[str, str, str, str]]:
+    """The lists: their keys, their titles, the headings of their measures, their rules."""
     main, models = kept.names[kept.main], len(kept.names)
     several = "the mean of all models" if models > 1 else main
     if kept.task.kind == "regression":
         apart = "The rows for which the models' numbers are furthest apart (standard deviation)."
         wrong = f"The rows for which the number of {main} is furthest from the label."
         doubt = f"The rows whose label is more than 3 standard deviations (by the median deviation) from {several}."
+        mistakes = ("sure", "Largest errors", "Error", wrong)
     else:
         apart = "The rows with the largest share of pairs of models that answer differently, the surest first."
         wrong = f"The wrong answers that {main} is most certain of."
         doubt = f"By confident learning (Northcutt et al. 2021) from {several}: another class is as likely as it usually is for its own rows, and likelier than the label."
-    rules = [("disagree", "Models disagree", apart)] if models > 1 else []
-    return [
-        *rules,
-        ("sure", "Confident mistakes" if kept.task.kind != "regression" else "Largest errors", wrong),
-        ("doubt", "Labels that look wrong", doubt),
-    ]
+        mistakes = ("sure", "Confident mistakes", "Mistake", wrong)
+    rules = [("disagree", "Models disagree", "Disagree", apart)] if models > 1 else []
+    return [*rules, mistakes, ("doubt", "Labels that look wrong", "Doubt", doubt)]
 
 
 def _classes(kept: KeptAnswers) -> _Lists:

@@ -24,6 +24,8 @@ class PageRun:
     record: Record
     children: dict[str, Record] = field(default_factory=dict)
     """The runs of a family, by the names of their folders; those that cannot be read are left out."""
+    part_of: str = ""
+    """The family that it is a run of, where that is not finished and so has nothing to show itself."""
 
     @property
     def is_comparison(self) -> bool:
@@ -64,7 +66,7 @@ def read_runs(folders: Sequence[Path]) -> list[PageRun]:
     Raises:
         OutputError: with a sentence for every record that cannot be read.
     """
-    found: list[tuple[Path, Record, dict[str, Record]]] = []
+    found: list[tuple[Path, Record, dict[str, Record], str]] = []
     faults: list[str] = []
     for folder in folders:
         try:
@@ -74,15 +76,16 @@ def read_runs(folders: Sequence[Path]) -> list[PageRun]:
             continue
         children = _children(folder, record)
         if children and not record.get("models") and not record.get("aggregate"):  # as a demo leaves it
-            found += [(folder / name, child, {}) for name, child in children.items()]
+            part_of = "" if record.get("finished") else folder.resolve().name
+            found += [(folder / name, child, {}, part_of) for name, child in children.items()]
         else:
-            found.append((folder, record, children))
+            found.append((folder, record, children, ""))
     if faults:
         raise OutputError(*faults)
-    names = unique_names([folder for folder, _, _ in found])
+    names = unique_names([folder for folder, *_ in found])
     return [
-        PageRun(name=name, folder=folder, record=record, children=children)
-        for name, (folder, record, children) in zip(names, found, strict=True)
+        PageRun(name=name, folder=folder, record=record, children=children, part_of=part_of)
+        for name, (folder, record, children, part_of) in zip(names, found, strict=True)
     ]
 
 

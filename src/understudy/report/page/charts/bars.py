@@ -46,4 +46,4 @@ def lengths_chart(lengths: Sequence[int] | np.ndarray, *, title: str, unit: str)
     )
     columns = [Column(unit.capitalize()), Column("Rows")]
     table = PageTable(title, columns, rows)
-    return Chart(title, svg(254, title, grid, drawn_marks(marks, bare=True)), table, legend=False)
+    return Chart(title, svg(254, title, grid, drawn_marks(marks, bare=True)), table)

@@ -67,11 +67,7 @@ def scores_chart(lines: Sequence[ModelLine], metric: str) -> Chart | None:
     title = "Final scores"
     note = _whiskers(lines)
     return Chart(
-        title,
-        svg(bottom + 44, title, grid, *names, drawn_marks(marks)),
-        PageTable(title, columns, rows),
-        note,
-        legend=False,
+        title, svg(bottom + 44, title, grid, *names, drawn_marks(marks)), PageTable(title, columns, rows), note
     )
 
 

@@ -33,8 +33,6 @@ class Chart(NamedTuple):
     svg: Markup
     values: PageTable
     note: str = ""
-    legend: bool = True
-    """Whether it needs the legend of the models beside it."""
 
 
 class Mark(NamedTuple):

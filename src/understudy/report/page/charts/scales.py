@@ -73,7 +73,7 @@ def widened(
         (0.45, 1.0)
     """
     low, high = min(values), max(values)
-    room = (high - low) * share or abs(high) * share or 0.5
+    room = (high - low) * share or abs(high) * share or 0.05
     low, high = low - room, high + room
     low = low if least is None else max(low, min(least, min(values)))
     high = high if most is None else min(high, max(most, max(values)))
