@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from evidence import ROOT, Setting, begin, run, target, write, write_rows
 
 sys.path.append(str(ROOT / "tests"))
