@@ -46,7 +46,7 @@ def same(run: Path, folder: Path, *more: str) -> None:
 def test_lora_and_ia3_as_they_are_and_merged(
     kind: str, reviews: Path, tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = finetuned(reviews, tiny_bert, tmp_path / "run", "--adapter", kind, "--pooling", "head")
+    run = finetuned(reviews, tiny_bert, tmp_path / "run", "--adapter", kind, "--pooling", "head", "--start", "head")
     same(run, tmp_path / "as it is")
     assert main(["adapter", "merge", str(run), "--output", str(tmp_path / "merged")]) == 0
     same(tmp_path / "merged", tmp_path / "folded")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from httpx import TransportError
 from huggingface_hub import CommitOperationAdd, HfApi, get_token
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 from huggingface_hub.utils import disable_progress_bars
@@ -14,6 +14,8 @@ from huggingface_hub.utils import disable_progress_bars
 from understudy.deploy.hub.contents import PushedFile
 from understudy.errors import ConfigError, OutputError
 
+_HTTP_ERROR: Any = HfHubHTTPError.__bases__[0]
+"""What the library that huggingface_hub speaks HTTP with raises; which library that is depends on its version."""
 _LOGIN = "Make one that may write at https://huggingface.co/settings/tokens, then run `hf auth login`, or set HF_TOKEN."
 
 
@@ -62,7 +64,7 @@ def send(files: Sequence[PushedFile], *, repository: str, token: str, private: b
         ) from None
     except HfHubHTTPError as error:
         raise OutputError(f"{repository}: {_refused(error)}") from None
-    except (TransportError, HFValidationError, RuntimeError, ValueError, OSError) as error:
+    except (_HTTP_ERROR, HFValidationError, RuntimeError, ValueError, OSError) as error:
         told = " ".join(str(error).split()).replace(token, "…")[:200]
         raise OutputError(
             f"{repository}: cannot be pushed, because the hub ({api.endpoint}) does not answer as it should ({told}). Is there a network? Nothing was committed; run the command again."

@@ -49,7 +49,7 @@ class Export(ExportSettings):
         model = load_exportable(self.model, task=self.task)
         if self.format == "web":
             texts, origin = self._texts(model.task)
-            return export_page(self, model, [*texts[:_ON_A_PAGE], *_written(model.task)], origin=origin)
+            return export_page(self, model, [*_some(texts, _ON_A_PAGE), *_written(model.task)], origin=origin)
         if isinstance(model, ExportedPredictor):
             raise ModelError(f"{self.model}: is an exported model already. Name the model that it was made of.")
         texts, origin = self._texts(model.task)
@@ -81,6 +81,6 @@ def _written(task: Task) -> list[Text]:
     return [(text, _WRITTEN[0]) if task.is_pair else text for text in _WRITTEN]
 
 
-def _some(texts: Any) -> list[Text]:
+def _some(texts: Any, most: int = _ROWS) -> list[Text]:
     """Texts at even distances."""
-    return [texts[int(i)] for i in np.linspace(0, len(texts) - 1, min(len(texts), _ROWS))]
+    return [texts[int(i)] for i in np.linspace(0, len(texts) - 1, min(len(texts), most))]
