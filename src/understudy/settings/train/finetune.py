@@ -115,9 +115,7 @@ class FinetuneSettings(DataSettings, AdapterSettings, TrainSettings, SeedsSettin
         if self.adapts:
             faults.append(f"{asked} trains the encoder, but with an adapter it stays as it is. Leave one of them out.")
         if self.pooling in ("head", "apart"):
-            faults.append(
-                f"{asked} compares means of states of whole rows, but --pooling is {self.pooling}. Leave one of them out."
-            )
+            faults.append(f"{asked} compares means of states, but --pooling is {self.pooling}. Leave one of them out.")
         if self.start == "head":
             faults.append(f"{asked} fits its linear layer in the end, so it has no --start. Leave one of them out.")
         if self.unfreeze or self.unfreeze_epochs:
