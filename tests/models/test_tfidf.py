@@ -19,7 +19,7 @@ from sklearn.naive_bayes import ComplementNB
 from understudy.data.tasks import NO_LABEL, Kind, Task
 from understudy.errors import DataError, ModelError
 from understudy.inference.predictor import LinearPredictor
-from understudy.models import logistic, tfidf
+from understudy.models import logistic, term_features
 from understudy.models.tfidf import Tfidf
 
 WORDS = [
@@ -105,7 +105,7 @@ def test_rare_terms_are_dropped_if_there_are_many_texts(monkeypatch: pytest.Monk
         *("red", "house", "river", "blue"),
         *("red house", "red river", "blue house"),
     }
-    monkeypatch.setattr(tfidf, "_MANY_TEXTS", 3)
+    monkeypatch.setattr(term_features, "_MANY_TEXTS", 3)
     assert set(Tfidf.fit(_single(texts), labels, task).vocabulary) == {"red", "house"}
 
 
@@ -296,7 +296,7 @@ def test_two_thousand_classes_take_no_time_and_bounded_memory(monkeypatch: pytes
     rng = np.random.default_rng(0)
     texts = [" ".join(f"w{word}" for word in (i // 4, *rng.integers(2000, 6000, 6))) for i in range(8000)]
     labels = np.arange(8000) // 4
-    monkeypatch.setattr(tfidf, "_MOST_WEIGHTS", 2000 * 5500)
+    monkeypatch.setattr(term_features, "_MOST_WEIGHTS", 2000 * 5500)
     monkeypatch.setattr(logistic, "_logistic", lambda *_, **__: pytest.fail("was optimised"))
     model = Tfidf.fit(_single(texts), labels, _task("single_label", 2000))
     assert len(model.vocabulary) == 5500

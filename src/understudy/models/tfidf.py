@@ -15,7 +15,7 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,16 +25,13 @@ import numpy as np
 from understudy.atomic import OUTPUT, new_folder
 from understudy.checksums import list_checksums
 from understudy.data.tasks import Task
-from understudy.errors import DataError, ModelError
+from understudy.errors import ModelError
 from understudy.models.files.names import check_undamaged
 from understudy.models.files.stored_task import checked_temperature
 from understudy.models.linear import best_fit, spread_columns
-from understudy.models.terms import Terms, fitting_terms, terms_of
+from understudy.models.term_features import fitted_terms, sides_of, term_features
+from understudy.models.terms import Terms, terms_of
 
-_MANY_TEXTS = 2_000
-"""From this many texts on, terms that occur in a single text are dropped."""
-_MOST_WEIGHTS = 40_000_000
-"""Classes times terms: with more classes than two thousand, only the 20,000 most frequent terms are kept."""
 _MOST_BYTES = 2**32
 _GRID = (1.0, 5.0, 25.0)
 _PAIR_GRID = (0.2, 1.0, 5.0)
@@ -92,14 +89,14 @@ class Tfidf:
             >>> model.logits([("good",)]).argmax(1)
             array([1])
         """
-        vectorizer, terms, sides = _fitted_terms(texts, task)
+        vectorizer, terms, sides = fitted_terms(texts, task)
         found = best_fit(
-            _features(vectorizer, sides),
+            term_features(vectorizer, sides),
             labels,
             task,
             grid=_PAIR_GRID if task.is_pair else _GRID,
             default=1.0 if task.is_pair else 5.0,
-            validation=validation and (_features(vectorizer, _sides(validation[0], task)), validation[1]),
+            validation=validation and (term_features(vectorizer, sides_of(validation[0], task)), validation[1]),
             class_weights=class_weights,
         )
         return cls(
@@ -118,7 +115,7 @@ class Tfidf:
         Raises:
             DataError: if the texts hold no word.
         """
-        vectorizer, terms, _ = _fitted_terms(texts, task)
+        vectorizer, terms, _ = fitted_terms(texts, task)
         idf = vectorizer.idf_.astype(np.float32)
         rows = 2 * len(idf) + 1 if task.is_pair else len(idf)
         columns = 1 if task.kind == "single_label" and task.outputs == 2 else task.outputs
@@ -292,46 +289,3 @@ class Tfidf:
                 f"{source}: vocabulary.json has {len(terms)} terms, but the weights have shape {model.weight.shape}, which does not fit. Save the model again."
             )
         return model
-
-
-def _fitted_terms(texts: Sequence[tuple[str, ...]], task: Task) -> tuple[Any, Terms, list[list[str]]]:
-    """The vocabulary of texts, what it is made of, and the texts by side."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    sides = _sides(texts, task)
-    terms = fitting_terms(text for side in sides for text in side)
-    vectorizer = TfidfVectorizer(
-        analyzer=terms_of(terms),
-        sublinear_tf=True,
-        min_df=1 if len(sides[0]) < _MANY_TEXTS else 2,
-        max_features=max(_MOST_WEIGHTS // task.outputs, 1_000),
-        dtype=np.float64,
-    )
-    try:
-        vectorizer.fit([text for side in sides for text in side])
-    except ValueError:
-        raise DataError(
-            f"TF-IDF found no word to learn from in {len(sides[0])} training texts. They need letters or digits."
-        ) from None
-    return vectorizer, terms, sides
-
-
-def _sides(texts: Iterable[tuple[str, ...]], task: Task) -> list[list[str]]:
-    """The first texts of all rows, and for pairs the second texts."""
-    sides: list[list[str]] = [[] for _ in task.text]
-    for row in texts:
-        for side, text in zip(sides, row, strict=True):
-            side.append(text)
-    return sides
-
-
-def _features(vectorizer: Any, sides: Sequence[Sequence[str]]) -> Any:
-    """Sparse features ``(rows, features)`` of single texts or pairs."""
-    from scipy.sparse import csr_array, hstack
-
-    vectors = [csr_array(vectorizer.transform(side)) for side in sides]
-    if len(vectors) == 1:
-        return vectors[0]
-    product = vectors[0] * vectors[1]
-    cosine = csr_array(product.sum(1)[:, None])
-    return hstack([product, abs(vectors[0] - vectors[1]), cosine], format="csr")
