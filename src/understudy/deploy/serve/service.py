@@ -176,8 +176,8 @@ class Service:
             )
         if call.future.cancelled():
             raise Refused(400, "the connection was closed before the answer.")
-        if (reason := call.future.exception()) is not None:
-            raise self._failed(reason)
+        if (failure := call.future.exception()) is not None:
+            raise self._failed(failure)
         return call
 
     async def _left(self, request: Request, call: Call) -> None:
