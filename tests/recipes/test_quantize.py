@@ -118,7 +118,10 @@ def test_the_gate_refuses(
     [
         (["--output", "x"], "no model: name a run"),
         (["{bilstm}"], "no output: name the folder"),
-        (["{bilstm}", "--output", "x", "--to", "fp16"], "fp16"),
+        (["{bilstm}", "--output", "x", "--to", "int3"], "int3"),
+        (["{bilstm}", "--output", "x", "--to", "fp16", "--calibrate", "rows"], "--calibrate is for --to int8"),
+        (["{bilstm}", "--output", "x", "--calibrate", "none.csv"], "no such file"),
+        (["{bilstm}", "--output", "x", "--calibrate", "numbers.csv"], "numbers.csv"),
         (["{bilstm}", "--output", "x", "--max_drop", "-1"], "max_drop"),
         (["{bilstm}", "--output", "x", "--texts", "none.csv"], "no such file"),
         (["{bilstm}", "--output", "x", "--text", "a"], "--text names columns of --texts, but there is no --texts"),
@@ -144,9 +147,31 @@ def test_mistakes_are_said(
     Path("bare.csv").write_text("text,rating\na good film,x\n")
     Path("none_labelled.csv").write_text("text,label\na good film,\n")
     Path("plain.txt").write_text("a good film\na bad one\n")
+    Path("numbers.csv").write_text("width,height\n1,2\n3,4\n")
     assert main(["quantize", *(word.format(bilstm=bilstm) for word in arguments)]) == 2
     assert message in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("flags", [["--to", "fp16"], ["--to", "int4-weight"], ["--calibrate", "rows"]])
+def test_other_types_of_weights(flags: list[str], teacher: Path, tmp_path: Path) -> None:
+    command = ["quantize", str(teacher), *flags, "--max_drop", "20", "--output", str(tmp_path / "out")]
+    assert main(command) == 0
+    found = understudy.load(tmp_path / "out")
+    assert (
+        found.facts.quantized.to == {"fp16": "fp16", "int4-weight": "int4-weight", "rows": "int8, calibrated"}[flags[1]]
+    )
+    assert np.isfinite(found.logits(TEXTS)).all()
+
+
+def test_a_static_model_is_not_calibrated(
+    teacher: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "static"
+    command = ["distill", "--data", str(reviews), "--teacher", str(teacher), "--student", "static", "--epochs", "1"]
+    assert main([*command, "--no_baseline", "--no_references", "--output", str(run)]) == 0
+    assert main(["quantize", str(run), "--calibrate", "rows", "--output", str(tmp_path / "out")]) == 2
+    assert "there is nothing to calibrate" in capsys.readouterr().err
 
 
 def test_tfidf_has_no_graph(reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
