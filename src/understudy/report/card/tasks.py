@@ -29,6 +29,9 @@ def tasks_facts(folder: Path, record: Record) -> dict[str, Any]:
         "python_example": Markdown(
             f"import understudy\n\nmodel = understudy.load({json.dumps(path, ensure_ascii=False)})[{json.dumps(first, ensure_ascii=False)}]\nmodel.predict(texts)"
         ),
+        "alone": Markdown(
+            f"Without Understudy: `understudy export {shlex.quote(path)} --task {shlex.quote(first)} --output {shlex.quote(f'{path}-{first}')}` writes one task as ONNX, for onnxruntime and tokenizers alone."
+        ),
         "plots": plot_links(folder),
         "phases": phase_lines(record),
         "labelling": "",
