@@ -28,7 +28,7 @@ def curves_of(
     Args:
         metric: the one that selects; where the files have none of that name, the first one that they have.
     """
-    scores, losses = [], []
+    scores, losses = list[ModelCurve](), list[ModelCurve]()
     for run in runs:
         seen: dict[int, int] = {}
         for name, seed, columns in _trainings(run):

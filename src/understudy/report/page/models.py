@@ -118,7 +118,7 @@ def _training(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
         return {}
     only = next(iter(phases.values())) if len(phases) == 1 and name == main_name(record) else {}
     found: Mapping[str, Any] = phases.get(name) or only or {}
-    return found | (found.get("pace") or {})
+    return {**found, **(found.get("pace") or {})}
 
 
 def _costs(model: Mapping[str, Any], training: Mapping[str, Any]) -> dict[str, float | None]:
