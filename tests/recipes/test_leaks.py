@@ -62,7 +62,11 @@ def test_test_rows_that_the_teacher_learnt_from_are_counted(
 
     # the model folder alone stands for its run; a student passes on what its teacher learnt from
     again = distil(
-        tmp_path / "run" / "model", tmp_path / "second", train=str(reviews / "test.csv"), validation=str(mixed)
+        tmp_path / "run" / "model",
+        tmp_path / "second",
+        embeddings="random",
+        train=str(reviews / "test.csv"),
+        validation=str(mixed),
     )
     assert [note.split(",")[0] for note in leaks(again.run())] == [
         f"validation: {tmp_path / 'run' / 'model'} learnt from 7 rows of these 67"
