@@ -56,6 +56,8 @@ class TrainingRecipe:
 
     def conclude(self, session: Session, work: Work) -> None:
         """Do the work in an open run, and write the report."""
+        if session.run.writes:
+            note_learnt(session.run.folder, work.subject, session.settings.models_read())
         work.carry_out(session)
         finish(session)
 
@@ -88,7 +90,5 @@ class TrainingRecipe:
             return RunRecord(command=settings.command, config=as_dict(settings), seed=settings.seed)
         with open_session(settings, work, threads) as session:
             if not session.run.record.finished:
-                if session.run.writes:
-                    note_learnt(session.run.folder, work.subject, settings.models_read())
                 self.conclude(session, work)
             return session.run.record
