@@ -268,3 +268,12 @@ def test_exported_it_answers_as_pytorch_does(trained: Path, tmp_path: Path) -> N
 
 def test_settings_know_the_pooling() -> None:
     assert FinetuneSettings(data="d", model="m", pooling="apart").pooling == "apart"
+
+
+def test_quantized_it_answers_alike(trained: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    assert run("quantize", trained, "--output", tmp_path / "int8", "--max_drop", 100) == 0
+    texts = [("good film", "film good"), ("a", "the book was very sad")]
+    expected, found = (understudy.load(folder).logits(texts) for folder in (trained, tmp_path / "int8"))
+    assert np.abs(found - expected).max() < 0.2 * np.abs(expected).max()
