@@ -46,8 +46,11 @@ def test_a_rung_that_is_not_there_is_refused() -> None:
 
 
 @law
-@given(models=st.integers(1, 500), eta=st.integers(2, 10), most=st.integers(1, 8))
-def test_rungs_end_with_at_least_one_model_and_shrink_by_eta(models: int, eta: int, most: int) -> None:
+@given(models=st.integers(1, 500), eta=st.integers(2, 10), most=st.integers(1, 8), work=st.integers(1, 10**6))
+def test_rungs_end_with_at_least_one_model_and_shrink_by_eta(models: int, eta: int, most: int, work: int) -> None:
+    count = rungs(models, eta=eta, most=most, work=work, fewest=50)
+    assert count == 1 or work / eta ** (count - 1) >= 50
+    assert count == rungs(models, eta=eta, most=most) or work / eta**count < 50
     count = rungs(models, eta=eta, most=most)
     found = sizes(models, eta=eta, of=count)
     assert len(found) == count <= most

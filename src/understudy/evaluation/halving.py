@@ -17,7 +17,7 @@ class Rung(NamedTuple):
     epochs: int
 
 
-def rung(number: int, *, of: int, eta: int, texts: int, epochs: int, fewest: int = FEWEST) -> Rung:
+def rung(number: int, *, of: int, eta: int, texts: int, epochs: int, fewest: int | None = None) -> Rung:
     r"""The texts and epochs of a rung, counted from 1; the last one has all of both.
 
     The work, texts times epochs, grows by the factor :math:`\eta` from rung to rung. Both have their share in it: the
@@ -30,7 +30,7 @@ def rung(number: int, *, of: int, eta: int, texts: int, epochs: int, fewest: int
         eta: the factor.
         texts: N.
         epochs: E.
-        fewest: texts that a rung has at least.
+        fewest: texts that a rung has at least, by default :data:`FEWEST`.
 
     Raises:
         ValueError: if there is no such rung.
@@ -47,18 +47,27 @@ def rung(number: int, *, of: int, eta: int, texts: int, epochs: int, fewest: int
     below = of - number
     passes = max(1, round(epochs / eta ** (below / 2)))
     wanted = math.ceil(texts * epochs / eta**below / passes)
-    return Rung(min(texts, max(wanted, fewest)), passes)
+    return Rung(min(texts, max(wanted, FEWEST if fewest is None else fewest)), passes)
 
 
-def rungs(models: int, *, eta: int, most: int) -> int:
-    """How many rungs there are for so many models: on the last one there is at least one, and on each more than on the next.
+def rungs(models: int, *, eta: int, most: int, work: float = math.inf, fewest: int | None = None) -> int:
+    """How many rungs there are: as many as leave at least one model on the last, and enough to read on the first.
+
+    Args:
+        models: how many there are to choose from.
+        eta: of each rung, one in so many goes on.
+        most: rungs at most.
+        work: texts times epochs of the last rung.
+        fewest: texts that the first one must have, by default :data:`FEWEST`.
 
     Example:
         >>> [rungs(models, eta=3, most=3) for models in (1, 2, 3, 8, 9, 12, 100)]
         [1, 1, 2, 2, 3, 3, 3]
+        >>> [rungs(12, eta=3, most=3, work=texts * 3) for texts in (200, 300, 1000)]
+        [1, 2, 3]
     """
-    count = 1
-    while count < most and models >= eta**count:
+    count, least = 1, FEWEST if fewest is None else fewest
+    while count < most and models >= eta**count and work / eta**count >= least:
         count += 1
     return count
 

@@ -13,6 +13,7 @@ from understudy.folders.run import Run
 from understudy.recipes.choose.search.finishing import finish_search
 from understudy.recipes.choose.search.looking import begun, costs_of, fitting, look, say_search
 from understudy.recipes.choose.search.records import folder_of, scores_on
+from understudy.recipes.choose.search.trials import texts_of
 from understudy.record import RunRecord
 from understudy.report.searching.table import search_table
 from understudy.runs.processes.children import run_apart
@@ -53,7 +54,8 @@ def run_search(settings: Any, splits: Splits) -> RunRecord:
     """
     found = begun(settings) or look(settings, splits)
     names = fitting(found)
-    how_many = rungs(len(names), eta=settings.eta, most=settings.rungs)
+    work = texts_of(splits) * max(found["measured"][name]["epochs"] for name in names)
+    how_many = rungs(len(names), eta=settings.eta, most=settings.rungs, work=work)
     ladder = Ladder(names, sizes(len(names), eta=settings.eta, of=how_many))
     say_search(settings, splits, found, ladder.counts)
     if settings.dry_run:
