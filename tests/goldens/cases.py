@@ -263,7 +263,7 @@ MISTAKES: dict[str, str] = {
     "nothing given, params": "params",
     "params of nothing": "params runs/bert faulty/mine ./nowhere bilstmm",
     "nothing given, report": "report",
-    "report of no runs": "report rows faulty/a-file ./nowhere runs runs/bert/model",
+    "report of no runs": "report rows faulty/a-file ./nowhere runs/bert/model",
     "report of a record that is none": "report faulty/broken",
     "report of one run twice": "report runs/bert runs/../runs/bert runs/bert",
     "report over a file": "report runs/bert --output faulty/out.csv",

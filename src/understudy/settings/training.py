@@ -62,13 +62,13 @@ class TrainSettings:
     max_length: Annotated[int, Gt(2)] | None = None
     """Tokens read of a text (at most 256). An AWD-LSTM reads all; the gradient reaches so many of its last tokens."""
     eval_steps: Annotated[int, Gt(0), Shown(rare=True)] | None = None
-    """Also evaluate every N steps, not only after each epoch."""
+    """Also evaluate every N steps, not only after epochs."""
     metric: Annotated[str | None, Shown("NAME", rare=True)] = None
     """The validation metric that chooses the best weights (the task's first)."""
     patience: Annotated[int, Gt(0)] | None = None
     """Stop after N evaluations without improvement."""
     min_delta: Annotated[float, Ge(0), Shown("X", rare=True)] = 0.0
-    """With --patience: what improves by no more than X is no improvement (0; 0.002 is 0.2 points of accuracy)."""
+    """With --patience: an improvement by no more than X is none; 0.002 is 0.2 points of accuracy."""
     save_steps: Annotated[int, Gt(0), Shown(rare=True)] | None = None
     """Write a checkpoint every N steps (often enough to cost 3 % of the time)."""
     precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], Shown(rare=True)] = "auto"
