@@ -14,7 +14,7 @@ from pathlib import Path
 
 from evidence import begin, in_turn, target, write
 
-ROUNDS = 15
+ROUNDS = 5
 MISTAKES = {
     "missing file": "finetune --data gone.csv --model tfidf",
     "mistyped label column": "finetune --data rows.csv --model tfidf --label lable",

@@ -54,8 +54,8 @@ class DataSettings(ReadingSettings):
     """What the labels are (as the column shows)."""
     limit_train: Annotated[int, Gt(0)] | None = None
     """Use only N training rows, drawn by the seed, balanced over the classes."""
-    class_weights: Annotated[list[str], Shown("balanced|CLASS=X", rare=True)] = field(default_factory=list)
-    """What a row of each class counts in the loss, in TF-IDF and in probes (1). balanced: rare classes more, all alike in sum."""
+    class_weights: Annotated[list[str], Shown("X", rare=True)] = field(default_factory=list)
+    """balanced, or CLASS=X for some classes: what a row counts in losses, TF-IDF and probes (1)."""
 
     def data_read(self) -> list[str]:
         """The names of the data that the command reads."""

@@ -63,7 +63,7 @@ class DistillSettings(DataSettings, AdapterSettings, TrainSettings, SeedsSetting
     student: Annotated[str, Shown("STUDENT", group="Student")] = "bilstm"
     """bilstm, static, layers:N (N of the teacher's layers), or a model folder or hub id."""
     embeddings_only: Annotated[bool, Shown(group="Student", rare=True)] = False
-    """No task and no labels: a static embedding model of the teacher, for sentence-transformers too. Texts: --unlabeled."""
+    """No labels: a static embedding model of the teacher (texts: --unlabeled)."""
     bilstm: Annotated[BiLSTMOptions, Shown(group="Student", rare=True)] = field(default_factory=BiLSTMOptions)
     static: Annotated[StaticOptions, Shown(group="Student", rare=True)] = field(default_factory=StaticOptions)
     layers: Annotated[LayersOptions, Shown(group="Student", rare=True)] = field(default_factory=LayersOptions)
