@@ -15,7 +15,9 @@ TEACHER_WORDS = re.compile(r"[0-9a-f]{32}\.bin")
 _PHASES = ("train", "contrast", "student", "student without teacher", "joint")
 _SWEEP = r"lr_find(-student(-without-teacher)?)?"
 _PLOTS = re.compile(rf"(learning-curves|quality-latency|quality-size|confusion|reliability|transfer|{_SWEEP})\.png")
-_FILES = re.compile(rf"record\.json|config\.yaml|README\.md|progress\.csv|{_SWEEP}\.(csv|png)")
+LEARNT_ROWS = "learnt_rows.bin"
+"""Hashes of the labelled rows that a run's model learnt from."""
+_FILES = re.compile(rf"record\.json|config\.yaml|README\.md|progress\.csv|{re.escape(LEARNT_ROWS)}|{_SWEEP}\.(csv|png)")
 _MODEL = re.compile(r".+\.(json|safetensors|txt|jinja|model|codes|spm|vocab|tokenizer)")
 """What saving a model and its tokenizer writes, for folders without a list of it."""
 ANSWERS = "answers.npz"

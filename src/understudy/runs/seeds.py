@@ -17,6 +17,7 @@ from understudy.report.aggregate import aggregate, reporting_split
 from understudy.report.card.write import write_card
 from understudy.report.family import family_table
 from understudy.report.verdict import counted_verdicts, family_verdict
+from understudy.runs.judging.leaks import doubts_of
 from understudy.runs.session import check_inputs, go_on, open_folder
 from understudy.settings.configuration import as_dict
 from understudy.settings.values import seconds
@@ -73,6 +74,8 @@ def run_seeds(recipe: Any) -> RunRecord:
 def _run_children(run: Run, recipe: Any) -> RunRecord:
     members = {f"seed-{seed}": dataclasses.replace(recipe, seed=seed, seeds=[]) for seed in recipe.seeds}
     children, failed = run_members(run, recipe, members)
+    for note in doubts_of(children):
+        run.say(note)
     _sum_up(run, list(children.values()), complete=not failed)
     raise_failed(run, failed, go_on(run.folder, recipe))
     return run.record

@@ -9,6 +9,7 @@ from understudy.models.files.pretrained import noting
 from understudy.record import RunRecord
 from understudy.runs.concluding import finish
 from understudy.runs.devices import machine_faults, on_threads
+from understudy.runs.judging.leaks import leak_notes, note_learnt
 from understudy.runs.plans import say_notes, say_plan
 from understudy.runs.seeds import run_seeds
 from understudy.runs.session import Session, open_session
@@ -49,11 +50,13 @@ class TrainingRecipe:
         notes: list[str] = []
         with noting(notes):
             work = self.prepare(data)
-        work.notes = [*work.notes, *notes]  # type: ignore[misc]
+        work.notes = [*work.notes, *notes, *leak_notes(work.subject, self.models_read())]  # type: ignore[misc,attr-defined]
         return work
 
     def conclude(self, session: Session, work: Work) -> None:
         """Do the work in an open run, and write the report."""
+        if session.run.writes:
+            note_learnt(session.run.folder, work.subject, session.settings.models_read())
         work.carry_out(session)
         finish(session)
 

@@ -16,8 +16,9 @@ from understudy.report.card.write import write_card
 from understudy.report.comparison.pictures import draw_comparison
 from understudy.report.comparison.recommending import recommendation
 from understudy.report.comparison.tables import cost_table, quality_table
+from understudy.runs.judging.leaks import doubts_of
 from understudy.runs.processes.children import run_apart
-from understudy.runs.seeds import raise_failed
+from understudy.runs.seeds import finished_record, raise_failed
 from understudy.runs.session import go_on, open_folder
 from understudy.settings.choose.contestants import Contestant
 from understudy.settings.configuration import as_dict
@@ -122,6 +123,9 @@ def _conclude(run: Run, settings: Any, everyone: dict[str, Member], *, complete:
     """Sum up what is finished, draw and write it, say which model to ship."""
     if not sum_up(run, settings, everyone) or not run.writes:
         return
+    children = {name: finished_record(run.folder / name) for name in everyone}
+    for note in doubts_of({name: child for name, child in children.items() if child is not None}):
+        run.say(note)
     record = run.record.as_dict()
     draw_comparison(run.folder, record)
     write_card(run.folder, record)
