@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
 import errno
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from understudy import atomic
 from understudy.checksums import list_checksums
 from understudy.errors import OutputError
+from understudy.folders import run as run_folder
 from understudy.folders.contents import clashes
 from understudy.folders.run import Run, default_folder, open_run, output_faults
 from understudy.record import RunRecord, hardware, to_yaml, versions
@@ -494,3 +497,18 @@ def test_what_is_read_is_not_replaced(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "link: holds run/mine.csv" in clashes(Path("link"), ["run/mine.csv"])[0]
     assert "run/new: lies in link" in clashes(Path("run/new"), ["link"])[0]
     assert len(clashes(Path("run"), ["run", "./run", "run/model", "run/mine.csv"])) == 3
+
+
+def test_two_runs_that_begin_in_one_second_have_folders_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        run_folder,
+        "datetime",
+        SimpleNamespace(datetime=SimpleNamespace(now=lambda: datetime.datetime(2026, 11, 28, 12))),
+    )
+    for name in ("distill-20261128-120000", "distill-20261128-120000-2", "distill-20261128-120000-3"):
+        folder = default_folder("distill")
+        assert folder == Path("runs") / name
+        folder.mkdir(parents=True)

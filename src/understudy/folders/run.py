@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -157,8 +158,10 @@ def _clear(folder: Path) -> None:
 
 
 def default_folder(command: str) -> Path:
-    """The folder of a run without an output."""
-    return Path("runs") / f"{command.replace(' ', '-')}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    """The folder of a run without an output: one that is not there yet, should two begin in one second."""
+    first = Path("runs") / f"{command.replace(' ', '-')}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    others = (first.with_name(f"{first.name}-{number}") for number in itertools.count(2))
+    return next(folder for folder in itertools.chain([first], others) if not folder.exists())
 
 
 def output_faults(
