@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -225,6 +226,20 @@ def test_faults_of_all_steps_are_said_before_the_first_begins(
     assert not (tmp_path / "one").exists()
 
 
+@pytest.mark.parametrize("other", ["./runs/a/", "runs/b/../a", "link/a", "~/runs/a"])
+def test_one_output_spelled_two_ways_is_one_output(
+    other: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "link").symlink_to(tmp_path / "runs")  # to what the first step makes
+    steps = [{"command": "finetune", "data": "x.csv", "model": "tfidf", "output": name} for name in ("runs/a", other)]
+    Path("steps.yaml").write_text("---\n".join(map(yaml.safe_dump, steps)), encoding="utf-8")
+    assert main(["run", "steps.yaml"]) == 2
+    assert f"steps.yaml, step 2: has the output of step 1, {other}. Name another." in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -252,3 +267,15 @@ def test_the_first_lines_say_how_to_run_it(path: Path) -> None:
     assert text.startswith("# ")
     how = f"run recipes/{path.name}" if others else f"{first['command']} --config recipes/{path.name}"
     assert f"understudy {how}" in text
+
+
+def test_recipes_do_not_collide() -> None:
+    """Each has an output of its own, which is none of the quick start's but where it does the same: they run in turn."""
+    steps = [step for path in ALL for step in yaml.safe_load_all(path.read_text(encoding="utf-8")) if "output" in step]
+    outputs = [step["output"] for step in steps]
+    assert sorted(set(outputs)) == sorted(outputs)
+    docs = Path(__file__).parents[2]
+    for page in ("README.md", "docs/quickstart.md"):
+        taken = set(re.findall(r"distill .*--output (\S+)", (docs / page).read_text(encoding="utf-8")))
+        assert taken
+        assert not taken & {step["output"] for step in steps if step["command"] in ("distill", "compare")}, page
