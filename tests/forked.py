@@ -90,12 +90,19 @@ def understudy(*arguments: object, failpoint: str) -> subprocess.CompletedProces
 
 
 def start(
-    code: str, *arguments: object, env: Mapping[str, str] = os.environ, stdout: int, stderr: int, stdin: bool = False
+    code: str,
+    *arguments: object,
+    env: Mapping[str, str] = os.environ,
+    stdout: int,
+    stderr: int,
+    stdin: bool | int = False,
 ) -> Process:
-    """A process that runs `code`; where its output goes are file descriptors."""
+    """A process that runs `code`; where its output goes are file descriptors, `stdin` too, or True for a pipe."""
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(os.environ[_ADDRESS])
-    read, write = os.pipe() if stdin else (os.open(os.devnull, os.O_RDONLY), None)
+    read, write = os.pipe() if stdin is True else (os.open(os.devnull, os.O_RDONLY), None)
+    if type(stdin) is int:
+        os.dup2(stdin, read)
     given = {"code": code, "argv": ["-c", *map(str, arguments)], "path": sys.path, "cwd": os.getcwd()}
     message = json.dumps(given | {"env": {**env, _ADDRESS: os.environ[_ADDRESS]}}).encode()
     socket.send_fds(connection, [f"{len(message):{_NUMBER}}".encode()], [read, stdout, stderr])
