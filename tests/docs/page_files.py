@@ -67,13 +67,18 @@ class Toys:
 
     def folder(self, path: Path) -> None:
         """A folder of splits of labelled rows."""
-        for split, rows in {"train": 40, "validation": 16, "test": 20}.items():
+        # more than 20 rows a class, or runs would train on pairs first, which takes longer
+        for split, rows in {"train": 44, "validation": 16, "test": 20}.items():
             self.table(path / f"{split}.csv", split, rows)
 
     def corpus(self, path: Path) -> None:
         """A folder of splits of texts."""
         self.texts(path / "train.txt", 0, 40)
         self.texts(path / "valid.txt", 40, 50)
+
+    def two(self, number: int) -> list[str]:
+        """Two texts, the same for a number whatever was drawn before."""
+        return random.Random(number).sample(self.pool, 2)
 
     def answers(self, path: Path) -> None:
         """What a teacher elsewhere answers for the rows and the pool."""
@@ -180,10 +185,13 @@ def files(toys: Toys, words: list[str]) -> dict[str, Callable[[Path], object]]:
         "mine.csv": lambda path: toys.table(path, "train", 40),
         "articles.csv": lambda path: toys.table(path, "train", 60),
         "news.csv": lambda path: _write(
-            path, ("title", "body", "topic"), [(*rng.sample(toys.pool, 2), f"topic {i % 2}") for i in range(40)]
+            path, ("title", "body", "topic"), [(*toys.two(i), f"topic {i % 2}") for i in range(40)]
+        ),
+        "products.csv": lambda path: _write(
+            path, ("title", "body", "stars"), [(*toys.two(i), 1 + i % 2) for i in range(40)]
         ),
         "pairs.csv": lambda path: _write(
-            path, ("question", "answer", "fits"), [(*rng.sample(toys.pool, 2), ("no", "yes")[i % 2]) for i in range(40)]
+            path, ("question", "answer", "fits"), [(*toys.two(i), ("no", "yes")[i % 2]) for i in range(40)]
         ),
         "pairs": lambda path: [
             toys.pairs(path / f"{name}.csv", rows) for name, rows in {"train": 24, "dev": 12}.items()
