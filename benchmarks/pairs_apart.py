@@ -3,6 +3,7 @@
 STS-B, MRPC and RTE; 8 labels a class, 100 and 1,000 labels; 500 test rows. A cell is one set, one number of labels, one
 way to train and one seed. It is trained once and kept in the result file, so that the script can be stopped and started
 again. The default takes one of the two ways; which one, it finds on the training rows alone. The other is trained beside it.
+First, probes alone on rows that are kept from the training files, of SICK too: the vectors are computed once.
 
     python benchmarks/pairs_apart.py --threads 1
 """
@@ -10,6 +11,7 @@ again. The default takes one of the two ways; which one, it finds on the trainin
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import statistics
 import time
@@ -17,12 +19,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from defaults import pieces, selecting
-from evidence import Setting, begin, target, write
+import numpy as np
+
+from defaults import a_class, columns_of, pieces, selecting
+from defaults import rows_of as rows_of_file
+from evidence import DATA, ROOT, Setting, begin, target, write
 
 SETS = ("stsb", "mrpc", "rte")
 SIZES = ("8_a_class", "100", "1000")
 TEST_ROWS = 500
+PROBED = (("stsb", "score"), ("mrpc", "label"), ("rte", "label"), ("sick", "label"), ("sick", "score"))
+KEPT, POOL, DRAWS = 600, 2000, {"8_a_class": 3, "100": 3, "1000": 1}
+"""Rows of a training file on which probes are tried, all that are drawn from it, and how often."""
 TFIDF, DEFAULT = "tfidf", "default"
 JOINED, APART = "fine-tuned, joined", "fine-tuned, apart"
 WAYS: dict[str, dict[str, Any]] = {
@@ -47,6 +55,47 @@ def rows_of(setting: Setting, name: str, labels: str, seed: int) -> Path:
         lines = (source / f"{part}.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
         (folder / f"{part}.jsonl").write_text("".join(lines[:TEST_ROWS] if part == "test" else lines), encoding="utf-8")
     return folder
+
+
+def probes(setting: Setting, name: str, column: str) -> list[dict[str, Any]]:
+    """Points and cross-validated losses of a probe of joined pairs and of one of pairs read apart, by number of labels."""
+    import torch
+
+    from penalty import answers, encoder_vectors
+    from understudy.functional.scoring import score
+    from understudy.models.probe.choice import cross_validated
+    from understudy.models.probe.pairs import cross_validated_pairs
+    from understudy.models.students.apart import compared
+
+    rows = rows_of_file(ROOT / DATA / name / "train.csv")
+    random.Random(77).shuffle(rows)
+    rows = [columns_of(name, row) for row in rows[: setting.pick(POOL, 300)]]
+    rows = [{key: row[key] for key in ("sentence1", "sentence2", column)} for row in rows]
+    task, texts, labels = answers(rows)
+    joined = encoder_vectors(texts)
+    u, v = (torch.from_numpy(encoder_vectors([(pair[side],) for pair in texts])) for side in (0, 1))
+    ways = {"joined": (joined, cross_validated), "apart": (compared(u, v).numpy(), cross_validated_pairs)}
+    last = len(rows) - setting.pick(KEPT, 100)
+    found = []
+    for size in SIZES[column == "score" :]:
+        reached: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
+        for draw in range(DRAWS[size]):
+            numbers = list(range(last))
+            random.Random(draw).shuffle(numbers)
+            if size == "8_a_class":
+                drawn = a_class([{**rows[number], "number": number} for number in numbers], 8)
+                numbers = [row["number"] for row in drawn]
+            inside = np.array(numbers if size == "8_a_class" else numbers[: int(size)])
+            for way, (vectors, fit) in ways.items():
+                probe = fit(vectors[inside], labels[inside], task, seed=draw)
+                told = vectors[last:] @ probe.weight.T + probe.bias
+                points = 100 * float(score(task.metrics[0], told, labels[last:]))
+                reached[way].append((points, float(probe.losses.mean())))
+        means = {
+            way: dict(zip(("points", "loss"), map(float, np.mean(pairs, axis=0)))) for way, pairs in reached.items()
+        }
+        found.append({"set": name, "labels_are": column, "labels": size, "draws": DRAWS[size], **means})
+    return found
 
 
 def cells(setting: Setting) -> Iterator[Cell]:
@@ -103,7 +152,7 @@ def compared(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def report(setting: Setting, rows: list[dict[str, Any]], *, complete: bool) -> None:
+def report(setting: Setting, rows: list[dict[str, Any]], probed: list[dict[str, Any]], *, complete: bool) -> None:
     """Write what is there by now."""
     summary = compared(rows)
 
@@ -119,7 +168,7 @@ def report(setting: Setting, rows: list[dict[str, Any]], *, complete: bool) -> N
         question=__doc__ or "",
         config={"ways": WAYS, "test_rows": setting.pick(TEST_ROWS, 60)},
         raw=rows,
-        summary=summary,
+        summary={"cells": summary, "probes": probed},
         targets=[
             target("points of the default over joined pairs, mean", mean(gains), at_least=0.0),
             target("points of the default below the better of both ways, mean", mean(missed), at_least=-1.0),
@@ -134,7 +183,10 @@ def main() -> None:
     """Train the cells that the result file does not have yet, and write after each."""
     setting = begin(__doc__)
     path = setting.results / "pairs_apart.json"
-    rows = json.loads(path.read_text(encoding="utf-8"))["raw"] if path.exists() else []
+    there = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"raw": [], "summary": {"probes": []}}
+    rows, probed = there["raw"], there["summary"]["probes"]
+    for name, column in PROBED[: setting.pick(len(PROBED), 1)] if not probed else ():
+        probed += probes(setting, name, column)
     known = {tuple(row["cell"]): row for row in rows}
     todo = [cell for cell in cells(setting) if cell not in known]
     todo = [cell for cell in todo if not setting.quick or cell[:2] == ("stsb", "100")]
@@ -145,9 +197,8 @@ def main() -> None:
         print(f"\n== {cell}, {number + 1} of {len(todo)}", flush=True)
         known[cell] = measured(setting, cell)
         rows.append(known[cell])
-        report(setting, rows, complete=number + 1 == len(todo))
-    if not todo:
-        report(setting, rows, complete=True)
+        report(setting, rows, probed, complete=False)
+    report(setting, rows, probed, complete=True)
 
 
 if __name__ == "__main__":
