@@ -277,7 +277,9 @@ def fuzzed(port: int, examples: int) -> dict[str, Any] | None:
         "--checks",
         "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance",
     ]
-    done = subprocess.run([*command, "--max-examples", str(examples), "--seed", "0"], capture_output=True, text=True)
+    command += ["--max-examples", str(examples), "--seed", "0"]
+    with tempfile.TemporaryDirectory() as place:  # it leaves files where it runs
+        done = subprocess.run(command, capture_output=True, text=True, cwd=place)
     return {"code": done.returncode, "end": done.stdout.splitlines()[-25:]}
 
 
