@@ -64,7 +64,7 @@ def parts_of(
     for number, node in enumerate(graph.graph.node):
         node.name = node.name or f"node_{number}"
         kind = kind_of(node, weights)
-        if kind not in kinds or (tables_only and kind != "table"):
+        if kind is None or kind not in kinds or (tables_only and kind != "table"):
             continue
         scope = _scope(node)
         if scope is None:

@@ -177,7 +177,7 @@ class _Maker:
         if (self.source.folder / BAG).is_file():
             with np.load(self.source.folder / BAG, allow_pickle=False) as found:
                 arrays = dict(found)
-            np.savez(self.folder / BAG, **self.target.table(arrays.pop("table")), **arrays)
+            np.savez(self.folder / BAG, **self.target.table(arrays.pop("table")), **arrays)  # type: ignore[arg-type]
 
     def predictor(self, left: Sequence[str]) -> ExportedPredictor:
         """The model with these parts left, ready to answer."""
