@@ -22,7 +22,11 @@ from understudy.cli import main
 from understudy.data.tasks import Task
 from understudy.evaluation import cost
 from understudy.models.files.classifiers import load_classifier
+from understudy.models.files.multitask import TrainedTasks, save_tasks
 from understudy.models.files.save import save_model
+from understudy.models.files.stored_task import set_task
+from understudy.models.files.tokenizers import load_tokenizer
+from understudy.models.multitask import MultiTaskModel
 from understudy.models.shrink.prune.blocks import headed_blocks
 from understudy.models.shrink.prune.magnitude import zero_share
 from understudy.models.structure.layers import word_embeddings
@@ -293,6 +297,24 @@ def test_words_and_heads_together(spelled: Path, reviews: Path, tmp_path: Path) 
     model = understudy.load(tmp_path / "run").model
     assert headed_blocks(model)[0].heads == 1
     assert word_embeddings(model).num_embeddings < word_embeddings(understudy.load(spelled).model).num_embeddings
+
+
+def test_one_task_of_several(tiny_bert: Path, reviews: Path, tmp_path: Path) -> None:
+    tasks = {
+        "mood": Task(text=(("text",),), label="label", kind="single_label", labels=("negative", "positive")),
+        "other": Task(text=(("text",),), label="label", kind="single_label", labels=("a", "b", "c")),
+    }
+    made: dict[str, Any] = {}
+    for name, task in tasks.items():
+        torch.manual_seed(len(made))
+        made[name] = transformers.AutoModelForSequenceClassification.from_pretrained(tiny_bert, num_labels=task.outputs)
+        set_task(made[name].config, task)
+    trained = TrainedTasks(MultiTaskModel(made, shared=True).eval(), load_tokenizer(str(tiny_bert)), tasks, 32, {})
+    save_tasks(tmp_path / "joint", trained)
+    command = ["prune", str(tmp_path / "joint"), "--data", str(reviews), "--heads", "0.5", "--rounds", "0"]
+    assert main([*command, "--task", "mood", "--output", str(tmp_path / "run")]) == 0
+    assert sum(sizes(tmp_path / "run")[0]) == 4
+    assert understudy.load(tmp_path / "run").task.labels == ("negative", "positive")
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------

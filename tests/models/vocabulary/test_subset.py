@@ -200,7 +200,7 @@ def test_a_difference_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_tokenizer_in_python_is_refused() -> None:
     class InPython(PreTrainedTokenizerFast):
-        backend_tokenizer = None  # type: ignore[assignment]
+        backend_tokenizer = None
 
     made = word_pieces()
     made.__class__ = InPython
