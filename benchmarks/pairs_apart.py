@@ -183,7 +183,9 @@ def main() -> None:
     """Train the cells that the result file does not have yet, and write after each."""
     setting = begin(__doc__)
     path = setting.results / "pairs_apart.json"
-    there = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"raw": [], "summary": {"probes": []}}
+    there: Any = {"raw": [], "summary": {"probes": []}}
+    if path.exists():
+        there = json.loads(path.read_text(encoding="utf-8"))
     rows, probed = there["raw"], there["summary"]["probes"]
     for name, column in PROBED[: setting.pick(len(PROBED), 1)] if not probed else ():
         probed += probes(setting, name, column)
