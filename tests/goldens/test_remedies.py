@@ -167,7 +167,7 @@ FOLLOWED: list[tuple[str, str, str, str]] = [
     ("nothing given, bench", "with --models", "", " --models runs/bert --texts rows/pool.txt --json"),
     ("nothing given, params", "as in: understudy params", "", " runs/bert"),
     ("nothing given, report", "as in: understudy report", "", " runs/bert"),
-    ("report of one run twice", "Leave one out", " runs/../runs/bert runs/bert", ""),
+    ("report of one run twice", "Leave one out", " runs/../runs/bert runs/bert", " --output page-3.html"),
     ("report over a file", "Name another --output", "faulty/out.csv", "page.html"),
     ("report over a file", "or give --overwrite", "", " --overwrite"),
     ("report into a folder", "Name a file with --output", "--output faulty", "--output faulty/report.html"),
