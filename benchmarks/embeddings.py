@@ -74,7 +74,7 @@ def as_features(encode: Encode, train: list[tuple[str, str]], test: list[tuple[s
     from sklearn.linear_model import LogisticRegressionCV
 
     texts, labels = zip(*train)
-    model = LogisticRegressionCV(Cs=[1, 10, 100], cv=5, max_iter=300, n_jobs=1)
+    model = LogisticRegressionCV(Cs=[1, 10, 100], cv=5, max_iter=300, scoring="accuracy")
     model.fit(_of_length_1(encode(list(texts))), labels)
     texts, labels = zip(*test)
     return float(model.score(_of_length_1(encode(list(texts))), labels))
