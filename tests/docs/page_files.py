@@ -32,6 +32,8 @@ CAUSAL = ("openai-community/gpt2",)
 BERT = ENCODERS[0]
 RUNS = {
     "runs/teacher": f"understudy finetune --data reviews --model {BERT} --no_baseline --output runs/teacher",
+    "runs/model": f"understudy finetune --data reviews --model {BERT} --no_baseline --output runs/model",
+    "runs/compare": "understudy compare --data reviews --models tfidf static --output runs/compare",
     "runs/tfidf": "understudy finetune --data reviews --model tfidf --output runs/tfidf",
     "runs/student": "understudy distill --data reviews --teacher runs/teacher --student static --no_baseline --no_references --output runs/student",
     "runs/adapter": f"understudy finetune --data reviews --model {BERT} --adapter houlsby --no_baseline --output runs/adapter",
