@@ -38,6 +38,7 @@ MEASURED = (
     "batching",
     "teacher_cache",
     "against_textbrewer",
+    "against_simpletransformers",
     "exactness",
     "memory",
     "kills",
