@@ -25,7 +25,7 @@ from understudy.runs.processes import children
 from understudy.settings.configuration import check
 
 ONE = ("epochs", "teacher_epochs", "rounds")
-FEW = {"steps": 20, "labelled": 40, "pool": 40, "test": 40}
+FEW = {"search": 1, "steps": 20, "labelled": 40, "pool": 40, "test": 40}
 """Settings that are lowered to this where they are higher."""
 OFF = ("cold_start",)
 """Switched off: it starts processes that load everything anew."""
@@ -34,7 +34,7 @@ ALONE = ("baseline", "references")
 PAGE = "UNDERSTUDY_TESTS_PAGE"
 """The environment variable that says which page it is."""
 COMPARED = ("README.md", "docs/quickstart.md")
-FEWER = {"seeds": 1, "limit_train": 2, "unfreeze_epochs": 0}
+FEWER = {"seeds": 1, "limit_train": 2, "unfreeze_epochs": 0, "students": 2, "models": 3}
 """Of these lists only the first entries are kept."""
 SMALL = {"awd_lstm": {"embedding": 8, "hidden": 10}}
 
