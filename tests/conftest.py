@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import gc
 import os
 import random
@@ -21,35 +20,10 @@ os.environ["OMP_NUM_THREADS"] = (
 import pytest
 
 import forked
+from toy_reviews import WORDS, sentence, write_reviews
 from understudy.cores import wait_briefly
 
 wait_briefly()  # as the command line does: where two threads are tested, they keep no core from another worker
-
-WORDS = [
-    "good",
-    "fine",
-    "great",
-    "lovely",
-    "nice",
-    "bad",
-    "awful",
-    "poor",
-    "dreadful",
-    "sad",
-    "film",
-    "book",
-    "song",
-    "play",
-    "cast",
-    "plot",
-    "the",
-    "a",
-    "is",
-    "was",
-    "very",
-    "quite",
-]
-GOOD, BAD = WORDS[:5], WORDS[5:10]
 
 
 @pytest.fixture(autouse=True)
@@ -101,25 +75,6 @@ def _draw_and_measure_little(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(plots, "draw_all", lambda folder, record: [])
     patch.setattr(cost, "measure", partial(cost.measure, latency_texts=2, throughput_texts=8, warmup=1))
-
-
-def sentence(rng: random.Random, label: str) -> str:
-    """A toy review whose class shows in one or two of its words."""
-    words = [rng.choice(WORDS[10:]) for _ in range(rng.randint(3, 12))]
-    for _ in range(rng.randint(1, 2)):
-        words.insert(rng.randrange(len(words) + 1), rng.choice(GOOD if label == "positive" else BAD))
-    return " ".join(words)
-
-
-def write_reviews(path: Path, rows: int, seed: int) -> None:
-    """A CSV of toy reviews."""
-    rng = random.Random(seed)
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["text", "label"])
-        for i in range(rows):
-            label = ("negative", "positive")[i % 2]
-            writer.writerow([f"{sentence(rng, label)} {seed}x{i}", label])
 
 
 @pytest.fixture(scope="session")

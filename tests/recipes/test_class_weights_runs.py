@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import understudy
-from conftest import write_reviews
+from toy_reviews import write_reviews
 from understudy import TextClassifier
 from understudy.cli import main
 

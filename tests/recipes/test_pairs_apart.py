@@ -13,36 +13,13 @@ import pytest
 import torch
 
 import understudy
+from toy_reviews import WORDS
 from understudy import cli
 from understudy.models.students.apart import ApartClassifier
 from understudy.models.students.pooled import PooledClassifier
 from understudy.record import RunRecord
 from understudy.settings.train.finetune import FinetuneSettings
 
-WORDS = [
-    "good",
-    "fine",
-    "great",
-    "lovely",
-    "nice",
-    "bad",
-    "awful",
-    "poor",
-    "dreadful",
-    "sad",
-    "film",
-    "book",
-    "song",
-    "play",
-    "cast",
-    "plot",
-    "the",
-    "a",
-    "is",
-    "was",
-    "very",
-]
-"""Words that the tiny encoder's tokenizer knows."""
 pytestmark = [pytest.mark.usefixtures("quick_throughout"), pytest.mark.filterwarnings("ignore")]
 
 

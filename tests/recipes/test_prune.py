@@ -17,7 +17,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import BertConfig, BertModel, BertTokenizer
 
 import understudy
-from conftest import WORDS
+from toy_reviews import WORDS
 from understudy.cli import main
 from understudy.data.tasks import Task
 from understudy.evaluation import cost

@@ -38,7 +38,7 @@ class StaticVectors:
         >>> tokenizer = Tokenizer(models.WordLevel({"good": 0, "film": 1}, unk_token="film"))
         >>> tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
         >>> model = StaticVectors(np.array([[3.0, 0.0], [0.0, 4.0]], np.float32), tokenizer)
-        >>> model.encode(["good", "good film"]).round(1).tolist()
+        >>> model.encode(["good", "good film"]).astype(float).round(1).tolist()
         [[1.0, 0.0], [0.6, 0.8]]
     """
 
