@@ -159,6 +159,7 @@ class _Comparisons:
             self._rows, self._level = entry["rows"], entry.get("level", LEVEL)
 
     def has(self, one: str, other: str) -> bool:
+        """Whether the two models were compared."""
         return (one, other) in self._known
 
     def better(self, one: str, other: str) -> bool:

@@ -9,7 +9,7 @@ Steps 1 and 2 are model2vec's. Step 3 is what "tokenlearn" trains in epochs, her
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -129,15 +129,7 @@ class EmbeddingsWork:
 
     def _token_states(self, session: Session) -> np.ndarray:
         """What the encoder makes of each token: float32 ``(tokens, width of the encoder)``."""
-        session.display.start("tokens", len(self.ids))
-        done = 0
-
-        def on_batch(tokens: int) -> None:
-            nonlocal done
-            done += tokens
-            session.display.update(done)
-            session.stop_if_asked()
-
+        on_batch = _counting(session, "tokens", len(self.ids))
         encoder = self.features.encoder
         found = single_token_states(encoder, self.tokenizer, self.ids, names=self.names, on_batch=on_batch)
         session.display.close()
@@ -177,15 +169,7 @@ class EmbeddingsWork:
     def _vectors(self, session: Session, texts: Texts) -> np.ndarray:
         """The encoder's own vectors of texts: the mean of its states, float64 ``(texts, width of the encoder)``."""
         encoded = encode(texts, self.tokenizer, max_length=self.length)
-        session.display.start("texts", len(texts))
-        done = 0
-
-        def on_batch(rows: int) -> None:
-            nonlocal done
-            done += rows
-            session.display.update(done)
-            session.stop_if_asked()
-
+        on_batch = _counting(session, "texts", len(texts))
         found = logits(self.features, encoded, names=self.names, device=session.device, on_batch=on_batch)
         session.display.close()
         return found.astype(np.float64)
@@ -219,6 +203,20 @@ class EmbeddingsWork:
         rng = np.random.default_rng(0)
         tokens = [str(self.backend.id_to_token(number)) for number in rng.choice(self.ids, 64 * 20)]
         return [" ".join(tokens[start : start + 20]) for start in range(0, len(tokens), 20)]
+
+
+def _counting(session: Session, what: str, total: int) -> Callable[[int], None]:
+    """Begin a bar; what is returned moves it by so many, and ends the run where that was asked for."""
+    session.display.start(what, total)
+    done = 0
+
+    def on_batch(count: int) -> None:
+        nonlocal done
+        done += count
+        session.display.update(done)
+        session.stop_if_asked()
+
+    return on_batch
 
 
 class _Encoding:
