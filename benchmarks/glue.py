@@ -112,6 +112,7 @@ def cells(setting: Setting) -> Iterator[Cell]:
     for seed in setting.seeds:
         yield from (("single", task, seed) for task in SINGLE[: setting.pick(len(SINGLE), 1)])
         yield from (("after", "-".join(pair), seed) for pair in AFTER[: setting.pick(len(AFTER), 1)])
+        yield from (("after, from a probe", "-".join(pair), seed) for pair in AFTER[: setting.pick(len(AFTER), 1)])
         yield from (("distilled", student, seed) for student in STUDENTS)
         yield "joint", "all", seed
         yield "transfer", "all", seed
@@ -130,12 +131,14 @@ def measured(setting: Setting, cell: Cell) -> dict[str, Any]:
     if kind == "whole":
         todo = recipe(setting, seed, f"whole-{name}", task=name, limit_train=setting.pick(WHOLE, 64))
         return _row(cell, {f"{name}: all rows": run(todo).model("model")})
-    if kind == "after":
+    if kind.startswith("after"):
         first, second = name.split("-")
-        record = run(recipe(setting, seed, name, tasks=[first, second], mode="sequential"))
+        start, end = ("head", "") if kind == "after" else ("probe", ", from a probe")
+        folder = name if kind == "after" else f"{name}-probe"
+        record = run(recipe(setting, seed, folder, tasks=[first, second], mode="sequential", start=start))
         entries = {
-            f"{second}: after {first}": record.model(f"{second} after {first}"),
-            f"{second}: without {first}": record.model(f"{second} directly"),
+            f"{second}: after {first}{end}": record.model(f"{second} after {first}"),
+            f"{second}: without {first}{end}": record.model(f"{second} directly"),
         }
         return _row(cell, entries)
     if kind == "joint":

@@ -88,14 +88,19 @@ def test_one_task_with_the_files_that_people_know(
     assert main(glue(tmp_path / "run", "--task", "mrpc", "--submit", "--overwrite")) == 0
 
 
-def test_it_is_what_finetune_does_on_the_same_rows(glue: Words, root: Path, tiny_bert: Path, tmp_path: Path) -> None:
-    assert main(glue(tmp_path / "glue", "--task", "rte")) == 0
+@pytest.mark.parametrize("start", ["head", "probe"])
+def test_it_is_what_finetune_does_on_the_same_rows(
+    glue: Words, root: Path, tiny_bert: Path, tmp_path: Path, start: str
+) -> None:
+    given = ["--start", "probe"] if start == "probe" else []  # GLUE's heads begin at random
+    assert main(glue(tmp_path / "glue", "--task", "rte", *given)) == 0
+    assert ("start" in record_of(tmp_path / "glue").training["train"]) == (start == "probe")
     (tmp_path / "data").mkdir()
     for here, there in (("train", "train"), ("dev", "validation")):
         (tmp_path / "data" / f"{there}.tsv").write_bytes((root / "RTE" / f"{here}.tsv").read_bytes())
     words = glue(tmp_path / "finetune")
     words[0], words[words.index("--data") + 1] = "finetune", str(tmp_path / "data")
-    assert main([*words, "--start", "head", "--pooling", "head"]) == 0  # GLUE's heads begin at random
+    assert main([*words, "--start", start, "--pooling", "head"]) == 0
     one, other = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("glue", "finetune"))
     assert all(torch.equal(one[key], other[key]) for key in one)
 

@@ -204,6 +204,7 @@ def test_its_folder_teaches_and_lends_its_encoder(
         (["--task_weights", "1", "2", "0"], "task_weights must be positive"),
         (["--soft_weight", "1"], "--soft_weight belongs to --sharing soft"),
         (["--sampling_temperature", "2"], "--sampling_temperature belongs to --sampling temperature"),
+        (["--start", "probe"], "--start probe is for one task's head, and --mode joint trains several"),
         (["--submit"], "--submit answers for tasks that are trained singly"),
         (["--mode", "single", "--then", "finetune"], "--then belongs to --mode joint, but the mode is single"),
     ],

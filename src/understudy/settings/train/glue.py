@@ -47,6 +47,8 @@ class GlueSettings(TaughtTasksSettings, AdapterSettings, TrainSettings, SeedsSet
     """Instead of --model: start from the encoder of this run or model, with a new head, whatever it was trained for."""
     pooling: Annotated[Literal["head", "mean"], Shown(group="Model")] = "head"
     """head: the architecture's own head, which reads the first token. mean: a linear layer on the mean of the states, as in sentence encoders."""
+    start: Annotated[Literal["head", "probe"], Shown(group="Model")] = "head"
+    """A new head begins at random, as in the papers, or as a linear probe of the encoder: with few steps that spares the encoder."""
     mode: Literal["single", "joint", "sequential", "transfer"] = "single"
     """Several tasks: single trains each by itself; joint all at once, on one encoder; sequential each on the encoder of the one before; transfer every ordered pair, to see which task helps which."""
     then: Literal["finetune"] | None = None
@@ -217,6 +219,8 @@ class GlueSettings(TaughtTasksSettings, AdapterSettings, TrainSettings, SeedsSet
             f"{flag}: this is for the layers of one task's model, and --mode joint trains several heads. Leave it out."
             for flag in self.layer_flags()
         ]
+        if self.start == "probe":
+            faults.append("--start probe is for one task's head, and --mode joint trains several. Leave it out.")
         faults += self.taught_faults(None if self.names() == [ALL] else self.names())
         if self.student is not None and is_table(self.student) and self.pooling != "head":
             faults.append(

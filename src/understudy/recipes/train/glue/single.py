@@ -30,11 +30,11 @@ LEARNING_RATE = 2e-5
 
 
 def as_finetune(settings: GlueSettings) -> FinetuneSettings:
-    """The settings of ``finetune`` that mean the same: the field's, so a head begins at random and learns from labels."""
+    """The settings of ``finetune`` that mean the same: the head learns from labels alone."""
     names = {field.name for field in dataclasses.fields(FinetuneSettings)} - {"data", "train", "validation", "test"}
     shared = {field.name for field in dataclasses.fields(settings)} & names
     given = {name: getattr(settings, name) for name in sorted(shared)}
-    return FinetuneSettings(**given, start="head", contrastive="never")
+    return FinetuneSettings(**given, contrastive="never")
 
 
 class SingleTask(Transformer):
