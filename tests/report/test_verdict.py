@@ -136,7 +136,7 @@ def test_too_few_rows_are_no_reason_to_ship_what_is_cheaper() -> None:
     numbers = "is at +25.0 points, -8.3 to +58.3; 99 % interval, 12 test rows)."
     cases = {
         "The model and TF-IDF": (trained((0.0, -0.3, 0.3), FEW, SAME), "the model"),
-        "The probe and TF-IDF": (trained((0.0, -0.3, 0.3), FEW, FEW), "the probe"),
+        "The probe and TF-IDF": (trained((0.0, -0.3, 0.3), (0.1, -0.2, 0.4), FEW), "the probe"),
         "The model and the probe": (trained(FEW, MORE), "the model"),
         "The student and TF-IDF": (distilled(teacher=SAME, tfidf=FEW, alone=FEW, alone_tfidf=SAME), "the student"),
         "The student and the same student without teacher": (

@@ -185,6 +185,11 @@ class _Comparisons:
         middle, low, high = self._known[one, other]
         return middle >= _MUCH and low <= 0 and high - low > _WIDE
 
+    def furthest_untold(self, names: Sequence[str], other: str) -> str | None:
+        """Of the models that so lead another, the one with the longest lead; the first one of equal leads."""
+        ahead = [name for name in names if self.untold(name, other)]
+        return max(ahead, key=lambda name: self._known[name, other][0], default=None)
+
     def undecided(self, one: str, other: str) -> Verdict:
         """The verdict on two models that the rows do not tell apart."""
         first, second = (
@@ -210,8 +215,8 @@ class _Comparisons:
 
 def _of_training(found: _Comparisons, main: str) -> Verdict | None:
     if found.has(main, TFIDF) and not found.better(main, TFIDF) and not found.better(PROBE, TFIDF):
-        if ahead := [name for name in (PROBE, main) if found.untold(name, TFIDF)]:
-            return found.undecided(ahead[0], TFIDF)
+        if ahead := found.furthest_untold((PROBE, main), TFIDF):
+            return found.undecided(ahead, TFIDF)
         return _verdict("tfidf", f"the {main} is at {found.lead(main, TFIDF)}", found.rows(main, TFIDF))
     if found.has(main, PROBE) and not found.better(main, PROBE):
         kind = "probe is better" if found.better(PROBE, main) else "probe"
@@ -233,8 +238,8 @@ def _of_distillation(found: _Comparisons) -> Verdict | None:
         if found.better(other, TEACHER):
             return _verdict(f"teacher below {other}", f"it is at {found.lead(TEACHER, other)}", found.rows())
     if found.has(STUDENT, TFIDF) and not found.better(STUDENT, TFIDF) and not found.better(ALONE, TFIDF):
-        if ahead := [name for name in (STUDENT, ALONE) if found.untold(name, TFIDF)]:
-            return found.undecided(ahead[0], TFIDF)
+        if ahead := found.furthest_untold((STUDENT, ALONE), TFIDF):
+            return found.undecided(ahead, TFIDF)
         return _verdict("tfidf", f"the student is at {found.lead(STUDENT, TFIDF)}", found.rows(STUDENT, TFIDF))
     if found.untold(STUDENT, ALONE):
         return found.undecided(STUDENT, ALONE)
