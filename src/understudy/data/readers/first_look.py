@@ -20,7 +20,7 @@ from understudy.data.readers.places.source import How, Source
 
 _MOST_BYTES = 16 << 20
 """A larger file is not looked into if its format must be read whole to know its columns."""
-_MOST_READ = 2 << 20
+_MOST_READ = 1 << 19
 """Bytes of data that are read as a whole, for the faults of their rows, before a fault of paths or columns is told."""
 _AT_ONCE = ("csv", "parquet", "arrow")
 """Formats that name their columns at their beginning."""

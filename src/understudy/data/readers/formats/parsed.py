@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from typing import Any, BinaryIO
 from zipfile import BadZipFile
@@ -96,7 +97,7 @@ class Parsed:
             return False
         way = "Rename one of them"
         way += f"; if this line is a row of data, {NAME_THE_COLUMNS}" * self.headed
-        for name in sorted({name for name in named if named.count(name) > 1}):
+        for name in sorted(name for name, times in Counter(named).items() if times > 1):
             self.faults.add(f"{place}: two columns are called '{name}'. {way}.")
         self.names = tuple(named)
         return len(set(named)) == len(named)
