@@ -69,6 +69,19 @@ def test_classes_of_any_kind_come_back_as_they_are(classes: list[Any], frame: An
     assert model.predict([]).shape == (0,)
 
 
+def test_the_likeliest_classes_are_those_of_the_probabilities(quick: None) -> None:
+    texts = [f"{word} film number {i}" for i in range(12) for word in ("good", "bad", "odd")]
+    model = TextClassifier().fit(texts, [7, 5, 6] * 12)
+    asked = ["good odd film", "a bad film", "odd"]
+    ranked = np.argsort(-model.predict_proba(asked), axis=1, kind="stable")
+    for k in (1, 2, 3, 9):
+        np.testing.assert_array_equal(model.predict(asked, top_k=k), model.classes_[ranked[:, :k]])
+    np.testing.assert_array_equal(model.predict(asked, top_k=1)[:, 0], model.predict(asked))
+    assert model.predict([], top_k=2).shape == (0, 2)
+    with pytest.raises(ValueError, match="top_k must be at least 1, but is 0"):
+        model.predict(asked, top_k=0)
+
+
 def test_a_pickle_answers_alike_in_another_process(frame: Any, tmp_path: Path, quick: None) -> None:
     model = TextClassifier(output=tmp_path / "run").fit(frame["text"], frame["label"])
     assert (tmp_path / "run" / "model" / "record.json").exists()

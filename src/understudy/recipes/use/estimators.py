@@ -211,10 +211,17 @@ class TextClassifier(ClassifierMixin, TextEstimator):
         logits = logits[:, self._columns]
         return logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits
 
-    def predict(self, X: Any) -> np.ndarray:
-        """The likeliest class of each text."""
-        logits = self._logits(X)
-        found: np.ndarray = self.classes_[logits[:, self._columns].argmax(1)]
+    def predict(self, X: Any, *, top_k: int | None = None) -> np.ndarray:
+        """The likeliest class of each text, ``(rows,)``; with `top_k` the likeliest ones ``(rows, top_k)``, the first first.
+
+        Raises:
+            ValueError: if `top_k` is less than 1.
+        """
+        if top_k is not None and top_k < 1:
+            raise ValueError(f"top_k must be at least 1, but is {top_k}")
+        logits = self._logits(X)[:, self._columns]
+        best = logits.argmax(1) if top_k is None else np.argsort(-logits, axis=1, kind="stable")[:, :top_k]
+        found: np.ndarray = self.classes_[best]
         return found
 
 

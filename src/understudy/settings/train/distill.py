@@ -12,7 +12,7 @@ from understudy.data.readers.places.names import is_held
 from understudy.settings.adapters import AdapterSettings
 from understudy.settings.data import DataSettings
 from understudy.settings.flags import Shown
-from understudy.settings.models import model_faults
+from understudy.settings.models import file_faults, model_faults
 from understudy.settings.run import RunSettings, SeedsSettings
 from understudy.settings.student_options import (
     EMBEDDINGS,
@@ -117,6 +117,8 @@ class DistillSettings(DataSettings, AdapterSettings, TrainSettings, SeedsSetting
         for name in self.teacher:
             if not is_outputs_file(name):
                 faults += model_faults(name, adapters=True)
+            elif not is_held(name):
+                faults += file_faults(name)
             if self.teacher.count(name) > 1:
                 faults.append(
                     f"--teacher names {name} more than once. Name it once, and give --teacher_weights to let it count for more."

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from understudy.data.arrow_columns import string_column
 from understudy.data.readers.formats.parsed import BATCH_ROWS, Parsed, Unreadable
 from understudy.data.readers.formats.values import as_strings
 from understudy.data.readers.labels.class_names import class_names, has_class_names, schema_features, with_class_names
@@ -110,7 +111,7 @@ def typed_cells(parsed: Parsed, name: str, column: pa.Array, feature: Any, place
         if pa.types.is_integer(kind) and (classes := class_names(feature)):
             known = pc.and_(pc.greater_equal(column, 0), pc.less(column, len(classes)))  # -1 means: no label
             numbers = pc.if_else(known, column, pa.scalar(None, kind))
-            return pa.array(classes, pa.large_string()).take(numbers)
+            return string_column(classes).take(numbers)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         try:
             column.validate(full=True)

@@ -132,11 +132,11 @@ class Distillation:
     def plan_lines(self) -> Mapping[str, str]:
         """Rows, tokens, steps, time and memory."""
         plan = rows_plan(self.plan, self._labelled_batches(), self.splits, self.settings, rows=len(self.texts))
-        pool = len(self.texts) - len(self.splits.train)
         return {
             "teacher": " + ".join(self.settings.teacher),
             "student": self.settings.student,
-            "pool": f"{pool:,} texts without labels",
+            **({"embeddings": self.student.begins} if self.student.begins else {}),
+            "pool": f"{len(self.texts) - len(self.splits.train):,} texts without labels",
             **plan,
             **({"epochs": self.settled.why} if self.settled.why else {}),
         }
