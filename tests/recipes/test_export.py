@@ -209,16 +209,22 @@ def test_bench_measures_formats_threads_and_lengths_in_turn(
     monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.setattr("understudy.evaluation.in_turn._ALONE", 4)
     monkeypatch.setattr("understudy.evaluation.in_turn._TOGETHER", 8)
-    command = ["bench", "--models", str(bilstm), "--formats", "pytorch", "onnx", "--rounds", "1"]
+    command = ["bench", "--models", str(bilstm), "--formats", "pytorch", "onnx", "int8", "--rounds", "1"]
     command += ["--lengths", "3", "9", "--batch_sizes", "4", "--threads", "1", "2"]
     assert main([*command, "--json"]) == 0
     entries = json.loads(capsys.readouterr().out)
     told = [(entry["format"], entry["threads"], entry["words"]) for entry in entries]
-    assert told == [(kind, threads, words) for kind in ("pytorch", "onnx") for threads in (1, 2) for words in (3, 9)]
+    kinds = ("pytorch", "onnx", "int8")
+    assert told == [(kind, threads, words) for kind in kinds for threads in (1, 2) for words in (3, 9)]
+    sizes = {entry["format"]: entry["size_bytes"] for entry in entries}
+    assert sizes["int8"] < sizes["onnx"]
     assert all(entry["batches"]["4"] > 0 and entry["spread"]["p50"][0] > 0 for entry in entries)
     assert len({entry["parameters"] for entry in entries}) == 1
     assert main(["bench", "--models", str(exported), str(bilstm), "--rounds", "1"]) == 0
     assert "format" in capsys.readouterr().out
+    assert main(["bench", "--models", str(exported), "--formats", "int8", "--rounds", "1", "--json"]) == 0
+    (entry,) = json.loads(capsys.readouterr().out)
+    assert entry["format"] == "int8"
 
 
 def test_a_cold_start_is_that_of_a_process_without_torch(

@@ -112,7 +112,7 @@ class MaskingSettings:
 
     group: ClassVar[str] = "Method"
     blocks: Annotated[Literal["line", "pack"], Shown(rare=True)] = "line"
-    """Masked language models: line makes each text a row, cut at --max_length; pack fills rows of that length with several texts, kept apart (line)."""
+    """Masked language models: line makes each text a row, cut at --max_length; pack fills rows of that length with several texts, kept apart."""
     mask_probability: Annotated[float, Gt(0), Le(0.5)] = 0.15
     """Masked language models: share of the tokens that are masked, drawn again in each epoch."""
     whole_words: bool = False

@@ -79,6 +79,26 @@ def test_answers_are_those_of_the_model(name: str, kind: str, tmp_path: Path) ->
     assert found.fingerprint() == understudy.load(tmp_path / "out").fingerprint()
 
 
+def test_texts_of_all_lengths_are_answered_together_with_little_padding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = TASKS["single_label"]
+    export_onnx(tmp_path / "out", predictor(network("bilstm", task), task), texts_for(task))
+    found = ExportedPredictor(tmp_path / "out")
+    texts = ["the film " * count for count in (1, 1, 1, 2, 2, 3, 12)]
+    needed, computed = sum(found.inputs_of(text)["input_ids"].size for text in texts), list[int]()
+    run = found._run
+
+    def counted(inputs: dict[str, np.ndarray]) -> np.ndarray:
+        computed.append(inputs["input_ids"].size)
+        return run(inputs)
+
+    monkeypatch.setattr(found, "_run", counted)
+    assert found.logits(texts).shape == (len(texts), task.outputs)
+    assert len(computed) < len(texts)
+    assert sum(computed) < 1.5 * needed  # in one batch it would be three times as much
+
+
 def test_the_graph_says_what_it_is(static: Path) -> None:
     session = onnxruntime.InferenceSession(str(static / "model.onnx"))
     told = session.get_modelmeta().custom_metadata_map

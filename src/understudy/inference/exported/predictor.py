@@ -174,7 +174,10 @@ class ExportedPredictor(Answering):
         facts = self.facts
         out = np.empty((len(offsets) - 1, self.task.outputs), np.float32)
         masked = "attention_mask" in facts.inputs
-        for rows in length_batches(np.diff(offsets), max_tokens=facts.max_tokens, padded=masked):
+        tight = (
+            facts.of != "awd_lstm"
+        )  # its large matrices are read anew for every token, so many rows at once are faster
+        for rows in length_batches(np.diff(offsets), max_tokens=facts.max_tokens, padded=masked, tight=tight):
             out[rows] = self._run(
                 padded_arrays(
                     *(ids, offsets, segments, rows),

@@ -25,8 +25,8 @@ class BenchSettings(ReadingSettings):
     command: ClassVar[str] = "bench"
     models: Annotated[list[str], Shown("MODEL", required=True)] = field(default_factory=list)
     """Runs, model folders or exported models."""
-    formats: Annotated[list[Literal["pytorch", "onnx"]], Shown("FORMAT")] = field(default_factory=list)
-    """Formats in which each model is measured, pytorch or onnx; what is not exported is, for the measurement (as it is)."""
+    formats: Annotated[list[Literal["pytorch", "onnx", "int8"]], Shown("FORMAT")] = field(default_factory=list)
+    """Formats in which each model is measured: pytorch, onnx, int8. What is not exported or quantised is, for the measurement alone (as it is)."""
     texts: Annotated[str | None, Shown("FILE")] = None
     """Texts to measure with (English filler of about 40 words)."""
     text: Annotated[list[str], Shown("COLUMN")] = field(default_factory=list)

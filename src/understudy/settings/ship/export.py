@@ -24,11 +24,11 @@ class ExportSettings:
     output: Annotated[str, Shown("FOLDER", group="Run", required=True)] = ""
     """The folder to make."""
     format: Literal["onnx", "ort", "web"] = "onnx"
-    """onnx: a graph for ONNX Runtime, of a static model also arrays for NumPy; ort: that, and the graph for phones; web: a page that answers in the browser (onnx)."""
+    """onnx: a graph for ONNX Runtime, of a static model also arrays for NumPy; ort: that, and the graph for phones; web: a page that answers in the browser."""
     to: Annotated[Literal["int8", "fp32"] | None, Shown("TYPE")] = None
     """Of --format web, the type of the weights: int8 or fp32 (int8, where the validation rows of the run show that the score survives)."""
     max_drop: Annotated[float, Ge(0), Le(100), Shown("POINTS", rare=True)] = 0.5
-    """Of --format web, the points by which the score may fall with int8 weights, as of `understudy quantize` (0.5)."""
+    """Of --format web, the points by which the score may fall with int8 weights, as of `understudy quantize`."""
     npm_folder: Annotated[str | None, Shown("FOLDER", rare=True)] = None
     """Of --format web, a folder with onnxruntime-web and @huggingface/tokenizers, as `npm pack` or `npm install` leaves them (fetched by npm)."""
     task: Annotated[str | None, Shown("TASK")] = None

@@ -27,11 +27,11 @@ class QuantizeSettings:
     output: Annotated[str, Shown("FOLDER", group="Run", required=True)] = ""
     """The folder to make."""
     to: Literal["int8", "int4-weight", "fp16"] = "int8"
-    """The type of the weights: int8, tables by row; int4-weight, tables and products in blocks of 32; fp16 (int8)."""
+    """The type of the weights: int8, tables by row; int4-weight, tables and products in blocks of 32; fp16."""
     calibrate: Annotated[str | None, Shown("FILE|rows")] = None
     """With int8: read the ranges of what products read off these texts, or off training rows of the run (as it computes)."""
     max_drop: Annotated[float, Ge(0), Le(100), Shown("POINTS")] = 0.5
-    """The points by which the score may fall, by the upper end of the 95 % interval (0.5)."""
+    """The points by which the score may fall, by the upper end of the 95 % interval."""
     texts: Annotated[str | None, Shown("FILE")] = None
     """Labelled rows to measure the score on (the validation rows of the run, where they are still there)."""
     text: Annotated[list[str], Shown("COLUMN")] = field(default_factory=list)
