@@ -12,7 +12,8 @@ import pytest
 
 import understudy
 from understudy.cli import main
-from understudy.inference.exported.facts import ExportedFacts
+from understudy.inference.exported.facts import ExportedFacts, QuantizedFacts
+from understudy.recipes.ship.quantize import told_of
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -190,3 +191,11 @@ def test_rows_without_a_label_are_left_out(bilstm: Path, tmp_path: Path) -> None
     facts = ExportedFacts.read(tmp_path / "out").quantized
     assert facts is not None
     assert facts.rows == 20
+
+
+@pytest.mark.parametrize(("after", "moved"), [(0.85, "it falls by 5.00 points"), (0.925, "it rises by 2.50 points")])
+def test_a_score_that_rises_is_not_said_to_fall(after: float, moved: str) -> None:
+    sizes: dict[str, Any] = {"bytes_before": 400, "bytes_after": 100, "rows": 40, "parts": 1, "left": ()}
+    scores: dict[str, Any] = {"before": 0.9, "after": after, "low": -0.1, "high": 0.1, "level": 0.95, "max_drop": 50}
+    found = QuantizedFacts(to="int8", metric="accuracy", origin="rows", **sizes, **scores)
+    assert moved in told_of(Path("out"), "static", found)

@@ -148,6 +148,27 @@ def test_another_answer_is_refused_and_nothing_is_written(tmp_path: Path, monkey
     assert not list(tmp_path.iterdir())
 
 
+def test_labels_that_are_edited_must_be_as_many_as_the_outputs(static: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(static, folder)
+    told = json.loads((folder / "config.json").read_text())
+    task = told["understudy"]["task"]
+    change(folder, task=task | {"labels": [f"new {label}" for label in task["labels"]]})
+    assert all(one.label.startswith("new ") for one in ExportedPredictor(folder).predict(TEXTS))  # type: ignore[union-attr]
+    change(folder, task=task | {"labels": task["labels"][:-1]})
+    for some in (TEXTS, TEXTS[:1]):
+        with pytest.raises(ModelError, match=r"has \d outputs, but config.json tells \d labels"):
+            ExportedPredictor(folder).predict(some)
+
+
+@pytest.mark.parametrize("texts", [["the film", "half \ud800 a character"], ["\udfff"]])
+def test_half_of_a_character_is_said(static: Path, texts: list[str]) -> None:
+    found = ExportedPredictor(static)
+    for _ in range(3):  # nanotoken, where it is installed, from the second call on
+        with pytest.raises(ValueError, match="half of a character"):
+            found.predict(texts)
+
+
 def change(folder: Path, **values: Any) -> None:
     """Write other facts into a folder's config.json."""
     told = json.loads((folder / "config.json").read_text())

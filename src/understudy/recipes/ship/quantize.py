@@ -54,7 +54,7 @@ class Quantize(QuantizeSettings):
             target = TARGETS[self.to] if self.calibrate is None else calibrated_int8(self._feeds(source))
             facts = quantize_onnx(output, source, rows, origin=origin, max_drop=self.max_drop, target=target)
         assert facts.quantized is not None
-        show(_told(output, facts.of, facts.quantized))
+        show(told_of(output, facts.of, facts.quantized))
         return output
 
     def _feeds(self, source: ExportedPredictor) -> list[dict[str, np.ndarray]]:
@@ -104,13 +104,15 @@ class Quantize(QuantizeSettings):
         return rows.take(np.flatnonzero(rows.labelled)), "validation rows of its run"
 
 
-def _told(output: Path, kind: str, found: QuantizedFacts) -> str:
+def told_of(output: Path, kind: str, found: QuantizedFacts) -> str:
+    """What was made, in a sentence for people: sizes, scores, and the interval that the gate looked at."""
     sizes = f"{human_bytes(found.bytes_before)} before, {human_bytes(found.bytes_after)} after"
     left = ", ".join(found.left) if found.left else "nothing"
     fall = 100 * (found.before - found.after)
+    moved = f"falls by {fall:.2f}" if fall >= 0 else f"rises by {-fall:.2f}"
     return (
         f"{output}: {kind} in {found.to}, {sizes}. {found.metric} was {100 * found.before:.2f} and is "
-        f"{100 * found.after:.2f} on {found.rows:,} {found.origin}: it falls by {fall:.2f} points "
-        f"({found.level:.0%} interval {100 * found.low:.2f} to {100 * found.high:.2f}; accepted up to {found.max_drop:g}). "
+        f"{100 * found.after:.2f} on {found.rows:,} {found.origin}: it {moved} points "
+        f"({found.level:.0%} interval of the fall {100 * found.low:.2f} to {100 * found.high:.2f}; accepted up to {found.max_drop:g}). "
         f"Left in fp32: {left}."
     )
