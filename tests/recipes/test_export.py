@@ -157,7 +157,7 @@ def test_one_task_of_several(tiny_bert: Path, tmp_path: Path, capsys: pytest.Cap
         (["{bilstm}"], "no output: name the folder"),
         (["{bilstm}", "--output", "x", "--format", "onx"], "onnx"),
         (["{bilstm}", "--output", "x", "--texts", "none.csv"], "no such file"),
-        (["{bilstm}", "--output", "x", "--text", "a"], "there is no --texts"),
+        (["{bilstm}", "--output", "x", "--text", "a"], "--text says how --texts is read, but there is no such file"),
         (["{bilstm}", "--output", "x", "--task", "a"], "one task only"),
         (["{exported}", "--output", "x"], "is an exported model already"),
         (["static", "--output", "x"], "not a trained model"),
@@ -245,6 +245,7 @@ def test_a_cold_start_is_that_of_a_process_without_torch(
         (["--models", "{bilstm}", "--threads", "1", "1"], "one of them twice"),
         (["--models", "{bilstm}", "--formats", "int4"], "int4"),
         (["--models", "{bilstm}", "--lengths", "0"], "lengths"),
+        (["--models", "{bilstm}", "--text", "a"], "--text says how --texts is read, but there is no such file"),
     ],
 )
 def test_mistakes_with_bench_are_said(

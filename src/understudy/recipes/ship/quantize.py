@@ -78,7 +78,7 @@ class Quantize(QuantizeSettings):
             texts: Any = found.train.texts
         else:
             notes = list[str]()
-            texts = read_texts(name, text=self.text, trained=source.task.text, notes=notes)
+            texts = read_texts(name, text=self.text, trained=source.task.text, notes=notes, reading=self.reading)
             for note in notes:
                 say(f"  {note}")
         some = [texts[int(i)] for i in np.linspace(0, len(texts) - 1, min(len(texts), _CALIBRATED_ON))]
@@ -92,7 +92,9 @@ class Quantize(QuantizeSettings):
         """The rows that are answered before and after, and what they are."""
         if self.texts is not None:
             notes = list[str]()
-            found = read_known_task(self.texts, task, text=self.text, label=self.label, notes=notes)
+            found = read_known_task(
+                self.texts, task, text=self.text, label=self.label, notes=notes, reading=self.reading
+            )
             for note in notes:
                 say(f"  {note}")
             return found, f"rows of {self.texts}"

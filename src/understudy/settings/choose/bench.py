@@ -8,7 +8,6 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Ge, Le
 
 from understudy.cores import MOST_THREADS
-from understudy.data.readers.formats.reading import reading_faults
 from understudy.settings.data import ReadingSettings
 from understudy.settings.flags import Shown
 from understudy.settings.models import model_faults
@@ -52,4 +51,4 @@ class BenchSettings(ReadingSettings):
         for flag in ("formats", "lengths", "batch_sizes", "threads"):
             if len(set(given := getattr(self, flag))) < len(given):
                 faults.append(f"--{flag} names {given} with one of them twice. Name each once.")
-        return [*faults, *reading_faults(self.reading)]
+        return faults + self.texts_faults(read=self.texts is not None, flags=("text",))
