@@ -64,10 +64,14 @@ class ExportedPredictor(Answering):
 
         Raises:
             ValueError: if a text is not what the task has (a string, or a pair of strings).
-            ModelError: if an answer is not a finite number.
+            ModelError: if there are not as many outputs as labels, or an answer is not a finite number.
         """
         check_texts(texts, self.task)
         found = self._one(texts[0]) if len(texts) == 1 else self._many(texts)
+        if found.shape[1] != self.task.outputs:  # config.json may be edited
+            raise ModelError(
+                f"{self.folder}: the model has {found.shape[1]} outputs, but config.json tells {self.task.outputs} labels. Give a name to each output there, in their order."
+            )
         if not np.isfinite(found).all():
             raise ModelError(f"{self.folder}: its answers are not finite numbers, so they say nothing. {_AGAIN}")
         return found
@@ -174,7 +178,10 @@ class ExportedPredictor(Answering):
         facts = self.facts
         out = np.empty((len(offsets) - 1, self.task.outputs), np.float32)
         masked = "attention_mask" in facts.inputs
-        for rows in length_batches(np.diff(offsets), max_tokens=facts.max_tokens, padded=masked):
+        tight = (
+            facts.of != "awd_lstm"
+        )  # its large matrices are read anew for every token, so many rows at once are faster
+        for rows in length_batches(np.diff(offsets), max_tokens=facts.max_tokens, padded=masked, tight=tight):
             out[rows] = self._run(
                 padded_arrays(
                     *(ids, offsets, segments, rows),

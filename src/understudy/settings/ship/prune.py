@@ -39,13 +39,13 @@ class PruneSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
     task: Annotated[str | None, Shown("TASK", group="Model", rare=True)] = None
     """Of a model for several tasks, the one to take."""
     heads: Annotated[Part, Shown("SHARE")] = 0.0
-    """Share of the attention heads that go, those of the smallest gradient (0)."""
+    """Share of the attention heads that go, those of the smallest gradient."""
     neurons: Annotated[Part, Shown("SHARE")] = 0.0
-    """Share of the feed-forward neurons that go, by the same measure (0)."""
+    """Share of the feed-forward neurons that go, by the same measure."""
     vocabulary: Annotated[list[str], Shown("CORPUS")] = field(default_factory=list)
     """Keep only the words that these texts use: files, folders or hub data sets."""
     magnitude: Annotated[Part, Shown("SHARE")] = 0.0
-    """Share of the weights of each matrix that become zero: smaller when packed, not smaller or faster in use (0)."""
+    """Share of the weights of each matrix that become zero: smaller when packed, not smaller or faster in use."""
     per_layer: bool = False
     """Remove the same share in every layer, not the least important of all (of neurons alone: transformers can load it)."""
     importance_rows: Annotated[int, Gt(0), Shown("N", rare=True)] = 2000
