@@ -1,7 +1,7 @@
 # `make test` and `make demo` each do all the set-up on a fresh machine.
 PYTHON ?= python3
 BIN := .venv/bin
-EXTRAS := demo,peft,onnx,fast,serve,excel,tracking,search,dev
+EXTRAS := demo,peft,onnx,fast,serve,excel,tracking,search,cluster,dev
 
 .PHONY: demo test lint types suite docs clean
 

@@ -11,6 +11,7 @@ from understudy.data.readers.formats.reading import reading_faults
 from understudy.data.readers.places.names import is_held
 from understudy.settings.adapters import AdapterSettings
 from understudy.settings.data import DataSettings
+from understudy.settings.engine import RAY, EngineSettings
 from understudy.settings.flags import Shown
 from understudy.settings.models import file_faults, model_faults
 from understudy.settings.run import RunSettings, SeedsSettings
@@ -47,7 +48,7 @@ class AugmentationOptions:
 
 
 @dataclass(kw_only=True)
-class DistillSettings(DataSettings, AdapterSettings, TrainSettings, SeedsSettings, RunSettings):
+class DistillSettings(DataSettings, AdapterSettings, TrainSettings, SeedsSettings, EngineSettings, RunSettings):
     """Train a small student to answer as the teacher does, and compare it with the same student trained without one."""
 
     command: ClassVar[str] = "distill"
@@ -111,7 +112,11 @@ class DistillSettings(DataSettings, AdapterSettings, TrainSettings, SeedsSetting
         """What is wrong with these settings, as far as it shows without reading data or weights."""
         if self.embeddings_only:
             return self.run_faults() + embeddings_faults(self)
-        faults = self.data_faults() + self.run_faults() + self.seeds_faults() + self.train_faults()
+        faults = (
+            self.data_faults() + self.run_faults() + self.seeds_faults() + self.train_faults() + self.engine_faults()
+        )
+        if self.engine == RAY and self.teacher and all(is_outputs_file(name) for name in self.teacher):
+            faults.append("--engine ray has models label the texts, but --teacher names none. Leave it out.")
         if not self.teacher:
             faults.append("no teacher: name a model folder, a hub id or a file of outputs with --teacher.")
         for name in self.teacher:

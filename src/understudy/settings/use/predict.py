@@ -13,6 +13,7 @@ from understudy.data.readers.formats.reading import reading_faults
 from understudy.folders.contents import clashes
 from understudy.models.files.names import adapter_folder
 from understudy.settings.data import ReadingSettings
+from understudy.settings.engine import RAY, EngineSettings
 from understudy.settings.flags import Shown
 from understudy.settings.models import model_faults
 
@@ -21,7 +22,7 @@ _OTHERS = (".tsv", ".parquet", ".json", ".xlsx")
 
 
 @dataclass(kw_only=True)
-class PredictSettings(ReadingSettings):
+class PredictSettings(ReadingSettings, EngineSettings):
     """Label texts: files or standard input in, CSV or JSON lines out, in the same order, a block at a time."""
 
     group: ClassVar[str] = "Method"
@@ -52,7 +53,9 @@ class PredictSettings(ReadingSettings):
     def faults(self) -> list[str]:
         """What is wrong with these settings, as far as it shows without loading weights."""
         faults = [fault for name in self.models() for fault in model_faults(name, adapters=True)]
-        faults += reading_faults(self.reading)
+        faults += reading_faults(self.reading) + self.engine_faults()
+        if self.engine == RAY and not (self.input and self.output):
+            faults.append("--engine ray labels files and writes a file. Name them with --input and --output.")
         if not self.models():
             faults.append("no model: name a run or a model folder with --model.")
         if self.adapters and len(self.models()) > 1:
@@ -72,6 +75,12 @@ class PredictSettings(ReadingSettings):
             faults.append("--top_k is for one model, but --adapters answer side by side. Leave one of them out.")
         paths = {name: Path(name).expanduser() for name in self.input}
         faults += [f"{name}: no such file. Check the path." for name, path in paths.items() if not path.exists()]
+        if self.engine == RAY:
+            faults += [
+                f"{name}: is a pipe or a device, which can be read only once. Save the texts, or leave out --engine ray."
+                for name, path in paths.items()
+                if path.exists() and not (path.is_file() or path.is_dir())
+            ]
         if self.output and Path(self.output).expanduser().is_dir():
             faults.append(f"{self.output}: is a folder, but the output is one file. Name a file with --output.")
         elif self.output and Path(self.output).expanduser().exists() and not self.overwrite:

@@ -66,6 +66,7 @@ class Distillation:
             self.task,
             max_length=settings.max_length,
             of_several=settings.task,
+            engine=settings.engine,
             faults=faults,
         )
         self.texts = all_texts(
@@ -124,8 +125,7 @@ class Distillation:
         self.encoded_labelled = encode(self.labelled.texts, tokenizer, max_length=self.length)
         self.encoded_validation = encode(self.splits.validation.texts, tokenizer, max_length=self.length)
         parts = {"student": self.encoded, "validation": self.encoded_validation}
-        self.notes = [] if self.student.note is None else [self.student.note]
-        self.notes += self.teachers.notes
+        self.notes = [*([self.student.note] if self.student.note else []), *self.teachers.notes]
         self.notes += said_of_cuts(parts, self.length, more=how_to_read_more(self.student.model))
 
     def plan_lines(self) -> Mapping[str, str]:
