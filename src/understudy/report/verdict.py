@@ -63,6 +63,9 @@ MUCH = 0.02
 WIDE = 0.1
 """An interval this wide decides nothing. That of models that disagree on one row in seven is, with fewer than some 400 rows."""
 
+_FEW = 100
+"""With fewer rows the interval itself is uncertain: of models that answer alike on a dozen it has no width at all."""
+
 
 class Verdict(NamedTuple):
     """Which model to ship, and why."""
@@ -209,7 +212,7 @@ class _Comparisons:
         if self.has(one, other):
             _, low, high = self._known[one, other]
             open_end = -low if self.metric in LOWER_IS_BETTER else high
-            return said + ("; more rows may tell" if open_end > MUCH else "")
+            return said + ("; more rows may tell" if open_end > MUCH or self._rows < _FEW else "")
         return said
 
 
