@@ -160,6 +160,12 @@ def test_few_rows_without_a_lead_keep_what_is_cheaper() -> None:
         judged = verdict(few(record(("model", "tfidf", *numbers))))
         assert judged is not None
         assert judged.kind == "tfidf"
+        assert judged.sentence.endswith("99 % interval, 12 test rows; more rows may tell).")
+    alike = verdict(
+        few(record(("model", "tfidf", 0.0, 0.0, 0.0)))
+    )  # all answers are the same: the interval has no width
+    assert alike is not None
+    assert alike.sentence.endswith("12 test rows; more rows may tell).")
     worse = verdict(few(record(("model", "tfidf", 0.5, -0.2, 1.2), metric="mse")))
     assert worse is not None
     assert worse.kind == "tfidf"

@@ -58,10 +58,13 @@ _PLAIN = {
 }
 """What each verdict says, without its numbers."""
 _NAMES = {TFIDF: "TF-IDF", PROBE: "the probe", ALONE: "the same student without teacher", TEACHER: "the teacher"}
-_MUCH = 0.02
+MUCH = 0.02
 """An interval that reaches this far above 0 leaves open whether the dearer model is worth its price."""
-_WIDE = 0.1
+WIDE = 0.1
 """An interval this wide decides nothing. That of models that disagree on one row in seven is, with fewer than some 400 rows."""
+
+_FEW = 100
+"""With fewer rows the interval itself is uncertain: of models that answer alike on a dozen it has no width at all."""
 
 
 class Verdict(NamedTuple):
@@ -183,7 +186,7 @@ class _Comparisons:
         if not self.has(one, other) or self.metric in LOWER_IS_BETTER:  # errors have no scale of their own
             return False
         middle, low, high = self._known[one, other]
-        return middle >= _MUCH and low <= 0 and high - low > _WIDE
+        return middle >= MUCH and low <= 0 and high - low > WIDE
 
     def furthest_untold(self, names: Sequence[str], other: str) -> str | None:
         """Of the models that so lead another, the one with the longest lead; the first one of equal leads."""
@@ -209,7 +212,7 @@ class _Comparisons:
         if self.has(one, other):
             _, low, high = self._known[one, other]
             open_end = -low if self.metric in LOWER_IS_BETTER else high
-            return said + ("; more rows may tell" if open_end > _MUCH else "")
+            return said + ("; more rows may tell" if open_end > MUCH or self._rows < _FEW else "")
         return said
 
 

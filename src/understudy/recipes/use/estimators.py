@@ -19,7 +19,7 @@ from understudy.inference.answers import probabilities
 from understudy.loading import load
 from understudy.recipes.train.distill.recipe import Distill
 from understudy.recipes.train.finetune.recipe import Finetune
-from understudy.recipes.use.estimator_inputs import class_names, named_weights, seed_of, text_rows
+from understudy.recipes.use.estimator_inputs import check_settings, class_names, named_weights, seed_of, text_rows
 
 
 class TextEstimator(BaseEstimator):
@@ -70,6 +70,9 @@ class TextEstimator(BaseEstimator):
         }
         if unlabeled is not None and self.student is None:
             raise ValueError("unlabeled texts are for a student, but student is None: name one, such as 'bilstm'")
+        own = {*shared, "model", "teacher", "student", "unlabeled", "output"}
+        check_settings(Finetune, self.settings, own, name="settings")
+        check_settings(Distill, self.student_settings, own, name="student_settings")
         with contextlib.ExitStack() as stack:
             folder = Path(self.output or stack.enter_context(tempfile.TemporaryDirectory()))
             if not self.verbose:

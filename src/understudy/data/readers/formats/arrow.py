@@ -105,7 +105,11 @@ def typed_cells(parsed: Parsed, name: str, column: pa.Array, feature: Any, place
     """
     kind = column.type
     if pa.types.is_dictionary(kind):
-        column, kind = column.dictionary_decode(), kind.value_type
+        if kind.value_type == pa.string_view():  # as polars has them: Arrow cannot take from views
+            column = column.dictionary.cast(pa.large_string()).take(column.indices)
+        else:
+            column = column.dictionary_decode()
+        kind = column.type
     if has_class_names(feature):
         parsed.named.add(name)
         if pa.types.is_integer(kind) and (classes := class_names(feature)):
