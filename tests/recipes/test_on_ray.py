@@ -9,6 +9,7 @@ import shutil
 import signal
 import tempfile
 import time
+import uuid
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -19,7 +20,6 @@ import numpy as np
 import pytest
 import torch
 
-import forked
 from understudy import failpoints
 from understudy.cli import main
 from understudy.objectives.teachers import cached
@@ -52,6 +52,27 @@ def gone(folder: Path) -> bool:
     return not processes_of(folder)
 
 
+def begin(folder: Path) -> None:
+    """Start a Ray and join it; on a busy machine not at once, because Ray gives its own processes 30 seconds."""
+    for left in (2, 1, 0):
+        try:
+            ray.init(
+                address="local",
+                num_cpus=2,
+                include_dashboard=False,
+                object_store_memory=80 << 20,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _temp_dir=str(folder),
+            )
+        except Exception as error:
+            ray.shutdown()
+            if not left or "timed out" not in str(error):
+                raise
+        else:
+            return
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Path]:
     """A Ray of two cores, which this process has joined; the folder of its sockets, which must have a short name."""
@@ -59,18 +80,12 @@ def cluster() -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_AUTH_TOKEN", uuid.uuid4().hex)  # otherwise it writes one into the user's home
         patch.delenv("RAY_ADDRESS", raising=False)
-        ray.init(
-            address="local",
-            num_cpus=2,
-            include_dashboard=False,
-            object_store_memory=80 << 20,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            _temp_dir=str(folder),
-        )
+        begin(folder)
         yield folder
         ray.shutdown()
+        os.environ.pop("RAY_AUTH_MODE", None)  # Ray set it
     assert gone(folder)
     shutil.rmtree(folder)
 
@@ -149,15 +164,19 @@ def test_a_pool_is_labelled_by_parts_and_a_killed_prediction_goes_on(
     line = words("predict", "--model", teacher, "--input", reviews / "pool.txt", "--batch_size", 7, "--threads", 1)
     assert main([*line, "--output", str(tmp_path / "alone.jsonl")]) == 0
     line += words("--engine", "ray", "--output", tmp_path / "spread.jsonl")
-    own = Path(tempfile.mkdtemp(prefix="ray-"))
-    with pytest.MonkeyPatch.context() as patch:  # a Ray of its own, which goes with it
-        patch.setenv("RAY_ADDRESS", "local")
-        patch.setenv("RAY_TMPDIR", str(own))
-        killed = forked.understudy(*line, failpoint="predict.part:2")
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert "6 of 6 parts are to be done" in killed.stderr
-    assert gone(own)
-    shutil.rmtree(own)
+    said: list[str] = []
+    monkeypatch.setattr("understudy.recipes.use.predict_parts.say", said.append)
+    kept: list[str] = []
+
+    def stops(name: str) -> None:
+        kept.append(name)
+        if len(kept) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("understudy.recipes.use.predict_parts.failpoint", stops)
+        assert main(line) == 128 + signal.SIGINT
+    assert said[0].endswith(": 6 of 6 parts are to be done")
     assert not (tmp_path / "spread.jsonl").exists()
     first, second = sorted((cache / "predictions").glob("*/*.lines"))
     content = bytearray(first.read_bytes())
@@ -165,11 +184,9 @@ def test_a_pool_is_labelled_by_parts_and_a_killed_prediction_goes_on(
     first.write_bytes(content)
     known = second.stat().st_mtime_ns
 
-    said: list[str] = []
-    monkeypatch.setattr("understudy.recipes.use.predict_parts.say", said.append)
     monkeypatch.setattr("understudy.recipes.use.predict_parts.PredictedParts.remove", lambda self: None)
     assert main(line) == 0
-    assert said[0].endswith(": 5 of 6 parts are to be done")
+    assert said[-1].endswith(": 5 of 6 parts are to be done")
     assert second.stat().st_mtime_ns == known
     assert (tmp_path / "spread.jsonl").read_bytes() == (tmp_path / "alone.jsonl").read_bytes()
 
@@ -204,20 +221,18 @@ def test_a_teacher_fills_the_same_cache_with_the_same_bits_after_a_kill_too(
     answered: list[int] = []
 
     def stops(name: str) -> None:
-        if name == "label.batch" and len(answered) == 1:
-            raise KeyboardInterrupt
         answered.append(1)
+        raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cached, "failpoint", stops)
-        with pytest.raises(KeyboardInterrupt):
-            main(line)
-    monkeypatch.setattr(cached, "failpoint", lambda name: answered.append(1) if name == "label.batch" else None)
+        assert main(line) == 128 + signal.SIGINT
+    monkeypatch.setattr(cached, "failpoint", lambda name: answered.append(1))
     assert main([*line, "--resume"]) == 0
     assert labels(cache) == alone
     plan = next((cache / "teacher_logits").rglob("plan.npz"))
     with np.load(plan) as arrays:
-        assert len(answered) == len(arrays["ends"])
+        assert len(answered) == len(arrays["ends"]) > 1  # each batch once
     weights = "model/model.safetensors"
     assert (tmp_path / "spread" / weights).read_bytes() == (tmp_path / "alone" / weights).read_bytes()
 

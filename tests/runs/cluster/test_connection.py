@@ -57,9 +57,7 @@ def test_the_environment_names_the_cluster_then_ray_start_then_none(
     assert address().is_local
     assert "of this machine alone" in address().line
     nowhere.write_text("10.0.0.7:6379\n", encoding="utf-8")
-    assert address() == Address("10.0.0.7:6379", f"{nowhere} says so")
-    monkeypatch.setenv("RAY_ADDRESS", "auto")
-    assert address().name == "10.0.0.7:6379"
+    assert address() == Address("10.0.0.7:6379", f"{nowhere} says so", found=True)
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.8:6379")
     assert address().line == "on Ray at 10.0.0.8:6379, because RAY_ADDRESS says so"
     monkeypatch.setenv("RAY_ADDRESS", "local")
@@ -69,7 +67,6 @@ def test_the_environment_names_the_cluster_then_ray_start_then_none(
 @pytest.mark.parametrize(
     ("named", "said"),
     [
-        ("auto", "RAY_ADDRESS=auto: no cluster was started on this machine. Start it with 'ray start --head'"),
         ("ray://head:10001", "a Ray client's address is not supported"),
         ("head", "RAY_ADDRESS must be HOST:PORT, such as 10.0.0.1:6379, or local, but is head."),
     ],

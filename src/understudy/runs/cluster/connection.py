@@ -27,6 +27,8 @@ class Address(NamedTuple):
     name: str
     """``host:port``, or ``local``."""
     because: str
+    found: bool = False
+    """Whether Ray noted it itself. Then Ray also takes the token that it keeps for its clusters."""
 
     @property
     def is_local(self) -> bool:
@@ -74,8 +76,7 @@ def address() -> Address:
     Raises:
         ConfigError: if ``RAY_ADDRESS`` names none.
     """
-    named = os.environ.get(_ADDRESS, "").strip()
-    if named and named != "auto":
+    if named := os.environ.get(_ADDRESS, "").strip():
         if "://" in named:
             raise ConfigError(
                 f"RAY_ADDRESS={named}: a Ray client's address is not supported. Run the command on a machine of the cluster, with RAY_ADDRESS=HOST:{_PORT}."
@@ -83,9 +84,7 @@ def address() -> Address:
         return Address(named, "RAY_ADDRESS says so")
     started = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")
     with suppress(OSError):  # Ray's own place for it, which 'ray stop' removes
-        return Address(started.read_text(encoding="utf-8").strip(), f"{started} says so")
-    if named:
-        raise ConfigError(f"RAY_ADDRESS=auto: no cluster was started on this machine. {_WAY_OUT}")
+        return Address(started.read_text(encoding="utf-8").strip(), f"{started} says so", found=True)
     return Address(_LOCAL, "RAY_ADDRESS names no cluster, and none was started here")
 
 
@@ -131,7 +130,9 @@ def connected() -> Iterator[Cluster]:
     try:
         with _own_signals(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what Ray will do otherwise one day
-            ray.init(address=place.name, log_to_driver=False, logging_level="ERROR", **options)
+            ray.init(
+                address="auto" if place.found else place.name, log_to_driver=False, logging_level="ERROR", **options
+            )
     except Exception as error:  # Ray raises Exception itself where a process of its own is late
         ray.shutdown()
         raise ConfigError(
