@@ -92,7 +92,7 @@ class EarlierAdapter(NamedTuple):
 def add_asked(model: Any, settings: AdapterSettings, *, seed: int) -> AddedAdapter:
     """Put the adapter that the settings name into a model: a new one, on top of the one that they stack it on, or a trained one.
 
-    Torch's generator is as before afterwards; the same seed gives the same weights.
+    Torch's generator is as before after a new one; the same seed gives the same weights.
 
     Raises:
         ModelError: if it has no place there, or what it is made of belongs to another base.
