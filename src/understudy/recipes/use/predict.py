@@ -32,10 +32,12 @@ from understudy.inference.answer_lines import (
     json_row,
     json_row_of_each,
 )
+from understudy.inference.many import AdaptedBase
 from understudy.inference.multitask import TaskPredictors
 from understudy.inference.predictor import Ensemble
 from understudy.loading import load, load_base
 from understudy.models.files.fingerprints import files_fingerprint
+from understudy.models.files.names import adapter_folder, run_name
 from understudy.recipes.use.predict_parts import Block, PredictedParts
 from understudy.runs.cluster.connection import checked_address
 from understudy.runs.devices import on_threads
@@ -122,7 +124,7 @@ class Predict(PredictSettings):
     def _all_adapters(self) -> Asked:
         """The same for several adapters of one base."""
         base = load_base(self.models()[0])
-        names = [base.load_adapter(adapter) for adapter in self.adapters]
+        names = _loaded(base, self.adapters, force=self.force)
         tasks: dict[str, Task] = {}
         for name, adapter in zip(names, self.adapters):
             task = base.facts[name].task
@@ -231,6 +233,18 @@ class PartPredictor:
     def __call__(self, part: list[Block]) -> str:
         """The lines of some blocks."""
         return "".join(map(self._lines, part))
+
+
+def _loaded(base: AdaptedBase, adapters: list[str], *, force: bool) -> list[str]:
+    """Load adapters into their base; their names: each is called as its run, two runs of one name as their paths."""
+    folders = [adapter_folder(adapter) for adapter in adapters]
+    plain = [name if folder is None else run_name(folder) for name, folder in zip(adapters, folders)]
+    names = []
+    for adapter, folder, name in zip(adapters, folders, plain):
+        path = str(Path(adapter).expanduser()).removesuffix("/model").replace(".", "_")
+        own = None if folder is None else name if plain.count(name) == 1 else path
+        names.append(base.load_adapter(adapter, name=own, force=force))
+    return names
 
 
 def _is_special(path: Path) -> bool:

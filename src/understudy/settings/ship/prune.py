@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
+from understudy.models.files.names import adapter_folder
 from understudy.settings.data import DataSettings
 from understudy.settings.flags import Shown
 from understudy.settings.models import model_faults
@@ -88,6 +89,10 @@ class PruneSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
             faults.append("no model: name a run or a model folder, as in: understudy prune runs/model --heads 0.5.")
         else:
             faults += model_faults(self.model, adapters=True)
+            if adapter_folder(self.model) is not None:
+                faults.append(
+                    f"{self.model}: is an adapter, whose base belongs to others too. Fold a lora, an ia3 or a parallel adapter into it first (understudy adapter merge), or fine-tune the base."
+                )
         if not self.vocabulary and not any(getattr(self, name) for name in _SHARES):
             faults.append(
                 "nothing is to go: give --heads 0.5, --neurons 0.5, --vocabulary CORPUS or --magnitude 0.5, or several of them."

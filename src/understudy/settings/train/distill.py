@@ -153,9 +153,12 @@ class DistillSettings(DataSettings, AdapterSettings, TrainSettings, SeedsSetting
         return faults + self._adapter_faults()
 
     def _adapter_faults(self) -> list[str]:
-        """What is wrong with an adapter, which is here a new one in the student."""
+        """What is wrong with an adapter, which is here in the student."""
         faults = self.adapter_faults(trains=f"--student {self.student}" if is_table(self.student) else None)
-        faults += [f"{flag} is for finetune. Leave it out." for flag in self.given_of_others("stack_on", "fuse")]
+        if self.load_adapter is not None and self.student.split(":")[0] == LayersOptions.name:
+            faults.append(
+                f"--load_adapter: this adapter was trained in a whole model, but the student is {self.student}. Name its base as --student; or name the adapter as --teacher, whose layers the student then takes with it."
+            )
         if self.adapts and (self.layers.hidden is not None or self.layers.start != "teacher"):
             faults.append(
                 "--layers.hidden and --layers.start change the encoder, but with an adapter it stays as it is. Leave them out."

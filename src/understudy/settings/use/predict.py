@@ -31,6 +31,8 @@ class PredictSettings(ReadingSettings, EngineSettings):
     """A run or a model folder. If you name several, such as a forward and a backward AWD-LSTM, their probabilities are averaged."""
     adapters: Annotated[list[str], Shown("FOLDER")] = field(default_factory=list)
     """Runs that trained adapters in the one base that --model names: all of them answer for each text."""
+    force: Annotated[bool, Shown(rare=True)] = False
+    """With --adapters: accept a base with other weights than they were trained on."""
     task: Annotated[str | None, Shown("TASK")] = None
     """Of a model for several tasks, the one that answers."""
     top_k: Annotated[int, Gt(0), Shown("N")] | None = None
@@ -62,6 +64,8 @@ class PredictSettings(ReadingSettings, EngineSettings):
             faults.append(
                 f"--adapters belong to one base, but --model names {len(self.models())} models. Name their base with --model."
             )
+        if self.force and not self.adapters:
+            faults.append("--force is for the base of --adapters. Leave it out.")
         if self.adapters and self.task is not None:
             faults.append(
                 "--task names one head of a model for several tasks, but --adapters bring their own heads. Leave one of them out."
@@ -70,6 +74,11 @@ class PredictSettings(ReadingSettings, EngineSettings):
             f"{name}: is no adapter: it holds no adapter_config.json. Name a run that trained one with --adapters."
             for name in self.adapters
             if Path(name).expanduser().exists() and adapter_folder(name) is None
+        ]
+        faults += [
+            f"--adapters names {name} more than once. Leave one of them out."
+            for name in dict.fromkeys(self.adapters)
+            if self.adapters.count(name) > 1
         ]
         if self.adapters and self.top_k is not None:
             faults.append("--top_k is for one model, but --adapters answer side by side. Leave one of them out.")
