@@ -141,13 +141,22 @@ class Subprocess:
         stdout: int | None,
         stderr: int | None = None,
         pass_fds: Sequence[int] = (),
+        env: Mapping[str, str] | None = None,
+        cwd: None = None,
         start_new_session: bool,
     ) -> Process:
-        """A forked process for ``[sys.executable, "-c", code]``."""
-        assert (command[1], stdin, start_new_session) == ("-c", subprocess.PIPE, True)
+        """A forked process for ``[sys.executable, "-c", code]``, in this one's folder."""
+        assert (command[1], stdin, start_new_session, cwd) == ("-c", subprocess.PIPE, True, None)
         with open(os.devnull, "w") as nowhere:
             out, err = (number if where is None else nowhere.fileno() for number, where in ((1, stdout), (2, stderr)))
-            return start(*command[2:], stdout=out, stderr=err, stdin=True, passed=pass_fds)
+            return start(
+                *command[2:],
+                env=os.environ if env is None else env,
+                stdout=out,
+                stderr=err,
+                stdin=True,
+                passed=pass_fds,
+            )
 
 
 # --- the server ---------------------------------------------------------------------------------------------------------

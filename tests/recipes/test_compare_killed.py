@@ -14,7 +14,7 @@ import torch
 import forked
 from understudy.cli import main
 from understudy.record import RunRecord
-from understudy.runs.processes import children
+from understudy.runs.processes import process
 from understudy.runs.seeds import run_members
 
 pytestmark = pytest.mark.usefixtures("quick", "two_folds")
@@ -62,7 +62,7 @@ def test_a_run_whose_process_is_killed_is_reported_and_goes_on_to_the_same_table
     with pytest.MonkeyPatch.context() as patch:  # undisturbed, and in this process
         patch.setattr("understudy.recipes.choose.compare.family.run_apart", here)
         assert main(words(*line, "--output", tmp_path / "whole")) == 0
-    monkeypatch.setattr(children, "subprocess", forked.Subprocess)
+    monkeypatch.setattr(process, "subprocess", forked.Subprocess)
     monkeypatch.setenv("UNDERSTUDY_FAILPOINT", "train.step:7")
     assert main(words(*line, "--parallel", 2, "--output", tmp_path / "killed")) == 2
     assert f"killed by signal {int(signal.SIGKILL)}" in capfd.readouterr().err
@@ -79,13 +79,13 @@ def test_a_signal_ends_all_runs_and_the_comparison_goes_on(
     reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     line = ["--data", reviews, "--models", "static", "tfidf", *SMALL, "--parallel", 2, "--output", tmp_path / "run"]
-    monkeypatch.setattr(children, "subprocess", forked.Subprocess)
+    monkeypatch.setattr(process, "subprocess", forked.Subprocess)
     monkeypatch.setenv("UNDERSTUDY_FAILPOINT", "family.child:2:SIGTERM")
     assert main(words(*line)) == 128 + signal.SIGTERM
     assert f"--output {tmp_path / 'run'} and --resume" in capfd.readouterr().err
     assert not RunRecord.load(tmp_path / "run" / "record.json").finished
     monkeypatch.delenv("UNDERSTUDY_FAILPOINT")
-    monkeypatch.setattr(children, "subprocess", OneAnew)
+    monkeypatch.setattr(process, "subprocess", OneAnew)
     assert main(words(*line, "--resume")) == 0
     assert OneAnew.started == 2
     assert RunRecord.load(tmp_path / "run" / "record.json").finished
