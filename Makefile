@@ -1,7 +1,7 @@
 # `make test` and `make demo` each do all the set-up on a fresh machine.
 PYTHON ?= python3
 BIN := .venv/bin
-EXTRAS := demo,peft,onnx,fast,serve,excel,tracking,search,dev
+EXTRAS := demo,peft,onnx,fast,serve,excel,tracking,search,cluster,dev
 
 .PHONY: demo test lint types suite docs clean
 
@@ -17,8 +17,9 @@ lint: .venv/installed
 types: .venv/installed
 	$(BIN)/mypy
 
+# the processes that tests start find the sources compiled, whatever the environment says
 suite: .venv/installed
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
+	HF_HUB_OFFLINE=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
 docs: .venv/installed
 	$(BIN)/python -m pip install --quiet --editable ".[docs]" --constraint constraints.txt

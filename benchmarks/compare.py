@@ -8,6 +8,7 @@ architectures: true shapes, random weights. Its findings are checked one by one.
 
 from __future__ import annotations
 
+import shutil
 import statistics
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from evidence import Setting, begin, earlier, finished, target, write
+from evidence import ROOT, Setting, begin, earlier, finished, target, write
 
 ROWS, EPOCHS, SEEDS = 4_000, 3, (0, 1, 2)
 EVAL_STEPS, PATIENCE, MIN_DELTA, LENGTH = 25, 3, 0.001, 128
@@ -231,6 +232,20 @@ def report(setting: Setting, costs: dict[str, Any], record: Any) -> None:
     )
 
 
+def show(setting: Setting) -> None:
+    """The report page and the pictures of the comparison, for ``docs/``: without the folder that this machine keeps all in."""
+    import understudy
+
+    place = setting.runs / "docs" if setting.quick else ROOT / "docs" / "ag-news"
+    place.mkdir(parents=True, exist_ok=True)
+    page = place / "report.html"
+    understudy.Report(folders=[str(setting.runs / "compare")], output=str(page), overwrite=True).run()
+    page.write_text(page.read_text(encoding="utf-8").replace(f"{ROOT}/", ""), encoding="utf-8")
+    for picture in sorted((setting.runs / "compare" / "plots").glob("*.svg")):
+        shutil.copy(picture, place)
+    print(f"{place}: {', '.join(sorted(path.name for path in place.iterdir()))}")
+
+
 def main() -> None:
     """The cost of one architecture after another, what was measured before is kept; then the comparison."""
     setting = begin(__doc__)
@@ -251,6 +266,7 @@ def main() -> None:
     if record is None:
         record = quality(setting)
     report(setting, costs, record)
+    show(setting)
 
 
 if __name__ == "__main__":

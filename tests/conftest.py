@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import random
 import shutil
 from collections.abc import Iterator
-from functools import partial
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when huggingface_hub is imported
@@ -20,15 +21,25 @@ os.environ["OMP_NUM_THREADS"] = (
 import pytest
 
 import forked
+import little
 from toy_reviews import WORDS, sentence, write_reviews
 from understudy.cores import wait_briefly
 
 wait_briefly()  # as the command line does: where two threads are tested, they keep no core from another worker
 
 
+@pytest.fixture(scope="session")
+def _caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A new folder for every cache; `mktemp` would look through all that there are."""
+    folder = tmp_path_factory.mktemp("caches")
+    return (folder / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path_factory.mktemp("cache")))
+def _own_cache(_caches: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = next(_caches)
+    cache.mkdir()
+    monkeypatch.setenv("UNDERSTUDY_CACHE", str(cache))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
@@ -41,6 +52,8 @@ def _from_the_start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     import_module("understudy.training.loop")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)  # no test cuts the power
+        # Accelerate collects garbage at every change of stage: a tenth of a toy run's time
+        patch.setattr("accelerate.utils.memory.gc", SimpleNamespace(collect=lambda: 0))
         patch.setenv("UNDERSTUDY_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("HF_HUB_OFFLINE", "1")
         patch.setenv("OMP_NUM_THREADS", "1")
@@ -50,7 +63,7 @@ def _from_the_start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="module")
 def _less_to_collect() -> None:
-    """Accelerate collects garbage at every change of stage, and most of that time goes over what the imports left."""
+    """Most of the time in which garbage is collected goes over what the imports left."""
     import_module("understudy.training.loop")
     gc.freeze()
 
@@ -58,23 +71,23 @@ def _less_to_collect() -> None:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs that draw no plots and measure on a few texts: most of a toy run's time, and tested elsewhere."""
-    _draw_and_measure_little(monkeypatch)
+    little.ask(monkeypatch)
 
 
 @pytest.fixture(scope="module")
 def quick_throughout() -> Iterator[None]:
     """The same for a whole module, what its fixtures run included."""
     with pytest.MonkeyPatch.context() as patch:
-        _draw_and_measure_little(patch)
+        little.ask(patch)
         yield
 
 
-def _draw_and_measure_little(patch: pytest.MonkeyPatch) -> None:
-    from understudy.evaluation import cost
-    from understudy.report import plots
-
-    patch.setattr(plots, "draw_all", lambda folder, record: [])
-    patch.setattr(cost, "measure", partial(cost.measure, latency_texts=2, throughput_texts=8, warmup=1))
+@pytest.fixture(scope="module")
+def two_folds() -> Iterator[None]:
+    """Penalties of probes and linear models are chosen over two folds; for modules that do not look at what is chosen."""
+    with pytest.MonkeyPatch.context() as patch:
+        little.ask_for_two_folds(patch)
+        yield
 
 
 @pytest.fixture(scope="session")

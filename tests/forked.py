@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import fcntl
 import gc
 import importlib
 import json
@@ -22,17 +23,28 @@ import tempfile
 import traceback
 import types
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import IO, Any, NoReturn
+
+import little
 
 _ADDRESS = "UNDERSTUDY_TESTS_FORKED"
 """Where the server listens, for the processes that it forks too."""
 _COMMAND = "import sys, torch; torch.set_num_threads(1); from understudy.cli import main; sys.exit(main(sys.argv[1:]))"
 _NEEDED = (
-    *("pandas", "pyarrow.pandas_compat", "pydantic", "sklearn.feature_extraction.text", "sklearn.linear_model"),
+    *(
+        "pandas",
+        "pyarrow.pandas_compat",
+        "pydantic.dataclasses",
+        "pydantic.type_adapter",
+        "sklearn.feature_extraction.text",
+        "sklearn.linear_model",
+    ),
     *("sklearn.metrics", "transformers.models.bert.modeling_bert", "understudy.parsing"),
     *("understudy.recipes.train.distill.recipe", "understudy.recipes.train.finetune.recipe"),
 )
+_MOST_FILES = 8
+"""That one process is given."""
 _NUMBER = 16
 """Bytes that a number is sent in."""
 
@@ -96,32 +108,55 @@ def start(
     stdout: int,
     stderr: int,
     stdin: bool | int = False,
+    passed: Sequence[int] = (),
 ) -> Process:
-    """A process that runs `code`; where its output goes are file descriptors, `stdin` too, or True for a pipe."""
+    """A process that runs `code`; where its output goes are file descriptors, `stdin` too, or True for a pipe.
+
+    It has the descriptors that are `passed`, by the same numbers.
+    """
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(os.environ[_ADDRESS])
     read, write = os.pipe() if stdin is True else (os.open(os.devnull, os.O_RDONLY), None)
     if type(stdin) is int:
         os.dup2(stdin, read)
     given = {"code": code, "argv": ["-c", *map(str, arguments)], "path": sys.path, "cwd": os.getcwd()}
+    given["passed"] = [*passed]
     message = json.dumps(given | {"env": {**env, _ADDRESS: os.environ[_ADDRESS]}}).encode()
-    socket.send_fds(connection, [f"{len(message):{_NUMBER}}".encode()], [read, stdout, stderr])
+    socket.send_fds(connection, [f"{len(message):{_NUMBER}}".encode()], [read, stdout, stderr, *passed])
     connection.sendall(message)
     os.close(read)
     return Process(connection, None if write is None else open(write, "wb"))
 
 
 class Subprocess:
-    """Takes the place of the module ``subprocess`` where that starts ``python -c``, with a pipe in and no output."""
+    """Takes the place of the module ``subprocess`` where that starts ``python -c`` with a pipe in."""
 
     PIPE, DEVNULL, TimeoutExpired = subprocess.PIPE, subprocess.DEVNULL, subprocess.TimeoutExpired
 
     @staticmethod
-    def Popen(command: list[str], *, stdin: int, stdout: int, start_new_session: bool) -> Process:
-        """A forked process for ``[sys.executable, "-c", code]``."""
-        assert (command[1], stdin, stdout, start_new_session) == ("-c", subprocess.PIPE, subprocess.DEVNULL, True)
+    def Popen(
+        command: list[str],
+        *,
+        stdin: int,
+        stdout: int | None,
+        stderr: int | None = None,
+        pass_fds: Sequence[int] = (),
+        env: Mapping[str, str] | None = None,
+        cwd: None = None,
+        start_new_session: bool,
+    ) -> Process:
+        """A forked process for ``[sys.executable, "-c", code]``, in this one's folder."""
+        assert (command[1], stdin, start_new_session, cwd) == ("-c", subprocess.PIPE, True, None)
         with open(os.devnull, "w") as nowhere:
-            return start(*command[2:], stdout=nowhere.fileno(), stderr=2, stdin=True)
+            out, err = (number if where is None else nowhere.fileno() for number, where in ((1, stdout), (2, stderr)))
+            return start(
+                *command[2:],
+                env=os.environ if env is None else env,
+                stdout=out,
+                stderr=err,
+                stdin=True,
+                passed=pass_fds,
+            )
 
 
 # --- the server ---------------------------------------------------------------------------------------------------------
@@ -193,13 +228,17 @@ def _load() -> None:
 
 def _attend(connection: socket.socket) -> None:
     """Start one process, and say when and how it ended."""
-    length, files, _, _ = socket.recv_fds(connection, _NUMBER, 3)
+    length, files, _, _ = socket.recv_fds(connection, _NUMBER, _MOST_FILES)
     with connection.makefile("rb") as stream:
         given = json.loads(stream.read(int(length)))
     pid = os.fork()
     if pid == 0:
         connection.close()
-        for number, file in enumerate(files):
+        numbers = [0, 1, 2, *given["passed"]]
+        away = [fcntl.fcntl(file, fcntl.F_DUPFD, max(numbers) + 1) for file in files]  # or one would overwrite another
+        for file in files:
+            os.close(file)
+        for number, file in zip(numbers, away):
             os.dup2(file, number)
             os.close(file)
         _become(given)
@@ -226,6 +265,7 @@ def _become(given: dict[str, Any]) -> NoReturn:
     sys.modules["__main__"] = types.ModuleType("__main__")
     code = 0
     try:
+        little.begin_if_asked()
         exec(compile(given["code"], "<string>", "exec"), vars(sys.modules["__main__"]))
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)

@@ -6,12 +6,14 @@ import io
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from understudy.cli import main
 from understudy.data.readers.first_look import looks_wrong
+from understudy.errors import DataError
 
 MISTAKES = {
     "finetune --data gone.csv --model tfidf": "gone.csv: no such file",
@@ -23,7 +25,13 @@ MISTAKES = {
     "finetune --data a.csv --model tfidf --output a.csv/run": "cannot be written, because",
     "finetune --data a.csv --model runs/gone": "runs/gone: there is no such folder",
     "distill --data a.csv --teacher some/model --unlabeled gone.txt": "gone.txt: no such file",
+    "distill --data a.csv --teacher gone.jsonl": "gone.jsonl: no such file. Did you mean 'a.jsonl'?",
+    "validate predict --model runs/gone": "runs/gone: there is no such folder",
     "pretrain --data gone.txt --model awd_lstm": "gone.txt: no such file",
+    "compare --data gone.csv --models tfidf model": "gone.csv: no such file",
+    "compare --data a.csv --models tfidf --limit_train 4 8 --label lable": "a.csv: no column 'lable'",
+    "run runs/gone.yaml": "runs/gone.yaml: no such file",
+    "params runs/gone": "runs/gone: there is no such folder",
     "lr-find finetune --data gone.csv --model some/model": "gone.csv: no such file",
     "validate finetune --data gone.csv --model tfidf --epochs 0": "epochs must be greater than 0",
     "validate distill --data a.csv --label lable --teacher some/model": "a.csv: no column 'lable'",
@@ -54,7 +62,7 @@ def test_no_mistake_waits_for_torch(place: Path) -> None:
     code = (
         "import json, sys; from understudy.cli import main; "
         "codes = [main(line.split()) for line in json.loads(sys.argv[1])]; "
-        "heavy = {'torch', 'transformers', 'datasets', 'sklearn', 'scipy'} & set(sys.modules); "
+        "heavy = {'torch', 'transformers', 'datasets', 'sklearn', 'scipy', 'pandas'} & set(sys.modules); "
         "assert not heavy, heavy; assert set(codes) == {2}, codes"
     )
     done = subprocess.run([sys.executable, "-c", code, json.dumps([*MISTAKES])], capture_output=True, text=True)
@@ -72,6 +80,22 @@ def test_all_faults_of_the_data_come_with_the_first(place: Path, capsys: pytest.
     assert "c.csv, line 2: the text (text) is empty" in said
 
 
+def test_large_data_are_not_read_for_more_faults(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("understudy.data.readers.first_look._MOST_READ", 100)
+    with zipfile.ZipFile("a.zip", "w") as archive:
+        archive.write("a.csv")
+    for data in ("a.csv", "a.zip"):
+        with pytest.raises(DataError) as refused:
+            looks_wrong(data, {}, text=["txt"], label=["lable"])
+        assert [fault.split(". ")[0].split(": ")[1] for fault in refused.value.faults] == [
+            "no column 'txt'",
+            "no column 'lable'",
+        ]
+    with pytest.raises(DataError, match="as in --columns text label"):
+        looks_wrong("headless.csv", {}, labelled=False)
+    assert not looks_wrong("a.csv", {})
+
+
 def test_what_is_in_order_is_not_refused_early(place: Path) -> None:
     assert not looks_wrong("a.csv", {"train": None, "validation": "a.jsonl", "test": None})
     assert not looks_wrong("a.csv", {}, text=["label"], label=["text"])
@@ -79,7 +103,8 @@ def test_what_is_in_order_is_not_refused_early(place: Path) -> None:
     assert not looks_wrong("imdb", {})
     assert not looks_wrong("headless.csv", {}, labelled=False, text=["words 0"])
     assert looks_wrong("headless.csv", {}, labelled=False)
-    assert looks_wrong("some/hub-id", {"test": "gone.csv"})
+    with pytest.raises(DataError, match=r"gone\.csv: no such file"):  # the hub takes long
+        looks_wrong("some/hub-id", {"test": "gone.csv"})
 
 
 def test_predict_says_what_it_waits_for(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,13 @@ def test_help_imports_no_torch_and_lists_every_command() -> None:
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*command.split(), "--help"]) == 0
     assert "usage" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [row.name for row in COMMANDS])
+def test_every_flag_shows_one_default(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*command.split(), "--help_all"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert not re.findall(r"\(([^()]+)\) \(\1\)", told)
 
 
 def test_one_label_or_several(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

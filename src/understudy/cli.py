@@ -107,7 +107,10 @@ def _refuse_together(settings: Any) -> None:
     from understudy.settings.configuration import check
     from understudy.settings.data import CorpusSettings, DataSettings
 
-    if not isinstance(settings, DataSettings | CorpusSettings) or settings.data_faults():
+    if not isinstance(settings, DataSettings | CorpusSettings):
+        check(settings)
+        return
+    if settings.data_faults():
         return
     faults: list[str] = []
     with gathered(faults):

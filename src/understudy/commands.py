@@ -174,7 +174,7 @@ COMMANDS = (
     ),
     Command(
         *("adapter merge", "Ship", "ship.adapter_folders:AdapterMergeSettings", "ship.adapter_folders:AdapterMerge"),
-        "Fold a lora or an ia3 into its base",
+        "Fold a lora, ia3 or parallel adapter into its base",
         "adapters.md",
     ),
     Command(

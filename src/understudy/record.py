@@ -7,7 +7,7 @@ import json
 import os
 import platform
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -150,7 +150,9 @@ class RunRecord:
 
     def as_bytes(self) -> bytes:
         """The content of the file."""
-        text = json.dumps(self.as_dict(), indent=1, ensure_ascii=False, allow_nan=False)
+        # not as_dict, whose copies take most of the time: a run writes its record dozens of times
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        text = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False, default=asdict)
         return text.encode(errors="backslashreplace")  # a file's name may be no UTF-8; JSON reads the escape back
 
     def save(self, path: Path) -> None:

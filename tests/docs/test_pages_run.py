@@ -28,6 +28,7 @@ import forked
 NOT_RUN = {
     "README.md": 2,
     "docs/browser.md": 2,
+    "docs/cluster.md": 3,
     "docs/glue.md": 1,
     "docs/pretrain.md": 1,
     "docs/serve.md": 4,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 from pathlib import Path
@@ -16,7 +17,9 @@ from understudy.adapters.design import AdapterDesign, design_of
 from understudy.adapters.facts import AdapterFacts, Base
 from understudy.adapters.files import NAME, save_adapter
 from understudy.adapters.heads import Head, head_tensors, headed
+from understudy.adapters.hub import names
 from understudy.adapters.inject import adapter_tensors, add_adapter
+from understudy.cli import main
 from understudy.data.tasks import Task
 from understudy.errors import ModelError
 from understudy.models.files.classifiers import load_encoder
@@ -37,7 +40,14 @@ DESIGNS = {
 
 
 def made(
-    base: Path, folder: Path, design: AdapterDesign, labels: tuple[str, ...], head: Head = "architecture", seed: int = 0
+    base: Path,
+    folder: Path,
+    design: AdapterDesign,
+    labels: tuple[str, ...],
+    head: Head = "architecture",
+    seed: int = 0,
+    *,
+    max_length: int = 64,
 ) -> Path:
     """An adapter's folder with random weights."""
     task = Task(text=(("text",),), label="label", kind="single_label", labels=labels)
@@ -49,7 +59,7 @@ def made(
         for parameter in (*adapter_tensors(model, NAME).values(), *head_tensors(model).values()):
             parameter.add_(torch.randn_like(parameter) * 0.3)
     facts = AdapterFacts(
-        method="bottleneck", design=design.as_dict(), base=reference, task=task, head=head, max_length=64
+        method="bottleneck", design=design.as_dict(), base=reference, task=task, head=head, max_length=max_length
     )
     save_adapter(folder, model, facts)
     return folder
@@ -141,6 +151,53 @@ def test_what_lies_below_the_lowest_adapter_is_computed_once(
         np.testing.assert_allclose(
             answers, alone(folders["high"] if name == "high" else tmp_path / name, TEXTS), atol=1e-5
         )
+
+
+def test_each_reads_as_many_tokens_as_it_was_trained_on(
+    model: Any, base: Path, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    """Whatever else is loaded: alone, for rows of one batch, and for all at once."""
+    texts = ["a good film", "the bad book was very sad and the play is quite dreadful", *TEXTS]
+    brief = made(base, tmp_path / "brief", design_of("houlsby", reduction=4), ("a", "b"), seed=7, max_length=6)
+    model.load_adapter(brief)
+    expected = {name: alone(folder, texts) for name, folder in {**folders, "brief": brief}.items()}
+    assert abs(expected["films"][1] - alone(folders["films"], [" ".join(texts[1].split()[:4])])[0]).max() > 1e-3
+    for name in ("films", "brief"):
+        model.set_active(name)
+        np.testing.assert_allclose(np.stack(model.logits(texts)), expected[name], atol=1e-5)
+    chosen = [["films", "brief"][i % 2] for i in range(len(texts))]
+    for swapped in (chosen, chosen[1:] + chosen[:1]):
+        for i, row in enumerate(model.logits(texts, adapters=swapped)):
+            np.testing.assert_allclose(row, expected[swapped[i]][i], atol=1e-5)
+    for name, rows in model.logits_of_each(texts).items():
+        np.testing.assert_allclose(rows, expected[name], atol=1e-5)
+
+
+def test_one_of_adapterhub_needs_no_import(base: Path, folders: dict[str, Path], tmp_path: Path) -> None:
+    """What the other library writes, or we for it, is loaded beside our own."""
+    theirs = tmp_path / "hub" / "v1.2"
+    assert main(["adapter", "export", str(folders["films"]), "--output", str(theirs)]) == 0
+    model = understudy.load_base(base)
+    model.load_adapter(folders["topics"])
+    assert model.load_adapter(theirs) == "v1_2"
+    expected = alone(folders["films"], TEXTS)
+    np.testing.assert_allclose(np.stack(model.logits(TEXTS)), expected, atol=1e-5)
+    assert model.predict(TEXTS)[0].label in TASKS["films"]
+    np.testing.assert_allclose(model.logits_of_each(TEXTS)["v1_2"], expected, atol=1e-5)
+    told = json.loads((theirs / "adapter_config.json").read_text())
+    (theirs / "adapter_config.json").write_text(json.dumps({**told, "hidden_size": 768}))
+    with pytest.raises(ModelError, match="its hidden_size is 768, but this base's is 32"):
+        model.load_adapter(theirs, name="again")
+    (theirs / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA"}))
+    with pytest.raises(ModelError, match="is an adapter of PEFT"):
+        model.load_adapter(theirs, name="again")
+
+
+def test_a_name_from_the_hub(model: Any, base: Path, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is called as the end of its id, not as the folder of the cache."""
+    monkeypatch.setattr(names, "snapshot_download", lambda found, **options: str(folders["films"]))
+    assert model.load_adapter("someone/nice-films.v2") == "nice-films_v2"
+    assert model.load_adapter("sentiment/sst-2@ukp") == "sst-2"
 
 
 def test_a_stack_is_one_after_the_other(model: Any, base: Path, folders: dict[str, Path]) -> None:

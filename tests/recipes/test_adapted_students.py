@@ -78,6 +78,33 @@ def test_what_a_teacher_knows_becomes_an_adapter_on_a_shared_encoder(
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
+def test_a_student_goes_on_from_an_adapter(
+    reviews: Path, teacher: Path, adapter: Path, tiny_bert: Path, tmp_path: Path
+) -> None:
+    """Its shape, its weights and its head are where the student begins, with and without the teacher."""
+    more = ["--student", str(tiny_bert), "--load_adapter", str(adapter), "--save_steps", "4"]
+    slow = distilling(reviews, teacher, tmp_path / "slow", *more, "--learning_rate", "1e-9")
+    assert main(slow) == 0
+    for file in ("adapter", "head"):
+        own, begun = (load_file(run / "model" / f"{file}.safetensors") for run in (tmp_path / "slow", adapter))
+        assert own.keys() == begun.keys()
+        assert all(torch.allclose(own[key], begun[key], atol=1e-5) for key in own)
+    record = RunRecord.load(tmp_path / "slow" / "record.json")
+    assert any("its head is kept" in note for note in record.notes)
+    entry = RunRecord.load(adapter / "record.json").models[0]["metrics"]["test"]["accuracy"]
+    assert record.model("student without teacher")["metrics"]["test"]["accuracy"] == entry
+    assert main(distilling(reviews, teacher, tmp_path / "run", *more)) == 0
+    assert RunRecord.load(tmp_path / "run" / "record.json").training["student"]["learning_rate"] == 1e-3
+    again = distilling(reviews, teacher, tmp_path / "killed", *more)
+    assert killed(again, "student.step:9") not in (0, 1, 2)
+    assert main([*again, "--resume"]) == 0
+    one, other = (load_file(tmp_path / run / "model" / "adapter.safetensors") for run in ("run", "killed"))
+    assert all(torch.equal(one[key], other[key]) for key in one)
+    assert any(
+        not torch.equal(one[key], value) for key, value in load_file(adapter / "model" / "adapter.safetensors").items()
+    )
+
+
 def test_a_student_of_fewer_layers_begins_with_its_teachers_adapter(
     reviews: Path, adapter: Path, tiny_bert: Path, tmp_path: Path
 ) -> None:
@@ -120,7 +147,7 @@ def test_a_new_adapter_in_layers_of_the_teacher(reviews: Path, teacher: Path, tm
     [
         (["--student", "bilstm", "--adapter", "pfeiffer"], "but --student bilstm trains none"),
         (["--student", "layers:2", "--adapter", "pfeiffer", "--layers.hidden", "16"], "change the encoder"),
-        (["--student", "layers:2", "--load_adapter", "{adapter}"], "--load_adapter is for finetune"),
+        (["--student", "layers:2", "--load_adapter", "{adapter}"], "this adapter was trained in a whole model"),
         (["--student", "layers:2", "--teacher", "{adapter}", "--adapter", "pfeiffer"], "Leave out --adapter"),
     ],
 )

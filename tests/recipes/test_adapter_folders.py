@@ -82,17 +82,37 @@ def test_merged_it_is_a_plain_model(kind: str, reviews: Path, tiny_bert: Path, t
     assert set(load_file(tmp_path / "merged" / "model.safetensors")) == names
 
 
+@pytest.mark.parametrize("function", ["linear", "gelu"])
+def test_a_parallel_one_makes_its_base_wider(function: str, reviews: Path, tiny_bert: Path, tmp_path: Path) -> None:
+    """One that is linear, or has the base's function: transformers alone loads the merged model."""
+    command = ["finetune", "--data", str(reviews), "--model", str(tiny_bert), "--epochs", "2", "--no_baseline"]
+    command += ["--pooling", "head", "--start", "head", "--adapter", "parallel", "--reductions", "1-2=4", "3=16"]
+    command += ["--non_linearity", function, "--learning_rate", "0.05", "--reduction", "8"]
+    assert main([*command, "--output", str(tmp_path / "run")]) == 0
+    before: Any = understudy.load(tmp_path / "run")
+    assert [len(before.own()[f"layer.{i}.output.down.bias"]) for i in range(4)] == [4, 8, 8, 2]
+    assert main(["adapter", "merge", str(tmp_path / "run"), "--output", str(tmp_path / "merged")]) == 0
+    after: Any = understudy.load(tmp_path / "merged")
+    np.testing.assert_allclose(after.logits(TEXTS), before.logits(TEXTS), atol=1e-5)
+    plain = AutoModelForSequenceClassification.from_pretrained(tmp_path / "merged")
+    assert plain.config.intermediate_size == 64 + 8 * (2 if function == "linear" else 1)
+    assert set(load_file(tmp_path / "merged" / "model.safetensors")) == set(plain.state_dict())
+
+
 def test_what_cannot_be(runs: Path, tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("mine")
     damaged = shutil.copytree(runs / "other" / "model", tmp_path / "damaged")
     (damaged / "adapter_config.json").write_text("{")
+    cut = shutil.copytree(runs / "other" / "model", tmp_path / "cut")
+    (cut / "adapter.safetensors").write_bytes((cut / "adapter.safetensors").read_bytes()[:-9])
     other = str(runs / "other")
     cases = [
-        (["merge", other, "--output", str(tmp_path / "x")], "Only lora and ia3 can be merged"),
+        (["merge", other, "--output", str(tmp_path / "x")], "Only lora, ia3, and a parallel one"),
         (["merge", other, "--output", str(tmp_path / "full"), "--overwrite"], "holds no model of understudy"),
         (["info", str(tiny_bert)], "is no adapter"),
         (["info", str(damaged)], "cannot be read as JSON"),
+        (["info", str(cut)], "adapter.safetensors is not what was saved"),
         (["list", "nowhere"], "there is no such folder"),
         (["average", "--adapters", other, "--output", str(tmp_path / "x")], "must name two adapters or more"),
     ]

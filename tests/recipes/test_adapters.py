@@ -197,6 +197,9 @@ def test_killed_and_resumed_it_ends_with_the_same_bits(
         (["--load_adapter", "{reviews}"], "is no adapter: it holds no adapter_config.json"),
         (["--load_adapter", "{run}", "--reduction", "4"], "--reduction: the adapter of --load_adapter is what it is"),
         (["--model", "{run}"], "is an adapter and no model of its own"),
+        (["--adapter", "houlsby", "--reductions", "0-1:4"], "'0-1:4' must be a layer or a range of layers"),
+        (["--adapter", "houlsby", "--reductions", "0-1=4", "1=2"], "--reductions names layer 1 more than once"),
+        (["--adapter", "houlsby", "--reductions", "9=4"], "there is no layer 9 in this BertModel"),
     ],
 )
 def test_flags_that_cannot_be(

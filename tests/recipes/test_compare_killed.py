@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+import forked
 from understudy.cli import main
 from understudy.record import RunRecord
+from understudy.runs.processes import process
 from understudy.runs.seeds import run_members
+
+pytestmark = pytest.mark.usefixtures("quick", "two_folds")
 
 SMALL = ["--epochs", 2, "--max_length", 32, "--batch_size", 24, "--eval_steps", 3]
 
@@ -25,6 +30,18 @@ def words(*given: object) -> list[str]:
 def here(run: Any, recipe: Any, members: Any, *, parallel: int, budget_s: float | None) -> Any:
     """Runs one after another in this process, which starts no other."""
     return run_members(run, recipe, members)
+
+
+class OneAnew(forked.Subprocess):
+    """The first process is a new Python, as users have it; the others are forked."""
+
+    started = 0
+
+    @classmethod
+    def Popen(cls, command: list[str], **options: Any) -> Any:
+        """The process."""
+        cls.started += 1
+        return (subprocess if cls.started == 1 else forked.Subprocess).Popen(command, **options)
 
 
 def stable(folder: Path) -> str:
@@ -45,6 +62,7 @@ def test_a_run_whose_process_is_killed_is_reported_and_goes_on_to_the_same_table
     with pytest.MonkeyPatch.context() as patch:  # undisturbed, and in this process
         patch.setattr("understudy.recipes.choose.compare.family.run_apart", here)
         assert main(words(*line, "--output", tmp_path / "whole")) == 0
+    monkeypatch.setattr(process, "subprocess", forked.Subprocess)
     monkeypatch.setenv("UNDERSTUDY_FAILPOINT", "train.step:7")
     assert main(words(*line, "--parallel", 2, "--output", tmp_path / "killed")) == 2
     assert f"killed by signal {int(signal.SIGKILL)}" in capfd.readouterr().err
@@ -61,10 +79,13 @@ def test_a_signal_ends_all_runs_and_the_comparison_goes_on(
     reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     line = ["--data", reviews, "--models", "static", "tfidf", *SMALL, "--parallel", 2, "--output", tmp_path / "run"]
+    monkeypatch.setattr(process, "subprocess", forked.Subprocess)
     monkeypatch.setenv("UNDERSTUDY_FAILPOINT", "family.child:2:SIGTERM")
     assert main(words(*line)) == 128 + signal.SIGTERM
     assert f"--output {tmp_path / 'run'} and --resume" in capfd.readouterr().err
     assert not RunRecord.load(tmp_path / "run" / "record.json").finished
     monkeypatch.delenv("UNDERSTUDY_FAILPOINT")
+    monkeypatch.setattr(process, "subprocess", OneAnew)
     assert main(words(*line, "--resume")) == 0
+    assert OneAnew.started == 2
     assert RunRecord.load(tmp_path / "run" / "record.json").finished

@@ -32,7 +32,7 @@ WEIGHTS = Path("model") / "model.safetensors"
 TASK = Task(text=(("text",),), label="label", kind="single_label", labels=("bad", "good"))
 
 
-pytestmark = pytest.mark.usefixtures("quick_throughout")
+pytestmark = pytest.mark.usefixtures("quick_throughout", "two_folds")
 
 
 @pytest.fixture(scope="module")

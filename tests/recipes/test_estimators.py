@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 import understudy
 from understudy import TextClassifier, TextRegressor
+from understudy.recipes.use.estimator_inputs import text_rows
 
 pandas: Any = pytest.importorskip("pandas", reason="pandas comes with datasets")
 
@@ -67,6 +69,19 @@ def test_classes_of_any_kind_come_back_as_they_are(classes: list[Any], frame: An
     assert (model.classes_[shares.argmax(1)] == model.predict(X)).all()
     assert ((model.decision_function(X) > 0) == (model.predict(X) == model.classes_[1])).all()
     assert model.predict([]).shape == (0,)
+
+
+def test_the_likeliest_classes_are_those_of_the_probabilities(quick: None) -> None:
+    texts = [f"{word} film number {i}" for i in range(12) for word in ("good", "bad", "odd")]
+    model = TextClassifier().fit(texts, [7, 5, 6] * 12)
+    asked = ["good odd film", "a bad film", "odd"]
+    ranked = np.argsort(-model.predict_proba(asked), axis=1, kind="stable")
+    for k in (1, 2, 3, 9):
+        np.testing.assert_array_equal(model.predict(asked, top_k=k), model.classes_[ranked[:, :k]])
+    np.testing.assert_array_equal(model.predict(asked, top_k=1)[:, 0], model.predict(asked))
+    assert model.predict([], top_k=2).shape == (0, 2)
+    with pytest.raises(ValueError, match="top_k must be at least 1, but is 0"):
+        model.predict(asked, top_k=0)
 
 
 def test_a_pickle_answers_alike_in_another_process(frame: Any, tmp_path: Path, quick: None) -> None:
@@ -130,6 +145,32 @@ def test_numbers(frame: Any, quick: None) -> None:
 def test_what_is_no_text_is_refused(X: Any, y: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         TextClassifier().fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            {"settings": {"epochz": 3}},
+            "settings names 'epochz', which is no setting of finetune. Did you mean 'epochs'?",
+        ),
+        ({"settings": {"seed": 3}}, "settings names 'seed', which the estimator sets by itself"),
+        ({"student_settings": {"alfa": 0.5}}, "student_settings names 'alfa', which is no setting of distill"),
+    ],
+)
+def test_settings_that_there_are_not_are_refused(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)):
+        TextClassifier(**options).fit(["a", "b"] * 5, [0, 1] * 5)
+
+
+def test_a_frame_of_polars_is_read_by_its_rows() -> None:
+    class Frame:
+        columns = ("first", "second")
+
+        def rows(self) -> list[tuple[str, str]]:
+            return [("a", "b"), ("c", "d")]
+
+    assert text_rows(Frame()) == [{"text_a": "a", "text_b": "b"}, {"text_a": "c", "text_b": "d"}]
 
 
 def test_what_was_not_fitted_does_not_answer() -> None:

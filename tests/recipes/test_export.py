@@ -157,7 +157,7 @@ def test_one_task_of_several(tiny_bert: Path, tmp_path: Path, capsys: pytest.Cap
         (["{bilstm}"], "no output: name the folder"),
         (["{bilstm}", "--output", "x", "--format", "onx"], "onnx"),
         (["{bilstm}", "--output", "x", "--texts", "none.csv"], "no such file"),
-        (["{bilstm}", "--output", "x", "--text", "a"], "there is no --texts"),
+        (["{bilstm}", "--output", "x", "--text", "a"], "--text says how --texts is read, but there is no such file"),
         (["{bilstm}", "--output", "x", "--task", "a"], "one task only"),
         (["{exported}", "--output", "x"], "is an exported model already"),
         (["static", "--output", "x"], "not a trained model"),
@@ -209,16 +209,22 @@ def test_bench_measures_formats_threads_and_lengths_in_turn(
     monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.setattr("understudy.evaluation.in_turn._ALONE", 4)
     monkeypatch.setattr("understudy.evaluation.in_turn._TOGETHER", 8)
-    command = ["bench", "--models", str(bilstm), "--formats", "pytorch", "onnx", "--rounds", "1"]
+    command = ["bench", "--models", str(bilstm), "--formats", "pytorch", "onnx", "int8", "--rounds", "1"]
     command += ["--lengths", "3", "9", "--batch_sizes", "4", "--threads", "1", "2"]
     assert main([*command, "--json"]) == 0
     entries = json.loads(capsys.readouterr().out)
     told = [(entry["format"], entry["threads"], entry["words"]) for entry in entries]
-    assert told == [(kind, threads, words) for kind in ("pytorch", "onnx") for threads in (1, 2) for words in (3, 9)]
+    kinds = ("pytorch", "onnx", "int8")
+    assert told == [(kind, threads, words) for kind in kinds for threads in (1, 2) for words in (3, 9)]
+    sizes = {entry["format"]: entry["size_bytes"] for entry in entries}
+    assert sizes["int8"] < sizes["onnx"]
     assert all(entry["batches"]["4"] > 0 and entry["spread"]["p50"][0] > 0 for entry in entries)
     assert len({entry["parameters"] for entry in entries}) == 1
     assert main(["bench", "--models", str(exported), str(bilstm), "--rounds", "1"]) == 0
     assert "format" in capsys.readouterr().out
+    assert main(["bench", "--models", str(exported), "--formats", "int8", "--rounds", "1", "--json"]) == 0
+    (entry,) = json.loads(capsys.readouterr().out)
+    assert entry["format"] == "int8"
 
 
 def test_a_cold_start_is_that_of_a_process_without_torch(
@@ -239,6 +245,7 @@ def test_a_cold_start_is_that_of_a_process_without_torch(
         (["--models", "{bilstm}", "--threads", "1", "1"], "one of them twice"),
         (["--models", "{bilstm}", "--formats", "int4"], "int4"),
         (["--models", "{bilstm}", "--lengths", "0"], "lengths"),
+        (["--models", "{bilstm}", "--text", "a"], "--text says how --texts is read, but there is no such file"),
     ],
 )
 def test_mistakes_with_bench_are_said(

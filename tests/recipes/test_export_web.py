@@ -89,16 +89,20 @@ def test_fp32_where_int8_costs_too_much_or_nothing_can_be_measured(
     student: Path, npm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refused(*arguments: Any, **options: Any) -> None:
-        raise ModelError("the score falls too much.")
+        raise ModelError(
+            f"{arguments[0]}: is not written, because the score falls too much. Give more labelled rows with --texts."
+        )
 
     more = ["--format", "web", "--npm_folder", str(npm)]
     monkeypatch.setattr("understudy.recipes.ship.web_page.quantize_onnx", refused)
     assert main(["export", str(student), *more, "--output", str(tmp_path / "a")]) == 0
     told = capsys.readouterr()
-    assert "The weights stay fp32. the score falls too much." in told.err
+    assert "The weights stay fp32; int8 weights are not taken: the score falls too much.\n" in told.err
     assert about(tmp_path / "a")["quantized"] is None
     assert main(["export", str(student), *more, "--to", "int8", "--output", str(tmp_path / "b")]) == 2
     assert not (tmp_path / "b").exists()
+    said = capsys.readouterr().err
+    assert f"{student}: int8 weights are not taken: the score falls too much. Give a larger --max_drop; or run" in said
     alone = shutil.copytree(student / "model", tmp_path / "model of mine")
     assert main(["export", str(alone), *more, "--output", str(tmp_path / "c")]) == 0
     assert "no validation rows of a run on which int8 could be checked" in capsys.readouterr().err

@@ -27,7 +27,7 @@ from understudy.recipes.train.glue.recipe import Glue
 from understudy.record import RunRecord
 from understudy.report.verdict import verdict
 
-pytestmark = pytest.mark.usefixtures("quick_throughout")
+pytestmark = pytest.mark.usefixtures("quick_throughout", "two_folds")
 
 Words = Callable[..., list[str]]
 

@@ -19,7 +19,7 @@ from understudy.functional.temperature import fit_temperature
 from understudy.models.files.multitask import load_tasks
 from understudy.record import RunRecord
 
-pytestmark = pytest.mark.usefixtures("quick_throughout")
+pytestmark = pytest.mark.usefixtures("quick_throughout", "two_folds")
 
 Words = Callable[..., list[str]]
 

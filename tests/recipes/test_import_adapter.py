@@ -91,6 +91,21 @@ def test_what_the_library_wrote_answers_as_it_did(base: str, bases: dict[str, Pa
 
 
 @needs_files
+@pytest.mark.parametrize("base", ["bert", "roberta", "distilbert"])
+def test_what_the_library_wrote_is_loaded_beside_others(base: str, bases: dict[str, Path], tmp_path: Path) -> None:
+    """Both file formats, without an import."""
+    model, texts = understudy.load_base(bases[base]), ["w1 w2 w3", "w7 w40 w5 w6 w2"]
+    for kind in KINDS:
+        own: Any = understudy.load(imported(HUB / base / f"{kind}-bin", bases[base], tmp_path / kind))
+        for written in ("bin", "safetensors"):
+            model.load_adapter(HUB / base / f"{kind}-{written}")
+            torch.testing.assert_close(
+                torch.tensor(model.logits(texts)), torch.tensor(own.logits(texts)), rtol=0, atol=1e-5
+            )
+    assert [answer.label in ("no", "maybe", "yes") for answer in model.predict(texts)] == [True, True]
+
+
+@needs_files
 def test_labels_that_are_out_of_order() -> None:
     """A real one: label "0" is output 1, and the first label that the file names is not output 0."""
     real = SHARED / "mbert-metaphor-adapter"
@@ -247,7 +262,13 @@ def test_identifiers_of_before() -> None:
 
 def test_names_that_are_nothing(tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rest = ["--model", str(tiny_bert), "--output", str(tmp_path / "out")]
-    for name, message in (("./nowhere/x", "there is no such folder"), (str(tiny_bert), "holds no adapter_config.json")):
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "ours" / "adapter_config.json").write_text('{"understudy": {}}')
+    for name, message in (
+        ("./nowhere/x", "there is no such folder"),
+        (str(tiny_bert), "holds no adapter_config.json"),
+        (str(tmp_path / "ours"), "was written by understudy, so it need not be imported"),
+    ):
         assert main(["import", "adapter", name, *rest]) == 2
         assert message in capsys.readouterr().err.replace("\n", " ")
     assert main(["adapter", "export", str(tiny_bert), "--output", str(tmp_path / "out")]) == 2

@@ -29,7 +29,7 @@ from understudy.record import RunRecord
 from understudy.runs import concluding, saving
 from understudy.training import checkpoint_files, trainer
 
-pytestmark = pytest.mark.usefixtures("quick_throughout")
+pytestmark = pytest.mark.usefixtures("quick_throughout", "two_folds")
 
 PHASES = ["student", "student without teacher"]
 MODELS = ["teacher", "student", "student without teacher", "probe", "tfidf"]

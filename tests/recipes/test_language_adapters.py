@@ -216,6 +216,27 @@ def test_mistakes_are_said(
     assert said in capsys.readouterr().err
 
 
+def test_one_goes_on_from_where_it_was(reviews: Path, masked: Path, language: Path, tmp_path: Path) -> None:
+    """With its shape and its weights; killed and resumed, it ends with the same bits."""
+    more = ["--load_adapter", str(language), "--save_steps", "6"]
+    slow = pretraining(reviews, masked, tmp_path / "slow", *more)
+    slow[slow.index("0.01")] = "1e-9"
+    assert main(slow) == 0
+    own, begun = (read_tensors(run / "model" / "adapter.safetensors") for run in (tmp_path / "slow", language))
+    assert own.keys() == begun.keys()
+    assert all(torch.allclose(own[key], begun[key], atol=1e-5) for key in own)
+    losses = [RunRecord.load(run / "record.json") for run in (tmp_path / "slow", language)]
+    one, other = (record.model("model")["metrics"]["validation"]["loss"] for record in losses)
+    assert one == pytest.approx(other, abs=1e-3)  # it begins where the other one ended
+    assert main(pretraining(reviews, masked, tmp_path / "run", *more)) == 0
+    assert AdapterFacts.read(tmp_path / "run" / "model") == AdapterFacts.read(language / "model")
+    again = pretraining(reviews, masked, tmp_path / "killed", *more)
+    assert killed(again, "train.step:20") not in (0, 1, 2)
+    assert main([*again, "--resume"]) == 0
+    ends = [read_tensors(tmp_path / run / "model" / "adapter.safetensors") for run in ("run", "killed")]
+    assert all(torch.equal(ends[0][key], ends[1][key]) for key in ends[0])
+
+
 def test_an_adapter_needs_a_masked_model_and_a_stack_its_own_base(
     reviews: Path, language: Path, tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

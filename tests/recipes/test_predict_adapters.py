@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +60,39 @@ def test_what_cannot_be(
     cases = [
         (["--model", str(tiny_bert), str(tiny_bert), "--adapters", str(runs[0])], "--adapters belong to one base"),
         (["--model", str(tiny_bert), "--adapters", str(reviews)], "is no adapter: it holds no adapter_config.json"),
-        (["--model", str(tiny_bert), "--adapters", str(runs[0]), str(runs[0])], "there is an adapter 'one' already"),
+        (
+            ["--model", str(tiny_bert), "--adapters", str(runs[0]), str(runs[0])],
+            "more than once. Leave one of them out",
+        ),
+        (["--model", str(tiny_bert), "--force"], "--force is for the base of --adapters"),
     ]
     for flags, message in cases:
         assert main(["predict", "--input", str(tmp_path / "x.txt"), *flags]) == 2
         (tmp_path / "x.txt").write_text("a good film\n")
         assert main(["predict", "--input", str(tmp_path / "x.txt"), *flags]) == 2
         assert message in capsys.readouterr().err.replace("\n", " "), message
+
+
+def test_two_runs_of_one_name_are_called_as_their_paths(
+    runs: list[Path], tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    twin = shutil.copytree(runs[1], tmp_path / "one")
+    (tmp_path / "texts.txt").write_text("a good film\n")
+    words = ["predict", "--model", str(tiny_bert), "--input", str(tmp_path / "texts.txt"), "--format", "jsonl"]
+    assert main([*words, "--adapters", str(runs[0]), str(twin)]) == 0
+    answers = json.loads(capsys.readouterr().out)["answers"]
+    assert list(answers) == [str(runs[0]).replace(".", "_"), str(twin).replace(".", "_")]
+    alone: Any = understudy.load(twin)
+    found = list(answers.values())[1]["probabilities"]
+    assert found == pytest.approx(alone.predict(["a good film"])[0].probabilities, abs=2e-6)
+
+
+def test_a_base_with_other_weights_is_refused_unless_forced(
+    runs: list[Path], larger_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "texts.txt").write_text("a good film\n")
+    words = ["predict", "--model", str(larger_bert), "--input", str(tmp_path / "texts.txt"), "--adapters", str(runs[0])]
+    assert main(words) == 2
+    assert "whose weights are not those of this one" in capsys.readouterr().err
+    assert main([*words, "--force"]) == 0
+    assert "one_label" in capsys.readouterr().out

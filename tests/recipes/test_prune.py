@@ -388,3 +388,12 @@ def test_the_plan_says_what_goes_and_who_can_load_it(
     assert "transformers alone builds all layers alike, and refuses it" in told
     assert "each of 2 rounds" in told
     assert not (tmp_path / "run").exists()
+
+
+def test_an_adapter_is_refused_before_any_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "run" / "model").mkdir(parents=True)
+    (tmp_path / "run" / "model" / "adapter_config.json").write_text("{}")
+    (tmp_path / "rows.csv").write_text("text,label\na,b\n")
+    words = ["prune", str(tmp_path / "run"), "--heads", "0.5", "--data", str(tmp_path / "rows.csv")]
+    assert main([*words, "--output", str(tmp_path / "out")]) == 2
+    assert "is an adapter, whose base belongs to others too" in capsys.readouterr().err

@@ -12,7 +12,8 @@ import pytest
 
 import understudy
 from understudy.cli import main
-from understudy.inference.exported.facts import ExportedFacts
+from understudy.inference.exported.facts import ExportedFacts, QuantizedFacts
+from understudy.recipes.ship.quantize import told_of
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -98,6 +99,23 @@ def test_an_exported_folder_on_rows_of_a_file(
     assert [entry["format"] for entry in json.loads(capsys.readouterr().out)] == ["int8", "onnx"]
 
 
+def test_files_without_a_header_and_with_other_columns(exported: Path, reviews: Path, tmp_path: Path) -> None:
+    with (reviews / "test.csv").open(encoding="utf-8", newline="") as file:
+        rows = [(row["label"], row["text"]) for row in csv.DictReader(file)]
+    for name, header in (("bare.csv", []), ("odd.csv", [("topic", "words")])):
+        with (tmp_path / name).open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file, delimiter=";").writerows([*header, *rows])
+    command = ["quantize", str(exported), "--max_drop", "100", "--texts", str(tmp_path / "bare.csv")]
+    out = tmp_path / "out"
+    assert main([*command, "--columns", "label", "text", "--separator", "semicolon", "--output", str(out)]) == 0
+    facts = ExportedFacts.read(out).quantized
+    assert facts is not None
+    assert facts.rows == len(rows)
+    command = ["quantize", str(exported), "--max_drop", "100", "--texts", str(tmp_path / "odd.csv"), "--label", "topic"]
+    command += ["--text", "words", "--calibrate", str(tmp_path / "odd.csv"), "--output", str(tmp_path / "calibrated")]
+    assert main(command) == 0
+
+
 def test_the_gate_refuses(
     bilstm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -124,7 +142,12 @@ def test_the_gate_refuses(
         (["{bilstm}", "--output", "x", "--calibrate", "numbers.csv"], "numbers.csv"),
         (["{bilstm}", "--output", "x", "--max_drop", "-1"], "max_drop"),
         (["{bilstm}", "--output", "x", "--texts", "none.csv"], "no such file"),
-        (["{bilstm}", "--output", "x", "--text", "a"], "--text names columns of --texts, but there is no --texts"),
+        (["{bilstm}", "--output", "x", "--text", "a"], "--text says how --texts or --calibrate FILE is read"),
+        (
+            ["{bilstm}", "--output", "x", "--columns", "a", "b"],
+            "but there is no such file. Name one, or leave --columns",
+        ),
+        (["{bilstm}", "--output", "x", "--texts", "odd.csv", "--encoding", "utf-88"], "there is no encoding 'utf-88'"),
         (["{bilstm}", "--output", "x", "--label", "a"], "--label names columns of --texts, but there is no --texts"),
         (["{bilstm}", "--output", "x", "--task", "a"], "one task only"),
         (["{bilstm}", "--output", "x", "--texts", "odd.csv"], "'positve'"),
@@ -190,3 +213,11 @@ def test_rows_without_a_label_are_left_out(bilstm: Path, tmp_path: Path) -> None
     facts = ExportedFacts.read(tmp_path / "out").quantized
     assert facts is not None
     assert facts.rows == 20
+
+
+@pytest.mark.parametrize(("after", "moved"), [(0.85, "it falls by 5.00 points"), (0.925, "it rises by 2.50 points")])
+def test_a_score_that_rises_is_not_said_to_fall(after: float, moved: str) -> None:
+    sizes: dict[str, Any] = {"bytes_before": 400, "bytes_after": 100, "rows": 40, "parts": 1, "left": ()}
+    scores: dict[str, Any] = {"before": 0.9, "after": after, "low": -0.1, "high": 0.1, "level": 0.95, "max_drop": 50}
+    found = QuantizedFacts(to="int8", metric="accuracy", origin="rows", **sizes, **scores)
+    assert moved in told_of(Path("out"), "static", found)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import forked
+import little
 import understudy
 from understudy.cli import main
 from understudy.data.readers.sources import load_splits
@@ -25,7 +26,6 @@ from understudy.inference.exported.predictor import ExportedPredictor
 from understudy.recipes.choose.search import trials
 from understudy.recipes.choose.search.trials import some_of, texts_of
 from understudy.record import RunRecord
-from understudy.report import plots
 from understudy.runs.seeds import run_members
 
 SMALLEST = ["tfidf", "static:8", "static:32+words:40", "bilstm:8"]
@@ -58,7 +58,8 @@ def patched() -> Iterator[pytest.MonkeyPatch]:
     """No process for each trial, no plots, and a machine whose speed depends on nothing but size."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("understudy.recipes.choose.search.family.run_apart", here)
-        patch.setattr(plots, "draw_all", lambda folder, record: [])
+        little.ask(patch)
+        little.ask_for_two_folds(patch)
         patch.setattr(cost, "measure", by_size)
         patch.setattr(halving, "FEWEST", 30)
         yield patch
@@ -206,7 +207,6 @@ import sys
 import torch
 from understudy.cli import main
 from understudy.evaluation import cost
-from understudy.report import plots
 from understudy.evaluation import halving
 import understudy.recipes.choose.search.family as family
 halving.FEWEST = 30
@@ -214,7 +214,6 @@ torch.set_num_threads(1)
 sys.path.insert(0, sys.argv.pop(1))
 import test_search
 family.run_apart, cost.measure = test_search.here, test_search.by_size
-plots.draw_all = lambda folder, record: []
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -13,12 +13,14 @@ import torch
 from transformers import AutoTokenizer
 
 from understudy.cli import main
+from understudy.errors import ConfigError, ModelError
+from understudy.loading import load
 from understudy.models.files.classifiers import load_encoder
 from understudy.recipes.train.distill import work as distillation
 from understudy.recipes.train.distill.recipe import Distill
 from understudy.recipes.train.distill.work import Distillation
+from understudy.recipes.train.students import classifier, start
 from understudy.recipes.train.students import pace as paces
-from understudy.recipes.train.students import start
 from understudy.recipes.train.students.pace import pace, settled
 from understudy.record import RunRecord
 from understudy.settings.student_options import StaticOptions
@@ -197,6 +199,40 @@ def test_the_old_start_is_still_there(reviews: Path, teacher: Path) -> None:
     work = work_of(settings(reviews, teacher, embeddings="teacher"))
     assert not work.student.to_start
     assert work_of(settings(reviews, teacher)).student.to_start
+
+
+@pytest.mark.parametrize("kind", ["static", "bilstm", "tfidf"])
+def test_any_model_teaches_a_student_without_a_word_on_embeddings(
+    reviews: Path, teacher: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A student has no encoder, TF-IDF no embeddings: `auto` takes what there is, says it, and is never refused."""
+    if kind == "tfidf":
+        assert run("finetune", "--data", reviews, "--model", "tfidf", "--output", tmp_path / "first") == 0
+    else:
+        flags = ["--student", kind, f"--{kind}.embedding", 8, f"--{kind}.hidden", 8, "--epochs", 1, "--no_baseline"]
+        flags += ["--no_references", "--output", tmp_path / "first"]
+        assert run("distill", "--data", reviews, "--teacher", teacher, *flags) == 0
+    second = settings(reviews, tmp_path / "first")
+    work = work_of(second)
+    if kind == "tfidf":
+        assert work.plan_lines()["embeddings"] == "random"
+        return
+    assert work.plan_lines()["embeddings"] == "the teacher's word embeddings"
+    theirs = load(tmp_path / "first").model.embeddings.weight.detach().numpy()  # type: ignore[union-attr]
+    ours = work.student.model.embeddings.weight.detach().numpy()  # type: ignore[union-attr]
+    # twice as wide, so nothing of theirs is lost: their columns are a linear map of ours
+    found = np.linalg.lstsq(ours, theirs, rcond=None)[0]
+    np.testing.assert_allclose(ours @ found, theirs, atol=1e-4)
+
+    def nothing(model: object) -> None:
+        raise ModelError("no table")
+
+    monkeypatch.setattr(classifier, "word_embeddings", nothing)
+    bare = work_of(second)
+    assert bare.plan_lines()["embeddings"] == "random"
+    assert any("start at random, because the teacher has none to take. no table" in note for note in bare.notes)
+    with pytest.raises(ConfigError, match="no table"):
+        work_of(dataclasses.replace(second, embeddings="teacher"))
 
 
 @pytest.mark.parametrize("student", ["static", "bilstm"])

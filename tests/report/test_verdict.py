@@ -13,7 +13,7 @@ Pair = tuple[str, str, float, float, float]
 
 def record(*pairs: Pair, metric: str = "accuracy", head_bytes: int = 200_000) -> dict[str, Any]:
     """A record of the models in some comparisons: names, difference and interval."""
-    order = ["teacher", "student", "student without teacher", "model", "probe", "tfidf"]
+    order = ["teacher", "student", "student without teacher", "pruned", "unpruned", "model", "probe", "tfidf"]
     names = sorted({name for pair in pairs for name in pair[:2]}, key=order.index)
     models: list[dict[str, Any]] = [{"name": name, "metrics": {"test": {metric: 0.8}}} for name in names]
     for entry in models:
@@ -120,6 +120,55 @@ def test_an_interval_that_reaches_far_says_that_rows_are_missing() -> None:
     found = verdict(record(("model", "tfidf", 0.02, -0.01, 0.05)))
     assert found is not None
     assert found.sentence.endswith("more rows may tell).")
+
+
+FEW = (0.25, -0.083, 0.583)
+"""Of a dozen rows, on which one model has three more right."""
+
+
+def few(found: dict[str, Any]) -> dict[str, Any]:
+    for entry in found["comparisons"]:
+        entry["rows"] = 12
+    return found
+
+
+def test_too_few_rows_are_no_reason_to_ship_what_is_cheaper() -> None:
+    numbers = "is at +25.0 points, -8.3 to +58.3; 99 % interval, 12 test rows)."
+    cases = {
+        "The model and TF-IDF": (trained((0.0, -0.3, 0.3), FEW, SAME), "the model"),
+        "The probe and TF-IDF": (trained((0.0, -0.3, 0.3), (0.1, -0.2, 0.4), FEW), "the probe"),
+        "The model and the probe": (trained(FEW, MORE), "the model"),
+        "The student and TF-IDF": (distilled(teacher=SAME, tfidf=FEW, alone=FEW, alone_tfidf=SAME), "the student"),
+        "The student and the same student without teacher": (
+            distilled(teacher=MORE, tfidf=MORE, alone=FEW),
+            "the student",
+        ),
+        "The unpruned model and the pruned model": (record(("unpruned", "pruned", *FEW)), "the unpruned model"),
+    }
+    for begun, (found, ahead) in cases.items():
+        judged = verdict(few(found))
+        assert judged is not None
+        assert judged.kind == "undecided"
+        assert judged.sentence == f"{begun} cannot be told apart on so few rows: test with more ({ahead} {numbers}"
+    assert family_verdict({"verdicts": {"undecided": 1}}) == (
+        "The models cannot be told apart on so few rows: test with more."
+    )
+
+
+def test_few_rows_without_a_lead_keep_what_is_cheaper() -> None:
+    for numbers in ((0.0, -0.25, 0.25), (-0.25, -0.583, 0.083), (0.01, -0.1, 0.12)):
+        judged = verdict(few(record(("model", "tfidf", *numbers))))
+        assert judged is not None
+        assert judged.kind == "tfidf"
+        assert judged.sentence.endswith("99 % interval, 12 test rows; more rows may tell).")
+    alike = verdict(
+        few(record(("model", "tfidf", 0.0, 0.0, 0.0)))
+    )  # all answers are the same: the interval has no width
+    assert alike is not None
+    assert alike.sentence.endswith("12 test rows; more rows may tell).")
+    worse = verdict(few(record(("model", "tfidf", 0.5, -0.2, 1.2), metric="mse")))
+    assert worse is not None
+    assert worse.kind == "tfidf"
 
 
 def test_less_is_better_of_an_error() -> None:

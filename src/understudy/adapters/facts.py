@@ -75,7 +75,7 @@ class Base:
                 )
         if self.fingerprint and not force and encoder_fingerprint(model) != self.fingerprint:
             raise ModelError(
-                f"{origin}: belongs to another base: it was trained on {self.name}, whose weights are not those of this one. Name that base, or insist with --force (force=True)."
+                f"{origin}: belongs to another base: it was trained on {self.name}, whose weights are not those of this one. Name that base. (predict --adapters, adapter merge and adapter average take this one with --force, load_adapter with force=True.)"
             )
 
 

@@ -59,7 +59,7 @@ def ia3_design(model: Any, *, leave_out: Collection[int] = ()) -> dict[str, Any]
         Liu et al. 2022, arXiv 2205.05638, section 3.3.
     """
     keys = [made[1:] or made for i, made in enumerate(projections(model)) if i not in leave_out]
-    outer = [_outer(part.block) for i, part in enumerate(sublayers(model)) if i not in leave_out]
+    outer = [outer_product(part.block) for i, part in enumerate(sublayers(model)) if i not in leave_out]
     inner = _names(model, outer)
     return {"target_modules": _names(model, [m for made in keys for m in made]) + inner, "feedforward_modules": inner}
 
@@ -97,7 +97,7 @@ def _names(model: Any, modules: list[nn.Module]) -> list[str]:
     return list(dict.fromkeys(known[id(module)] for module in modules))
 
 
-def _outer(block: nn.Module) -> nn.Module:
+def outer_product(block: nn.Module) -> Any:
     """The product that leads from the feed-forward part's inner size back."""
     inside = dict(block.named_modules())
     return next(inside[name] for name in ("output.dense", "ffn.lin2", "ffn_output", "mlp.Wo") if name in inside)

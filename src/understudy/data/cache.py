@@ -61,7 +61,7 @@ def write_arrow(
             rows += batch.num_rows
         if writer is not None:
             assert schema is not None
-            last = pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
+            last = pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in schema], schema=schema)
             # `about` is known only now, so it is stored with an empty last batch: one file, complete or absent.
             writer.write_batch(last, custom_metadata={"about": json.dumps(about())})
             writer.close()

@@ -11,6 +11,7 @@ from typing import overload
 import numpy as np
 import pyarrow as pa
 
+from understudy.data.arrow_columns import number_column, string_column
 from understudy.data.cache import cache_dir, map_arrow, write_arrow
 
 _BLOCK, _BLOCK_BYTES = 4096, 32 << 20
@@ -53,7 +54,7 @@ class Texts(Sequence[tuple[str, ...]]):
         if not widths <= {1} and not widths <= {2}:
             raise ValueError(f"every row must have one text, or every row two, but there are rows of {sorted(widths)}")
         columns = list(zip(*tuples)) or [()]
-        arrays = [pa.array(column, pa.large_string()) for column in columns]
+        arrays = [string_column(column) for column in columns]
         return cls(pa.table(arrays, names=[str(i) for i in range(len(arrays))]))
 
     @classmethod
@@ -137,7 +138,7 @@ class Texts(Sequence[tuple[str, ...]]):
         out: list[list] = [[None] * len(rows) for _ in range(self.arity)]
         for chunk in np.unique(of_chunk):
             places = np.flatnonzero(of_chunk == chunk)
-            inside = pa.array(rows[places] - self._starts[chunk])
+            inside = number_column(rows[places] - self._starts[chunk])
             for column, array in enumerate(self._chunks[chunk]):
                 values = array.take(inside)
                 found = (values.cast(pa.large_binary()) if encoded else values).to_pylist()
@@ -189,5 +190,5 @@ class Texts(Sequence[tuple[str, ...]]):
 def _batches(rows: Iterable[tuple[str, ...]]) -> Iterator[pa.RecordBatch]:
     rows = iter(rows)
     while chunk := list(itertools.islice(rows, _BLOCK)):
-        columns = [pa.array(column, pa.large_string()) for column in zip(*chunk, strict=True)]
+        columns = [string_column(column) for column in zip(*chunk, strict=True)]
         yield pa.RecordBatch.from_arrays(columns, names=[str(i) for i in range(len(columns))])

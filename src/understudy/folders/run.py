@@ -20,7 +20,7 @@ from understudy.record import RunRecord, flat, to_yaml
 from understudy.terminal.lines import say, visible
 
 _OF_THE_CALL = ("overwrite", "resume", "dry_run")
-_FREE_TO_CHANGE = {"output", "time_budget", "track", "quiet", *_OF_THE_CALL}
+_FREE_TO_CHANGE = {"output", "time_budget", "track", "quiet", "engine", *_OF_THE_CALL}
 """Settings that a resumed run may change: they do not touch what is computed."""
 
 

@@ -23,6 +23,7 @@ def logits(
     names: Sequence[str],
     rows: np.ndarray | None = None,
     max_tokens: int | None = None,
+    tight: bool = False,
     device: torch.device | str | None = None,
     on_batch: Callable[[int], None] | None = None,
 ) -> np.ndarray:
@@ -34,6 +35,8 @@ def logits(
         names: the inputs that the model gets, see :func:`understudy.models.structure.inputs.settle_inputs`.
         rows: the numbers of the rows, in the order of the result; all rows by default.
         max_tokens: padded tokens of a batch; by default :func:`token_budget`.
+        tight: whether batches are also cut where they would be mostly padding, see
+            :func:`understudy.data.batches.by_length.length_batches`.
         device: where the model is; by default where its first parameter is.
         on_batch: called with the number of rows after each batch.
 
@@ -44,7 +47,8 @@ def logits(
     out: np.ndarray | None = None
     max_tokens = max_tokens or token_budget(device or device_of(model), model)
     with evaluating(model), torch.inference_mode():
-        for batch in length_batches(encoded.lengths[rows], max_tokens=max_tokens, padded="attention_mask" in names):
+        padded = "attention_mask" in names
+        for batch in length_batches(encoded.lengths[rows], max_tokens=max_tokens, padded=padded, tight=tight):
             part = batch_logits(model, encoded, rows[batch], names=names, device=device)
             if out is None:
                 out = np.empty((len(rows), part.shape[1]), np.float32)

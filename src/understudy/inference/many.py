@@ -15,23 +15,25 @@ from transformers import PreTrainedTokenizerBase
 
 from understudy.adapters.design import AdapterDesign
 from understudy.adapters.facts import AdapterFacts, Base, mean_facts
-from understudy.adapters.files import HEAD, WEIGHTS, mean_of, read_tensors
+from understudy.adapters.files import mean_of
 from understudy.adapters.heads import head_of_tensors
-from understudy.adapters.hub.names import fetched
+from understudy.adapters.hub.as_ours import read_adapter
+from understudy.adapters.hub.names import fetched, name_of
 from understudy.adapters.inject import adapter_tensors, add_adapter, load_tensors, remove_adapter, route_of
 from understudy.adapters.shared_pass import states_by_row, states_of_each
 from understudy.data.batches.by_length import length_batches
 from understudy.data.tasks import Task
-from understudy.data.tokens.encode import collate, encode_in_memory
+from understudy.data.tokens.encode import Encoded, collate, encode_in_memory
 from understudy.data.tokens.encoder import Text, TextEncoder
 from understudy.errors import ModelError, nearest
 from understudy.inference.answers import Prediction, check_texts, predictions
 from understudy.inference.logits import device_of, parameter_summary, token_budget
 from understudy.models.files.classifiers import load_encoder
-from understudy.models.files.names import run_name
+from understudy.models.files.lengths import max_length
 from understudy.models.files.tokenizers import check_tokenizer, load_tokenizer
 from understudy.models.structure.hidden_states import hidden_states
 from understudy.models.structure.inputs import settle_inputs
+from understudy.models.structure.layers import base_model
 
 
 class AdaptedBase:
@@ -53,6 +55,7 @@ class AdaptedBase:
         self.heads: dict[str, nn.Module] = {}
         self.active: tuple[str, ...] = ()
         """The adapters that texts pass through, one after the other; the head of the last answers."""
+        self._longest = max_length(base_model(encoder).config, tokenizer, None)
         self._inputs = settle_inputs(encoder, tokenizer, answers=_first_states)
         self._turn = threading.Lock()
 
@@ -60,8 +63,9 @@ class AdaptedBase:
         """Load an adapter beside those that are there, and make it the active one.
 
         Args:
-            adapter: a run that trained one, its model folder, or a hub id of one.
-            name: what it is called here; by default as its run's folder.
+            adapter: a run that trained one, its model folder, or a hub id of one; also one that AdapterHub's library wrote,
+                as a folder, a hub id or an identifier (``sentiment/sst-2@ukp``).
+            name: what it is called here; by default as its run's folder, or the end of its hub id.
             force: whether an adapter is accepted whose base has other weights of the same shape.
 
         Returns:
@@ -71,32 +75,25 @@ class AdaptedBase:
             ModelError: if it does not belong to this base, or there is one of this name.
         """
         folder = fetched(str(adapter), base=self.name)
-        facts = AdapterFacts.read(folder)
-        name = run_name(folder) if name is None else name
+        name = name_of(str(adapter), folder) if name is None else name
         if name in self.facts:
             raise ModelError(
                 f"{adapter}: there is an adapter '{name}' already. Give this one another name: load_adapter(..., name=...)."
             )
+        facts, weights, tensors = read_adapter(folder, self.encoder, base=self.name, length=self._longest, force=force)
         if facts.method != "bottleneck" or facts.base.kept is not None:
-            what = f"a {facts.method} adapter, of which a base holds only one at a time"
+            what = f"{'an' if facts.method == 'ia3' else 'a'} {facts.method} adapter, of which a base holds only one at a time"
             what = what if facts.method != "bottleneck" else "for a model that was cut from this base"
             raise ModelError(f"{adapter}: is {what}. Load it alone: understudy.load.")
         if facts.below is not None:
             raise ModelError(
                 f"{adapter}: was trained on top of another adapter, which is part of it. Load it alone: understudy.load. To put one for another language below it, train it without --stack_on and call set_active with both."
             )
-        facts.base.check(self.encoder, origin=str(adapter), force=force)
-        weights = read_tensors(folder / WEIGHTS)
         head = None
         if facts.head is not None:
             assert facts.task is not None
             head = head_of_tensors(
-                self.encoder,
-                facts.head,
-                facts.task,
-                facts.head_options,
-                read_tensors(folder / HEAD),
-                origin=str(adapter),
+                self.encoder, facts.head, facts.task, facts.head_options, tensors, origin=str(adapter)
             )
         self._place(name, facts, weights, head, origin=str(adapter))
         return name
@@ -171,7 +168,7 @@ class AdaptedBase:
                     for row, outputs in zip(rows[held.cpu().numpy()], answered):
                         found[row] = outputs
 
-        self._through(texts, read)
+        self._through(texts, [self.facts[name].max_length for name in chosen], read)
         return found
 
     def logits_of_each(self, texts: Sequence[Text]) -> dict[str, np.ndarray]:
@@ -185,14 +182,26 @@ class AdaptedBase:
         for name in names:
             check_texts(texts, self._task(name))
         found = {name: np.empty((len(texts), self._task(name).outputs), np.float32) for name in names}
+        lengths = {name: self.facts[name].max_length for name in names}
+        short = self._encoded(texts, max(lengths.values())).lengths <= min(lengths.values())
+        parts = [(np.flatnonzero(short), names, min(lengths.values()))]
+        for length in sorted(set(lengths.values())):  # of a longer text they do not all read the same
+            parts.append((np.flatnonzero(~short), tuple(name for name in names if lengths[name] == length), length))
+        for chosen, some, length in parts:
+            self._each_of(some, [texts[i] for i in chosen.tolist()], length, chosen, found)
+        return found
+
+    def _each_of(
+        self, names: tuple[str, ...], texts: Sequence[Text], length: int, at: np.ndarray, found: dict[str, np.ndarray]
+    ) -> None:
+        """The outputs of some adapters for texts of which they read the same number of tokens, put in their places."""
 
         def read(rows: np.ndarray, inputs: dict[str, Tensor]) -> None:
             states = states_of_each(self.encoder, inputs, names)
             for name, own in zip(names, states):
-                found[name][rows] = self._answer(name, own, inputs["attention_mask"])
+                found[name][at[rows]] = self._answer(name, own, inputs["attention_mask"])
 
-        self._through(texts, read)
-        return found
+        self._through(texts, [length] * len(texts), read)
 
     def predict(self, texts: Sequence[Text], *, adapters: Sequence[str] = ()) -> list[Prediction]:
         """Labels and probabilities for texts, in their order.
@@ -227,17 +236,25 @@ class AdaptedBase:
             self.heads[name] = head.to(device_of(self.encoder)).eval()
         self.active = (name,)
 
-    def _through(self, texts: Sequence[Text], read: Callable[[np.ndarray, dict[str, Tensor]], None]) -> None:
-        """Read texts in batches of similar length, each at its adapters' maximal length."""
-        length = min(facts.max_length for facts in self.facts.values())
-        encoded = encode_in_memory(TextEncoder(self.tokenizer, max_length=length), texts)
+    def _through(
+        self, texts: Sequence[Text], limits: Sequence[int], read: Callable[[np.ndarray, dict[str, Tensor]], None]
+    ) -> None:
+        """Read texts in batches of similar length, of each at most as many tokens as its limit says."""
         device = device_of(self.encoder)
         budget = token_budget(device, self.encoder)
+        longest, own = max(limits, default=1), np.array(limits)
+        own = np.where(self._encoded(texts, longest).lengths > own, own, longest)
         with self._turn, torch.inference_mode():
-            for batch in length_batches(encoded.lengths, max_tokens=budget, padded="attention_mask" in self._inputs):
-                names = [*self._inputs, *(["attention_mask"] if "attention_mask" not in self._inputs else [])]
-                made = collate(encoded, batch, names=names)
-                read(batch, {name: value.to(device) for name, value in made.items()})
+            for limit in np.unique(own):  # one, unless a text is cut
+                held = np.flatnonzero(own == limit)
+                encoded = self._encoded([texts[i] for i in held.tolist()], int(limit))
+                padded = "attention_mask" in self._inputs
+                for batch in length_batches(encoded.lengths, max_tokens=budget, padded=padded):
+                    made = collate(encoded, batch, names=[*self._inputs, *([] if padded else ["attention_mask"])])
+                    read(held[batch], {name: value.to(device) for name, value in made.items()})
+
+    def _encoded(self, texts: Sequence[Text], length: int) -> Encoded:
+        return encode_in_memory(TextEncoder(self.tokenizer, max_length=length), texts)
 
     def _answer(self, name: str, states: Tensor, mask: Tensor) -> np.ndarray:
         answered: Tensor = self.heads[name](states, mask)

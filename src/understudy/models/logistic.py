@@ -89,6 +89,7 @@ def _logistic(
     number: int = 0,
     weights: np.ndarray | None = None,
 ) -> Linear:
+    from sklearn import config_context
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
@@ -96,9 +97,10 @@ def _logistic(
         odds = np.log(len(classes) + 1.0)
         return Linear(np.zeros((1, features.shape[1])), np.array([odds if classes[0] else -odds]))
     model = models.setdefault(number, LogisticRegression(tol=1e-5, max_iter=_ITERATIONS, warm_start=True))
-    with warnings.catch_warnings():
+    model.C = strength  # set_params and the check of parameters take as long as a small fit
+    with warnings.catch_warnings(), config_context(skip_parameter_validation=True):
         warnings.simplefilter("ignore", ConvergenceWarning)  # the maximum is intended
-        model.set_params(C=strength).fit(features, classes, sample_weight=weights)
+        model.fit(features, classes, sample_weight=weights)
     return Linear(model.coef_.copy(), model.intercept_.copy())
 
 

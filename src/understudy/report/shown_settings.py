@@ -18,6 +18,7 @@ _MAIN = (
         "features",
         "adapter",
         "reduction",
+        "reductions",
         "load_adapter",
         "student",
         "tokenizer",

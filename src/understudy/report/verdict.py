@@ -15,6 +15,9 @@ In `distill`:
 4. Otherwise the student.
 
 In `prune`: the pruned model, unless the model that it was made of is better.
+
+"Not better" is no reason to ship the cheaper model where the rows could not have shown it: if the dearer one leads by two
+points or more, and the interval is wider than ten, the two cannot be told apart, and this is the verdict.
 """
 
 from __future__ import annotations
@@ -51,11 +54,17 @@ _PLAIN = {
     "student": "ship the student",
     "pruned": "ship the pruned model: it is not shown to be worse than the unpruned one",
     "unpruned": "the unpruned model is better: prune less, or train more",
+    "undecided": "the models cannot be told apart on so few rows: test with more",
 }
 """What each verdict says, without its numbers."""
 _NAMES = {TFIDF: "TF-IDF", PROBE: "the probe", ALONE: "the same student without teacher", TEACHER: "the teacher"}
-_MUCH = 0.02
+MUCH = 0.02
 """An interval that reaches this far above 0 leaves open whether the dearer model is worth its price."""
+WIDE = 0.1
+"""An interval this wide decides nothing. That of models that disagree on one row in seven is, with fewer than some 400 rows."""
+
+_FEW = 100
+"""With fewer rows the interval itself is uncertain: of models that answer alike on a dozen it has no width at all."""
 
 
 class Verdict(NamedTuple):
@@ -63,7 +72,7 @@ class Verdict(NamedTuple):
 
     kind: str
     """``tfidf``, ``probe``, ``probe is better``, ``teacher below tfidf``, ``teacher below probe``, ``alone``, ``student``,
-    ``pruned``, ``unpruned`` or ``model``."""
+    ``pruned``, ``unpruned``, ``model`` or ``undecided``."""
     sentence: str
 
 
@@ -84,6 +93,8 @@ def verdict(record: Record) -> Verdict | None:
     found = _Comparisons(record)
     main = main_name(record)
     if main == PRUNED:
+        if found.untold(UNPRUNED, PRUNED):
+            return found.undecided(UNPRUNED, PRUNED)
         kind = "unpruned" if found.better(UNPRUNED, PRUNED) else "pruned"
         return (
             _verdict(kind, f"the pruned one is at {found.lead(PRUNED, UNPRUNED)}", found.rows())
@@ -170,6 +181,26 @@ class _Comparisons:
         """How far one model's score is from the other's, with the interval."""
         return _apart(self.metric, *self._known[one, other])
 
+    def untold(self, one: str, other: str) -> bool:
+        """Whether one model leads another by much, on rows too few to show more than that."""
+        if not self.has(one, other) or self.metric in LOWER_IS_BETTER:  # errors have no scale of their own
+            return False
+        middle, low, high = self._known[one, other]
+        return middle >= MUCH and low <= 0 and high - low > WIDE
+
+    def furthest_untold(self, names: Sequence[str], other: str) -> str | None:
+        """Of the models that so lead another, the one with the longest lead; the first one of equal leads."""
+        ahead = [name for name in names if self.untold(name, other)]
+        return max(ahead, key=lambda name: self._known[name, other][0], default=None)
+
+    def undecided(self, one: str, other: str) -> Verdict:
+        """The verdict on two models that the rows do not tell apart."""
+        first, second = (
+            _NAMES.get(name, f"the {name}{' model' if name in (PRUNED, UNPRUNED) else ''}") for name in (one, other)
+        )
+        said = f"{_begun(first)} and {second} cannot be told apart on so few rows: test with more"
+        return Verdict("undecided", f"{said} ({first} is at {self.lead(one, other)}; {self.rows()}).")
+
     def keeps_probe(self) -> bool:
         """Whether what was trained did not gain on the probe that it began as, so that the probe was saved."""
         start = ((self.record.get("training") or {}).get("train") or {}).get("start") or {}
@@ -181,18 +212,22 @@ class _Comparisons:
         if self.has(one, other):
             _, low, high = self._known[one, other]
             open_end = -low if self.metric in LOWER_IS_BETTER else high
-            return said + ("; more rows may tell" if open_end > _MUCH else "")
+            return said + ("; more rows may tell" if open_end > MUCH or self._rows < _FEW else "")
         return said
 
 
 def _of_training(found: _Comparisons, main: str) -> Verdict | None:
     if found.has(main, TFIDF) and not found.better(main, TFIDF) and not found.better(PROBE, TFIDF):
+        if ahead := found.furthest_untold((PROBE, main), TFIDF):
+            return found.undecided(ahead, TFIDF)
         return _verdict("tfidf", f"the {main} is at {found.lead(main, TFIDF)}", found.rows(main, TFIDF))
     if found.has(main, PROBE) and not found.better(main, PROBE):
         kind = "probe is better" if found.better(PROBE, main) else "probe"
         more = human_bytes((model_named(found.record, PROBE) or {}).get("head_bytes"))
         if found.keeps_probe():  # fine-tuning gained nothing, and went back to it
             return _verdict(kind, f"{more} more than the encoder", f"the {main} that was saved is the probe")
+        if found.untold(main, PROBE):
+            return found.undecided(main, PROBE)
         numbers = f"the {main} is at {found.lead(main, PROBE)}"
         return _verdict(kind, f"{more} more than the encoder", numbers, found.rows(main, PROBE))
     leads = [
@@ -206,7 +241,11 @@ def _of_distillation(found: _Comparisons) -> Verdict | None:
         if found.better(other, TEACHER):
             return _verdict(f"teacher below {other}", f"it is at {found.lead(TEACHER, other)}", found.rows())
     if found.has(STUDENT, TFIDF) and not found.better(STUDENT, TFIDF) and not found.better(ALONE, TFIDF):
+        if ahead := found.furthest_untold((STUDENT, ALONE), TFIDF):
+            return found.undecided(ahead, TFIDF)
         return _verdict("tfidf", f"the student is at {found.lead(STUDENT, TFIDF)}", found.rows(STUDENT, TFIDF))
+    if found.untold(STUDENT, ALONE):
+        return found.undecided(STUDENT, ALONE)
     if found.has(STUDENT, ALONE) and not found.better(STUDENT, ALONE):
         return _verdict("alone", f"it is at {found.lead(STUDENT, ALONE)}", found.rows(STUDENT, ALONE))
     beaten = [other for other in (ALONE, TFIDF) if found.has(STUDENT, other)]

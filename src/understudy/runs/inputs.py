@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from understudy.data.readers.corpus import Corpus, load_corpus
@@ -89,6 +90,8 @@ def look_first(settings: Any, *, whole: bool = False) -> None:
         reading=settings.reading,
     )
     if wrong and isinstance(settings, DataSettings):
+        if isinstance(settings.limit_train, list):  # compare's, of which each run has one
+            settings = dataclasses.replace(settings, limit_train=max(settings.limit_train, default=None))
         # rows without a label are faults of those commands alone that have no pool
         read_rows(settings, seed=0, unlabeled=pool, allow_unlabelled=hasattr(settings, "unlabeled"))
     elif wrong and isinstance(settings, CorpusSettings):

@@ -13,6 +13,7 @@ from understudy.models.files.names import adapter_folder
 from understudy.settings.flags import Shown
 
 _SPAN = re.compile(r"(\d+)(?:-(\d+))?")
+_OF_LAYERS = re.compile(rf"{_SPAN.pattern}=(\d+(?:\.\d+)?)")
 
 
 @dataclass(kw_only=True)
@@ -26,6 +27,8 @@ class AdapterSettings:
     """Train a small adapter in a frozen encoder: houlsby, pfeiffer, parallel, invertible, lora or ia3."""
     reduction: Annotated[float, Gt(0), Shown(rare=True)] | None = None
     """The encoder's width divided by this is the width of an adapter that is neither lora nor ia3 (16, of invertible 2)."""
+    reductions: Annotated[list[str], Shown("LAYER=X", rare=True)] = field(default_factory=list)
+    """Of single layers, instead of --reduction: `0-3=64 11=8`."""
     rank: Annotated[int, Gt(0), Shown(rare=True)] | None = None
     """Rank of a lora (8)."""
     non_linearity: (
@@ -42,7 +45,7 @@ class AdapterSettings:
     drop_adapters: Annotated[list[str], Shown("LAYER", rare=True)] = field(default_factory=list)
     """Layers without an adapter: `0-3`. Nothing learns below the lowest adapter, so steps are faster (AdapterDrop)."""
     load_adapter: Annotated[str | None, Shown("FOLDER", rare=True)] = None
-    """Go on from this adapter, which was trained on the same --model."""
+    """Go on from this adapter, which was trained on the same base."""
     stack_on: Annotated[str | None, Shown("FOLDER", rare=True)] = None
     """Stack the new adapter on this one, such as that of a language (MAD-X), which stays as it is and is saved with it."""
     fuse: Annotated[list[str], Shown("FOLDER", rare=True)] = field(default_factory=list)
@@ -92,7 +95,7 @@ class AdapterSettings:
             )
         bad = [word for word in self.drop_adapters if not _SPAN.fullmatch(word)]
         faults += [f"--drop_adapters: {word!r} is neither a layer (3) nor a range of layers (0-3)." for word in bad]
-        return faults
+        return faults + self._reductions_faults()
 
     def adapters_read(self) -> list[str]:
         """The names of the adapters that are read."""
@@ -101,6 +104,27 @@ class AdapterSettings:
     def given_of_others(self, *allowed: str) -> list[str]:
         """The flags that build on trained adapters and were given, but for those that a command allows."""
         return [f for f in self._flags("load_adapter", "stack_on", "fuse") if f.removeprefix("--") not in allowed]
+
+    def layer_reductions(self) -> dict[int, float]:
+        """The reductions of single layers by their numbers.
+
+        Example:
+            >>> AdapterSettings(reductions=["0-1=64", "5=8"]).layer_reductions()
+            {0: 64.0, 1: 64.0, 5: 8.0}
+        """
+        found = [match for word in self.reductions if (match := _OF_LAYERS.fullmatch(word))]
+        return {layer: float(match[3]) for match in found for layer in _layers(match)}
+
+    def _reductions_faults(self) -> list[str]:
+        bad = [word for word in self.reductions if not (found := _OF_LAYERS.fullmatch(word)) or not float(found[3])]
+        faults = [
+            f"--reductions: {word!r} must be a layer or a range of layers and a positive number, as in 0-3=64."
+            for word in bad
+        ]
+        named = [layer for word in self.reductions if (found := _OF_LAYERS.fullmatch(word)) for layer in _layers(found)]
+        twice = sorted({layer for layer in named if named.count(layer) > 1})
+        faults += [f"--reductions names layer {layer} more than once. Name it once." for layer in twice[:3]]
+        return faults
 
     def _fuse_faults(self, design: list[str]) -> list[str]:
         if not self.fuse:
@@ -127,12 +151,18 @@ class AdapterSettings:
             (0, 1, 2, 5)
         """
         found = [match for word in self.drop_adapters if (match := _SPAN.fullmatch(word))]
-        spans = [range(int(match[1]), int(match[2] or match[1]) + 1) for match in found]
-        return tuple(sorted({layer for span in spans for layer in span}))
+        return tuple(sorted({layer for match in found for layer in _layers(match)}))
 
     def _design_flags(self) -> list[str]:
-        return self._flags("reduction", "rank", "non_linearity", "adapter_scaling", "adapter_start", "adapter_norms")
+        return self._flags(
+            "reduction", "reductions", "rank", "non_linearity", "adapter_scaling", "adapter_start", "adapter_norms"
+        )
 
     def _flags(self, *names: str) -> list[str]:
         plain = AdapterSettings()
         return [f"--{name}" for name in names if getattr(self, name) != getattr(plain, name)]
+
+
+def _layers(match: re.Match[str]) -> range:
+    """The layers of a match of ``_SPAN``, both ends included."""
+    return range(int(match[1]), int(match[2] or match[1]) + 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
@@ -29,6 +30,21 @@ class ReadingSettings:
     def reading(self) -> Reading:
         """The three as one."""
         return Reading.of(self.separator, self.columns, self.encoding)
+
+    def texts_faults(self, *, read: bool, flags: Sequence[str] = (), files: str = "--texts") -> list[str]:
+        """What is wrong with the flags on how a file of texts is read.
+
+        Args:
+            read: whether there is such a file.
+            flags: those that are about it as well, besides the three.
+            files: the flags that name it.
+        """
+        given = [name for name in (*flags, "separator", "columns", "encoding") if getattr(self, name)]
+        unused = [] if read else given
+        return reading_faults(self.reading) + [
+            f"--{name} says how {files} is read, but there is no such file. Name one, or leave --{name} out."
+            for name in unused
+        ]
 
 
 @dataclass(kw_only=True)
@@ -112,7 +128,7 @@ class MaskingSettings:
 
     group: ClassVar[str] = "Method"
     blocks: Annotated[Literal["line", "pack"], Shown(rare=True)] = "line"
-    """Masked language models: line makes each text a row, cut at --max_length; pack fills rows of that length with several texts, kept apart (line)."""
+    """Masked language models: line makes each text a row, cut at --max_length; pack fills rows of that length with several texts, kept apart."""
     mask_probability: Annotated[float, Gt(0), Le(0.5)] = 0.15
     """Masked language models: share of the tokens that are masked, drawn again in each epoch."""
     whole_words: bool = False

@@ -77,3 +77,27 @@ def test_inference_batches_hold_every_row_once(lengths: np.ndarray, budget: int,
     for batch in batches:
         assert len(batch) == 1 or len(batch) * lengths[batch].max() <= budget
         assert len(batch) <= rows
+
+
+@law
+@given(lengths=lengths_of)
+def test_tight_batches_hold_less_padding_than_one_more_row(lengths: np.ndarray) -> None:
+    batches = length_batches(lengths, max_tokens=10**9, tight=True)
+    assert sorted(np.concatenate(batches)) == list(range(len(lengths)))
+    for batch, after in zip(batches, [*batches[1:], None]):
+        longest = lengths[batch].max()
+        assert (longest - lengths[batch]).sum() <= longest
+        if after is not None and len(batch) < 256:  # the next row would have been too long for this batch
+            longest = lengths[after].min()
+            assert (longest - lengths[batch]).sum() > longest
+
+
+def test_a_batch_of_texts_of_all_lengths_is_not_mostly_padding() -> None:
+    lengths = np.random.default_rng(0).lognormal(3.6, 0.6, 32).astype(int) + 3
+
+    def computed(*, tight: bool) -> float:
+        batches = length_batches(lengths, max_tokens=10**9, tight=tight)
+        return sum(len(rows) * lengths[rows].max() for rows in batches) / lengths.sum()
+
+    assert computed(tight=False) > 2
+    assert computed(tight=True) < 1.2

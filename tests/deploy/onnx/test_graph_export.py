@@ -79,6 +79,26 @@ def test_answers_are_those_of_the_model(name: str, kind: str, tmp_path: Path) ->
     assert found.fingerprint() == understudy.load(tmp_path / "out").fingerprint()
 
 
+def test_texts_of_all_lengths_are_answered_together_with_little_padding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = TASKS["single_label"]
+    export_onnx(tmp_path / "out", predictor(network("bilstm", task), task), texts_for(task))
+    found = ExportedPredictor(tmp_path / "out")
+    texts = ["the film " * count for count in (1, 1, 1, 2, 2, 3, 12)]
+    needed, computed = sum(found.inputs_of(text)["input_ids"].size for text in texts), list[int]()
+    run = found._run
+
+    def counted(inputs: dict[str, np.ndarray]) -> np.ndarray:
+        computed.append(inputs["input_ids"].size)
+        return run(inputs)
+
+    monkeypatch.setattr(found, "_run", counted)
+    assert found.logits(texts).shape == (len(texts), task.outputs)
+    assert len(computed) < len(texts)
+    assert sum(computed) < 1.5 * needed  # in one batch it would be three times as much
+
+
 def test_the_graph_says_what_it_is(static: Path) -> None:
     session = onnxruntime.InferenceSession(str(static / "model.onnx"))
     told = session.get_modelmeta().custom_metadata_map
@@ -126,6 +146,27 @@ def test_another_answer_is_refused_and_nothing_is_written(tmp_path: Path, monkey
     with pytest.raises(ModelError, match=r"a logit differs by 1\.0e-02"):
         export_onnx(tmp_path / "out", predictor(network("bilstm", task), task), TEXTS)
     assert not list(tmp_path.iterdir())
+
+
+def test_labels_that_are_edited_must_be_as_many_as_the_outputs(static: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(static, folder)
+    told = json.loads((folder / "config.json").read_text())
+    task = told["understudy"]["task"]
+    change(folder, task=task | {"labels": [f"new {label}" for label in task["labels"]]})
+    assert all(one.label.startswith("new ") for one in ExportedPredictor(folder).predict(TEXTS))  # type: ignore[union-attr]
+    change(folder, task=task | {"labels": task["labels"][:-1]})
+    for some in (TEXTS, TEXTS[:1]):
+        with pytest.raises(ModelError, match=r"has \d outputs, but config.json tells \d labels"):
+            ExportedPredictor(folder).predict(some)
+
+
+@pytest.mark.parametrize("texts", [["the film", "half \ud800 a character"], ["\udfff"]])
+def test_half_of_a_character_is_said(static: Path, texts: list[str]) -> None:
+    found = ExportedPredictor(static)
+    for _ in range(3):  # nanotoken, where it is installed, from the second call on
+        with pytest.raises(ValueError, match="half of a character"):
+            found.predict(texts)
 
 
 def change(folder: Path, **values: Any) -> None:
@@ -189,7 +230,7 @@ def test_nanotoken_is_used_from_the_second_call_on(static: Path) -> None:
     assert plain.encoder._fast is None
     for text in texts:
         assert model.encoder.one(text) == plain.encoder.one(text)
-    with pytest.raises(TypeError):
+    with pytest.raises(ValueError, match="half of a character"):
         model.logits(["half a character: \ud800"])
 
 

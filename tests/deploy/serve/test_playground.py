@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import html
+import io
 import re
 import shutil
 import subprocess
@@ -13,6 +15,7 @@ from urllib.parse import quote
 import pytest
 from serving_stubs import PAIRS, Stub, server, shares_of
 
+from chromium import tab
 from understudy.deploy.serve.served import ServedModels
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -67,3 +70,41 @@ def test_all_models_answer_side_by_side_and_nothing_runs(tmp_path: Path, monkeyp
     assert re.findall(r"<mark[^>]*>(.*?)</mark>", told[1]) == ["&lt;", "i"]
     assert "No gradients here" in cards[2]
     assert not re.search(r"<(img|script[^>]*>document|b )", page)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        (
+            "rows.csv",
+            'id,review\n1,"Good, ""really"""\n2,dull\n3,"two\nlines"\n',
+            [("1", 'Good, "really"'), ("2", "dull"), ("3", "two\nlines")],
+        ),
+        ("lines.txt", "First, with a comma\r\n\r\nlast\n", [("First, with a comma",), ("last",)]),
+    ],
+)
+def test_a_file_comes_back_with_every_models_answers(
+    name: str, content: str, expected: list[tuple[str, ...]], tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8", newline="")
+    with server({"one": Stub(), "two": Stub()}) as address, tab() as page:
+        page.open(address)
+        page.until("document.querySelectorAll('#choices input').length === 2")
+        # the page's policy lets nothing read what it has made, so it is kept when it is made
+        page.value("URL.createObjectURL = (made) => { window.kept = made; return '#'; }; true")
+        root = page.call("DOM.getDocument")["root"]["nodeId"]
+        node = page.call("DOM.querySelector", nodeId=root, selector="#file")["nodeId"]
+        page.call("DOM.setFileInputFiles", files=[str(tmp_path / name)], nodeId=node)
+        page.until("!document.getElementById('rows').hidden")
+        page.value("document.getElementById('rows').requestSubmit()")
+        page.until("!document.getElementById('result').hidden")
+        made = page.value("window.kept.text()")
+        assert page.value("document.getElementById('result').download") == f"{Path(name).stem}-answers.csv"
+        assert page.complaints() == []
+    header, *rows = csv.reader(io.StringIO(made, newline=""))
+    assert header[-4:] == ["one_label", "one_probability", "two_label", "two_probability"]
+    assert [tuple(row[:-4]) for row in rows] == expected
+    for row in rows:
+        shares = shares_of(row[-5])
+        label = max(shares, key=shares.__getitem__)
+        assert row[-4:] == [label, f"{shares[label]:.6f}"] * 2

@@ -38,6 +38,17 @@ def test_an_interval_that_reaches_far_down_asks_for_more_rows() -> None:
     assert recommendation(comparison(error=0.02))[0].endswith("more rows or seeds may tell).")
 
 
+def test_too_few_rows_are_no_reason_to_ship_the_smallest() -> None:
+    scores = {**SCORES, "tfidf": 0.8}
+    assert shipped(comparison(scores, error=0.1)) == "tfidf"
+    first = recommendation(comparison(scores, error=0.1))[0]
+    told = "TF-IDF and the best, bert, cannot be told apart on so few rows and seeds: test with more. TF-IDF has 900 kB and 80.0 %; bert"
+    assert first.startswith(told)
+    assert "(-13.0 points, " in first
+    errors = {name: 1 - score for name, score in scores.items()}
+    assert "cannot be told apart" not in recommendation(comparison(errors, metric="mse", error=0.1))[0]
+
+
 def test_of_a_metric_where_less_is_better_the_lowest_is_best() -> None:
     scores = {name: 1 - score for name, score in SCORES.items()}
     assert shipped(comparison(scores, metric="mse", error=0.001)) == "bert"

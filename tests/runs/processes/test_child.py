@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from understudy.errors import ConfigError, Interrupted, UnderstudyError
-from understudy.runs.processes.child import carry_out
-from understudy.runs.processes.children import ChildError, failure
+from understudy.runs.processes.child import ChildError, carry_out, failure
 
 
 class Recipe:

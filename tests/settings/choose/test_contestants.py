@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from understudy.settings.choose.compare import CompareSettings
-from understudy.settings.choose.contestants import ADAPTERS, contestant
+from understudy.settings.choose.contestants import ADAPTERS, contestant, contestants_faults
 
 
 @pytest.mark.parametrize(
@@ -85,3 +85,15 @@ def test_what_is_wrong_is_said(models: tuple[str, ...], given: dict[str, object]
 def test_all_faults_are_said_together() -> None:
     said = faults("tfidf", "tfidf", "static:2", "bilstm+distilled", seeds=[1, 1])
     assert len(said.splitlines()) == 4
+
+
+@pytest.mark.parametrize("key", ["num_hidden_layers", "n_layers"])
+def test_more_layers_than_there_are_is_said_before_anything_is_trained(key: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(f'{{"{key}": 3}}', encoding="utf-8")
+    said = f"{tmp_path} has 3 layers, so it can have 1 to 3 of them"
+    folder = str(tmp_path)
+    assert f"layers:4: {said}" in "".join(contestants_faults(["tfidf", "layers:4"], teacher=None, encoder=folder))
+    taught = contestants_faults(["layers:4+distilled", "layers:3+distilled"], teacher=folder, encoder=None)
+    assert taught == [f"layers:4+distilled: {said}. Name fewer."]
+    assert contestants_faults(["layers:3"], teacher=None, encoder=folder) == []
+    assert contestants_faults(["layers:9"], teacher=None, encoder="a/b") == []  # only the hub knows

@@ -8,7 +8,7 @@ from pathlib import Path
 from huggingface_hub import snapshot_download
 
 from understudy.errors import ModelError
-from understudy.models.files.names import adapter_folder
+from understudy.models.files.names import adapter_folder, run_name
 
 _IDENTIFIER = re.compile(r"(?P<task>[\w-]+)/(?P<subtask>[\w.-]+)@(?P<who>[\w.-]+)")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*")
@@ -69,3 +69,19 @@ def fetched(name: str, *, base: str, kind: str = "pfeiffer") -> Path:
         raise ModelError(
             f"{name}: is not a folder here, and {found} could not be loaded from the hub: {reason}. Check the name and the network."
         ) from error
+
+
+def name_of(name: str, folder: Path) -> str:
+    """What an adapter is called if nobody says: as its run, or as the end of its hub id or identifier, without dots.
+
+    Args:
+        name: as it was asked for.
+        folder: where its files are, see :func:`fetched`.
+
+    Example:
+        >>> name_of("sentiment/sst-2@ukp", Path("cache/snapshots/0a1b")), name_of("someone/v1.2", Path("cache/0a1b"))
+        ('sst-2', 'v1_2')
+    """
+    if Path(name).expanduser().exists():
+        return run_name(folder)
+    return name.rpartition("@")[0 if "@" in name else 2].rpartition("/")[2].replace(".", "_")

@@ -102,7 +102,7 @@ def _pieces_needed(lengths: np.ndarray, max_tokens: int) -> int:
 
 
 def length_batches(
-    lengths: np.ndarray, *, max_tokens: int, max_rows: int = 256, padded: bool = True
+    lengths: np.ndarray, *, max_tokens: int, max_rows: int = 256, padded: bool = True, tight: bool = False
 ) -> list[np.ndarray]:
     """Batches for inference: rows sorted by length, cut where the padded size would exceed `max_tokens`.
 
@@ -113,6 +113,8 @@ def length_batches(
         max_tokens: padded tokens of a batch. A single longer row is a batch.
         max_rows: the most rows of a batch.
         padded: whether a batch may hold rows of several lengths.
+        tight: also cut a batch before its padding has more tokens than one more row. A few dozen texts of all lengths
+            in one batch are mostly padding, which a CPU computes like any token, while a further batch costs it little.
 
     Returns:
         The row numbers of each batch.
@@ -120,13 +122,18 @@ def length_batches(
     Example:
         >>> [batch.tolist() for batch in length_batches(np.array([5, 1, 5, 1]), max_tokens=10)]
         [[1, 3], [0, 2]]
+        >>> [batch.tolist() for batch in length_batches(np.array([9, 2, 2]), max_tokens=99, tight=True)]
+        [[1, 2], [0]]
     """
     order = np.argsort(lengths, kind="stable")
     batches: list[np.ndarray] = []
-    start = 0
+    start, tokens = 0, 0  # where the batch begins, and the tokens in it
     for end in range(1, len(order) + 1):
-        full = end == len(order) or (end + 1 - start) * lengths[order[end]] > max_tokens or end - start == max_rows
-        if full or not (padded or lengths[order[end]] == lengths[order[start]]):
+        tokens += int(lengths[order[end - 1]])
+        longest = 0 if end == len(order) else int(lengths[order[end]])
+        full = end == len(order) or (end + 1 - start) * longest > max_tokens or end - start == max_rows
+        loose = tight and (end - start) * longest - tokens > longest
+        if full or loose or not (padded or longest == lengths[order[start]]):
             batches.append(order[start:end])
-            start = end
+            start, tokens = end, 0
     return batches

@@ -8,6 +8,7 @@ from functools import partial
 
 import pyarrow as pa
 
+from understudy.data.arrow_columns import string_column
 from understudy.data.glue.tasks import GlueTask
 from understudy.data.readers.cached_tables import SourceTable, read_source
 from understudy.data.readers.faults import Faults
@@ -114,5 +115,5 @@ def _batches(
 
 
 def _batch(parsed: Parsed, rows: list[list[str]], numbers: list[int]) -> pa.RecordBatch:
-    columns = [pa.array(column, pa.large_string()) for column in zip(*rows)]
+    columns = [string_column(column) for column in zip(*rows)]
     return parsed.batch(columns, numbers)

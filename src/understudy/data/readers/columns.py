@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from understudy.data.arrow_columns import EMPTY, string_column, true_rows
 from understudy.data.cache import cache_dir, map_arrow, write_arrow
 from understudy.data.readers.cached_tables import SourceTable
 from understudy.data.readers.faults import Faults, counted, quoted
@@ -227,7 +228,7 @@ def pairs_unfolded(table: SourceTable) -> SourceTable:
         return table
     cells = table.cells
     for name, column in zip(PAIRS[0], zip(*rows)):
-        cells = cells.append_column(name, pa.chunked_array([pa.array(column, pa.large_string())]))
+        cells = cells.append_column(name, pa.chunked_array([string_column(column)]))
     return replace(table, names=(*table.names, *PAIRS[0]), cells=cells)
 
 
@@ -255,7 +256,7 @@ def _joined(table: SourceTable, text: TextColumns) -> Iterator[pa.RecordBatch]:
     for batch in table.cells.to_batches():
         arrays = []
         for entry in text:
-            parts = [pc.fill_null(batch.column(name), "") for name in entry]
+            parts = [pc.fill_null(batch.column(name), EMPTY) for name in entry]
             arrays.append(
                 parts[0] if len(parts) == 1 else functools.reduce(_join, parts, _repeated("", batch.num_rows))
             )
@@ -272,11 +273,11 @@ def _join(left: pa.Array, right: pa.Array) -> pa.Array:
 
 
 def _repeated(text: str, rows: int) -> pa.Array:
-    return pa.repeat(pa.scalar(text, pa.large_string()), rows)
+    return pa.repeat(string_column([text])[0], rows)
 
 
 def _blank(column: pa.Array) -> pa.Array:
-    return pc.equal(pc.utf8_trim_whitespace(pc.fill_null(column, "")), "")
+    return pc.equal(pc.utf8_trim_whitespace(pc.fill_null(column, EMPTY)), EMPTY)
 
 
 def blank_rows(table: SourceTable, text: TextColumns) -> np.ndarray:
@@ -284,12 +285,7 @@ def blank_rows(table: SourceTable, text: TextColumns) -> np.ndarray:
     found: list[np.ndarray] = []
     start = 0
     for batch in table.cells.to_batches():
-        empty = np.zeros(batch.num_rows, dtype=bool)
-        for entry in text:
-            blank = np.ones(batch.num_rows, dtype=bool)
-            for name in entry:
-                blank &= _blank(batch.column(name)).to_numpy(zero_copy_only=False)
-            empty |= blank
-        found.append(start + np.flatnonzero(empty))
+        blank = [functools.reduce(pc.and_, [_blank(batch.column(name)) for name in entry]) for entry in text]
+        found.append(start + true_rows(functools.reduce(pc.or_, blank)))
         start += batch.num_rows
     return np.concatenate(found) if found else np.array([], dtype=np.int64)

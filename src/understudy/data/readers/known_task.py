@@ -11,16 +11,24 @@ from understudy.data.readers.cached_tables import SourceTable, read_source
 from understudy.data.readers.columns import find_labels, pairs_unfolded, task_columns, texts_of
 from understudy.data.readers.faults import Faults
 from understudy.data.readers.formats.parsed import NAME_THE_COLUMNS
+from understudy.data.readers.formats.reading import AS_WRITTEN, Reading
 from understudy.data.readers.labels.learning import known_labels
 from understudy.data.readers.labels.values import label_name, with_label_column
 from understudy.data.readers.places.locate import locate_file
+from understudy.data.readers.places.source import How, check_use
 from understudy.data.splits import Rows
 from understudy.data.tasks import Task
 from understudy.errors import DataError
 
 
 def read_known_task(
-    path: str, task: Task, *, text: Sequence[str] = (), label: Sequence[str] = (), notes: list[str] | None = None
+    path: str,
+    task: Task,
+    *,
+    text: Sequence[str] = (),
+    label: Sequence[str] = (),
+    notes: list[str] | None = None,
+    reading: Reading = AS_WRITTEN,
 ) -> Rows:
     """The rows of a file that have a label, in the order of the task's labels.
 
@@ -29,12 +37,14 @@ def read_known_task(
         task: gives the names of the labels, and the columns that are read where the file has them.
         text, label: columns to read instead, as in :func:`understudy.data.readers.sources.load_splits`.
         notes: is told what was understood of the file.
+        reading: how the file is read, where it does not say it.
 
     Raises:
         DataError: with every fault of the file.
     """
     faults, said = Faults(), [] if notes is None else notes
-    source = locate_file(path, faults)
+    source = locate_file(path, faults, How(reading))
+    check_use(reading, [] if source is None else [source], faults)
     table = None if source is None else read_source(source, faults)
     faults.check()
     assert table is not None

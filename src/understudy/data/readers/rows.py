@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow.compute as pc
 
+from understudy.data.arrow_columns import string_column, true_rows
 from understudy.data.readers.cached_tables import SourceTable
 from understudy.data.readers.columns import (
     TextColumns,
@@ -39,7 +40,7 @@ def learn_columns(
     if not found:
         return columns, None
     if len(found) == 1 and table.headed:
-        same = np.flatnonzero(pc.equal(table.cells.column(found[0]), found[0]).to_numpy().astype(bool))
+        same = true_rows(pc.equal(table.cells.column(found[0]), string_column(found)[0]))
         if len(same):
             faults.add(
                 f"{table.where(int(same[0]))}: the label is '{found[0]}', as the column is called. If the first line of the file is a row of data, {NAME_THE_COLUMNS}; if this line repeats the header, remove it; else rename the column."

@@ -167,11 +167,22 @@ class Backend:
         try:
             return self._tokenizer.encode_batch_fast(texts)
         except Exception as error:
+            if isinstance(error, TypeError) and (broken := next(filter(_has_half_a_character, texts), None)):
+                raise ValueError(
+                    f"a text must be Unicode, but one holds half of a character (a lone surrogate): {broken!r:.80}. Decode it as what it is, or leave it out."
+                ) from None
             if type(error) is not Exception:  # what the library raises for a vocabulary with gaps
                 raise
             raise ModelError(
                 f"the tokenizer cannot read a text ({error}): its files are damaged. Copy the model again or train it again."
             ) from error
+
+
+def _has_half_a_character(text: Any) -> bool:
+    """Whether a text, or one of a pair, cannot be written as UTF-8."""
+    return any(
+        "\ud800" <= character <= "\udfff" for part in ([text] if isinstance(text, str) else text) for character in part
+    )
 
 
 def chunks_of(texts: Iterable[Text]) -> Iterator[list[Text]]:

@@ -192,14 +192,21 @@ function parsedTable(content) {
   return rows;
 }
 
+// a .txt has one text a line, of pairs two with a tab between them: no names of columns, and commas are part of the text
+function linesOf(content) {
+  const pairs = models.some((model) => model.texts_a_row === 2);
+  const rows = content.split(/\r\n|\r|\n/).filter((line) => line.trim()).map((line) => pairs ? line.split("\t") : [line]);
+  return [rows.some((row) => row.length > 1) ? ["text", "second text"] : ["text"], ...rows];
+}
+
 async function opened(file) {
   if (!file) return;
   stopping?.abort();
   at("result").hidden = true;
   try {
     const content = new TextDecoder("utf-8", { fatal: true }).decode(await file.arrayBuffer());
-    const [header, ...rows] = parsedTable(content);
-    if (!header || !rows.length) throw new Error("It holds a line of column names at most, and no rows.");
+    const [header, ...rows] = /\.txt$/i.test(file.name) ? linesOf(content) : parsedTable(content);
+    if (!header || !rows.length) throw new Error("It holds no rows, or a line of column names alone.");
     table = { header, rows, name: file.name.replace(/\.[^.]*$/, "") };
     at("found").textContent = `${file.name}: ${rows.length.toLocaleString("en")} rows, columns ${header.join(", ")}`;
     const usual = header.findIndex((name) => /^(text|sentence1?|review|content|question1?|premise|body)$/i.test(name.trim()));

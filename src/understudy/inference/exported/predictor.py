@@ -64,7 +64,7 @@ class ExportedPredictor(Answering):
 
         Raises:
             ValueError: if a text is not what the task has (a string, or a pair of strings).
-            ModelError: if an answer is not a finite number.
+            ModelError: if there are not as many outputs as labels, or an answer is not a finite number.
         """
         check_texts(texts, self.task)
         found = self._one(texts[0]) if len(texts) == 1 else self._many(texts)
@@ -132,11 +132,11 @@ class ExportedPredictor(Answering):
     def _one(self, text: Text) -> np.ndarray:
         ids, segments = self.encoder.one(text)
         if self._bag is not None and not self.task.is_pair:
-            return self._bag.one(ids or [self.facts.pad_id])
+            return self._as_told(self._bag.one(ids or [self.facts.pad_id]))
         if self._bag is not None:
             row = np.array(ids or [self.facts.pad_id], np.int64)
             kinds = None if segments is None else np.array(segments or [self.facts.pad_segment], np.int64)
-            return self._bag.logits(row, np.array([0, len(row)]), kinds)
+            return self._as_told(self._bag.logits(row, np.array([0, len(row)]), kinds))
         return self._run(self._fed(ids, segments))
 
     def inputs_of(self, text: Text) -> dict[str, np.ndarray]:
@@ -167,14 +167,16 @@ class ExportedPredictor(Answering):
                 if segments is not None:
                     segments = np.insert(segments, offsets[:-1][lengths == 0], self.facts.pad_segment)
                 offsets = np.concatenate([[0], np.cumsum(np.maximum(lengths, 1))])
-            found.append(self._bag.logits(ids, offsets, segments))
+            found.append(self._as_told(self._bag.logits(ids, offsets, segments)))
         return np.concatenate(found)
 
     def _batched(self, ids: np.ndarray, offsets: np.ndarray, segments: np.ndarray | None) -> np.ndarray:
         facts = self.facts
         out = np.empty((len(offsets) - 1, self.task.outputs), np.float32)
         masked = "attention_mask" in facts.inputs
-        for rows in length_batches(np.diff(offsets), max_tokens=facts.max_tokens, padded=masked):
+        # the large matrices of an AWD-LSTM are read anew for every token, so many rows at once are faster
+        tight = facts.of != "awd_lstm"
+        for rows in length_batches(np.diff(offsets), max_tokens=facts.max_tokens, padded=masked, tight=tight):
             out[rows] = self._run(
                 padded_arrays(
                     *(ids, offsets, segments, rows),
@@ -194,6 +196,14 @@ class ExportedPredictor(Answering):
             raise ModelError(
                 f"{self._graph}: cannot be computed ({' '.join(str(error).split())[:200]}). {_AGAIN}"
             ) from error
+        return self._as_told(found)
+
+    def _as_told(self, found: np.ndarray) -> np.ndarray:
+        """Outputs that are as many as config.json, which may be edited, has labels."""
+        if found.shape[1] != self.task.outputs:
+            raise ModelError(
+                f"{self.folder}: the model has {found.shape[1]} outputs, but config.json tells {self.task.outputs} labels. Give a name to each output there, in their order."
+            )
         return found
 
 

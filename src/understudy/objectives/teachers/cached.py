@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from functools import partial
 from typing import Protocol
 
@@ -33,6 +33,11 @@ a kill can cost; the share lets the number of files grow only with the logarithm
 
 _BLOCK = 512
 """Texts given at once to a model that makes batches of its own."""
+
+TextBatch = list[tuple[str, ...]]
+"""The texts of a batch, in their order."""
+Elsewhere = Callable[[Iterable[tuple[int, TextBatch]]], Generator[tuple[int, np.ndarray], None, None]]
+"""Has numbered batches answered by :func:`answer_batch` in other processes; the answers come in any order."""
 
 
 class CachedTeacher:
@@ -70,6 +75,7 @@ class CachedTeacher:
         on_texts: Callable[[int, int], None] = lambda done, total: None,
         should_stop: Callable[[], bool] = lambda: False,
         workers: int = 1,
+        elsewhere: Elsewhere | None = None,
     ) -> CachedTeacher:
         """Have a model label texts, except those that it has labelled before, in this run or in another.
 
@@ -90,6 +96,7 @@ class CachedTeacher:
             workers: batches of a network that are computed at once, each by a thread of its own; give as many as there
                 are cores, and torch a single thread: a batch then waits for no other, and its bits are always the same.
                 The network must keep nothing from batch to batch.
+            elsewhere: has the batches computed by other processes; what is in the cache afterwards is the same.
 
         Raises:
             ModelError: if the model's outputs are not finite.
@@ -103,12 +110,29 @@ class CachedTeacher:
             return cls(logits, index.reshape(-1), columns=columns, forward_texts=0, complete=True)
         source = _Network(model, texts, max_tokens) if isinstance(model, Predictor) else _Blocks(model, texts)
         at_once = workers if isinstance(model, Predictor) else 1
-        labelling = _Labelling(source, keys, first, store, on_texts, should_stop, at_once)
+        sent = None if elsewhere is None else partial(_sent, elsewhere, texts)
+        labelling = _Labelling(source, keys, first, store, on_texts, should_stop, at_once, sent)
         # once for all batches: a worker that is done must not put others out of evaluation mode
         with evaluating(model.model) if isinstance(model, Predictor) else nullcontext():
             complete = labelling.run()
         logits = store.assemble(keys) if complete else store.gather(keys)
         return cls(logits, index.reshape(-1), columns=columns, forward_texts=labelling.forward_texts, complete=complete)
+
+
+def answer_batch(model: Answering, batch: Texts) -> np.ndarray:
+    """A model's logits for one batch of a plan, as :meth:`CachedTeacher.label` computes them: float32 ``(texts, outputs)``."""
+    if not isinstance(model, Predictor):
+        return np.asarray(model.logits(batch), np.float32)
+    encoded = encode(batch, model.tokenizer, max_length=model.max_length, cache=False)
+    with evaluating(model.model):
+        return batch_logits(model.model, encoded, np.arange(len(batch)), names=model.names)
+
+
+def _sent(
+    elsewhere: Elsewhere, texts: Texts, batches: Iterable[tuple[int, np.ndarray]]
+) -> Generator[tuple[int, np.ndarray], None, None]:
+    """The answers for numbered batches of rows."""
+    return elsewhere((number, list(texts.take(rows))) for number, rows in batches)
 
 
 class _Source(Protocol):
@@ -168,8 +192,9 @@ class _Labelling:
         on_texts: Callable[[int, int], None],
         should_stop: Callable[[], bool],
         workers: int,
+        sent: Callable[..., Generator[tuple[int, np.ndarray], None, None]] | None,
     ) -> None:
-        self.forward_texts, self._workers = 0, workers
+        self.forward_texts, self._workers, self._sent = 0, workers, sent
         self._source, self._store = source, store
         self._keys, self._first = keys, first
         self._on_texts, self._should_stop = on_texts, should_stop
@@ -194,13 +219,14 @@ class _Labelling:
         done = len(self._keys) - sum(len(job.batches[number]) for number in missing)
         pending: dict[int, np.ndarray] = {}
         began = saved = time.monotonic()
-        answers = self._in_order([job.keys[job.batches[number]] for number in missing])
+        answers = self._numbered({number: job.keys[job.batches[number]] for number in missing})
         try:
-            for number in missing:
+            for _ in missing:
                 self._on_texts(done, len(self._keys))
                 if self._should_stop():
                     break
-                pending[number] = next(answers)
+                number, found = next(answers)
+                pending[number] = _checked(found)
                 self.forward_texts += len(pending[number])
                 done += len(pending[number])
                 failpoint("label.batch")
@@ -213,6 +239,15 @@ class _Labelling:
                 job.add(pending)
             answers.close()  # batches that were begun too early are finished, and left
         return done == len(self._keys)
+
+    def _numbered(self, batches: Mapping[int, np.ndarray]) -> Generator[tuple[int, np.ndarray], None, None]:
+        """The answers for the keys of each batch, with its number; they may come in another order."""
+        if self._sent is not None:
+            with closing(self._sent((number, self._rows(keys)) for number, keys in batches.items())) as answers:
+                yield from answers
+            return
+        with closing(self._in_order(list(batches.values()))) as answers:
+            yield from zip(batches, answers, strict=True)
 
     def _in_order(self, batches: Sequence[np.ndarray]) -> Generator[np.ndarray, None, None]:
         """The answers for the keys of each batch, in their order; as many as there are workers are computed at once."""
@@ -232,13 +267,20 @@ class _Labelling:
                 yield answers
 
     def _answers(self, keys: np.ndarray) -> np.ndarray:
-        rows = self._first[np.searchsorted(self._keys, keys)]
-        logits = self._source.logits(rows)
-        if not np.isfinite(logits).all():
-            raise ModelError(
-                "the teacher's logits are not finite for some texts: it cannot teach. Check its weights, or use float32 if they are in half precision."
-            )
-        return logits
+        return self._source.logits(self._rows(keys))
+
+    def _rows(self, keys: np.ndarray) -> np.ndarray:
+        """A row of the texts for each key."""
+        rows: np.ndarray = self._first[np.searchsorted(self._keys, keys)]
+        return rows
+
+
+def _checked(logits: np.ndarray) -> np.ndarray:
+    if not np.isfinite(logits).all():
+        raise ModelError(
+            "the teacher's logits are not finite for some texts: it cannot teach. Check its weights, or use float32 if they are in half precision."
+        )
+    return logits
 
 
 def _flush_due(unsaved_s: float, elapsed_s: float) -> bool:

@@ -12,6 +12,7 @@ import torch
 
 from understudy.data.readers.sources import read_texts
 from understudy.deploy.onnx.export import export_onnx
+from understudy.deploy.onnx.quantize import shrink_onnx
 from understudy.errors import DataError, ModelError
 from understudy.evaluation.cold_start import EXPORTED, PYTORCH, cold_start
 from understudy.evaluation.in_turn import Contender, measure_in_turn
@@ -97,24 +98,29 @@ class Bench(BenchSettings):
 
     def _formats(self, name: str, model: Any, texts: Texts, folder: Path) -> list[tuple[str, str]]:
         """The formats in which a model is measured, and the folder of each."""
+        wanted = list(self.formats)
         if isinstance(model, ExportedPredictor):
-            if "pytorch" in self.formats:
+            if "pytorch" in wanted:
                 raise ModelError(
                     f"{name}: is exported, so there is no PyTorch model to measure. Name the run that it was made of, or leave --formats out."
                 )
-            return [("onnx" if model.facts.quantized is None else model.facts.quantized.to, name)]
-        found = list[tuple[str, str]]()
-        for kind in self.formats or ["pytorch"]:
-            if kind == "onnx":
-                if isinstance(model, LinearPredictor):
-                    raise ModelError(
-                        f"{name}: is TF-IDF with a linear model, which has no ONNX graph. Measure it by itself, without --formats."
-                    )
-                export_onnx(folder, model, texts[:16])
-                found.append((kind, str(folder)))
-            else:
-                found.append((kind, name))
-        return found
+            if model.facts.quantized is not None:
+                return [(model.facts.quantized.to, name)]
+        elif isinstance(model, LinearPredictor) and {"onnx", "int8"} & set(wanted):
+            raise ModelError(
+                f"{name}: is TF-IDF with a linear model, which has no ONNX graph. Measure it by itself, without --formats."
+            )
+        graph: ExportedPredictor | None = None
+        if isinstance(model, ExportedPredictor):
+            graph, wanted = model, wanted or ["onnx"]
+        elif {"onnx", "int8"} & set(wanted):
+            export_onnx(folder / "onnx", model, texts[:16])
+            graph = ExportedPredictor(folder / "onnx")
+        places = {"pytorch": name, "onnx": str(graph.folder if graph else ""), "int8": str(folder / "int8")}
+        if "int8" in wanted:
+            assert graph is not None
+            shrink_onnx(folder / "int8", graph)
+        return [(kind, places[kind]) for kind in wanted or ["pytorch"]]
 
 
 def _of_length(text: Sequence[str], words: int) -> tuple[str, ...]:

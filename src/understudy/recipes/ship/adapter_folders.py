@@ -9,13 +9,15 @@ from typing import Any
 
 import torch
 
+from understudy.adapters.design import AdapterDesign
 from understudy.adapters.facts import AdapterFacts, mean_facts
-from understudy.adapters.files import load_adapted, mean_of
+from understudy.adapters.files import NAME, load_adapted, mean_of
+from understudy.adapters.folding import fold_parallel
 from understudy.adapters.peft_methods import METHODS, merge_peft
 from understudy.errors import ModelError, UnderstudyError
 from understudy.inference.adapted import AdaptedPredictor
 from understudy.inference.predictor import Predictor
-from understudy.models.files.names import ADAPTER, adapter_folder
+from understudy.models.files.names import ADAPTER, adapter_folder, check_undamaged
 from understudy.models.files.trained import TrainedModel
 from understudy.report.metric_names import human_score, metric_name
 from understudy.report.numbers import ABSENT, human_bytes, human_count
@@ -72,7 +74,7 @@ class AdapterInfo(AdapterInfoSettings):
 
 
 class AdapterMerge(AdapterMergeSettings):
-    """Fold a lora or ia3 into its base: a plain model, as large and as fast as the base."""
+    """Fold a lora, an ia3 or a parallel adapter into its base: a plain model."""
 
     def run(self) -> Path:
         """Load, merge, save; the folder.
@@ -82,16 +84,19 @@ class AdapterMerge(AdapterMergeSettings):
         """
         check(self)
         trained = load_adapted(self.adapter, force=self.force)
-        if trained.adapter.method not in METHODS:
+        if trained.adapter.method == "fusion":
             raise ModelError(
-                f"{self.adapter}: is a {trained.adapter.kind} adapter. It has layers of its own between those of the base, so there is no weight of the base that it could be added to. Only lora and ia3 can be merged."
+                f"{self.adapter}: is a fusion, which is no part of any weight of the base. Use it as it is."
             )
         if trained.adapter.below is not None:
             raise ModelError(
                 f"{self.adapter}: is stacked on another adapter, which cannot be added to a weight of the base. Train it without --stack_on."
             )
         before = _predictor(trained).logits(_texts(trained))
-        merge_peft(trained.model)
+        if trained.adapter.method in METHODS:
+            merge_peft(trained.model)
+        else:
+            fold_parallel(trained.model, NAME, AdapterDesign.from_dict(trained.adapter.design), origin=self.adapter)
         output = Path(self.output).expanduser()
         merged = _predictor(trained)
         save_classifier(output, merged, _texts(trained))
@@ -134,9 +139,10 @@ def described(folder: Path) -> dict[str, Any]:
     """What is known of an adapter: of its files, and of the record of the run that trained it.
 
     Raises:
-        ModelError: if it cannot be read.
+        ModelError: if it cannot be read, or a file of it is damaged.
     """
     facts = AdapterFacts.read(folder)
+    check_undamaged(folder, weights=True)
     size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     record = next(_records(folder), {})
     entry: dict[str, Any] = next((model for model in record.get("models") or [] if "own_parameters" in model), {})

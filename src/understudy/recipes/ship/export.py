@@ -65,7 +65,7 @@ class Export(ExportSettings):
         """What both models answer, and what these texts are."""
         if self.texts is not None:
             notes: list[str] = []
-            found: Any = read_texts(self.texts, text=self.text, trained=task.text, notes=notes)
+            found: Any = read_texts(self.texts, text=self.text, trained=task.text, notes=notes, reading=self.reading)
             for note in notes:
                 say(f"  {note}")
             if not len(found):

@@ -11,13 +11,14 @@ import torch
 from understudy.adapters.facts import AdapterFacts, Base
 from understudy.adapters.files import NAME, fill_head, save_adapter
 from understudy.adapters.heads import headed
+from understudy.adapters.hub.as_ours import facts_of_hub, is_ours
 from understudy.adapters.hub.names import fetched
 from understudy.adapters.hub.reading import read_hub_adapter
 from understudy.adapters.inject import add_adapter, load_tensors
 from understudy.adapters.peft_files import is_peft, read_peft
 from understudy.adapters.peft_methods import add_peft
 from understudy.data.tasks import Task
-from understudy.errors import ConfigError
+from understudy.errors import ConfigError, ModelError
 from understudy.inference.adapted import AdaptedPredictor
 from understudy.models.files.classifiers import load_encoder
 from understudy.models.files.lengths import max_length
@@ -43,6 +44,8 @@ class ImportAdapter(ImportAdapterSettings):
         """
         check(self)
         folder = fetched(self.adapter, base=self.model, kind=self.kind)
+        if is_ours(folder):
+            raise ModelError(f"{self.adapter}: was written by understudy, so it need not be imported. Use it as it is.")
         model, facts = self._of_peft(folder) if is_peft(folder) else self._of_hub(folder)
         tokenizer = load_tokenizer(self.model)
         check_tokenizer(model, tokenizer, name=self.model)
@@ -68,28 +71,11 @@ class ImportAdapter(ImportAdapterSettings):
         model = (
             load_encoder(self.model) if task is None else headed(self.model, task, "first_token", found.head_options)
         )
-        base = Base.of(model, self.model)
-        made = Base(
-            name=found.base or self.model,
-            fingerprint="",
-            model_type=found.model_type or base.model_type,
-            hidden_size=found.hidden_size or base.hidden_size,
-            layers=base.layers,
-        )
-        made.check(model, origin=str(folder))
+        facts = facts_of_hub(found, model, base=self.model, task=task, length=1, origin=str(folder))
         add_adapter(model, NAME, found.design)
         load_tensors(model, NAME, found.tensors, origin=str(folder))
         if task is not None:
             _fill(model, {f"head.{key}": value for key, value in found.head.items()}, origin=folder)
-        facts = AdapterFacts(
-            method="bottleneck",
-            design=found.design.as_dict(),
-            base=base,
-            task=task,
-            head=None if task is None else "first_token",
-            max_length=1,
-            head_options=found.head_options if task is not None else {},
-        )
         return model, facts
 
     def _of_peft(self, folder: Path) -> tuple[Any, AdapterFacts]:

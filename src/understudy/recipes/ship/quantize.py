@@ -54,7 +54,7 @@ class Quantize(QuantizeSettings):
             target = TARGETS[self.to] if self.calibrate is None else calibrated_int8(self._feeds(source))
             facts = quantize_onnx(output, source, rows, origin=origin, max_drop=self.max_drop, target=target)
         assert facts.quantized is not None
-        show(_told(output, facts.of, facts.quantized))
+        show(told_of(output, facts.of, facts.quantized))
         return output
 
     def _feeds(self, source: ExportedPredictor) -> list[dict[str, np.ndarray]]:
@@ -78,7 +78,7 @@ class Quantize(QuantizeSettings):
             texts: Any = found.train.texts
         else:
             notes = list[str]()
-            texts = read_texts(name, text=self.text, trained=source.task.text, notes=notes)
+            texts = read_texts(name, text=self.text, trained=source.task.text, notes=notes, reading=self.reading)
             for note in notes:
                 say(f"  {note}")
         some = [texts[int(i)] for i in np.linspace(0, len(texts) - 1, min(len(texts), _CALIBRATED_ON))]
@@ -92,7 +92,9 @@ class Quantize(QuantizeSettings):
         """The rows that are answered before and after, and what they are."""
         if self.texts is not None:
             notes = list[str]()
-            found = read_known_task(self.texts, task, text=self.text, label=self.label, notes=notes)
+            found = read_known_task(
+                self.texts, task, text=self.text, label=self.label, notes=notes, reading=self.reading
+            )
             for note in notes:
                 say(f"  {note}")
             return found, f"rows of {self.texts}"
@@ -104,13 +106,15 @@ class Quantize(QuantizeSettings):
         return rows.take(np.flatnonzero(rows.labelled)), "validation rows of its run"
 
 
-def _told(output: Path, kind: str, found: QuantizedFacts) -> str:
+def told_of(output: Path, kind: str, found: QuantizedFacts) -> str:
+    """What was made, in a sentence for people: sizes, scores, and the interval that the gate looked at."""
     sizes = f"{human_bytes(found.bytes_before)} before, {human_bytes(found.bytes_after)} after"
     left = ", ".join(found.left) if found.left else "nothing"
     fall = 100 * (found.before - found.after)
+    moved = f"falls by {fall:.2f}" if fall >= 0 else f"rises by {-fall:.2f}"
     return (
         f"{output}: {kind} in {found.to}, {sizes}. {found.metric} was {100 * found.before:.2f} and is "
-        f"{100 * found.after:.2f} on {found.rows:,} {found.origin}: it falls by {fall:.2f} points "
-        f"({found.level:.0%} interval {100 * found.low:.2f} to {100 * found.high:.2f}; accepted up to {found.max_drop:g}). "
+        f"{100 * found.after:.2f} on {found.rows:,} {found.origin}: it {moved} points "
+        f"({found.level:.0%} interval of the fall {100 * found.low:.2f} to {100 * found.high:.2f}; accepted up to {found.max_drop:g}). "
         f"Left in fp32: {left}."
     )

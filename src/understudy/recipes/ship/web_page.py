@@ -83,9 +83,14 @@ def _with_type(settings: ExportSettings, source: ExportedPredictor, place: Path)
     try:
         quantize_onnx(place, source, rows, origin="validation rows of its run", max_drop=settings.max_drop)
     except ModelError as error:
+        # written to a folder of its own that nobody has heard of, and --texts of this command has no labels
+        told = " ".join(error.faults).replace(f"{place}: is not written, because ", "int8 weights are not taken: ")
+        told = told.partition(" Give more labelled rows")[0]
         if settings.to == "int8":
-            raise
-        say(f"  The weights stay fp32. {' '.join(error.faults)}")
+            raise ModelError(
+                f"{settings.model}: {told} Give a larger --max_drop; or run understudy quantize with more labelled rows (--texts FILE), and give the folder that it makes to understudy export --format web."
+            ) from None
+        say(f"  The weights stay fp32; {told}")
         return source
     return ExportedPredictor(place, threads=source.threads)
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
 from understudy.adapters.design import AdapterDesign, design_of
 from understudy.adapters.facts import AdapterFacts
-from understudy.adapters.files import NAME, WEIGHTS, place_below, read_tensors, stack
-from understudy.adapters.inject import adapter_tensors, add_adapter, add_fusion, load_tensors
+from understudy.adapters.files import NAME, WEIGHTS, place, place_below, read_tensors, stack
+from understudy.adapters.inject import adapter_tensors, add_adapter, add_fusion, keep_layers, load_tensors
 from understudy.adapters.peft_methods import METHODS, add_peft, ia3_design, lora_design
-from understudy.errors import ModelError
+from understudy.data.tasks import Task
+from understudy.errors import ConfigError, ModelError
 from understudy.models.files.names import adapter_folder, run_name
 from understudy.settings.adapters import AdapterSettings
 
@@ -35,14 +38,67 @@ class AddedAdapter(NamedTuple):
     """The design of the adapter that it is stacked on."""
 
 
-def add_asked(model: Any, settings: AdapterSettings, *, seed: int) -> AddedAdapter:
-    """Put the adapter that the settings name into a model, on top of the one that they stack it on.
+class EarlierAdapter(NamedTuple):
+    """The adapter of ``--load_adapter``, which training goes on from."""
 
-    Torch's generator is as before afterwards; the same seed gives the same weights.
+    name: str
+    folder: Path
+    facts: AdapterFacts
+
+    @classmethod
+    def of(cls, settings: AdapterSettings) -> EarlierAdapter:
+        """Read what is known of it.
+
+        Raises:
+            UnderstudyError: if it cannot be read, or cannot be taken out of single layers.
+        """
+        name = str(settings.load_adapter)
+        folder = adapter_folder(name)
+        assert folder is not None
+        facts = AdapterFacts.read(folder)
+        if facts.base.kept is not None:
+            raise ConfigError(
+                f"--load_adapter: {name} belongs to a model that was cut from {facts.base.name}, and is not trained further. Distil it again."
+            )
+        if settings.drop_adapters and facts.method != "bottleneck":
+            raise ConfigError(
+                f"--drop_adapters: {name} is a {facts.method} adapter, which is not taken out of single layers. Leave one of them out."
+            )
+        return cls(name, folder, facts)
+
+    def has_head(self, task: Task) -> bool:
+        """Whether it has a head for the task."""
+        known = self.facts.task
+        return known is not None and (known.kind, known.labels) == (task.kind, task.labels)
+
+    def placed(self, model: Any, *, without: Collection[int]) -> AddedAdapter:
+        """Put it into a model of its base (see :meth:`Base.check`); its method and its design.
+
+        Args:
+            without: layers that it is taken out of.
+
+        Raises:
+            ModelError: if it does not fit.
+        """
+        place(model, self.folder, self.facts)
+        design = self.facts.design
+        if without:
+            keep_layers(model, NAME, without=without)
+            left = {*AdapterDesign.from_dict(design).leave_out, *without}
+            design = {**design, "leave_out": sorted(left)}
+        return AddedAdapter(self.facts.method, design, self.facts.below)
+
+
+def add_asked(model: Any, settings: AdapterSettings, *, seed: int) -> AddedAdapter:
+    """Put the adapter that the settings name into a model: a new one, on top of the one that they stack it on, or a trained one.
+
+    Torch's generator is as before after a new one; the same seed gives the same weights.
 
     Raises:
         ModelError: if it has no place there, or what it is made of belongs to another base.
     """
+    if settings.load_adapter is not None:
+        return EarlierAdapter.of(settings).placed(model, without=settings.dropped())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         below = None
@@ -56,7 +112,9 @@ def add_asked(model: Any, settings: AdapterSettings, *, seed: int) -> AddedAdapt
 
 
 def rate_of(settings: AdapterSettings) -> float:
-    """The peak rate of a new adapter where the settings name none."""
+    """The peak rate of an adapter where the settings name none."""
+    if settings.load_adapter is not None:
+        return RATES[EarlierAdapter.of(settings).facts.kind]
     return RATES["fusion" if settings.fuse else str(settings.adapter)]
 
 
@@ -76,6 +134,7 @@ def _new(model: Any, settings: AdapterSettings) -> tuple[str, dict[str, Any]]:
     design = design_of(
         "pfeiffer" if invertible else settings.adapter,
         reduction=_INVERTIBLE if invertible and settings.reduction is None else settings.reduction,
+        reductions=settings.layer_reductions() or None,
         non_linearity=settings.non_linearity,
         scaling=settings.adapter_scaling,
         norms=settings.adapter_norms,
@@ -99,8 +158,8 @@ def _fusion(model: Any, names: list[str]) -> tuple[str, dict[str, Any]]:
     add_fusion(model, NAME, {key: design for key, (design, _) in found.items()})
     own: dict[str, torch.Tensor] = {key: value.detach() for key, value in adapter_tensors(model, NAME).items()}
     for key, (_, tensors) in found.items():
-        for place, value in tensors.items():  # layer.0.output.down.weight
-            where = place.split(".", 3)
+        for part, value in tensors.items():  # layer.0.output.down.weight
+            where = part.split(".", 3)
             own[".".join([*where[:3], "fused", key, where[3]])] = value
     load_tensors(model, NAME, own, origin=" ".join(names))
     return "fusion", {key: design.as_dict() for key, (design, _) in found.items()}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Collection, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -12,6 +13,7 @@ from sklearn.utils import check_random_state
 from understudy.data.class_weights import BALANCED
 from understudy.data.readers.labels.cells import number
 from understudy.data.readers.labels.values import MISSING
+from understudy.errors import nearest
 
 
 def text_rows(X: Any) -> list[dict[str, str]]:
@@ -24,6 +26,8 @@ def text_rows(X: Any) -> list[dict[str, str]]:
         raise ValueError("X must be a list of texts, but is a single string")
     if hasattr(X, "columns") and hasattr(X, "iloc"):
         X = list(X.itertuples(index=False, name=None))
+    elif hasattr(X, "columns") and callable(getattr(X, "rows", None)):  # polars
+        X = X.rows()
     elif hasattr(X, "toarray"):
         raise ValueError("X must be texts, but is a sparse matrix")
     elif hasattr(X, "tolist"):
@@ -78,3 +82,25 @@ def class_names(classes: np.ndarray) -> list[str]:
     names = [str(name) for name in classes]
     plain = all(isinstance(name, str) and name == name.strip() != "" and np.isnan(number(name)) for name in classes)
     return names if plain and not MISSING & set(names) else [f"class {i}" for i in range(len(names))]
+
+
+def check_settings(recipe: Any, given: Mapping[str, Any] | None, own: Collection[str], *, name: str) -> None:
+    """Refuse settings that a recipe does not have, or that the estimator gives it by itself.
+
+    Args:
+        recipe: its class.
+        given: what the user wants of it.
+        own: the names of what the estimator gives it.
+        name: what `given` is called, for messages.
+
+    Raises:
+        ValueError: for the first of them.
+    """
+    known = [field.name for field in dataclasses.fields(recipe)]
+    for key in given or {}:
+        if key not in known:
+            raise ValueError(
+                f"{name} names '{key}', which is no setting of {recipe.command}.{nearest(str(key), known)}"
+            )
+        if key in own:
+            raise ValueError(f"{name} names '{key}', which the estimator sets by itself. Leave it out.")

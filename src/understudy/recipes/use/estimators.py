@@ -19,7 +19,7 @@ from understudy.inference.answers import probabilities
 from understudy.loading import load
 from understudy.recipes.train.distill.recipe import Distill
 from understudy.recipes.train.finetune.recipe import Finetune
-from understudy.recipes.use.estimator_inputs import class_names, named_weights, seed_of, text_rows
+from understudy.recipes.use.estimator_inputs import check_settings, class_names, named_weights, seed_of, text_rows
 
 
 class TextEstimator(BaseEstimator):
@@ -70,6 +70,9 @@ class TextEstimator(BaseEstimator):
         }
         if unlabeled is not None and self.student is None:
             raise ValueError("unlabeled texts are for a student, but student is None: name one, such as 'bilstm'")
+        own = {*shared, "model", "teacher", "student", "unlabeled", "output"}
+        check_settings(Finetune, self.settings, own, name="settings")
+        check_settings(Distill, self.student_settings, own, name="student_settings")
         with contextlib.ExitStack() as stack:
             folder = Path(self.output or stack.enter_context(tempfile.TemporaryDirectory()))
             if not self.verbose:
@@ -211,10 +214,17 @@ class TextClassifier(ClassifierMixin, TextEstimator):
         logits = logits[:, self._columns]
         return logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits
 
-    def predict(self, X: Any) -> np.ndarray:
-        """The likeliest class of each text."""
-        logits = self._logits(X)
-        found: np.ndarray = self.classes_[logits[:, self._columns].argmax(1)]
+    def predict(self, X: Any, *, top_k: int | None = None) -> np.ndarray:
+        """The likeliest class of each text, ``(rows,)``; with `top_k` the likeliest ones ``(rows, top_k)``, the first first.
+
+        Raises:
+            ValueError: if `top_k` is less than 1.
+        """
+        if top_k is not None and top_k < 1:
+            raise ValueError(f"top_k must be at least 1, but is {top_k}")
+        logits = self._logits(X)[:, self._columns]
+        best = logits.argmax(1) if top_k is None else np.argsort(-logits, axis=1, kind="stable")[:, :top_k]
+        found: np.ndarray = self.classes_[best]
         return found
 
 

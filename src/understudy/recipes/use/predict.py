@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
+import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
+
+import torch
 
 from understudy.atomic import OUTPUT, new_file
 from understudy.data.readers.columns import said_of_columns
@@ -26,16 +32,33 @@ from understudy.inference.answer_lines import (
     json_row,
     json_row_of_each,
 )
+from understudy.inference.many import AdaptedBase
 from understudy.inference.multitask import TaskPredictors
 from understudy.inference.predictor import Ensemble
 from understudy.loading import load, load_base
+from understudy.models.files.fingerprints import files_fingerprint
+from understudy.models.files.names import adapter_folder, run_name
+from understudy.recipes.use.predict_parts import Block, PredictedParts
+from understudy.runs.cluster.connection import checked_address
 from understudy.runs.devices import on_threads
 from understudy.settings.configuration import check
+from understudy.settings.engine import LOCAL, RAY
 from understudy.settings.use.predict import PredictSettings
 from understudy.terminal.lines import say, visible
 
-LinesOf = Callable[[list[tuple[str, ...]]], str]
+LinesOf = Callable[[Block], str]
 """What is written for a block of texts."""
+
+
+class Asked(NamedTuple):
+    """What answers, ready to be asked."""
+
+    task: Task
+    header: str
+    """The first line of a CSV."""
+    lines: LinesOf
+    identity: Callable[[], str]
+    """SHA-256 of everything that the answers depend on."""
 
 
 class Predict(PredictSettings):
@@ -48,23 +71,34 @@ class Predict(PredictSettings):
             UnderstudyError: if the model or the texts cannot be read, or the output not written.
         """
         check(self)
-        task, header, lines = self._all_adapters() if self.adapters else self._model()
+        asked = self.asked()
+        spread = self._spread(asked) if self.engine == RAY else None
         count = 0
         with ExitStack() as stack:
             if self.threads is not None:
                 stack.enter_context(on_threads(self.threads))
             write = self._open(stack)
-            blocks = _answered(lines, self._texts(task), self.batch_size)
+            blocks = spread.blocks() if spread else _answered(asked.lines, self.texts(asked.task), self.batch_size)
             first = list(islice(blocks, 1))  # faults of the input are found before anything is written
             if self._format() == "csv":
-                write(header)
+                write(asked.header)
             for number, written in chain(first, blocks):
                 write(written)
                 count += number
+        if spread:
+            spread.remove()
         return count
 
-    def _model(self) -> tuple[Task, str, LinesOf]:
-        """What one model, or the mean of several, writes: its task, the header of a CSV, the lines of texts."""
+    def asked(self) -> Asked:
+        """Load the model, or the adapters.
+
+        Raises:
+            ModelError: if they cannot be loaded, or do not belong together.
+        """
+        return self._all_adapters() if self.adapters else self._model()
+
+    def _model(self) -> Asked:
+        """One model, or the mean of several."""
         model = load(*self.models(), task=self.task)
         if isinstance(model, TaskPredictors):
             model.predict([])  # refuses, with the names of the tasks
@@ -82,12 +116,15 @@ class Predict(PredictSettings):
         def lines(texts: list[tuple[str, ...]]) -> str:
             return "".join(row(text, answer, task) for text, answer in zip(texts, model.predict(texts, top_k=top_k)))
 
-        return task, csv_header(task, top_k=top_k), lines
+        def identity() -> str:
+            return self._identity([model.fingerprint(), model.temperature, task.as_dict()])
 
-    def _all_adapters(self) -> tuple[Task, str, LinesOf]:
+        return Asked(task, csv_header(task, top_k=top_k), lines, identity)
+
+    def _all_adapters(self) -> Asked:
         """The same for several adapters of one base."""
         base = load_base(self.models()[0])
-        names = [base.load_adapter(adapter) for adapter in self.adapters]
+        names = _loaded(base, self.adapters, force=self.force)
         tasks: dict[str, Task] = {}
         for name, adapter in zip(names, self.adapters):
             task = base.facts[name].task
@@ -108,7 +145,28 @@ class Predict(PredictSettings):
                 return "".join(csv_row_of_each(text, answer, tasks) for text, answer in zip(texts, answers))
             return "".join(json_row_of_each(text, answer) for text, answer in zip(texts, answers))
 
-        return first, csv_header_of_each(tasks), lines
+        def identity() -> str:
+            files = [files_fingerprint(name) for name in (*self.models(), *self.adapters)]
+            return self._identity([*files, *(task.as_dict() for task in tasks.values())])
+
+        return Asked(first, csv_header_of_each(tasks), lines, identity)
+
+    def _spread(self, asked: Asked) -> PredictedParts:
+        """The lines by parts, labelled on a cluster."""
+        checked_address()
+        alone = replace(self, engine=LOCAL, threads=self.threads or 1)
+        identity = asked.identity()
+        return PredictedParts(
+            lambda: self.texts(asked.task),
+            batch=self.batch_size,
+            identity=identity,
+            make=partial(PartPredictor, alone, identity),
+            threads=self.threads or 1,
+        )
+
+    def _identity(self, model: list[Any]) -> str:
+        shape = [self._format(), self.top_k, self.batch_size, self.threads or 1]
+        return hashlib.sha256(json.dumps([model, shape]).encode()).hexdigest()
 
     def _format(self) -> str:
         return self.format or ("jsonl" if self.output and self.output.endswith((".jsonl", ".jsonl.gz")) else "csv")
@@ -131,7 +189,8 @@ class Predict(PredictSettings):
             stream = stack.enter_context(gzip.GzipFile("", "wb", fileobj=stream, mtime=0))
         return lambda text: stream.write(text.encode())
 
-    def _texts(self, task: Task) -> Iterator[tuple[str, ...]]:
+    def texts(self, task: Task) -> Iterator[tuple[str, ...]]:
+        """The texts of the input, in their order."""
         for name in self.input:
             path = Path(name).expanduser()
             if _is_special(path):  # its name tells no format, and it can be read only once
@@ -149,6 +208,43 @@ class Predict(PredictSettings):
                     f"understudy predict: waits for texts from the keyboard, one a line{two}. Ctrl-D on a line of its own ends them."
                 )
             yield from _lines(sys.stdin.buffer, "standard input", len(task.text))
+
+
+class PartPredictor:
+    """Labels parts of a pool, on whatever machine this is made.
+
+    Args:
+        settings: of the prediction.
+        identity: of the model where the command was given.
+
+    Raises:
+        ModelError: if the model cannot be loaded here, or is another one.
+    """
+
+    def __init__(self, settings: Predict, identity: str) -> None:
+        torch.set_num_threads(settings.threads or 1)
+        asked = settings.asked()
+        self._lines = asked.lines
+        if asked.identity() != identity:
+            raise ModelError(
+                f"{settings.models()[0]}: is another model than where the command was given. Put it on storage that all machines of the cluster share."
+            )
+
+    def __call__(self, part: list[Block]) -> str:
+        """The lines of some blocks."""
+        return "".join(map(self._lines, part))
+
+
+def _loaded(base: AdaptedBase, adapters: list[str], *, force: bool) -> list[str]:
+    """Load adapters into their base; their names: each is called as its run, two runs of one name as their paths."""
+    folders = [adapter_folder(adapter) for adapter in adapters]
+    plain = [name if folder is None else run_name(folder) for name, folder in zip(adapters, folders)]
+    names = []
+    for adapter, folder, name in zip(adapters, folders, plain):
+        path = str(Path(adapter).expanduser()).removesuffix("/model").replace(".", "_")
+        own = None if folder is None else name if plain.count(name) == 1 else path
+        names.append(base.load_adapter(adapter, name=own, force=force))
+    return names
 
 
 def _is_special(path: Path) -> bool:

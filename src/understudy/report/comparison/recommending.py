@@ -3,6 +3,8 @@
 1. The best model is the one with the highest mean score.
 2. A model is as good as the best if their difference is not significant: its p value, after Holm's correction over all
    pairs, is at least 0.05. Of these, the smallest on disk is shipped. If that is TF-IDF, TF-IDF is enough.
+   But where the best leads it by two points or more and the interval is wider than ten, they cannot be told apart, and this
+   is said.
 3. The knee of the front of quality against size is named where it is another model.
 4. A distilled model is held against the same one without a teacher: whether distilling helped is said.
 """
@@ -15,11 +17,10 @@ from typing import Any, NamedTuple
 from understudy.report.metric_names import LOWER_IS_BETTER, human_score, is_share, metric_name
 from understudy.report.numbers import human_bytes, number
 from understudy.report.scores import TFIDF, Record, model_named, selecting_metric, shown_split
+from understudy.report.verdict import MUCH, WIDE
 
 ALARM = 0.05
 """A difference is significant below this, after Holm's correction."""
-_MUCH = 0.02
-"""An interval that reaches so far below 0 leaves open whether a model is as good as the best."""
 
 
 class Compared(NamedTuple):
@@ -138,6 +139,9 @@ def _chosen(record: Record, chosen: str, best: str) -> str:
         return f"{begins} has the best score ({_has(record, chosen)}), {why}."
     found = compared(record, chosen, best)
     assert found is not None
+    if -found.difference >= MUCH and found.high - found.low > WIDE and selecting_metric(record) not in LOWER_IS_BETTER:
+        told = f"{name} and the best, {best}, cannot be told apart on so few rows and seeds: test with more"
+        return f"{told}. {name} has {_has(record, chosen)}; {best} has {_has(record, best)} ({_apart(record, found)})."
     return f"{begins} has {_has(record, chosen)}; the best, {best}, has {_has(record, best)}, which is not significantly more ({_apart(record, found)})."
 
 
@@ -168,7 +172,7 @@ def _apart(record: Record, found: Compared) -> str:
     numbers = f"{scale * found.difference:+.{digits}f}{unit}, {scale * found.low:+.{digits}f} to {scale * found.high:+.{digits}f}"
     seeds = f"{found.seeds} seed{'s' * (found.seeds > 1)}"
     worst = -found.high if metric in LOWER_IS_BETTER else found.low
-    more = "; more rows or seeds may tell" if not found.is_significant and worst < -_MUCH else ""
+    more = "; more rows or seeds may tell" if not found.is_significant and worst < -MUCH else ""
     return f"{numbers}; p {human_p(found.p_holm)} after Holm; {found.rows:,} {shown_split(record)} rows, {seeds}{more}"
 
 

@@ -26,14 +26,18 @@ def framed(work: bytes) -> bytes:
     return len(work).to_bytes(_LENGTH, "big") + work
 
 
-def main() -> None:
-    """Load what training needs while the parent does other things, then train what it sends."""
+def main(*given: int) -> None:
+    """Load what training needs while the parent does other things, then train what it sends.
+
+    Args:
+        given: what the work is called with.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which says what to do
     reader = _Reader()
     reader.start()
     importlib.import_module("understudy.runs.fitting.beside")
     reader.received.wait()
-    code = pickle.loads(reader.work)()  # noqa: S301
+    code = pickle.loads(reader.work)(*given)  # noqa: S301
     os._exit(code)  # at once: the reader still waits
 
 

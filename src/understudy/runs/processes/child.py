@@ -11,8 +11,13 @@ from typing import Any
 import torch
 
 from understudy.errors import Interrupted, ModelError, UnderstudyError
+from understudy.terminal.lines import say
 
 _TOO_LARGE = ("can't allocate memory", "not enough memory", "out of memory")
+
+
+class ChildError(Exception):
+    """A run failed by a mistake of ours; what went wrong was printed when it failed."""
 
 
 def carry_out(recipe: Any, report_to: int) -> int:
@@ -20,7 +25,7 @@ def carry_out(recipe: Any, report_to: int) -> int:
 
     Args:
         recipe: of the run; everything of it can be sent to another process.
-        report_to: the file descriptor for :func:`understudy.runs.processes.children.failure`.
+        report_to: the file descriptor for :func:`failure`.
 
     Returns:
         The exit code.
@@ -42,6 +47,32 @@ def carry_out(recipe: Any, report_to: int) -> int:
     with os.fdopen(report_to, "wb") as file:
         file.write(json.dumps(said).encode())
     return code
+
+
+def failure(code: int, said: bytes) -> Exception | None:
+    """What a run failed by, from its exit code and its report; None if it did not.
+
+    Example:
+        >>> failure(0, b"{}")
+        >>> failure(2, b'{"faults": ["a: no such folder."]}').faults
+        ('a: no such folder.',)
+        >>> failure(-9, b"").faults[0].partition(".")[0]
+        'out of memory (its process was killed by signal 9)'
+    """
+    if code == 0:
+        return None
+    try:
+        report = json.loads(said)
+    except ValueError:
+        report = {}
+    if "faults" in report:
+        return ModelError(*report["faults"])
+    if code < 0:
+        return out_of_memory(f"its process was killed by signal {-code}")
+    if "trace" in report:
+        say(report["trace"])
+        return ChildError(report["error"])
+    return ChildError(f"its process ended with exit code {code}")
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -8,7 +8,6 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Ge, Le
 
 from understudy.cores import MOST_THREADS
-from understudy.data.readers.formats.reading import reading_faults
 from understudy.settings.data import ReadingSettings
 from understudy.settings.flags import Shown
 from understudy.settings.models import model_faults
@@ -25,8 +24,8 @@ class BenchSettings(ReadingSettings):
     command: ClassVar[str] = "bench"
     models: Annotated[list[str], Shown("MODEL", required=True)] = field(default_factory=list)
     """Runs, model folders or exported models."""
-    formats: Annotated[list[Literal["pytorch", "onnx"]], Shown("FORMAT")] = field(default_factory=list)
-    """Formats in which each model is measured, pytorch or onnx; what is not exported is, for the measurement (as it is)."""
+    formats: Annotated[list[Literal["pytorch", "onnx", "int8"]], Shown("FORMAT")] = field(default_factory=list)
+    """Formats in which each model is measured: pytorch, onnx, int8. What is not exported or quantised is, for the measurement alone (as it is)."""
     texts: Annotated[str | None, Shown("FILE")] = None
     """Texts to measure with (English filler of about 40 words)."""
     text: Annotated[list[str], Shown("COLUMN")] = field(default_factory=list)
@@ -52,4 +51,4 @@ class BenchSettings(ReadingSettings):
         for flag in ("formats", "lengths", "batch_sizes", "threads"):
             if len(set(given := getattr(self, flag))) < len(given):
                 faults.append(f"--{flag} names {given} with one of them twice. Name each once.")
-        return [*faults, *reading_faults(self.reading)]
+        return faults + self.texts_faults(read=self.texts is not None, flags=("text",))

@@ -13,6 +13,7 @@ from understudy.cores import MOST_THREADS
 from understudy.settings.choose.contestants import Contestant, contestant, contestants_faults
 from understudy.settings.choose.ranges import TUNABLE, Range, ranges_faults, read_range
 from understudy.settings.data import DataSettings
+from understudy.settings.engine import RAY, EngineSettings
 from understudy.settings.flags import Shown
 from understudy.settings.models import model_faults
 from understudy.settings.run import RunSettings, SeedsSettings
@@ -20,7 +21,7 @@ from understudy.settings.training import TrainSettings
 
 
 @dataclass(kw_only=True)
-class CompareSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
+class CompareSettings(DataSettings, TrainSettings, SeedsSettings, EngineSettings, RunSettings):
     """Train several models under one configuration, compare quality and cost, say which one to ship."""
 
     group: ClassVar[str] = "Model"
@@ -74,7 +75,9 @@ class CompareSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
 
     def faults(self) -> list[str]:
         """What is wrong with these settings, as far as it shows without reading data or weights."""
-        faults = self.data_faults() + self.run_faults() + self.seeds_faults() + self.train_faults()
+        faults = (
+            self.data_faults() + self.run_faults() + self.seeds_faults() + self.train_faults() + self.engine_faults()
+        )
         if not self.models:
             return [
                 *faults,
@@ -98,6 +101,8 @@ class CompareSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
             for rows in dict.fromkeys(self.limit_train)
             if self.limit_train.count(rows) > 1
         ]
+        if self.engine == RAY and self.models and not self.is_family():
+            faults.append("--engine ray spreads several runs, but there is one. Leave it out, or give --seeds.")
         if self.trial and self.is_family():
             faults.append("--trial scores one model with one seed, but there are several. Leave it out.")
         return faults + self._search_faults() + self._unequal()

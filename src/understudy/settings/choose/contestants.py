@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import typing
 from collections.abc import Sequence
@@ -9,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from understudy.errors import nearest
+from understudy.errors import UnderstudyError, nearest
+from understudy.models.files.names import resolve
 from understudy.settings.adapters import AdapterSettings
 from understudy.settings.models import model_faults
 from understudy.settings.student_options import STUDENTS, LayersOptions, is_table, layers_faults
@@ -20,6 +22,8 @@ _NAMED = re.compile(r"([\w.+:,@ -]+)=(.+)")
 _NOT_IN_A_FOLDERS_NAME = re.compile(r"[^\w.+@,=-]+")
 _ANYWHERE = ("model", "checkpoint", "best")
 """Names of folders that say nothing: the folder above is called after."""
+_DEPTHS = ("num_hidden_layers", "n_layers", "n_layer")
+"""How configurations of transformers call the number of layers."""
 
 
 def _adapters() -> tuple[str, ...]:
@@ -117,7 +121,32 @@ def contestants_faults(entries: Sequence[str], *, teacher: str | None, encoder: 
         cut = one.spec.split(":")[0] == LayersOptions.name
         if cut and not one.distilled and encoder is None and not has_encoder:
             faults.append(f"{entry}: there is no encoder that it could be cut from. Name one with --encoder.")
+    first = next((one.spec for one in found if one.is_encoder), None)
+    for entry, one in zip(entries, found, strict=True):
+        faults += _depth_faults(entry, one, (teacher if one.distilled else encoder) or first)
     return faults
+
+
+def _depth_faults(entry: str, one: Contestant, source: str | None) -> list[str]:
+    """What is wrong with the number of layers, where the configuration of what they are cut from is at hand.
+
+    It would be said when its turn comes, too, but that may be hours later.
+    """
+    numbered = re.fullmatch(rf"{LayersOptions.name}:([1-9]\d*)", one.spec)
+    depth = None if source is None or numbered is None else _depth(source)
+    if depth is None or numbered is None or int(numbered[1]) <= depth:
+        return []
+    return [f"{entry}: {source} has {depth} layers, so it can have 1 to {depth} of them. Name fewer."]
+
+
+def _depth(model: str) -> int | None:
+    """The layers of a model in a local folder, as its configuration tells; None where it does not."""
+    try:
+        told = json.loads((Path(resolve(model, weights=False)) / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, UnderstudyError):
+        return None
+    found = next((told[key] for key in _DEPTHS if key in told), None) if isinstance(told, dict) else None
+    return found if isinstance(found, int) else None
 
 
 def _faults(entry: str) -> list[str]:

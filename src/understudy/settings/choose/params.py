@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, ClassVar
 
+from understudy.errors import gathered
+from understudy.models.files.names import resolve
 from understudy.settings.flags import Shown
 
 
@@ -24,4 +27,9 @@ class ParamsSettings:
         """What is wrong with these settings, as far as it shows without reading a configuration."""
         if not self.models:
             return ["no models: name runs, model folders or config.json files, as in: understudy params runs/student."]
-        return []
+        faults: list[str] = []
+        for name in self.models:
+            with gathered(faults):
+                if not Path(name).expanduser().is_file():
+                    resolve(name, weights=False)
+        return faults

@@ -44,7 +44,7 @@ class SearchSettings(DataSettings, TrainSettings, RunSettings):
     min_share: Annotated[float, Gt(0), Le(2), Shown("X")] | None = None
     """Share of the teacher's validation score that is enough: 0.98."""
     students: Annotated[list[str], Shown("STUDENT", group="Student")] = field(default_factory=lambda: list(STUDENTS))
-    """What to try: tfidf, static:WIDTH, bilstm:WIDTH, layers:N[:WIDTH]; static:128+bpe:8000 has a tokenizer of its own (twelve)."""
+    """What to try: tfidf, static:WIDTH, bilstm:WIDTH, layers:N[:WIDTH]; static:128+bpe:8000 has a tokenizer of its own."""
     formats: Annotated[list[Format], Shown("FORMAT", group="Student")] = field(default_factory=list)
     """How a trained student may be shipped: pytorch, onnx, int8 (all that is installed)."""
     unlabeled: Annotated[str | None, Shown("FILE", group="Data")] = None
@@ -56,7 +56,7 @@ class SearchSettings(DataSettings, TrainSettings, RunSettings):
     rung: Annotated[int, Ge(1), Shown("N", rare=True)] | None = None
     """Train the one student of --students as on this rung, and end there: what a search does for each of its trials."""
     epochs: Annotated[Annotated[int, Gt(0)] | Literal["auto"], Shown("N|auto", group="Training")] = "auto"  # type: ignore[assignment]
-    """Passes over all texts on the last rung, as `distill` chooses them (by their number)."""
+    """Passes over all texts on the last rung; auto for as many as `distill` would choose."""
     batch_size: Annotated[int, Gt(0), Shown(group="Training")] | None = None  # type: ignore[assignment]
     """Rows of an optimizer step (32, or 64)."""
     parallel: Annotated[int, Ge(1), Le(MOST_THREADS), Shown("N", group="Run")] = 1

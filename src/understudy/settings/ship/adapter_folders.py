@@ -45,12 +45,12 @@ class AdapterInfoSettings:
 
 @dataclass(kw_only=True)
 class AdapterMergeSettings:
-    """Fold a lora or ia3 into its base: a plain model, as large and as fast as the base."""
+    """Fold a lora, an ia3 or a parallel adapter into its base: a plain model."""
 
     command: ClassVar[str] = "adapter merge"
     positional: ClassVar[tuple[str, ...]] = ("adapter",)
     adapter: Annotated[str, Shown("FOLDER", required=True)] = ""
-    """A run that trained a lora or an ia3, or its model folder; also as a bare word."""
+    """A run that trained a lora, an ia3, or a parallel adapter that is linear or has its base's function; also as a bare word."""
     output: Annotated[str, Shown("FOLDER", group="Run", required=True)] = ""
     """The model folder to make."""
     overwrite: Annotated[bool, Shown(group="Run")] = False

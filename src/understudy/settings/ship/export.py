@@ -8,15 +8,17 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Le
 
+from understudy.settings.data import ReadingSettings
 from understudy.settings.flags import Shown
 from understudy.settings.models import model_faults
 from understudy.settings.ship.import_adapter import output_faults
 
 
 @dataclass(kw_only=True)
-class ExportSettings:
+class ExportSettings(ReadingSettings):
     """Write a trained model as a folder that answers without torch, checked against the model on real rows."""
 
+    group: ClassVar[str] = "Method"
     command: ClassVar[str] = "export"
     positional: ClassVar[tuple[str, ...]] = ("model",)
     model: Annotated[str, Shown("MODEL", required=True)] = ""
@@ -24,11 +26,11 @@ class ExportSettings:
     output: Annotated[str, Shown("FOLDER", group="Run", required=True)] = ""
     """The folder to make."""
     format: Literal["onnx", "ort", "web"] = "onnx"
-    """onnx: a graph for ONNX Runtime, of a static model also arrays for NumPy; ort: that, and the graph for phones; web: a page that answers in the browser (onnx)."""
+    """onnx: a graph for ONNX Runtime, of a static model also arrays for NumPy; ort: that, and the graph for phones; web: a page that answers in the browser."""
     to: Annotated[Literal["int8", "fp32"] | None, Shown("TYPE")] = None
     """Of --format web, the type of the weights: int8 or fp32 (int8, where the validation rows of the run show that the score survives)."""
     max_drop: Annotated[float, Ge(0), Le(100), Shown("POINTS", rare=True)] = 0.5
-    """Of --format web, the points by which the score may fall with int8 weights, as of `understudy quantize` (0.5)."""
+    """Of --format web, the points by which the score may fall with int8 weights, as of `understudy quantize`."""
     npm_folder: Annotated[str | None, Shown("FOLDER", rare=True)] = None
     """Of --format web, a folder with onnxruntime-web and @huggingface/tokenizers, as `npm pack` or `npm install` leaves them (fetched by npm)."""
     task: Annotated[str | None, Shown("TASK")] = None
@@ -48,8 +50,7 @@ class ExportSettings:
             faults = model_faults(self.model, adapters=True)
         if self.texts is not None and not Path(self.texts).expanduser().is_file():
             faults.append(f"{self.texts}: no such file. Check the path.")
-        if self.text and self.texts is None:
-            faults.append("--text names columns of --texts, but there is no --texts. Name a file, or leave it out.")
+        faults += self.texts_faults(read=self.texts is not None, flags=("text",))
         faults += self._web_faults()
         read = [name for name in (self.model, self.texts, self.npm_folder) if name]
         return faults + output_faults(self.output, overwrite=self.overwrite, read=read)

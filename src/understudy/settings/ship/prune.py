@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
+from understudy.models.files.names import adapter_folder
 from understudy.settings.data import DataSettings
 from understudy.settings.flags import Shown
 from understudy.settings.models import model_faults
@@ -39,13 +40,13 @@ class PruneSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
     task: Annotated[str | None, Shown("TASK", group="Model", rare=True)] = None
     """Of a model for several tasks, the one to take."""
     heads: Annotated[Part, Shown("SHARE")] = 0.0
-    """Share of the attention heads that go, those of the smallest gradient (0)."""
+    """Share of the attention heads that go, those of the smallest gradient."""
     neurons: Annotated[Part, Shown("SHARE")] = 0.0
-    """Share of the feed-forward neurons that go, by the same measure (0)."""
+    """Share of the feed-forward neurons that go, by the same measure."""
     vocabulary: Annotated[list[str], Shown("CORPUS")] = field(default_factory=list)
     """Keep only the words that these texts use: files, folders or hub data sets."""
     magnitude: Annotated[Part, Shown("SHARE")] = 0.0
-    """Share of the weights of each matrix that become zero: smaller when packed, not smaller or faster in use (0)."""
+    """Share of the weights of each matrix that become zero: smaller when packed, not smaller or faster in use."""
     per_layer: bool = False
     """Remove the same share in every layer, not the least important of all (of neurons alone: transformers can load it)."""
     importance_rows: Annotated[int, Gt(0), Shown("N", rare=True)] = 2000
@@ -88,6 +89,10 @@ class PruneSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
             faults.append("no model: name a run or a model folder, as in: understudy prune runs/model --heads 0.5.")
         else:
             faults += model_faults(self.model, adapters=True)
+            if adapter_folder(self.model) is not None:
+                faults.append(
+                    f"{self.model}: is an adapter, whose base belongs to others too. Fold a lora, an ia3 or a parallel adapter into it first (understudy adapter merge), or fine-tune the base."
+                )
         if not self.vocabulary and not any(getattr(self, name) for name in _SHARES):
             faults.append(
                 "nothing is to go: give --heads 0.5, --neurons 0.5, --vocabulary CORPUS or --magnitude 0.5, or several of them."

@@ -11,8 +11,9 @@ from understudy.data.readers.formats.reading import reading_faults
 from understudy.data.readers.places.names import is_held
 from understudy.settings.adapters import AdapterSettings
 from understudy.settings.data import DataSettings
+from understudy.settings.engine import RAY, EngineSettings
 from understudy.settings.flags import Shown
-from understudy.settings.models import model_faults
+from understudy.settings.models import file_faults, model_faults
 from understudy.settings.run import RunSettings, SeedsSettings
 from understudy.settings.student_options import (
     EMBEDDINGS,
@@ -47,7 +48,7 @@ class AugmentationOptions:
 
 
 @dataclass(kw_only=True)
-class DistillSettings(DataSettings, AdapterSettings, TrainSettings, SeedsSettings, RunSettings):
+class DistillSettings(DataSettings, AdapterSettings, TrainSettings, SeedsSettings, EngineSettings, RunSettings):
     """Train a small student to answer as the teacher does, and compare it with the same student trained without one."""
 
     command: ClassVar[str] = "distill"
@@ -111,12 +112,18 @@ class DistillSettings(DataSettings, AdapterSettings, TrainSettings, SeedsSetting
         """What is wrong with these settings, as far as it shows without reading data or weights."""
         if self.embeddings_only:
             return self.run_faults() + embeddings_faults(self)
-        faults = self.data_faults() + self.run_faults() + self.seeds_faults() + self.train_faults()
+        faults = (
+            self.data_faults() + self.run_faults() + self.seeds_faults() + self.train_faults() + self.engine_faults()
+        )
+        if self.engine == RAY and self.teacher and all(is_outputs_file(name) for name in self.teacher):
+            faults.append("--engine ray has models label the texts, but --teacher names none. Leave it out.")
         if not self.teacher:
             faults.append("no teacher: name a model folder, a hub id or a file of outputs with --teacher.")
         for name in self.teacher:
             if not is_outputs_file(name):
                 faults += model_faults(name, adapters=True)
+            elif not is_held(name):
+                faults += file_faults(name)
             if self.teacher.count(name) > 1:
                 faults.append(
                     f"--teacher names {name} more than once. Name it once, and give --teacher_weights to let it count for more."
@@ -146,9 +153,12 @@ class DistillSettings(DataSettings, AdapterSettings, TrainSettings, SeedsSetting
         return faults + self._adapter_faults()
 
     def _adapter_faults(self) -> list[str]:
-        """What is wrong with an adapter, which is here a new one in the student."""
+        """What is wrong with an adapter, which is here in the student."""
         faults = self.adapter_faults(trains=f"--student {self.student}" if is_table(self.student) else None)
-        faults += [f"{flag} is for finetune. Leave it out." for flag in self.given_of_others("stack_on", "fuse")]
+        if self.load_adapter is not None and self.student.split(":")[0] == LayersOptions.name:
+            faults.append(
+                f"--load_adapter: this adapter was trained in a whole model, but the student is {self.student}. Name its base as --student; or name the adapter as --teacher, whose layers the student then takes with it."
+            )
         if self.adapts and (self.layers.hidden is not None or self.layers.start != "teacher"):
             faults.append(
                 "--layers.hidden and --layers.start change the encoder, but with an adapter it stays as it is. Leave them out."

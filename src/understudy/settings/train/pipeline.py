@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
+from understudy.errors import gathered
+from understudy.settings.documents import read_documents
 from understudy.settings.flags import Shown
 
 
@@ -22,7 +24,10 @@ class PipelineSettings:
     """Replace what earlier runs left in the outputs."""
 
     def faults(self) -> list[str]:
-        """What is wrong with these settings by themselves."""
+        """What is wrong with these settings and their file, as far as it shows without its commands."""
         if not self.file:
             return ["no file: name the YAML file that holds the steps, as in: understudy run recipes/ulmfit.yaml"]
-        return []
+        faults: list[str] = []
+        with gathered(faults):
+            read_documents(self.file)
+        return faults

@@ -91,9 +91,9 @@ class PretrainSettings(CorpusSettings, MaskingSettings, AdapterSettings, TrainSe
         return faults + self._adapter_faults()
 
     def _adapter_faults(self) -> list[str]:
-        """What is wrong with an adapter, which is here a new one."""
+        """What is wrong with an adapter, which answers no task here."""
         faults = self.adapter_faults(trains=f"--model {NEW}" if self.model == NEW else None)
-        faults += [f"{flag} is for finetune. Leave it out." for flag in self.given_of_others()]
+        faults += [f"{flag} is for finetune. Leave it out." for flag in self.given_of_others("load_adapter")]
         if self.adapts and self.vocabulary != "keep":
             faults.append(
                 "--vocabulary changes the model, but with an adapter it stays as it is. Leave one of them out."

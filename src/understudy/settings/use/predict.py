@@ -13,6 +13,7 @@ from understudy.data.readers.formats.reading import reading_faults
 from understudy.folders.contents import clashes
 from understudy.models.files.names import adapter_folder
 from understudy.settings.data import ReadingSettings
+from understudy.settings.engine import RAY, EngineSettings
 from understudy.settings.flags import Shown
 from understudy.settings.models import model_faults
 
@@ -21,7 +22,7 @@ _OTHERS = (".tsv", ".parquet", ".json", ".xlsx")
 
 
 @dataclass(kw_only=True)
-class PredictSettings(ReadingSettings):
+class PredictSettings(ReadingSettings, EngineSettings):
     """Label texts: files or standard input in, CSV or JSON lines out, in the same order, a block at a time."""
 
     group: ClassVar[str] = "Method"
@@ -30,6 +31,8 @@ class PredictSettings(ReadingSettings):
     """A run or a model folder. If you name several, such as a forward and a backward AWD-LSTM, their probabilities are averaged."""
     adapters: Annotated[list[str], Shown("FOLDER")] = field(default_factory=list)
     """Runs that trained adapters in the one base that --model names: all of them answer for each text."""
+    force: Annotated[bool, Shown(rare=True)] = False
+    """With --adapters: accept a base with other weights than they were trained on."""
     task: Annotated[str | None, Shown("TASK")] = None
     """Of a model for several tasks, the one that answers."""
     top_k: Annotated[int, Gt(0), Shown("N")] | None = None
@@ -52,13 +55,17 @@ class PredictSettings(ReadingSettings):
     def faults(self) -> list[str]:
         """What is wrong with these settings, as far as it shows without loading weights."""
         faults = [fault for name in self.models() for fault in model_faults(name, adapters=True)]
-        faults += reading_faults(self.reading)
+        faults += reading_faults(self.reading) + self.engine_faults()
+        if self.engine == RAY and not (self.input and self.output):
+            faults.append("--engine ray labels files and writes a file. Name them with --input and --output.")
         if not self.models():
             faults.append("no model: name a run or a model folder with --model.")
         if self.adapters and len(self.models()) > 1:
             faults.append(
                 f"--adapters belong to one base, but --model names {len(self.models())} models. Name their base with --model."
             )
+        if self.force and not self.adapters:
+            faults.append("--force is for the base of --adapters. Leave it out.")
         if self.adapters and self.task is not None:
             faults.append(
                 "--task names one head of a model for several tasks, but --adapters bring their own heads. Leave one of them out."
@@ -68,10 +75,21 @@ class PredictSettings(ReadingSettings):
             for name in self.adapters
             if Path(name).expanduser().exists() and adapter_folder(name) is None
         ]
+        faults += [
+            f"--adapters names {name} more than once. Leave one of them out."
+            for name in dict.fromkeys(self.adapters)
+            if self.adapters.count(name) > 1
+        ]
         if self.adapters and self.top_k is not None:
             faults.append("--top_k is for one model, but --adapters answer side by side. Leave one of them out.")
         paths = {name: Path(name).expanduser() for name in self.input}
         faults += [f"{name}: no such file. Check the path." for name, path in paths.items() if not path.exists()]
+        if self.engine == RAY:
+            faults += [
+                f"{name}: is a pipe or a device, which can be read only once. Save the texts, or leave out --engine ray."
+                for name, path in paths.items()
+                if path.exists() and not (path.is_file() or path.is_dir())
+            ]
         if self.output and Path(self.output).expanduser().is_dir():
             faults.append(f"{self.output}: is a folder, but the output is one file. Name a file with --output.")
         elif self.output and Path(self.output).expanduser().exists() and not self.overwrite:

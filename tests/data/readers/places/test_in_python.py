@@ -39,6 +39,28 @@ def polars_frame() -> Any:
     return pytest.importorskip("polars").DataFrame(COLUMNS)
 
 
+def views() -> Any:
+    """An Arrow table as polars gives it: strings and categories are views."""
+    label = pa.array([LABELS.index(label) for label in LABELS], pa.uint32())
+    known = pa.array(LABELS[:2], pa.string_view())
+    return pa.table({"text": pa.array(TEXTS, pa.string_view()), "label": pa.DictionaryArray.from_arrays(label, known)})
+
+
+class Column:
+    """A column that is no table, as a Series of polars is."""
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return pa.chunked_array([pa.array(["a pool", "of texts"], pa.string_view())]).__arrow_c_stream__(
+            requested_schema
+        )
+
+
+def test_a_column_of_arrow_is_a_list_of_texts() -> None:
+    found = load_splits(FRAME, unlabeled=Column()).unlabeled
+    assert found is not None
+    assert [text for (text,) in found] == ["a pool", "of texts"]
+
+
 FORMS: dict[str, Callable[[], Any]] = {
     "pandas": lambda: FRAME,
     "pandas, another index": lambda: FRAME.set_index(np.arange(100, 120)),
@@ -46,6 +68,7 @@ FORMS: dict[str, Callable[[], Any]] = {
     "pandas, objects": lambda: FRAME.astype(object),
     "polars": polars_frame,
     "Arrow": lambda: pa.table(COLUMNS),
+    "Arrow, views and categories": views,
     "Dataset": lambda: datasets.Dataset.from_dict(COLUMNS),
     "(text, label)": lambda: ROWS,
     "lists of two": lambda: [list(row) for row in ROWS],

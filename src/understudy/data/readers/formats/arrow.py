@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from understudy.data.arrow_columns import string_column
 from understudy.data.readers.formats.parsed import BATCH_ROWS, Parsed, Unreadable
 from understudy.data.readers.formats.values import as_strings
 from understudy.data.readers.labels.class_names import class_names, has_class_names, schema_features, with_class_names
@@ -104,13 +105,17 @@ def typed_cells(parsed: Parsed, name: str, column: pa.Array, feature: Any, place
     """
     kind = column.type
     if pa.types.is_dictionary(kind):
-        column, kind = column.dictionary_decode(), kind.value_type
+        if kind.value_type == pa.string_view():  # as polars has them: Arrow cannot take from views
+            column = column.dictionary.cast(pa.large_string()).take(column.indices)
+        else:
+            column = column.dictionary_decode()
+        kind = column.type
     if has_class_names(feature):
         parsed.named.add(name)
         if pa.types.is_integer(kind) and (classes := class_names(feature)):
             known = pc.and_(pc.greater_equal(column, 0), pc.less(column, len(classes)))  # -1 means: no label
             numbers = pc.if_else(known, column, pa.scalar(None, kind))
-            return pa.array(classes, pa.large_string()).take(numbers)
+            return string_column(classes).take(numbers)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         try:
             column.validate(full=True)

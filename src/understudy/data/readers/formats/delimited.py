@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
+from understudy.data.arrow_columns import string_column
 from understudy.data.readers.formats.dialects import Dialect
 from understudy.data.readers.formats.parsed import BATCH_BYTES, BATCH_ROWS, Lines, Opener, Parsed
 
@@ -51,7 +52,7 @@ def _batches(parsed: Parsed, lines: Lines, dialect: Dialect, columns: Sequence[s
     names = "--columns names" if columns else "the header has"
 
     def flush() -> pa.RecordBatch:
-        return parsed.batch([pa.array(column, pa.large_string()) for column in zip(*rows)], places)
+        return parsed.batch([string_column(column) for column in zip(*rows)], places)
 
     while True:
         place = reader.line_num + 1

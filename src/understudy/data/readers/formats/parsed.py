@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from typing import Any, BinaryIO
 from zipfile import BadZipFile
@@ -12,6 +13,7 @@ from zipfile import BadZipFile
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from understudy.data.arrow_columns import number_column
 from understudy.data.readers.faults import Faults, place_of
 from understudy.errors import shortened
 
@@ -95,7 +97,7 @@ class Parsed:
             return False
         way = "Rename one of them"
         way += f"; if this line is a row of data, {NAME_THE_COLUMNS}" * self.headed
-        for name in sorted({name for name in named if named.count(name) > 1}):
+        for name in sorted(name for name, times in Counter(named).items() if times > 1):
             self.faults.add(f"{place}: two columns are called '{name}'. {way}.")
         self.names = tuple(named)
         return len(set(named)) == len(named)
@@ -103,7 +105,7 @@ class Parsed:
     def batch(self, columns: list[pa.Array], lines: list[int] | range) -> pa.RecordBatch:
         """Make a record batch. A NUL byte in a cell is a fault: no text contains one."""
         for name, column in zip(self.names, columns):
-            bad = pc.match_substring(column, "\0").fill_null(False)
+            bad = pc.match_substring(column, "\0")  # null is not true
             if pc.any(bad).as_py():
                 rows = pc.indices_nonzero(bad).to_pylist()
                 self.faults.rows(
@@ -115,7 +117,7 @@ class Parsed:
                     ),  # type: ignore[misc]
                 )
         fields = [(name, pa.large_string()) for name in self.names] + [("", pa.int64())]
-        return pa.RecordBatch.from_arrays([*columns, pa.array(lines, pa.int64())], schema=pa.schema(fields))
+        return pa.RecordBatch.from_arrays([*columns, number_column(lines)], schema=pa.schema(fields))
 
 
 class Lines:

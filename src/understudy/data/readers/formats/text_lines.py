@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
+from understudy.data.arrow_columns import string_column
 from understudy.data.readers.faults import Faults
 from understudy.data.readers.formats.parsed import BATCH_BYTES, BATCH_ROWS, BOM, Lines, Opener, Parsed
 
@@ -35,10 +36,10 @@ def plain_batches(parsed: Parsed, opener: Opener, *, longest: int | None) -> Ite
             rows += found
             places += [lines.number] * len(found)
             if len(rows) >= BATCH_ROWS or lines.bytes - done > BATCH_BYTES:
-                yield parsed.batch([pa.array(rows, pa.large_string())], places)
+                yield parsed.batch([string_column(rows)], places)
                 rows, places, done = [], [], lines.bytes
         if rows:
-            yield parsed.batch([pa.array(rows, pa.large_string())], places)
+            yield parsed.batch([string_column(rows)], places)
 
 
 def is_fasttext(opener: Opener) -> bool:
@@ -69,7 +70,7 @@ def fasttext_batches(parsed: Parsed, opener: Opener) -> Iterator[pa.RecordBatch]
     done = 0
 
     def flush() -> pa.RecordBatch:
-        return parsed.batch([pa.array(column, pa.large_string()) for column in (labels, texts)], places)
+        return parsed.batch([string_column(column) for column in (labels, texts)], places)
 
     with opener() as stream:
         lines = Lines(stream, parsed)

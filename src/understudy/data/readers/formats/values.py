@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from understudy.data.arrow_columns import string_column
 from understudy.data.readers.formats.parsed import Parsed
 
 
@@ -15,7 +16,7 @@ def as_strings(parsed: Parsed, name: str, values: list[Any], places: list[int] |
     """Values of any type as strings, None as null. A column with a list is noted in ``parsed.lists``."""
     cells = [value if isinstance(value, str) or value is None else _cell(parsed, name, value) for value in values]
     try:
-        return pa.array(cells, pa.large_string())
+        return string_column(cells)
     except UnicodeEncodeError:
         broken = [
             row for row, cell in enumerate(cells) if cell is not None and cell.encode(errors="replace").decode() != cell
@@ -28,7 +29,7 @@ def as_strings(parsed: Parsed, name: str, values: list[Any], places: list[int] |
                 f"{parsed.where(places[row])}: half a character (a lone surrogate) in column '{name}'. Remove it."
             ),
         )
-        return pa.array([None] * len(cells), pa.large_string())
+        return string_column([None] * len(cells))
 
 
 def _cell(parsed: Parsed, name: str, value: Any) -> str | None:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from understudy.data.arrow_columns import string_column, whole_numbers
 from understudy.data.readers.cached_tables import SourceTable
 from understudy.data.readers.labels.cells import MISSING, missing_in, printed_list
 
@@ -22,7 +23,7 @@ def distinct_values(table: SourceTable, column: str, *, empty: bool = False) -> 
         empty: an empty cell is a value.
     """
     encoded = pc.dictionary_encode(pc.utf8_trim_whitespace(table.cells.column(column)).combine_chunks())
-    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    codes = whole_numbers(encoded.indices)
     missing = set[str]() if column in table.named else MISSING  # the class names of a schema mean what they say
     return without(
         encoded.dictionary.to_pylist(),
@@ -50,7 +51,7 @@ def with_label_column(table: SourceTable, columns: Sequence[str]) -> SourceTable
     name = label_name(columns)
     empty = pa.scalar("", pa.large_string())
     parts = [pc.utf8_trim_whitespace(pc.fill_null(table.cells.column(column), "")) for column in columns]
-    parts = [pc.if_else(pc.is_in(part, pa.array(sorted(MISSING), pa.large_string())), empty, part) for part in parts]
+    parts = [pc.if_else(pc.is_in(part, string_column(sorted(MISSING))), empty, part) for part in parts]
     lists = pc.binary_join_element_wise(*parts, pa.scalar(", ", pa.large_string()))
     bare = pc.equal(pc.binary_join_element_wise(*parts, empty), "")
     opened, closed = (pa.scalar(bracket, pa.large_string()) for bracket in "[]")

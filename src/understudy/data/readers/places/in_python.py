@@ -159,7 +159,10 @@ def _batches(rows: Any, origin: str) -> Batches:
     if library == "datasets" and hasattr(rows, "with_format") and hasattr(rows, "num_rows"):
         return lambda parsed: dataset_batches(parsed, rows)
     if hasattr(rows, "__arrow_c_stream__"):
-        table = pa.table(rows)
+        try:
+            table = pa.table(rows)
+        except pa.ArrowInvalid:  # one column, such as a Series of polars
+            return _of_list(pa.chunked_array(rows).to_pylist(), origin)
         return lambda parsed: arrow_batches(parsed, table.schema, table.to_batches(BATCH_ROWS), first=0)
     if library == "numpy" and hasattr(rows, "tolist"):
         rows = rows.tolist()

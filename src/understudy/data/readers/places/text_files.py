@@ -11,6 +11,7 @@ from itertools import zip_longest
 
 import pyarrow as pa
 
+from understudy.data.arrow_columns import string_column
 from understudy.data.readers.faults import Faults
 from understudy.data.readers.formats.files import DataFile, format_of, stem_of
 from understudy.data.readers.formats.parsed import BATCH_BYTES, BATCH_ROWS, BOM, Lines, Parsed
@@ -109,7 +110,7 @@ def _batches(
         rows.append((text.strip(), name) if label is None else (text.strip(), label, name))
         size += len(raw)
         if len(rows) == BATCH_ROWS or size > BATCH_BYTES or number == len(files):
-            columns = [pa.array(column, pa.large_string()) for column in zip(*rows)]
+            columns = [string_column(column) for column in zip(*rows)]
             yield parsed.batch(columns, range(number - len(rows) + 1, number + 1))
             rows, size = [], 0
 
@@ -178,5 +179,5 @@ def _pairs(parsed: Parsed, texts: DataFile, labels: DataFile) -> Iterator[pa.Rec
 
 
 def _paired(parsed: Parsed, rows: Sequence[tuple[str, str]], first: int) -> pa.RecordBatch:
-    columns = [pa.array(column, pa.large_string()) for column in zip(*rows)]
+    columns = [string_column(column) for column in zip(*rows)]
     return parsed.batch(columns, range(first + 1, first + 1 + len(rows)))

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from understudy.data.batches.bucketed import BucketedBatches
 from understudy.data.splits import Splits
 from understudy.data.tokens.encode import encode
-from understudy.inference.logits import token_budget
 from understudy.inference.predictor import Predictor
 from understudy.models.structure.inputs import settle_inputs
 from understudy.objectives.supervised import Supervised
 from understudy.objectives.terms import term_names
 from understudy.recipes.train.finetune.classification import Classification
 from understudy.recipes.train.students.classifier import build_student
-from understudy.runs.devices import processes
+from understudy.runs.fitting.batches import phase_batches
 from understudy.runs.fitting.learning import learning_plan
 from understudy.runs.fitting.phase import train_phase
 from understudy.runs.plans import rows_plan
@@ -58,17 +56,15 @@ class StudentAlone(Classification):
             {"train": train, "validation": self.validation}, self.length, more=how_to_read_more(self.model)
         )
         self.notes = [*([self.student.note] if self.student.note else []), *cuts]
-        state = processes()
         assert settings.batch_size is not None
-        self.batches = BucketedBatches(
+        self.batches = phase_batches(
             train,
             splits.train.labels,
+            self.model,
             names=self.names,
             batch_size=settings.batch_size,
-            max_tokens=settings.max_tokens or token_budget(state.device, self.model),
+            max_tokens=settings.max_tokens,
             seed=settings.seed,
-            world_size=state.num_processes,
-            rank=state.process_index,
         )
         self.objective = Supervised(self.model, splits.task.kind, class_weights=splits.class_weights)
         self.terms = term_names(self.objective)

@@ -17,12 +17,15 @@ from understudy.report.card.write import write_card
 from understudy.report.comparison.pictures import draw_comparison
 from understudy.report.comparison.recommending import recommendation
 from understudy.report.comparison.tables import cost_table, quality_table
+from understudy.runs.cluster.connection import checked_address
+from understudy.runs.cluster.machines import spread_over
 from understudy.runs.judging.leaks import doubts_of
 from understudy.runs.processes.children import run_apart
 from understudy.runs.seeds import finished_record, raise_failed
 from understudy.runs.session import go_on, open_folder
 from understudy.settings.choose.contestants import Contestant
 from understudy.settings.configuration import as_dict
+from understudy.settings.engine import LOCAL, RAY
 from understudy.settings.values import seconds
 from understudy.terminal.lines import show
 from understudy.terminal.screen import draw
@@ -73,6 +76,7 @@ def member_recipe(settings: Any, member: Member, *, teacher: str | None, tuned: 
         seeds=[],
         limit_train=[] if member.rows is None else [member.rows],
         parallel=1,
+        engine=LOCAL,
         search=None,
         ranges=[],
         **(tuned or {}),
@@ -92,28 +96,36 @@ def run_family(settings: Any) -> RunRecord:
         if run.record.finished:
             show(f"{run.folder}: this comparison is finished already; nothing to do.")
             return run.record
-        run.record.notes = []
-        everyone = {member.folder(settings): member for member in members(settings)}
-        later = [name for name, member in everyone.items() if member.model.distilled and settings.teacher is None]
-        groups = [[name for name in everyone if name not in later], later]
-        work = [_work(settings, [everyone[name] for name in names]) for names in groups]
-        total = seconds(settings.time_budget) if settings.time_budget else None
-        began, failed = time.monotonic(), dict[str, Exception]()
-        for number, names in enumerate(groups):
-            left = None if total is None else max(total - (time.monotonic() - began), 1.0)
-            share = None if left is None else left * work[number] / max(sum(work[number:]), 1)
-            teachers = dict.fromkeys(names, settings.teacher)
-            for name in names if number else []:
-                teacher = _teacher(settings, everyone[name])
-                teachers[name] = str(run.folder / teacher)
-                if teacher in failed:
-                    failed[name] = ModelError(f"its teacher, {teacher}, failed, so it cannot learn.")
-                    run.say(f"{name} failed: {failed[name]}")
-            alive = {name: everyone[name] for name in names if name not in failed}
-            failed |= _train(run, settings, alive, teachers, budget_s=share)
-        _conclude(run, settings, everyone, complete=not failed)
-        raise_failed(run, failed, go_on(run.folder, settings))
-        return run.record
+        with spread_over(settings.engine, run.folder) as cluster:
+            if cluster is not None:
+                show(f"{settings.parallel} runs at a time on {cluster.line}")
+            return _run_everyone(run, settings)
+
+
+def _run_everyone(run: Run, settings: Any) -> RunRecord:
+    """Tune and train in an open folder, and sum up."""
+    run.record.notes = []
+    everyone = {member.folder(settings): member for member in members(settings)}
+    later = [name for name, member in everyone.items() if member.model.distilled and settings.teacher is None]
+    groups = [[name for name in everyone if name not in later], later]
+    work = [_work(settings, [everyone[name] for name in names]) for names in groups]
+    total = seconds(settings.time_budget) if settings.time_budget else None
+    began, failed = time.monotonic(), dict[str, Exception]()
+    for number, names in enumerate(groups):
+        left = None if total is None else max(total - (time.monotonic() - began), 1.0)
+        share = None if left is None else left * work[number] / max(sum(work[number:]), 1)
+        teachers = dict.fromkeys(names, settings.teacher)
+        for name in names if number else []:
+            teacher = _teacher(settings, everyone[name])
+            teachers[name] = str(run.folder / teacher)
+            if teacher in failed:
+                failed[name] = ModelError(f"its teacher, {teacher}, failed, so it cannot learn.")
+                run.say(f"{name} failed: {failed[name]}")
+        alive = {name: everyone[name] for name in names if name not in failed}
+        failed |= _train(run, settings, alive, teachers, budget_s=share)
+    _conclude(run, settings, everyone, complete=not failed)
+    raise_failed(run, failed, go_on(run.folder, settings))
+    return run.record
 
 
 def _work(settings: Any, some: Sequence[Member]) -> int:
@@ -193,7 +205,8 @@ def _conclude(run: Run, settings: Any, everyone: dict[str, Member], *, complete:
 def say_family(settings: Any) -> RunRecord:
     """Print what every model would do, with the first seed and the most rows, without a folder."""
     runs = list(members(settings))
-    show(f"{len(runs)} runs of {len(settings.models)} models, {settings.parallel} at a time; one of each model:")
+    where = f" {checked_address().line}" if settings.engine == RAY else ""
+    show(f"{len(runs)} runs of {len(settings.models)} models, {settings.parallel} at a time{where}; one of each model:")
     if settings.search:
         tunes = len(_to_tune(runs))
         show(f"before them {settings.search} trials of each of {tunes} models, over {' '.join(settings.ranges)}")

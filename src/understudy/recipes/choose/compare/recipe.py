@@ -10,6 +10,7 @@ from understudy.errors import ConfigError
 from understudy.recipes.choose.compare.contenders import contender
 from understudy.recipes.choose.compare.family import run_family, say_family
 from understudy.record import RunRecord
+from understudy.runs.cluster.connection import checked_address
 from understudy.runs.devices import processes
 from understudy.runs.inputs import read_rows
 from understudy.runs.skeleton import TrainingRecipe, Work
@@ -19,6 +20,7 @@ from understudy.settings.choose.compare import CompareSettings
 from understudy.settings.choose.contestants import Contestant
 from understudy.settings.configuration import check
 from understudy.settings.data import DataSettings
+from understudy.settings.engine import RAY
 from understudy.terminal.lines import silence
 
 
@@ -79,4 +81,6 @@ class Compare(TrainingRecipe, CompareSettings):
             # faults of the data are said once, before anything is written or replaced
             for rows in [[rows] for rows in self.limit_train] or [[]]:
                 replace(self, limit_train=rows).read()
+            if self.engine == RAY:
+                checked_address()  # before a folder is made
             return run_family(self)

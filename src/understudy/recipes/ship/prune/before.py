@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from understudy.errors import ModelError
-from understudy.inference.adapted import AdaptedPredictor
 from understudy.inference.predictor import Predictor
 from understudy.recipes.ship.prune.choosing import Amounts
 from understudy.recipes.train.distill.teachers import Teachers
@@ -21,10 +20,6 @@ def network(teachers: Teachers, name: str) -> Predictor:
         ModelError: if it is none that can be pruned, or has its labels in another order than the data.
     """
     model, columns, _ = teachers.models[name]
-    if isinstance(model, AdaptedPredictor):
-        raise ModelError(
-            f"{name}: is an adapter, whose base belongs to others too. Fold a lora or ia3 into it first (understudy adapter merge), or fine-tune the base."
-        )
     if not isinstance(model, Predictor):
         raise ModelError(f"{name}: is no network with weights that can be removed. Name a run of finetune or distill.")
     if (columns != np.arange(len(columns))).any():

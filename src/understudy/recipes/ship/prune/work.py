@@ -27,10 +27,11 @@ from understudy.recipes.ship.prune.results import note_sizes, scored
 from understudy.recipes.ship.prune.words import fewer_words
 from understudy.recipes.train.distill.distances import distance, distance_faults
 from understudy.recipes.train.distill.teachers import Teachers
-from understudy.recipes.train.distill.texts import all_labels
+from understudy.recipes.train.distill.texts import all_labels, taught_rows
 from understudy.report.scores import PRUNED, UNPRUNED
 from understudy.runs.devices import processes
 from understudy.runs.fitting.amount import training_amount
+from understudy.runs.fitting.batches import phase_batches
 from understudy.runs.fitting.learning import learning_plan
 from understudy.runs.fitting.phase import train_phase
 from understudy.runs.judging.calibrating import calibrate
@@ -236,27 +237,24 @@ class Pruning:
 
     def _taught_batches(self, teacher: Teacher) -> BucketedBatches:
         """The texts that the unpruned model has answered, or with a label where labels are learnt from."""
-        useful = ~teacher(np.arange(len(self.texts))).isnan().any(-1).numpy()
-        if self.settings.alpha > 0:
-            useful[np.flatnonzero(self.splits.train.labelled)] = True
+        from_labels = self.settings.alpha > 0
+        rows = taught_rows(teacher, self.splits.train.labelled, len(self.texts), from_labels=from_labels)
         labels = all_labels(self.splits.train.labels, len(self.texts))
-        return self._batches(self.encoded, labels, teacher, rows=np.flatnonzero(useful))
+        return self._batches(self.encoded, labels, teacher, rows=rows)
 
     def _batches(
         self, encoded: Encoded, labels: np.ndarray, teacher: Teacher | None, rows: np.ndarray | None = None
     ) -> BucketedBatches:
-        state = processes()
-        return BucketedBatches(
+        return phase_batches(
             encoded,
             labels,
+            self.model,
             names=self.names,
             batch_size=self.settings.batch_size,
-            max_tokens=self._max_tokens(),
+            max_tokens=self.settings.max_tokens,
             seed=self.settings.seed,
             rows=rows,
             teacher=teacher,
-            world_size=state.num_processes,
-            rank=state.process_index,
         )
 
     def _max_tokens(self) -> int:

@@ -9,8 +9,12 @@ from understudy.data.readers.corpus import Corpus, load_corpus
 from understudy.data.splits import Splits
 from understudy.recipes.train.distill.embeddings import EmbeddingsWork
 from understudy.recipes.train.distill.work import Distillation
+from understudy.runs.cluster.connection import checked_address
 from understudy.runs.inputs import read_rows
+from understudy.runs.plans import say_plan
 from understudy.runs.skeleton import TrainingRecipe, Work
+from understudy.runs.threads.choice import Threads
+from understudy.settings.engine import RAY
 from understudy.settings.train.distill import DistillSettings
 
 
@@ -38,6 +42,12 @@ class Distill(TrainingRecipe, DistillSettings):
             note = "class_weights: --alpha is 0, so the student learns from no label. The weights are those of the student without teacher, TF-IDF and the probe."
             found = replace(found, notes=(*found.notes, note))
         return found
+
+    def say_plan(self, work: Work, threads: Threads) -> None:
+        """Print what is about to be done, and where the teacher labels."""
+        super().say_plan(work, threads)
+        if self.engine == RAY:
+            say_plan({"labelling": checked_address().line})
 
     def prepare(self, data: Any) -> Work:
         """Load and check the teachers, build the student."""

@@ -21,9 +21,11 @@ from understudy.objectives.teachers.cached import CachedTeacher
 from understudy.objectives.teachers.file import FileTeacher
 from understudy.objectives.teachers.load import LoadedTeacher, load_teacher
 from understudy.objectives.teachers.teacher import AveragedTeacher, Teacher
+from understudy.runs.cluster.teaching import SameTeacher, taught_on_ray
 from understudy.runs.devices import on_threads
 from understudy.runs.judging.probe import has_encoder
 from understudy.runs.session import Session
+from understudy.settings.engine import LOCAL, RAY
 from understudy.settings.train.distill import is_outputs_file
 
 
@@ -36,6 +38,7 @@ class Teachers:
         task: what they must have been trained for.
         max_length: of the models' texts; their own by default.
         of_several: of models for several tasks, the one that teaches.
+        engine: where the models label texts, see :class:`understudy.settings.engine.EngineSettings`.
         faults: what is wrong with them is added to it.
     """
 
@@ -47,9 +50,11 @@ class Teachers:
         *,
         max_length: int | None,
         of_several: str | None = None,
+        engine: str = LOCAL,
         faults: list[str],
     ) -> None:
         self.names, self.task, self._of_several = names, task, of_several
+        self._max_length, self._engine = max_length, engine
         self._weights = dict(zip(names, weights or [1.0] * len(names), strict=True))
         self.models: dict[str, LoadedTeacher] = {}
         """By name: whatever answers for texts, and its outputs in the task's order."""
@@ -172,6 +177,9 @@ class Teachers:
             )
 
         label = partial(_label, session.device, model, texts, columns=columns, on_texts=on_texts, should_stop=stops)
+        if self._engine == RAY:
+            same = SameTeacher(name, self.task, self._max_length, self._of_several, model.fingerprint())
+            label = partial(label, elsewhere=partial(taught_on_ray, same))
         if session.accelerator.is_main_process:
             teacher = label()
             self._labelled_here[name] = answered.get(name, 0) - record.answered_before.get(known, 0)

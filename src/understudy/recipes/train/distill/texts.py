@@ -10,6 +10,7 @@ from understudy.data.augment.augment import VERSION, augment
 from understudy.data.splits import Splits
 from understudy.data.tasks import NO_LABEL
 from understudy.data.texts import Texts
+from understudy.objectives.teachers.teacher import Teacher
 from understudy.settings.train.distill import AugmentationOptions
 
 
@@ -55,3 +56,17 @@ def all_labels(known: np.ndarray, texts: int) -> np.ndarray:
     out = np.full((texts, *known.shape[1:]), missing, known.dtype)
     out[: len(known)] = known
     return out
+
+
+def taught_rows(teacher: Teacher, labelled: np.ndarray, texts: int, *, from_labels: bool) -> np.ndarray:
+    """The numbers of the texts that something is learnt from: those with a teacher's answer, or with a label.
+
+    Args:
+        labelled: whether each of the first texts has a label.
+        texts: how many texts there are.
+        from_labels: whether labels are learnt from.
+    """
+    useful: np.ndarray = ~teacher(np.arange(texts)).isnan().any(-1).numpy()
+    if from_labels:
+        useful[np.flatnonzero(labelled)] = True
+    return np.flatnonzero(useful)

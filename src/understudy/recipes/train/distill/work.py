@@ -17,7 +17,6 @@ from understudy.data.tokens.encode import Encoded, encode
 from understudy.errors import ConfigError, gathered
 from understudy.inference.adapted import AdaptedPredictor
 from understudy.inference.answering import Answering
-from understudy.inference.logits import token_budget
 from understudy.inference.predictor import Predictor
 from understudy.models.structure.inputs import settle_inputs
 from understudy.objectives.distill import DistillClassifier
@@ -27,13 +26,13 @@ from understudy.objectives.terms import term_names
 from understudy.recipes.train.distill.comparison import compare_all, tfidf_and_warning
 from understudy.recipes.train.distill.distances import distance, distance_faults
 from understudy.recipes.train.distill.teachers import Teachers
-from understudy.recipes.train.distill.texts import all_labels, all_texts
+from understudy.recipes.train.distill.texts import all_labels, all_texts, taught_rows
 from understudy.recipes.train.students.adapted import AdaptedStudent, adapted_student, adapts_student
 from understudy.recipes.train.students.classifier import UntrainedStudent, build_student
 from understudy.recipes.train.students.pace import settled
 from understudy.recipes.train.students.start import contextual_start, reader_of, table_start
 from understudy.report.scores import ALONE, STUDENT
-from understudy.runs.devices import processes
+from understudy.runs.fitting.batches import phase_batches
 from understudy.runs.fitting.beside import Beside, Training
 from understudy.runs.fitting.learning import learning_plan
 from understudy.runs.fitting.phase import train_phase
@@ -67,6 +66,7 @@ class Distillation:
             self.task,
             max_length=settings.max_length,
             of_several=settings.task,
+            engine=settings.engine,
             faults=faults,
         )
         self.texts = all_texts(
@@ -125,18 +125,17 @@ class Distillation:
         self.encoded_labelled = encode(self.labelled.texts, tokenizer, max_length=self.length)
         self.encoded_validation = encode(self.splits.validation.texts, tokenizer, max_length=self.length)
         parts = {"student": self.encoded, "validation": self.encoded_validation}
-        self.notes = [] if self.student.note is None else [self.student.note]
-        self.notes += self.teachers.notes
+        self.notes = [*([self.student.note] if self.student.note else []), *self.teachers.notes]
         self.notes += said_of_cuts(parts, self.length, more=how_to_read_more(self.student.model))
 
     def plan_lines(self) -> Mapping[str, str]:
         """Rows, tokens, steps, time and memory."""
         plan = rows_plan(self.plan, self._labelled_batches(), self.splits, self.settings, rows=len(self.texts))
-        pool = len(self.texts) - len(self.splits.train)
         return {
             "teacher": " + ".join(self.settings.teacher),
             "student": self.settings.student,
-            "pool": f"{pool:,} texts without labels",
+            **({"embeddings": self.student.begins} if self.student.begins else {}),
+            "pool": f"{len(self.texts) - len(self.splits.train):,} texts without labels",
             **plan,
             **({"epochs": self.settled.why} if self.settled.why else {}),
         }
@@ -266,11 +265,10 @@ class Distillation:
 
     def _taught_batches(self, teacher: Teacher) -> BucketedBatches:
         """The rows with a teacher's answer, or with a label where labels are learnt from."""
-        useful = ~teacher(np.arange(len(self.texts))).isnan().any(-1).numpy()
-        if self.settings.alpha > 0:
-            useful[np.flatnonzero(self.splits.train.labelled)] = True
+        from_labels = self.settings.alpha > 0
+        rows = taught_rows(teacher, self.splits.train.labelled, len(self.texts), from_labels=from_labels)
         labels = all_labels(self.splits.train.labels, len(self.texts))
-        return self._batches(self.encoded, labels, teacher, rows=np.flatnonzero(useful))
+        return self._batches(self.encoded, labels, teacher, rows=rows)
 
     def _labelled_batches(self) -> BucketedBatches:
         return self._batches(self.encoded_labelled, self.labelled.labels, None)
@@ -278,19 +276,17 @@ class Distillation:
     def _batches(
         self, encoded: Encoded, labels: np.ndarray, teacher: Teacher | None, rows: np.ndarray | None = None
     ) -> BucketedBatches:
-        state = processes()
         settings: TrainSettings = self.settings  # nothing is open in them
-        return BucketedBatches(
+        return phase_batches(
             encoded,
             labels,
+            self.student.model,
             names=self.names,
             batch_size=settings.batch_size,
-            max_tokens=self.settings.max_tokens or token_budget(state.device, self.student.model),
+            max_tokens=self.settings.max_tokens,
             seed=self.settings.seed,
             rows=rows,
             teacher=teacher,
-            world_size=state.num_processes,
-            rank=state.process_index,
         )
 
     def _objective(self) -> DistillClassifier:

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from understudy.adapters.design import AdapterDesign
 from understudy.adapters.facts import AdapterFacts, Base
-from understudy.adapters.files import NAME, place, place_head
+from understudy.adapters.files import NAME, place_head
 from understudy.adapters.heads import Head, head_tensors, headed
-from understudy.adapters.inject import keep_layers, learn_only
+from understudy.adapters.inject import learn_only
 from understudy.data.splits import Splits
-from understudy.data.tasks import Task
-from understudy.errors import ConfigError
 from understudy.inference.adapted import AdaptedPredictor
-from understudy.models.files.names import adapter_folder
 from understudy.models.students.pooled import PooledClassifier
-from understudy.recipes.train.adapting import RATES, AddedAdapter, add_asked, rate_of
+from understudy.recipes.train.adapting import EarlierAdapter, add_asked, rate_of
 from understudy.recipes.train.finetune.start import Start
 from understudy.recipes.train.finetune.transformer import Transformer
 from understudy.runs.session import Session
@@ -35,10 +29,11 @@ class Adapted(Transformer):
     base: Base | None = None
 
     def __init__(self, settings: FinetuneSettings, splits: Splits) -> None:
-        self.earlier = None if settings.load_adapter is None else _Earlier.of(settings, splits.task)
+        self.earlier = None if settings.load_adapter is None else EarlierAdapter.of(settings)
+        self.keeps_head = self.earlier is not None and _keeps_head(self.earlier, settings, splits)
         super().__init__(settings, splits)
         if self.earlier is not None:
-            kept = "its head is kept" if self.earlier.has_head else "it has no head for this task, so a new one learns"
+            kept = "its head is kept" if self.keeps_head else "it has no head for this task, so a new one learns"
             self.notes = [*self.notes, f"{settings.load_adapter}: {kept}."]
         assert self.base is not None
         head, options = self._head()
@@ -67,7 +62,7 @@ class Adapted(Transformer):
             return model
         if first:
             earlier.facts.base.check(model, origin=str(self.given.load_adapter))
-        if earlier.has_head:
+        if self.keeps_head:
             assert earlier.facts.head is not None
             model = headed(self.given.model, self.splits.task, earlier.facts.head, earlier.facts.head_options)
             place_head(model, earlier.folder)
@@ -76,7 +71,7 @@ class Adapted(Transformer):
 
     def usual_rate(self) -> float:
         """By the kind of adapter."""
-        return rate_of(self.given) if self.earlier is None else RATES[self.earlier.facts.kind]
+        return rate_of(self.given)
 
     def train(self, session: Session) -> AdaptedPredictor:
         """Fit adapter and head; they end with their best weights, or with those that they began with."""
@@ -117,60 +112,17 @@ class Adapted(Transformer):
         return new and given.adapter_start == "identity"
 
     def _with_adapter(self, model: Any) -> Any:
-        if self.earlier is None:
-            self.added = add_asked(model, self.given, seed=self.given.seed)
-        else:
-            self.added = self.earlier.placed(model, without=self.given.dropped())
+        self.added = add_asked(model, self.given, seed=self.given.seed)
         return model
 
     def _head(self) -> tuple[Head, dict[str, Any]]:
         """What the head reads, and its options."""
-        if self.earlier is not None and self.earlier.has_head and self.earlier.facts.head is not None:
+        if self.earlier is not None and self.keeps_head and self.earlier.facts.head is not None:
             return self.earlier.facts.head, self.earlier.facts.head_options
         return "mean" if isinstance(self.model, PooledClassifier) else "architecture", {}
 
 
-class _Earlier(NamedTuple):
-    """The adapter that training goes on from."""
-
-    folder: Path
-    facts: AdapterFacts
-    has_head: bool
-    """Whether it has a head for the task."""
-
-    @classmethod
-    def of(cls, settings: FinetuneSettings, task: Task) -> _Earlier:
-        """Read what is known of it.
-
-        Raises:
-            UnderstudyError: if it cannot be read, or cannot be taken out of single layers.
-        """
-        name = str(settings.load_adapter)
-        folder = adapter_folder(name)
-        assert folder is not None
-        facts = AdapterFacts.read(folder)
-        if facts.base.kept is not None:
-            raise ConfigError(
-                f"--load_adapter: {name} belongs to a model that was cut from {facts.base.name}, and is not trained further. Distil it again."
-            )
-        if settings.drop_adapters and facts.method != "bottleneck":
-            raise ConfigError(
-                f"--drop_adapters: {name} is a {facts.method} adapter, which is not taken out of single layers. Leave one of them out."
-            )
-        known, asked = facts.task, {"head": "architecture", "mean": "mean"}.get(settings.pooling, facts.head)
-        same = known is not None and (known.kind, known.labels, facts.head) == (task.kind, task.labels, asked)
-        return cls(folder, facts, same)
-
-    def placed(self, model: Any, *, without: Collection[int]) -> AddedAdapter:
-        """Put it into a model; its method and its design.
-
-        Raises:
-            ModelError: if it does not fit.
-        """
-        place(model, self.folder, self.facts)
-        design = self.facts.design
-        if without:
-            keep_layers(model, NAME, without=without)
-            left = {*AdapterDesign.from_dict(design).leave_out, *without}
-            design = {**design, "leave_out": sorted(left)}
-        return AddedAdapter(self.facts.method, design, self.facts.below)
+def _keeps_head(earlier: EarlierAdapter, settings: FinetuneSettings, splits: Splits) -> bool:
+    """Whether the adapter has a head for the task that pools as is asked for."""
+    asked = {"head": "architecture", "mean": "mean"}.get(settings.pooling, earlier.facts.head)
+    return earlier.has_head(splits.task) and earlier.facts.head == asked

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from understudy.data.batches.bucketed import BucketedBatches
 from understudy.data.splits import Splits
 from understudy.data.tokens.encode import encode
 from understudy.errors import ModelError
-from understudy.inference.logits import logits, token_budget
+from understudy.inference.logits import logits
 from understudy.inference.predictor import Predictor
 from understudy.models.awd_lstm.config import reads_whole, set_reading
 from understudy.models.files.classifiers import load_encoder
@@ -23,8 +22,8 @@ from understudy.objectives.terms import term_names
 from understudy.recipes.train.finetune.classification import Classification
 from understudy.recipes.train.finetune.start import Start, begin, find_start, load_start, start_lines, start_notes
 from understudy.report.scores import PROBE
-from understudy.runs.devices import processes
 from understudy.runs.fitting.amount import Amount, training_amount
+from understudy.runs.fitting.batches import phase_batches
 from understudy.runs.fitting.learning import learning_plan
 from understudy.runs.fitting.phase import train_phase
 from understudy.runs.fitting.worth import worth
@@ -59,20 +58,18 @@ class Transformer(Classification):
         self.amount = _amount(settings, splits, self.model, rate=self.usual_rate())
         super().__init__(self._settled(settings), splits)
         self.validation = encode(splits.validation.texts, self.tokenizer, max_length=self.length)
-        state = processes()
         train = encode(splits.train.texts, self.tokenizer, max_length=self.length)
         parts = {"train": train, "validation": self.validation}
         cuts = said_of_cuts(parts, self.length, more=how_to_read_more(self.model))
         self.notes = [*cuts, *start_notes(self.start, settings, self.model)]
-        self.batches = BucketedBatches(
+        self.batches = phase_batches(
             train,
             splits.train.labels,
+            self.model,
             names=self.names,
             batch_size=self.amount.batch_size,
-            max_tokens=settings.max_tokens or token_budget(state.device, self.model),
+            max_tokens=settings.max_tokens,
             seed=settings.seed,
-            world_size=state.num_processes,
-            rank=state.process_index,
         )
         self.objective = Supervised(self.model, splits.task.kind, class_weights=splits.class_weights)
         self.terms = term_names(self.objective)

@@ -12,7 +12,7 @@ from understudy.adapters.layers.invertible import undo_before_words
 from understudy.data.readers.corpus import Corpus
 from understudy.inference.logits import parameter_summary
 from understudy.models.structure.layers import output_table
-from understudy.recipes.train.adapting import add_asked, rate_of
+from understudy.recipes.train.adapting import EarlierAdapter, add_asked, rate_of
 from understudy.recipes.train.pretrain.masked import HiddenWords
 from understudy.runs.saving import save_adapter_alone
 from understudy.runs.session import Session
@@ -24,6 +24,7 @@ class AdaptedWords(HiddenWords):
     """A masked language model in which an adapter alone learns, and a head that nothing has trained before."""
 
     def __init__(self, settings: PretrainSettings, corpus: Corpus) -> None:
+        self._earlier = None if settings.load_adapter is None else EarlierAdapter.of(settings)
         self.learning_rate = rate_of(settings)
         super().__init__(settings, corpus)
         self.facts = AdapterFacts(
@@ -33,7 +34,10 @@ class AdaptedWords(HiddenWords):
             task=None,
             head=None,
             max_length=self.length,
+            below=self._added.below,
         )
+        if self._earlier is not None and self._earlier.facts.head is not None:
+            self.notes = [*self.notes, f"{settings.load_adapter}: the adapter goes on without its head."]
 
     def adapt(self, *, new_head: bool) -> None:
         """Put the adapter into the model; an invertible one is undone before words are scored.
@@ -41,6 +45,8 @@ class AdaptedWords(HiddenWords):
         The output table is that of the embeddings, so it stays as it is; the rest of a new head learns with the adapter.
         """
         self._base = Base.of(self.model, self.settings.model)
+        if self._earlier is not None:
+            self._earlier.facts.base.check(self.model, origin=self._earlier.name)
         head = [value for value in head_tensors(self.model).values() if value is not output_table(self.model)]
         self._added = add_asked(self.model, self.settings, seed=self.settings.seed)
         if self._added.design.get("invertible") is not None:

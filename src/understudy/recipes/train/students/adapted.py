@@ -22,7 +22,7 @@ from understudy.models.files.tokenizers import check_tokenizer, load_tokenizer
 from understudy.models.shrink.cut import choose_layers, cut_layers, layer_count
 from understudy.models.structure.layers import encoder_layers
 from understudy.models.students.pooled import PooledClassifier
-from understudy.recipes.train.adapting import RATES, AddedAdapter, add_asked, rate_of
+from understudy.recipes.train.adapting import RATES, AddedAdapter, EarlierAdapter, add_asked, rate_of
 from understudy.recipes.train.students.classifier import UntrainedStudent
 from understudy.settings.student_options import LayersOptions
 from understudy.settings.train.distill import DistillSettings
@@ -60,7 +60,7 @@ def adapts_student(settings: DistillSettings, teacher: str | None) -> bool:
 def adapted_student(settings: DistillSettings, task: Task, *, teacher: str | None) -> AdaptedStudent:
     """The student that the settings describe; the same settings give the same weights.
 
-    It is a model with a new adapter; or, for ``layers:N``, some layers of the teacher with a new adapter; or those of the
+    It is a model with a new adapter, or with a trained one, whose head is kept if it has the task's labels; or, for ``layers:N``, some layers of the teacher with a new adapter; or those of the
     base of a teacher that is an adapter itself, whose adapter the student begins with.
 
     Args:
@@ -71,10 +71,19 @@ def adapted_student(settings: DistillSettings, task: Task, *, teacher: str | Non
     """
     torch.manual_seed(settings.seed)
     if settings.student.split(":")[0] != LayersOptions.name:
+        earlier = None if settings.load_adapter is None else EarlierAdapter.of(settings)
         model = load_classifier(settings.student, task)
         base = Base.of(model, settings.student)
-        added = add_asked(model, settings, seed=settings.seed)
-        return _ready(model, settings.student, base, added, rate_of(settings))
+        if earlier is not None:
+            earlier.facts.base.check(model, origin=earlier.name)
+        if earlier is None or earlier.facts.head is None or not earlier.has_head(task):
+            added = add_asked(model, settings, seed=settings.seed)
+            return _ready(model, settings.student, base, added, rate_of(settings))
+        head, options = earlier.facts.head, earlier.facts.head_options
+        model = headed(settings.student, task, head, options)
+        place_head(model, earlier.folder)
+        made = _ready(model, settings.student, base, add_asked(model, settings, seed=settings.seed), rate_of(settings))
+        return replace(made, head=head, head_options=options, note=f"{earlier.name}: its head is kept.")
     if teacher is None:
         raise ModelError(
             f"student {settings.student} is cut from its teacher, but no teacher is a network. Choose a model folder."

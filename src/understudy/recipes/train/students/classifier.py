@@ -19,6 +19,7 @@ from understudy.errors import ModelError
 from understudy.models.awd_lstm.config import reads_whole
 from understudy.models.files.classifiers import load_classifier, load_encoder
 from understudy.models.files.tokenizers import check_tokenizer, load_tokenizer
+from understudy.models.files.trained import load_trained
 from understudy.models.structure.layers import word_embeddings
 from understudy.models.vocabulary.embeddings import table_from_teacher, table_from_vectors, table_rows
 from understudy.recipes.train.students.cut import cut_student
@@ -40,6 +41,8 @@ class UntrainedStudent:
     """Whether all weights are random."""
     to_start: bool = False
     """Whether its embeddings have yet to start from its teacher's states."""
+    begins: str | None = None
+    """What its embeddings start from, for the plan; None of a student that is no table."""
 
 
 def build_student(
@@ -61,7 +64,7 @@ def build_student(
         texts: a new vocabulary is trained on them.
         tokenizer: ``teacher``, ``words:N`` or ``bpe:N``, for bilstm and static.
         embeddings: ``contextual`` (random until they are started), ``teacher``, ``random`` or a word-vector file, for
-            bilstm and static.
+            bilstm and static; ``auto`` takes the teacher's where it has any, and is never refused.
         options: those of every kind of student; the one that is built uses its own.
 
     Raises:
@@ -97,7 +100,7 @@ def _table_student(
     seed: int,
 ) -> UntrainedStudent:
     own = _tokenizer(tokenizer, teacher, texts)
-    table, note = _table(embeddings, own, teacher, options.embedding)
+    table, begins, note = _table(embeddings, own, teacher, options.embedding)
     torch.manual_seed(seed)
     module, name = options.model.split(":")
     kind = getattr(importlib.import_module(module), name)
@@ -107,7 +110,9 @@ def _table_student(
         with torch.no_grad():
             model.embeddings.weight.copy_(table)
     to_start = embeddings == "contextual"
-    return UntrainedStudent(model, own, learning_rate=options.learning_rate, note=note, to_start=to_start)
+    return UntrainedStudent(
+        model, own, learning_rate=options.learning_rate, note=note, to_start=to_start, begins=begins
+    )
 
 
 def _tokenizer(choice: str, teacher: str | None, texts: Texts) -> PreTrainedTokenizerBase:
@@ -130,17 +135,33 @@ def _each_text(texts: Texts) -> Iterator[str]:
 
 def _table(
     embeddings: str, tokenizer: PreTrainedTokenizerBase, teacher: str | None, width: int
-) -> tuple[Any, str | None]:
-    """The initial embeddings ``(vocabulary, width)``, or None for random ones; and a note, if any."""
-    if embeddings in ("random", "contextual") or (embeddings == "auto" and teacher is None):
-        return None, None
-    if embeddings in ("teacher", "auto"):
-        if teacher is None:
-            raise ModelError(
-                "embeddings 'teacher' needs a teacher that is a network, but none is. Give --embeddings random or a word-vector file."
-            )
-        table = word_embeddings(load_encoder(teacher)).weight.detach()
-        return table_from_teacher(table, load_tokenizer(teacher), tokenizer, width), None
-    table, covered = table_from_vectors(embeddings, tokenizer, width)
-    known = len(tokenizer) - len(special_ids(tokenizer))
-    return table, f"{embeddings}: vectors for {covered:,} of {known:,} tokens; the others start at random."
+) -> tuple[Any, str, str | None]:
+    """The initial embeddings ``(vocabulary, width)``, or None for random ones; what they are; and a note, if any."""
+    if embeddings == "contextual":
+        return None, "what the teacher makes of each token (contextual)", None
+    if embeddings == "random" or (embeddings == "auto" and teacher is None):
+        return None, "random", None
+    if embeddings not in ("teacher", "auto"):
+        table, covered = table_from_vectors(embeddings, tokenizer, width)
+        known = len(tokenizer) - len(special_ids(tokenizer))
+        note = f"{embeddings}: vectors for {covered:,} of {known:,} tokens; the others start at random."
+        return table, embeddings, note
+    if teacher is None:
+        raise ModelError(
+            "embeddings 'teacher' needs a teacher that is a network, but none is. Give --embeddings random or a word-vector file."
+        )
+    try:
+        words = _teachers_words(teacher)
+    except ModelError as error:
+        if embeddings == "teacher":
+            raise
+        return None, "random", f"student: its embeddings start at random, because the teacher has none to take. {error}"
+    return table_from_teacher(words, load_tokenizer(teacher), tokenizer, width), "the teacher's word embeddings", None
+
+
+def _teachers_words(teacher: str) -> torch.Tensor:
+    """The teacher's table of token embeddings: that of its encoder, or of one of our own networks."""
+    try:
+        return word_embeddings(load_encoder(teacher)).weight.detach()
+    except ModelError:  # a broken one is refused in the next line, too
+        return word_embeddings(load_trained(teacher).model).weight.detach()

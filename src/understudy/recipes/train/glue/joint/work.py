@@ -19,7 +19,7 @@ from understudy.functional.glue_score import average, task_score
 from understudy.functional.metrics import AVERAGE
 from understudy.functional.scoring import higher_is_better
 from understudy.inference.answering import Answering
-from understudy.inference.logits import logits, token_budget
+from understudy.inference.logits import logits
 from understudy.inference.predictor import Predictor
 from understudy.models.files.multitask import TrainedTasks
 from understudy.objectives.multitask import MultiTask
@@ -29,8 +29,8 @@ from understudy.objectives.terms import term_names
 from understudy.recipes.train.glue.joint.start import start_tasks
 from understudy.recipes.train.glue.joint.subject import dev_parts, subject_of
 from understudy.recipes.train.glue.results import scored_parts
-from understudy.runs.devices import processes
 from understudy.runs.entries import has_entry, put_on_record
+from understudy.runs.fitting.batches import phase_batches
 from understudy.runs.fitting.learning import learning_lines, learning_plan
 from understudy.runs.fitting.phase import train_phase
 from understudy.runs.judging.calibrating import calibrate
@@ -196,17 +196,15 @@ class Joint:
         return {name: 1 / chance_loss(task.splits.train.labels) for name, task in self.data.items()}
 
     def _batches(self, name: str, teacher: Teacher | None = None) -> BucketedBatches:
-        state = processes()
-        return BucketedBatches(
+        return phase_batches(
             self.encoded[name][0],
             self.data[name].splits.train.labels,
+            self.model,
             names=self.names[name],
             batch_size=self.settings.batch_size,
-            max_tokens=self.settings.max_tokens or token_budget(state.device, self.model),
+            max_tokens=self.settings.max_tokens,
             seed=self.settings.seed,
             teacher=teacher,
-            world_size=state.num_processes,
-            rank=state.process_index,
         )
 
     def _scores(self, session: Session, name: str, model: Any) -> dict[str, float]:
