@@ -75,7 +75,8 @@ def form(output: str) -> list[str]:
     words: list[str] = []
     for line in output.splitlines():
         plain = re.sub(r"row \d+: .* → .*", "row # → label", line.strip())
-        if any(plain.lower().startswith(said.lower()) for said in _PLAIN.values()):
+        begun = any(plain.lower().startswith(said.lower()) for said in _PLAIN.values())
+        if begun or "cannot be told apart on so few rows" in plain:
             plain = "(verdict)"
         for word in re.sub(r"─+", "─", plain).split():
             word = "#" if re.search(r"\d", word) or word == "–" else word

@@ -34,7 +34,7 @@ ALONE = ("baseline", "references")
 PAGE = "UNDERSTUDY_TESTS_PAGE"
 """The environment variable that says which page it is."""
 COMPARED = ("README.md", "docs/quickstart.md")
-FEWER = {"seeds": 1, "limit_train": 2, "unfreeze_epochs": 0, "students": 2, "models": 2}
+FEWER = {"seeds": 1, "limit_train": 2, "unfreeze_epochs": 0, "students": 2, "models": 4}
 """Of these lists only the first entries are kept."""
 SMALL = {"awd_lstm": {"embedding": 8, "hidden": 10}}
 

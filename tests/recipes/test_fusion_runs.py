@@ -107,4 +107,4 @@ def test_a_fusion_is_neither_exported_nor_merged(
     assert main(["adapter", "merge", str(run), "--output", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
     assert "a fusion is not exported" in said
-    assert "is a fusion adapter" in said
+    assert "is a fusion, which is no part of any weight of the base" in said

@@ -284,11 +284,12 @@ def test_a_baseline_that_finds_no_word_is_left_out_and_said(tiny_bert: Path, tmp
     assert any("tfidf is left out: TF-IDF found no word" in note for note in record.notes)
 
 
-def test_one_string_will_do_for_a_list_of_one() -> None:
-    recipe = Distill(data="rows.csv", teacher="answers.csv", text="text")
+def test_one_string_will_do_for_a_list_of_one(tmp_path: Path) -> None:
+    answers = str(write(tmp_path / "answers.csv", [("mine", "a")]))
+    recipe = Distill(data="rows.csv", teacher=answers, text="text")
     check(recipe)
     assert isinstance(recipe, DistillRecipe)
-    assert recipe.teacher == ["answers.csv"]
+    assert recipe.teacher == [answers]
     assert recipe.text == ["text"]
 
 

@@ -23,7 +23,6 @@ def logits(
     names: Sequence[str],
     rows: np.ndarray | None = None,
     max_tokens: int | None = None,
-    tight: bool = False,
     device: torch.device | str | None = None,
     on_batch: Callable[[int], None] | None = None,
 ) -> np.ndarray:
@@ -35,8 +34,6 @@ def logits(
         names: the inputs that the model gets, see :func:`understudy.models.structure.inputs.settle_inputs`.
         rows: the numbers of the rows, in the order of the result; all rows by default.
         max_tokens: padded tokens of a batch; by default :func:`token_budget`.
-        tight: whether batches are also cut where they would be mostly padding, see
-            :func:`understudy.data.batches.by_length.length_batches`.
         device: where the model is; by default where its first parameter is.
         on_batch: called with the number of rows after each batch.
 
@@ -45,7 +42,9 @@ def logits(
     """
     rows = np.arange(len(encoded)) if rows is None else np.asarray(rows)
     out: np.ndarray | None = None
-    max_tokens = max_tokens or token_budget(device or device_of(model), model)
+    where = device or device_of(model)
+    max_tokens = max_tokens or token_budget(where, model)
+    tight = torch.device(where).type == "cpu" and not _is_quick_to_pad(model)
     with evaluating(model), torch.inference_mode():
         padded = "attention_mask" in names
         for batch in length_batches(encoded.lengths[rows], max_tokens=max_tokens, padded=padded, tight=tight):
@@ -56,6 +55,15 @@ def logits(
             if on_batch is not None:
                 on_batch(len(batch))
     return np.empty((0, outputs_of(model)), np.float32) if out is None else out
+
+
+def _is_quick_to_pad(model: Any) -> bool:
+    """Whether few batches are faster on a CPU, even if they are mostly padding, which it computes like tokens.
+
+    So it is with an LSTM, each step of which torch starts slowly, and with a bag of embeddings.
+    """
+    config = getattr(model, "config", None)
+    return bool(getattr(config, "understudy_student", False)) or reads_whole(config)
 
 
 def token_budget(device: torch.device | str, model: Any = None) -> int:

@@ -17,9 +17,8 @@ from understudy.data.tokens.encode import Encoded, encode_in_memory
 from understudy.data.tokens.encoder import Text, TextEncoder
 from understudy.inference.answering import Answering
 from understudy.inference.answers import averaged_logits, check_texts
-from understudy.inference.logits import device_of, logits, outputs_of, parameter_summary
+from understudy.inference.logits import logits, outputs_of, parameter_summary
 from understudy.inference.vectors import head_of, vectors
-from understudy.models.awd_lstm.config import reads_whole
 from understudy.models.files.fingerprints import model_fingerprint
 from understudy.models.structure.first_token import classifier_logits
 from understudy.models.structure.inputs import not_finite, settle_inputs
@@ -130,10 +129,7 @@ class Predictor(Answering):
 
     def _many(self, texts: Sequence[Text]) -> np.ndarray:
         encoded = encode_in_memory(self.encoder, texts)
-        # a CPU computes padding like tokens; but torch starts each step of an LSTM slowly, so that few batches are faster
-        recurrent = self._is_student or reads_whole(getattr(self.model, "config", None))
-        tight = device_of(self.model).type == "cpu" and not recurrent
-        return logits(self.model, encoded, names=self.names, max_tokens=self.max_tokens, tight=tight)
+        return logits(self.model, encoded, names=self.names, max_tokens=self.max_tokens)
 
     def encode(self, texts: Sequence[Text]) -> np.ndarray:
         """Vectors of texts, in their order: what the head reads, see :func:`understudy.inference.vectors.head_of`.

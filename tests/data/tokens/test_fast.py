@@ -141,5 +141,5 @@ def test_without_nanotoken_everything_works(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_half_of_a_character_is_refused_alike() -> None:
     for one in both():
-        with pytest.raises(TypeError):
+        with pytest.raises(ValueError, match="half of a character"):
             one.part(["\ud800"])

@@ -47,7 +47,7 @@ class GlueSettings(TaughtTasksSettings, AdapterSettings, TrainSettings, SeedsSet
     """Instead of --model: start from the encoder of this run or model, with a new head, whatever it was trained for."""
     pooling: Annotated[Literal["head", "mean"], Shown(group="Model")] = "head"
     """head: the architecture's own head, which reads the first token. mean: a linear layer on the mean of the states, as in sentence encoders."""
-    start: Annotated[Literal["head", "probe"], Shown(group="Model")] = "head"
+    start: Annotated[Literal["head", "probe"], Shown(group="Model", rare=True)] = "head"
     """A new head begins at random, as in the papers, or as a linear probe of the encoder: with few steps that spares the encoder."""
     mode: Literal["single", "joint", "sequential", "transfer"] = "single"
     """Several tasks: single trains each by itself; joint all at once, on one encoder; sequential each on the encoder of the one before; transfer every ordered pair, to see which task helps which."""
