@@ -274,6 +274,9 @@ def test_what_does_not_belong_is_refused(
         model.average(["films"], name="x")
     with pytest.raises(ValueError, match="an adapter for each text"):
         model.logits(TEXTS, adapters=["films"])
+    for answer in (model.predict, model.predict_each):
+        with pytest.raises(ValueError, match="texts must be a list of texts, but is the string 'a film'"):
+            answer("a film")
     other = understudy.load_base(tiny_bert)
     with pytest.raises(ModelError, match="whose weights are not those of this one"):
         other.load_adapter(folders["films"])

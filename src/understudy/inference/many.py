@@ -140,9 +140,12 @@ class AdaptedBase:
             adapters: for each text the adapter that it passes through; by default all pass through the active ones.
 
         Raises:
-            ValueError: if there are not as many adapters as texts, or a text is not what its task has.
+            ValueError: if `texts` is one bare string, there are not as many adapters as texts, or a text is not what its
+                task has.
             ModelError: if there is no such adapter, or it has no head.
         """
+        if isinstance(texts, str):
+            raise ValueError(f"texts must be a list of texts, but is the string {texts!r:.80}. Put it in a list.")
         if adapters and len(adapters) != len(texts):
             raise ValueError(f"there must be an adapter for each text, but {len(texts)} texts have {len(adapters)}")
         if not adapters and not self.active:

@@ -59,6 +59,8 @@ def answering_facts(folder: Path, record: Record) -> dict[str, Any]:
 def confused_pairs(model: Mapping[str, Any], labels: Sequence[str], most: int = 5) -> list[tuple[str, str, str, str]]:
     """The pairs of classes that a model confuses most: true class, answer, rows, share of the true class's rows.
 
+    Of pairs of equally many rows the one with the larger share comes first.
+
     Args:
         model: an entry of a record, with its ``confusion`` where it has one: true classes in rows.
         labels: the classes in that order.
@@ -67,6 +69,8 @@ def confused_pairs(model: Mapping[str, Any], labels: Sequence[str], most: int = 
     Example:
         >>> confused_pairs({"confusion": [[8, 2], [0, 5]]}, ["no", "yes"])
         [('no', 'yes', '2', '20.0 %')]
+        >>> confused_pairs({"confusion": [[8, 1], [1, 4]]}, ["no", "yes"])
+        [('yes', 'no', '1', '20.0 %'), ('no', 'yes', '1', '11.1 %')]
     """
     counts = model.get("confusion") or []
     if len(counts) != len(labels):
@@ -74,7 +78,7 @@ def confused_pairs(model: Mapping[str, Any], labels: Sequence[str], most: int = 
     pairs = [(rows, i, j) for i, line in enumerate(counts) for j, rows in enumerate(line) if i != j and rows > 0]
     return [
         (labels[i], labels[j], f"{rows:,}", f"{100 * rows / sum(counts[i]):.1f} %")
-        for rows, i, j in sorted(pairs, key=lambda pair: -pair[0])[:most]
+        for rows, i, j in sorted(pairs, key=lambda pair: (-pair[0], sum(counts[pair[1]])))[:most]
     ]
 
 
