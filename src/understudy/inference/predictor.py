@@ -122,14 +122,14 @@ class Predictor(Answering):
             ModelError: if an answer is not a finite number.
         """
         check_texts(texts, self.task)
-        found = self._one(texts[0]) if len(texts) == 1 else self._many(texts)
+        found = (
+            self._one(texts[0])
+            if len(texts) == 1
+            else logits(self.model, encode_in_memory(self.encoder, texts), names=self.names, max_tokens=self.max_tokens)
+        )
         if not np.isfinite(found).all():
             raise not_finite()
         return found
-
-    def _many(self, texts: Sequence[Text]) -> np.ndarray:
-        encoded = encode_in_memory(self.encoder, texts)
-        return logits(self.model, encoded, names=self.names, max_tokens=self.max_tokens)
 
     def encode(self, texts: Sequence[Text]) -> np.ndarray:
         """Vectors of texts, in their order: what the head reads, see :func:`understudy.inference.vectors.head_of`.
