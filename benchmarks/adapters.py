@@ -1,8 +1,8 @@
 """How near to full fine-tuning do adapters come, with which share of the parameters, in which time and memory?
 
-A cell is one task, one way and one seed, or the memory of one way. It is trained once and kept in the result file, so that the
-script can be stopped and started again. The memory is that of a process of its own: the peak of what no file backs, above what it
-held before the model was there.
+A cell is one task, one way and one seed, or the memory of one way; all ways have the same three epochs. A cell is trained once
+and kept in the result file, so that the script can be stopped and started again. The memory is that of a process of its own: the
+peak of what no file backs, above what it held before the model was there.
 
     python benchmarks/adapters.py --threads 1
 """
@@ -25,13 +25,13 @@ TASKS = {"mrpc": "accuracy", "stsb": "pearson", "sst2": "accuracy", "ag_news": "
 """The tasks, those of short texts and few rows first, and the score of each."""
 FULL, HEAD, MEMORY = "all weights", "head only", "memory"
 WAYS: dict[str, dict[str, Any]] = {
-    HEAD: {"epochs": 10, "freeze": ["all-but-head"], "learning_rate": 1e-3},
+    HEAD: {"epochs": 3, "freeze": ["all-but-head"], "learning_rate": 1e-3},
     FULL: {"epochs": 3},
-    "houlsby 16": {"epochs": 10, "adapter": "houlsby", "reduction": 16},
-    "houlsby 64": {"epochs": 10, "adapter": "houlsby", "reduction": 64},
-    "pfeiffer 16": {"epochs": 10, "adapter": "pfeiffer", "reduction": 16},
-    "parallel 16": {"epochs": 10, "adapter": "parallel", "reduction": 16},
-    "lora 8": {"epochs": 10, "adapter": "lora"},
+    "houlsby 16": {"epochs": 3, "adapter": "houlsby", "reduction": 16},
+    "houlsby 64": {"epochs": 3, "adapter": "houlsby", "reduction": 64},
+    "pfeiffer 16": {"epochs": 3, "adapter": "pfeiffer", "reduction": 16},
+    "parallel 16": {"epochs": 3, "adapter": "parallel", "reduction": 16},
+    "lora 8": {"epochs": 3, "adapter": "lora"},
 }
 CONFIG = {
     "rows": ROWS,
