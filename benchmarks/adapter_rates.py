@@ -62,7 +62,7 @@ def measured(setting: Setting, cell: Cell) -> dict[str, Any]:
     )
     record = recipe.run()
     shutil.rmtree(recipe.output, ignore_errors=True)
-    metrics = record.model("model")["metrics"]["validation"]
+    metrics = record.training["train"]["metrics"]
     return {"cell": list(cell), "points": 100 * next(iter(metrics.values()))}
 
 
