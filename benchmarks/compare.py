@@ -12,13 +12,14 @@ import shutil
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from evidence import ROOT, Setting, begin, earlier, finished, target, write
 
-ROWS, EPOCHS, SEEDS = 4_000, 3, (0, 1, 2)
+ROWS, EPOCHS = 4_000, 3
 EVAL_STEPS, PATIENCE, MIN_DELTA, LENGTH = 25, 3, 0.001, 128
 BATCH, STEPS, WARM_UP = 8, 10, 2
 VOCABULARY = {"bert": 30_522, "multilingual": 119_547, "roberta": 50_265, "xlnet": 32_000}
@@ -119,6 +120,11 @@ def _seconds(call: Callable[[], None]) -> float:
     return time.perf_counter() - start
 
 
+def folder(setting: Setting) -> Path:
+    """The folder of the comparison, one for each choice of seeds."""
+    return setting.runs / "compare" / "-".join(map(str, setting.seeds))
+
+
 def recipe(setting: Setting) -> Any:
     """The comparison; killed, it goes on."""
     import understudy
@@ -140,14 +146,14 @@ def recipe(setting: Setting) -> Any:
         encoder=encoder if setting.quick else None,
         teacher=None,
         limit_train=[setting.pick(ROWS, 120)],
-        seeds=list(SEEDS[: setting.pick(3, 1)]),
+        seeds=list(setting.seeds[: setting.pick(len(setting.seeds), 1)]),
         epochs=setting.pick(EPOCHS, 1),
         eval_steps=EVAL_STEPS,
         patience=PATIENCE,
         min_delta=MIN_DELTA,
         max_length=LENGTH,
         metric="matthews",
-        output=str(setting.runs / "compare"),
+        output=str(folder(setting)),
         threads=setting.threads,
     )
 
@@ -159,7 +165,7 @@ def quality(setting: Setting) -> Any:
     comparison = recipe(setting)
     if setting.quick:  # the encoder would take minutes: it teaches nobody
         comparison = replace(comparison, models=[entry for entry in comparison.models if "distilled" not in entry])
-    record = finished(setting.runs / "compare")
+    record = finished(folder(setting))
     return record or replace(comparison, resume=True).run()
 
 
@@ -227,8 +233,8 @@ def report(setting: Setting, costs: dict[str, Any], record: Any) -> None:
         raw=raw,
         summary=summary,
         targets=targets(found, record),
-        complete=complete and record is not None,
-        seeds=SEEDS if record is not None else (),
+        complete=complete and record is not None and len(setting.seeds) >= 3,
+        seeds=setting.seeds if record is not None else (),
     )
 
 
@@ -239,9 +245,9 @@ def show(setting: Setting) -> None:
     place = setting.runs / "docs" if setting.quick else ROOT / "docs" / "ag-news"
     place.mkdir(parents=True, exist_ok=True)
     page = place / "report.html"
-    understudy.Report(folders=[str(setting.runs / "compare")], output=str(page), overwrite=True).run()
+    understudy.Report(folders=[str(folder(setting))], output=str(page), overwrite=True).run()
     page.write_text(page.read_text(encoding="utf-8").replace(f"{ROOT}/", ""), encoding="utf-8")
-    for picture in sorted((setting.runs / "compare" / "plots").glob("*.svg")):
+    for picture in sorted((folder(setting) / "plots").glob("*.svg")):
         shutil.copy(picture, place)
     print(f"{place}: {', '.join(sorted(path.name for path in place.iterdir()))}")
 
@@ -250,7 +256,7 @@ def main() -> None:
     """The cost of one architecture after another, what was measured before is kept; then the comparison."""
     setting = begin(__doc__)
     costs: dict[str, Any] = earlier(setting, "compare", CONFIG).get("raw", {}).get("cost", {})
-    record = finished(setting.runs / "compare")
+    record = finished(folder(setting))
     makers = models(quick=setting.quick)
     if set(costs) != set(makers):
         # in turn, so that other work on the machine meets all of them alike: a few steps of each in every round

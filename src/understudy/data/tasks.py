@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
+
+from understudy.errors import nearest
 
 Kind = Literal["single_label", "multi_label", "regression"]
 
@@ -85,3 +88,10 @@ class Task:
             labels=tuple(row["labels"]),
             metrics=tuple(row["metrics"]),
         )
+
+
+def metric_faults(metric: str | None, metrics: Sequence[str]) -> list[str]:
+    """What is wrong with the metric that is to select models, now that those of the task are known."""
+    if metric is None or metric in metrics:
+        return []
+    return [f"metric must be one of {', '.join(metrics)} for this task, but is {metric!r}.{nearest(metric, metrics)}"]

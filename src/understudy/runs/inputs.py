@@ -5,11 +5,16 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from understudy.data.glue.read import look_for_files
+from understudy.data.glue.tasks import glue_task
 from understudy.data.readers.corpus import Corpus, load_corpus
 from understudy.data.readers.first_look import looks_wrong
 from understudy.data.readers.sources import load_splits
 from understudy.data.splits import Splits
+from understudy.data.tasks import metric_faults
+from understudy.errors import DataError, gathered
 from understudy.settings.data import CorpusSettings, DataSettings
+from understudy.settings.train.glue import ALL, GlueSettings
 
 
 def read_rows(
@@ -75,6 +80,9 @@ def look_first(settings: Any, *, whole: bool = False) -> None:
     Raises:
         DataError: with every fault that was found.
     """
+    if isinstance(settings, GlueSettings):
+        _look_at_tasks(settings)
+        return
     if not isinstance(settings, DataSettings | CorpusSettings) or getattr(settings, "embeddings_only", False):
         return
     labelled = isinstance(settings, DataSettings)
@@ -96,3 +104,17 @@ def look_first(settings: Any, *, whole: bool = False) -> None:
         read_rows(settings, seed=0, unlabeled=pool, allow_unlabelled=hasattr(settings, "unlabeled"))
     elif wrong and isinstance(settings, CorpusSettings):
         read_texts(settings, seed=0)
+
+
+def _look_at_tasks(settings: GlueSettings) -> None:
+    """The same for tasks of GLUE, whose files and metrics are known."""
+    if settings.data is None or settings.submission is not None or settings.names() == [ALL]:
+        return
+    own, faults = settings.own_tasks(), list[str]()
+    for name in settings.names():
+        if name not in own and (task := glue_task(name)):
+            faults += metric_faults(settings.metric, task.metrics)
+            with gathered(faults):
+                look_for_files(settings.data, name)
+    if faults:
+        raise DataError(*faults)

@@ -12,7 +12,6 @@ import numpy as np
 from understudy.data.readers.corpus import Corpus
 from understudy.data.splits import Splits
 from understudy.data.texts import Texts
-from understudy.errors import nearest
 
 
 @dataclass(frozen=True)
@@ -85,10 +84,3 @@ class Described(Protocol):
     def groups(self) -> Sequence[str]:
         """The parameter groups that have learning rates of their own."""
         ...
-
-
-def metric_faults(metric: str | None, metrics: Sequence[str]) -> list[str]:
-    """What is wrong with the metric that is to select models, now that those of the task are known."""
-    if metric is None or metric in metrics:
-        return []
-    return [f"metric must be one of {', '.join(metrics)} for this task, but is {metric!r}.{nearest(metric, metrics)}"]

@@ -30,10 +30,12 @@ def glue_sources(root: str, task: GlueTask, faults: Faults) -> dict[str, Source]
     folder = task_folder(root, task)
     if folder is not None:
         return _in_folder(root, folder, task, faults)
-    if not Path(root).expanduser().exists() and HUB_ID.fullmatch(root):
+    if not Path(root).expanduser().exists() and HUB_ID.fullmatch(root) and "/" in root:
         return _on_hub(root, task, faults)
     if not Path(root).expanduser().exists():
-        faults.add(f"{root}: there is no such folder. Name the one that holds {task.folder}/ with --data.")
+        faults.add(
+            f"{root}: there is no such folder. Name the one that holds {task.folder}/ with --data. {to_be_had(task)}"
+        )
         return {}
     there = ", ".join(f"{entry.name}/" for entry in sorted(Path(root).expanduser().iterdir()) if entry.is_dir())
     faults.add(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -84,6 +85,17 @@ def is_there(root: str, name: str) -> bool:
     return {"train", "validation"} <= set(glue_sources(root, task, Faults()))
 
 
+def look_for_files(root: str, name: str) -> None:
+    """Refuse a task of GLUE whose files are not below a root folder; they are not read. The hub is not asked.
+
+    Raises:
+        DataError: with every fault that was found.
+    """
+    task = glue_task(name)
+    if task is not None and (Path(root).expanduser().exists() or "/" not in root):
+        _Reader(root, task).sources()
+
+
 class _Reader:
     """Reads the files of one task; faults of all of them are reported together."""
 
@@ -91,13 +103,18 @@ class _Reader:
         self.root, self.task = root, task
         self.faults, self.notes = Faults(), list[str]()
 
-    def read(self, *, limit_train: int | None, seed: int, tests: bool) -> TaskData:
-        """All that is asked for."""
+    def sources(self) -> dict[str, Source]:
+        """Where each split is; the training and the development rows are."""
         sources = glue_sources(self.root, self.task, self.faults)
         for split in ("train", "validation"):
             if sources and split not in sources:
                 self.faults.add(missing_split(f"{self.root.rstrip('/')}", split, self.task))
         self.faults.check()
+        return sources
+
+    def read(self, *, limit_train: int | None, seed: int, tests: bool) -> TaskData:
+        """All that is asked for."""
+        sources = self.sources()
         tables = {
             split: table for split, source in sources.items() if (table := self._table(source, self.task)) is not None
         }

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from understudy.data.splits import Splits
+from understudy.data.tasks import metric_faults
 from understudy.errors import ConfigError
 from understudy.recipes.choose.compare.contenders import contender
 from understudy.recipes.choose.compare.family import run_family, say_family
@@ -14,7 +15,6 @@ from understudy.runs.cluster.connection import checked_address
 from understudy.runs.devices import processes
 from understudy.runs.inputs import read_rows
 from understudy.runs.skeleton import TrainingRecipe, Work
-from understudy.runs.subject import metric_faults
 from understudy.runs.threads.choice import as_begun
 from understudy.settings.choose.compare import CompareSettings
 from understudy.settings.choose.contestants import Contestant

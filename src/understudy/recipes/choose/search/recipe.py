@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from understudy.data.splits import Splits
+from understudy.data.tasks import metric_faults
 from understudy.errors import ConfigError
 from understudy.recipes.choose.search.family import run_search
 from understudy.recipes.choose.search.trials import trial
@@ -13,7 +14,6 @@ from understudy.record import RunRecord
 from understudy.runs.devices import processes
 from understudy.runs.inputs import read_rows
 from understudy.runs.skeleton import TrainingRecipe, Work
-from understudy.runs.subject import metric_faults
 from understudy.runs.threads.choice import as_begun
 from understudy.settings.choose.search import SearchSettings
 from understudy.settings.configuration import check

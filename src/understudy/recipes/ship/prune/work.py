@@ -10,6 +10,7 @@ import numpy as np
 
 from understudy.data.batches.bucketed import BucketedBatches
 from understudy.data.splits import Splits
+from understudy.data.tasks import metric_faults
 from understudy.data.texts import Texts
 from understudy.data.tokens.encode import Encoded, encode
 from understudy.errors import ConfigError, OutputError, gathered
@@ -39,7 +40,7 @@ from understudy.runs.plans import rows_plan
 from understudy.runs.saving import save_classifier
 from understudy.runs.scoring import validation_scores
 from understudy.runs.session import Session
-from understudy.runs.subject import Subject, metric_faults
+from understudy.runs.subject import Subject
 from understudy.runs.text_limits import how_to_read_more, said_of_cuts
 from understudy.settings.ship.prune import PruneSettings
 

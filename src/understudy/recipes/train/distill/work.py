@@ -13,6 +13,7 @@ from torch import nn
 
 from understudy.data.batches.bucketed import BucketedBatches, PacedBatches
 from understudy.data.splits import Splits
+from understudy.data.tasks import metric_faults
 from understudy.data.tokens.encode import Encoded, encode
 from understudy.errors import ConfigError, gathered
 from understudy.inference.adapted import AdaptedPredictor
@@ -41,7 +42,7 @@ from understudy.runs.plans import rows_plan
 from understudy.runs.saving import save_classifier
 from understudy.runs.scoring import validation_scores
 from understudy.runs.session import Session
-from understudy.runs.subject import Subject, metric_faults
+from understudy.runs.subject import Subject
 from understudy.runs.text_limits import how_to_read_more, said_of_cuts, text_length
 from understudy.settings.student_options import STUDENTS, options_of
 from understudy.settings.train.distill import DistillSettings

@@ -12,7 +12,7 @@ from torch import nn
 
 from understudy.data.batches.contract import BatchSource
 from understudy.data.readers.corpus import Corpus
-from understudy.data.tasks import Task
+from understudy.data.tasks import Task, metric_faults
 from understudy.data.tokens.encode import encode_in_memory
 from understudy.data.tokens.encoder import TextEncoder
 from understudy.errors import ConfigError, gathered
@@ -43,7 +43,7 @@ from understudy.runs.fitting.phase import train_phase
 from understudy.runs.plans import texts_plan
 from understudy.runs.saving import save_language_model
 from understudy.runs.session import Session
-from understudy.runs.subject import Subject, metric_faults
+from understudy.runs.subject import Subject
 from understudy.runs.text_limits import text_length, unknown_notes
 from understudy.settings.train.distill_lm import DistillLMSettings
 from understudy.training.stages import FitResult

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from understudy.data.splits import Splits
+from understudy.data.tasks import metric_faults
 from understudy.errors import ConfigError
 from understudy.recipes.train.finetune.adapted import Adapted
 from understudy.recipes.train.finetune.classification import TfidfBaseline
@@ -11,7 +12,6 @@ from understudy.recipes.train.finetune.frozen import FrozenEncoder
 from understudy.recipes.train.finetune.transformer import Transformer
 from understudy.runs.inputs import read_rows
 from understudy.runs.skeleton import TrainingRecipe, Work
-from understudy.runs.subject import metric_faults
 from understudy.settings.train.finetune import FinetuneSettings
 
 

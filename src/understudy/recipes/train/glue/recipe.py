@@ -11,6 +11,7 @@ from understudy.data.glue.read import TaskData, is_there, read_task
 from understudy.data.glue.submission import FILES, submission_faults
 from understudy.data.glue.tasks import NINE
 from understudy.data.readers.sources import load_splits
+from understudy.data.tasks import metric_faults
 from understudy.errors import ConfigError, DataError, gathered
 from understudy.functional.scoring import check_suits
 from understudy.recipes.train.glue.family import run_each, run_stages, say_family
@@ -20,7 +21,6 @@ from understudy.recipes.train.glue.single import AdaptedTask, SingleTask
 from understudy.recipes.train.glue.transfer import run_transfer
 from understudy.record import RunRecord
 from understudy.runs.skeleton import TrainingRecipe, Work
-from understudy.runs.subject import metric_faults
 from understudy.settings.train.glue import ALL, GlueSettings
 from understudy.settings.train.task_file import OwnTask
 from understudy.terminal.lines import show

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from understudy.data.readers.corpus import Corpus
+from understudy.data.tasks import metric_faults
 from understudy.errors import ConfigError
 from understudy.functional.metrics import LANGUAGE_MODEL_METRICS
 from understudy.models.language import LanguageKind, language_kind
@@ -12,7 +13,6 @@ from understudy.recipes.train.pretrain.masked import HiddenWords
 from understudy.recipes.train.pretrain.work import LanguageWork
 from understudy.runs.inputs import read_texts
 from understudy.runs.skeleton import TrainingRecipe
-from understudy.runs.subject import metric_faults
 from understudy.settings.train.pretrain import NEW, PretrainSettings
 
 _WORKS: dict[LanguageKind, type[LanguageWork]] = {"recurrent": Streams, "causal": Blocks, "masked": HiddenWords}
