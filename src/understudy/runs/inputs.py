@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from understudy.data.glue.read import look_for_files
+from understudy.data.glue.read import glue_there, look_for_files
 from understudy.data.glue.tasks import glue_task
 from understudy.data.readers.corpus import Corpus, load_corpus
 from understudy.data.readers.first_look import looks_wrong
@@ -108,7 +108,10 @@ def look_first(settings: Any, *, whole: bool = False) -> None:
 
 def _look_at_tasks(settings: GlueSettings) -> None:
     """The same for tasks of GLUE, whose files and metrics are known."""
-    if settings.data is None or settings.submission is not None or settings.names() == [ALL]:
+    if settings.data is None or settings.submission is not None:
+        return
+    if settings.names() == [ALL]:
+        glue_there(settings.data)
         return
     own, faults = settings.own_tasks(), list[str]()
     for name in settings.names():

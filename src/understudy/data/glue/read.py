@@ -23,7 +23,7 @@ from understudy.data.splits import Rows, Splits
 from understudy.data.subsets import draw_rows
 from understudy.data.tasks import Task
 from understudy.data.texts import Texts
-from understudy.errors import ConfigError, nearest
+from understudy.errors import ConfigError, DataError, nearest
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,18 @@ def is_there(root: str, name: str) -> bool:
     if root == HUB:
         return True
     return {"train", "validation"} <= set(glue_sources(root, task, Faults()))
+
+
+def glue_there(root: str) -> list[str]:
+    """GLUE's tasks whose training and development files are below a root folder, in GLUE's order; on the hub all.
+
+    Raises:
+        DataError: if there is none.
+    """
+    there = [name for name in NINE if is_there(root, name)]
+    if not there:
+        raise DataError(f"{root}: holds none of GLUE's tasks ({', '.join(NINE)}). Name another --data.")
+    return there
 
 
 def look_for_files(root: str, name: str) -> None:

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from understudy.data.glue.read import TaskData, is_there, read_task
+from understudy.data.glue.read import TaskData, glue_there, read_task
 from understudy.data.glue.submission import FILES, submission_faults
-from understudy.data.glue.tasks import NINE
 from understudy.data.readers.sources import load_splits
 from understudy.data.tasks import metric_faults
 from understudy.errors import ConfigError, DataError, gathered
@@ -91,10 +90,7 @@ class Glue(TrainingRecipe, GlueSettings):
         if self.names() != [ALL]:
             return self.names()
         assert self.data is not None
-        there = [name for name in NINE if is_there(self.data, name)]
-        if not there:
-            raise DataError(f"{self.data}: holds none of GLUE's tasks ({', '.join(NINE)}). Name another --data.")
-        return there
+        return glue_there(self.data)
 
     def is_family(self) -> bool:
         """Whether there are several tasks, each in a run of its own."""
