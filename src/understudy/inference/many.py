@@ -252,7 +252,9 @@ class AdaptedBase:
                 held = np.flatnonzero(own == limit)
                 encoded = self._encoded([texts[i] for i in held.tolist()], int(limit))
                 padded = "attention_mask" in self._inputs
-                for batch in length_batches(encoded.lengths, max_tokens=budget, padded=padded):
+                for batch in length_batches(
+                    encoded.lengths, max_tokens=budget, padded=padded, tight=device.type == "cpu"
+                ):
                     made = collate(encoded, batch, names=[*self._inputs, *([] if padded else ["attention_mask"])])
                     read(held[batch], {name: value.to(device) for name, value in made.items()})
 
