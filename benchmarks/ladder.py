@@ -1,8 +1,9 @@
 """Teacher, layers:3, bilstm, static, each as PyTorch, ONNX and ONNX int8: what does each rung keep, and how fast is it?
 
-AG News and SST-2: teachers of 5,000 labels, students of the same rows, and on AG News of 15,000 texts too. Beside them: ``transformers.pipeline`` with the teacher at its best batch size, a DistilBERT-shaped
-encoder (random weights, for its speed) as int8, and model2vec where it is installed. It can be stopped at any time: runs
-and exports are found, and each data set's timings are kept once they are complete.
+AG News and SST-2: teachers of 5,000 labels, students of the same rows, and on AG News of 15,000 texts too. Beside them:
+``transformers.pipeline`` with the teacher at its best batch size, a DistilBERT-shaped encoder (random weights, for its speed) as
+int8, and model2vec where it is installed, by its own runtime and as ONNX. It can be stopped at any time: runs and exports are
+found, and each data set's timings are kept once they are complete.
 """
 
 from __future__ import annotations
@@ -193,10 +194,14 @@ def distilbert_int8(setting: Setting, task: Any, length: int) -> Path:
     return place / "int8"
 
 
-def model2vec_answers(train: Any, labels: np.ndarray) -> Callable[[list[str]], Any] | None:
-    """model2vec's distillation of the same encoder with a logistic regression on top; None where it is not installed."""
+def model2vec_answers(setting: Setting, train: Any, labels: np.ndarray) -> dict[str, Callable[[int], Any]]:
+    """model2vec's distillation of the same encoder with a logistic regression on top: by its own runtime, and as ONNX.
+
+    The graph is that of its script for exporting: the tokens of all texts one after another, and where each text begins.
+    Nothing where it is not installed.
+    """
     if importlib.util.find_spec("model2vec") is None:
-        return None
+        return {}
     from model2vec.distill import distill
     from sklearn.linear_model import LogisticRegression
 
@@ -204,7 +209,50 @@ def model2vec_answers(train: Any, labels: np.ndarray) -> Callable[[list[str]], A
 
     static = distill(model_name=bundled_encoder(), pca_dims=256)
     head = LogisticRegression(max_iter=1000).fit(static.encode([text for (text,) in train]), labels)
-    return lambda texts: head.predict(static.encode(texts))
+    path = setting.runs / "ladder" / "model2vec.onnx"
+    export_bag(static, path)
+
+    def by_graph(threads: int) -> Callable[[list[str]], Any]:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+        def answer(texts: list[str]) -> Any:
+            tokens = static.tokenize(texts)
+            offsets = np.cumsum([0, *map(len, tokens[:-1])], dtype=np.int64)
+            feeds = {"input_ids": np.concatenate(tokens).astype(np.int64), "offsets": offsets}
+            return head.predict(session.run(None, feeds)[0])
+
+        return answer
+
+    return {
+        "model2vec": lambda threads: lambda texts: head.predict(static.encode(texts)),
+        "model2vec, onnx": by_graph,
+    }
+
+
+def export_bag(static: Any, path: Path) -> None:
+    """The mean of each text's vectors, of length 1, as an ONNX graph."""
+    import torch
+
+    weights = np.ones(len(static.embedding)) if static.weights is None else static.weights
+    bag = torch.nn.EmbeddingBag.from_pretrained(torch.tensor(static.embedding * weights[:, None]).float(), mode="mean")
+
+    class Mean(torch.nn.Module):
+        def forward(self, input_ids: Any, offsets: Any) -> Any:
+            return torch.nn.functional.normalize(bag(input_ids, offsets))
+
+    torch.onnx.export(
+        Mean(),
+        (torch.tensor([1, 2, 3]), torch.tensor([0, 1])),
+        str(path),
+        input_names=["input_ids", "offsets"],
+        output_names=["vectors"],
+        dynamic_axes={"input_ids": {0: "tokens"}, "offsets": {0: "texts"}},
+        dynamo=False,
+    )
 
 
 def contenders(setting: Setting, name: str, splits: Any) -> tuple[dict[str, Callable[[int], Any]], dict[str, Any]]:
@@ -240,10 +288,9 @@ def contenders(setting: Setting, name: str, splits: Any) -> tuple[dict[str, Call
     folder = distilbert_int8(setting, star.task, star.max_length)
     makers["DistilBERT's shape, int8"] = lambda threads: ExportedPredictor(folder, threads=threads).logits
     rows = np.flatnonzero(splits.train.labelled)[: setting.pick(ROWS, 200)]
-    other = model2vec_answers(splits.train.texts.take(rows), splits.train.labels[rows])
-    if other is not None:
-        makers["model2vec"] = lambda threads: other
-        facts["model2vec"] = {"accuracy": float((other(texts) == labels).mean())}
+    others = model2vec_answers(setting, splits.train.texts.take(rows), splits.train.labels[rows])
+    for key, make in others.items():
+        makers[key], facts[key] = make, {"accuracy": float((make(1)(texts) == labels).mean())}
     return makers, facts
 
 
