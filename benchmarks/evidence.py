@@ -126,11 +126,12 @@ def run(recipe: Any) -> Any:
 
 def validation_score(recipe: Any, metric: str) -> float:
     """Train and stop before anything is read off the test rows; a chosen run goes on from there."""
-    from understudy.runs.session import open_folder, open_session
+    from understudy.record import RunRecord
+    from understudy.runs.session import open_session
 
-    recipe = replace(recipe, resume=True)
-    record = open_folder(recipe).record
-    if "train" not in record.training:
+    recipe, path = replace(recipe, resume=True), Path(recipe.output) / "record.json"
+    record = RunRecord.load(path) if path.exists() else None
+    if record is None or "train" not in record.training:
         print(f"\n== {recipe.output} (validation only)", flush=True)
         work = recipe.prepare(recipe.read())
         with open_session(recipe, work) as session:
