@@ -68,6 +68,8 @@ def measured(setting: Setting, cell: Cell) -> dict[str, Any]:
     from understudy.recipes.train.finetune.recipe import Finetune
 
     kind, rate, task = cell
+    folder = setting.runs / "adapter_rates" / "run"
+    shutil.rmtree(folder, ignore_errors=True)
     recipe = Finetune(
         **parts(setting, task),
         model=str(bundled_encoder()),
@@ -76,11 +78,10 @@ def measured(setting: Setting, cell: Cell) -> dict[str, Any]:
         limit_train=setting.pick(ROWS, 100),
         epochs=setting.pick(EPOCHS, 1),
         baseline=False,
-        output=str(setting.runs / "adapter_rates" / "run"),
+        output=str(folder),
     )
-    shutil.rmtree(recipe.output, ignore_errors=True)
     points = 100 * validation_score(recipe, "accuracy")
-    shutil.rmtree(recipe.output, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
     return {"cell": list(cell), "points": points}
 
 
