@@ -243,18 +243,15 @@ class AdaptedBase:
         self, texts: Sequence[Text], limits: Sequence[int], read: Callable[[np.ndarray, dict[str, Tensor]], None]
     ) -> None:
         """Read texts in batches of similar length, of each at most as many tokens as its limit says."""
-        device = device_of(self.encoder)
-        budget = token_budget(device, self.encoder)
+        device, padded = device_of(self.encoder), "attention_mask" in self._inputs
+        budget, tight = token_budget(device, self.encoder), device.type == "cpu"
         longest, own = max(limits, default=1), np.array(limits)
         own = np.where(self._encoded(texts, longest).lengths > own, own, longest)
         with self._turn, torch.inference_mode():
             for limit in np.unique(own):  # one, unless a text is cut
                 held = np.flatnonzero(own == limit)
                 encoded = self._encoded([texts[i] for i in held.tolist()], int(limit))
-                padded = "attention_mask" in self._inputs
-                for batch in length_batches(
-                    encoded.lengths, max_tokens=budget, padded=padded, tight=device.type == "cpu"
-                ):
+                for batch in length_batches(encoded.lengths, max_tokens=budget, padded=padded, tight=tight):
                     made = collate(encoded, batch, names=[*self._inputs, *([] if padded else ["attention_mask"])])
                     read(held[batch], {name: value.to(device) for name, value in made.items()})
 
