@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from evidence import ROOT, Setting, begin, earlier, finished, target, write
+from evidence import DATA, ROOT, Setting, begin, earlier, finished, target, write
 
 ROWS, EPOCHS = 4_000, 3
 EVAL_STEPS, PATIENCE, MIN_DELTA, LENGTH = 25, 3, 0.001, 128
@@ -239,14 +239,15 @@ def report(setting: Setting, costs: dict[str, Any], record: Any) -> None:
 
 
 def show(setting: Setting) -> None:
-    """The report page and the pictures of the comparison, for ``docs/``: without the folder that this machine keeps all in."""
+    """The report page and the pictures of the comparison, for ``docs/``: without the folders that this machine keeps all in."""
     import understudy
 
     place = setting.runs / "docs" if setting.quick else ROOT / "docs" / "ag-news"
     place.mkdir(parents=True, exist_ok=True)
     page = place / "report.html"
     understudy.Report(folders=[str(folder(setting))], output=str(page), overwrite=True).run()
-    page.write_text(page.read_text(encoding="utf-8").replace(f"{ROOT}/", ""), encoding="utf-8")
+    told = page.read_text(encoding="utf-8").replace(f"{ROOT}/", "").replace(f"{DATA}/", "")
+    page.write_text(told, encoding="utf-8")
     for picture in sorted((folder(setting) / "plots").glob("*.svg")):
         shutil.copy(picture, place)
     print(f"{place}: {', '.join(sorted(path.name for path in place.iterdir()))}")
