@@ -13,7 +13,7 @@ import torch
 import understudy
 from understudy import cli
 from understudy.models.files.classifiers import load_encoder
-from understudy.models.structure.layers import base_model
+from understudy.models.structure.layers import base_model, head_modules
 from understudy.record import RunRecord
 
 pytestmark = pytest.mark.usefixtures("quick_throughout")
@@ -54,6 +54,9 @@ def test_what_is_worse_than_the_probe_is_not_kept(reviews: Path, tiny_bert: Path
     found = record(tmp_path / "a")
     assert found.training["train"]["start"]["kept"] == "probe"
     assert any("is the probe that it began with" in note for note in found.notes)
+    summary = found.model("model")
+    head = sum(p.numel() for one in head_modules(understudy.load(tmp_path / "a").model) for p in one.parameters())
+    assert summary["trainable_parameters"] == head < summary["parameters"] / 10
     own, kept = (
         base_model(model).state_dict()
         for model in (load_encoder(str(tiny_bert)), understudy.load(tmp_path / "a").model)

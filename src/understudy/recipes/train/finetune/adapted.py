@@ -101,6 +101,10 @@ class Adapted(Transformer):
         learn_only(found, NAME, also=head_tensors(found).values())
         return found
 
+    def _kept_probe(self) -> Any:
+        """The adapter as it was is kept too."""
+        return self._begun(self.untrained())
+
     def _probe_model(self) -> Any:
         """The probe without an adapter that adds nothing."""
         return super()._begun(self.untrained()) if self._adds_nothing() else super()._probe_model()

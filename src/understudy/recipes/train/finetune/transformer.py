@@ -17,6 +17,7 @@ from understudy.models.awd_lstm.config import reads_whole, set_reading
 from understudy.models.files.classifiers import load_encoder
 from understudy.models.files.tokenizers import check_tokenizer, load_tokenizer
 from understudy.models.structure.inputs import settle_inputs
+from understudy.models.structure.layers import base_model
 from understudy.objectives.supervised import Supervised
 from understudy.objectives.terms import term_names
 from understudy.recipes.train.finetune.classification import Classification
@@ -147,7 +148,7 @@ class Transformer(Classification):
         session.run.say(
             f"fine-tuning changed {metric} on {len(labels):,} validation rows by {found.gain:+.3f} ± {found.error:.3f}, which is no gain: the model is the probe that it began with, on {self.as_it_was}."
         )
-        self.model = self._begun(self.untrained()).to(session.device)
+        self.model = self._kept_probe().to(session.device)
 
     def _found_start(self) -> Start | None:
         """The probe that the head can begin as."""
@@ -155,7 +156,13 @@ class Transformer(Classification):
 
     def _probe_model(self) -> Any:
         """The probe that training began with."""
-        return self._begun(self.untrained())
+        return self._kept_probe()
+
+    def _kept_probe(self) -> Any:
+        """The same as a result: of what was measured only the head has learnt."""
+        model = self._begun(self.untrained())
+        base_model(model).requires_grad_(False)
+        return model
 
     def _begun(self, model: Any) -> Any:
         """A freshly loaded classifier with its head as the probe."""
