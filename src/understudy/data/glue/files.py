@@ -22,6 +22,11 @@ def to_be_had(task: GlueTask) -> str:
     return f"It is on the hub (--data {HUB}), and the official files are at {task.source}."
 
 
+def is_on_hub(root: str) -> bool:
+    """Whether a root is the name of a data set on the hub, with its owner, and no folder."""
+    return not Path(root).expanduser().exists() and HUB_ID.fullmatch(root) is not None and "/" in root
+
+
 def glue_sources(root: str, task: GlueTask, faults: Faults) -> dict[str, Source]:
     """The sources of a task's splits: ``train``, ``validation`` and ``test``; of MNLI ``validation_mismatched`` too.
 
@@ -30,7 +35,7 @@ def glue_sources(root: str, task: GlueTask, faults: Faults) -> dict[str, Source]
     folder = task_folder(root, task)
     if folder is not None:
         return _in_folder(root, folder, task, faults)
-    if not Path(root).expanduser().exists() and HUB_ID.fullmatch(root) and "/" in root:
+    if is_on_hub(root):
         return _on_hub(root, task, faults)
     if not Path(root).expanduser().exists():
         faults.add(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 
-from understudy.data.glue.files import glue_sources, missing_split
+from understudy.data.glue.files import glue_sources, is_on_hub, missing_split
 from understudy.data.glue.labels import read_labels
 from understudy.data.glue.layout import read_glue_table
 from understudy.data.glue.roots import tasks_there
@@ -104,7 +103,7 @@ def look_for_files(root: str, name: str) -> None:
         DataError: with every fault that was found.
     """
     task = glue_task(name)
-    if task is not None and (Path(root).expanduser().exists() or "/" not in root):
+    if task is not None and not is_on_hub(root):
         _Reader(root, task).sources()
 
 
