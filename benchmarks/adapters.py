@@ -1,6 +1,7 @@
 """How near to full fine-tuning do adapters come, with which share of the parameters, in which time and memory?
 
-A cell is one task, one way and one seed, or the memory of one way; all ways have the same three epochs. A cell is trained once
+A cell is one task, one way and one seed, or the memory of one way; all ways have the same three epochs, and two of the adapters
+also the six that take as long as three of all weights. A cell is trained once
 and kept in the result file, so that the script can be stopped and started again. The memory is that of a process of its own: the
 peak of what no file backs, above what it held before the model was there.
 
@@ -32,7 +33,10 @@ WAYS: dict[str, dict[str, Any]] = {
     "pfeiffer 16": {"epochs": 3, "adapter": "pfeiffer", "reduction": 16},
     "parallel 16": {"epochs": 3, "adapter": "parallel", "reduction": 16},
     "lora 8": {"epochs": 3, "adapter": "lora"},
+    "houlsby 16, six epochs": {"epochs": 6, "adapter": "houlsby", "reduction": 16},
+    "lora 8, six epochs": {"epochs": 6, "adapter": "lora"},
 }
+"""An epoch of an adapter takes about half the time of one of all weights, so six take as long as three."""
 CONFIG = {
     "rows": ROWS,
     "memory_rows": MEMORY_ROWS,
@@ -57,7 +61,7 @@ def recipe(setting: Setting, cell: Cell) -> Any:
     return Finetune(
         data=setting.data("sst2" if task == MEMORY else task),
         model=str(bundled_encoder()),
-        output=str(setting.runs / "adapters" / task / way.replace(" ", "-") / str(seed)),
+        output=str(setting.runs / "adapters" / task / way.replace(",", "").replace(" ", "-") / str(seed)),
         limit_train=setting.pick(rows, 320),
         seed=seed,
         baseline=False,
@@ -69,7 +73,7 @@ def cells(setting: Setting) -> Iterator[Cell]:
     """All cells: the memory of each way, then all of one seed before the next."""
     ways = [way for way in WAYS if not way.startswith("lora") or importlib.util.find_spec("peft") is not None]
     ways = ways[: setting.pick(len(ways), 3)]
-    yield from ((MEMORY, way, 0) for way in ways)
+    yield from ((MEMORY, way, 0) for way in ways if WAYS[way]["epochs"] == 3)
     for seed in setting.seeds[: setting.pick(len(setting.seeds), 1)]:
         yield from ((task, way, seed) for task in list(TASKS)[: setting.pick(len(TASKS), 1)] for way in ways)
 
@@ -163,16 +167,19 @@ def draw(setting: Setting, rows: list[dict[str, Any]]) -> None:
     shares = {row["cell"][1]: 100 * row["share"] for row in rows if "share" in row}
     if not points:
         return
-    roles = {way: {FULL: "model", HEAD: "probe"}.get(way, way) for way in WAYS}  # one colour each, and none twice
-    looks = looks_of(list(roles.values()))
+    kinds = {way: way.partition(",")[0] for way in WAYS}  # the same kind with more epochs is hollow
+    roles = {kind: {FULL: "model", HEAD: "probe"}.get(kind, kind) for kind in kinds.values()}
+    looks = looks_of(list(roles.values()))  # one colour each, and none twice
     with style():
         figure = Figure(figsize=(6.4, 3.8), layout="constrained")
         ax = figure.subplots()
         for way, by_task in points.items():
             means = [fmean(v for t, v in by_task if t == task) for task in dict.fromkeys(t for t, _ in by_task)]
-            colour, marker = looks[roles[way]]
+            colour, marker = looks[roles[kinds[way]]]
+            filling = colour if way == kinds[way] else "white"
             ax.plot([shares[way]] * 2, [-min(means), -max(means)], color=colour, linewidth=1.2, alpha=0.6)
-            ax.plot(shares[way], -fmean(v for _, v in by_task), marker, color=colour, markersize=7, label=way)
+            mean = -fmean(v for _, v in by_task)
+            ax.plot(shares[way], mean, marker, color=colour, markerfacecolor=filling, markersize=7, label=way)
         ax.axhline(0, color="#b4bfca", linewidth=1)
         ax.set_xscale("log")
         ax.set_xlabel("parameters that learn, % of all")
@@ -189,6 +196,7 @@ def report(setting: Setting, rows: list[dict[str, Any]], *, complete: bool) -> N
         return [row[key] for row in rows if row["cell"][1] == way and key in row]
 
     points, best = lost(rows), best_adapter(rows)
+    kind = "" if best is None else best[0].partition(",")[0]
     memory = {way: of(way, "memory_mb") for way in WAYS}
     summary: dict[str, Any] = {
         way: {
@@ -217,7 +225,7 @@ def report(setting: Setting, rows: list[dict[str, Any]], *, complete: bool) -> N
             ),
             target(
                 "its memory over that of full fine-tuning",
-                memory[best[0]][0] / memory[FULL][0] if best and memory[best[0]] and memory[FULL] else None,
+                memory[kind][0] / memory[FULL][0] if memory.get(kind) and memory[FULL] else None,
                 at_most=1.0,
             ),
         ],

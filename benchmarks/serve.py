@@ -377,24 +377,24 @@ def main() -> None:
             ]
             if (fuzz := raw[name]["schemathesis"]) is not None:
                 targets.append(target(f"{name}: schemathesis: exit code", fuzz["code"], at_most=0))
-    write(
-        setting,
-        "serve",
-        question=(__doc__ or "").splitlines()[0],
-        config={
-            "clients": CLIENTS,
-            "seconds_a_round": setting.pick(SECONDS, 2),
-            "rounds": setting.pick(ROUNDS, 1),
-            "texts": len(texts),
-            "data": "ag_news, test, descriptions",
-            "threads": setting.threads or 1,
-            "max_batch": BATCH,
-            "litserve": "0.2.19, one worker, max_batch_size 32, batch_timeout 0.002",
-        },
-        raw=raw,
-        summary=summary,
-        targets=targets,
-    )
+            write(
+                setting,
+                "serve",
+                question=(__doc__ or "").splitlines()[0],
+                config={
+                    "clients": CLIENTS,
+                    "seconds_a_round": setting.pick(SECONDS, 2),
+                    "rounds": setting.pick(ROUNDS, 1),
+                    "texts": len(texts),
+                    "data": "ag_news, test, descriptions",
+                    "threads": setting.threads or 1,
+                    "max_batch": BATCH,
+                    "litserve": "0.2.19, one worker, max_batch_size 32, batch_timeout 0.002",
+                },
+                raw=raw,
+                summary=summary,
+                targets=targets,
+            )
 
 
 if __name__ == "__main__":

@@ -64,6 +64,7 @@ def test_an_adapter_that_is_no_gain_is_not_kept(ruined: Path) -> None:
     own = sum(value.numel() for value in adapter.values())
     assert model["parameters"] - probe["parameters"] == own  # the probe is measured without the adapter
     assert model["trainable_parameters"] == model["own_parameters"] == own + 2 * 32 + 2
+    assert probe["trainable_parameters"] == 2 * 32 + 2
 
 
 def test_the_head_of_an_adapter_begins_as_a_probe_of_the_encoder(ruined: Path, larger_bert: Path) -> None:

@@ -209,6 +209,7 @@ def test_epochs_are_passes_and_many_validation_rows_can_choose_the_probe(
     assert record.training["contrast"]["steps"] == 2 * 3
     assert record.training["contrast"]["start"]["kept"] == "probe"
     assert any("is a probe of the encoder as it was" in note for note in record.notes)
+    assert record.model("model")["trainable_parameters"] == 2 * 32 + 2
     found: Any = understudy.load(tmp_path / "run")
     before = load_encoder(str(tiny_bert)).state_dict()
     assert all(torch.equal(value, before[name]) for name, value in found.model.encoder.state_dict().items())

@@ -171,7 +171,12 @@ class AdaptedBase:
                     for row, outputs in zip(rows[held.cpu().numpy()], answered):
                         found[row] = outputs
 
-        self._through(texts, [self.facts[name].max_length for name in chosen], read)
+        limits = np.array([self.facts[name].max_length for name in chosen])
+        encoded = self._encoded(texts, max(limits, default=1))
+        cut = encoded.lengths > limits
+        self._through(encoded, ~cut, read)
+        for limit in np.unique(limits[cut]).tolist():
+            self._through(self._encoded(texts, limit), cut & (limits == limit), read)
         return found
 
     def logits_of_each(self, texts: Sequence[Text]) -> dict[str, np.ndarray]:
@@ -185,26 +190,25 @@ class AdaptedBase:
         for name in names:
             check_texts(texts, self._task(name))
         found = {name: np.empty((len(texts), self._task(name).outputs), np.float32) for name in names}
-        lengths = {name: self.facts[name].max_length for name in names}
-        short = self._encoded(texts, max(lengths.values())).lengths <= min(lengths.values())
-        parts = [(np.flatnonzero(short), names, min(lengths.values()))]
-        for length in sorted(set(lengths.values())):  # of a longer text they do not all read the same
-            parts.append((np.flatnonzero(~short), tuple(name for name in names if lengths[name] == length), length))
-        for chosen, some, length in parts:
-            self._each_of(some, [texts[i] for i in chosen.tolist()], length, chosen, found)
+        limits = {name: self.facts[name].max_length for name in names}
+        encoded = self._encoded(texts, max(limits.values()))
+        alike = encoded.lengths <= min(limits.values())
+        self._each_of(names, encoded, alike, found)
+        if not alike.all():  # of a longer text they do not all read the same
+            for limit in sorted(set(limits.values())):
+                some = tuple(name for name in names if limits[name] == limit)
+                self._each_of(some, self._encoded(texts, limit), ~alike, found)
         return found
 
-    def _each_of(
-        self, names: tuple[str, ...], texts: Sequence[Text], length: int, at: np.ndarray, found: dict[str, np.ndarray]
-    ) -> None:
-        """The outputs of some adapters for texts of which they read the same number of tokens, put in their places."""
+    def _each_of(self, names: tuple[str, ...], encoded: Encoded, chosen: np.ndarray, found: dict[str, Any]) -> None:
+        """Put the outputs of some adapters for the chosen texts in their places."""
 
         def read(rows: np.ndarray, inputs: dict[str, Tensor]) -> None:
             states = states_of_each(self.encoder, inputs, names)
             for name, own in zip(names, states):
-                found[name][at[rows]] = self._answer(name, own, inputs["attention_mask"])
+                found[name][rows] = self._answer(name, own, inputs["attention_mask"])
 
-        self._through(texts, [length] * len(texts), read)
+        self._through(encoded, chosen, read)
 
     def predict(self, texts: Sequence[Text], *, adapters: Sequence[str] = ()) -> list[Prediction]:
         """Labels and probabilities for texts, in their order.
@@ -240,20 +244,16 @@ class AdaptedBase:
         self.active = (name,)
 
     def _through(
-        self, texts: Sequence[Text], limits: Sequence[int], read: Callable[[np.ndarray, dict[str, Tensor]], None]
+        self, encoded: Encoded, chosen: np.ndarray, read: Callable[[np.ndarray, dict[str, Tensor]], None]
     ) -> None:
-        """Read texts in batches of similar length, of each at most as many tokens as its limit says."""
+        """Read the chosen texts in batches of similar length."""
         device, padded = device_of(self.encoder), "attention_mask" in self._inputs
-        budget, tight = token_budget(device, self.encoder), device.type == "cpu"
-        longest, own = max(limits, default=1), np.array(limits)
-        own = np.where(self._encoded(texts, longest).lengths > own, own, longest)
+        budget, names = token_budget(device, self.encoder), [*self._inputs, *([] if padded else ["attention_mask"])]
+        rows, tight = np.flatnonzero(chosen), device.type == "cpu"
         with self._turn, torch.inference_mode():
-            for limit in np.unique(own):  # one, unless a text is cut
-                held = np.flatnonzero(own == limit)
-                encoded = self._encoded([texts[i] for i in held.tolist()], int(limit))
-                for batch in length_batches(encoded.lengths, max_tokens=budget, padded=padded, tight=tight):
-                    made = collate(encoded, batch, names=[*self._inputs, *([] if padded else ["attention_mask"])])
-                    read(held[batch], {name: value.to(device) for name, value in made.items()})
+            for batch in length_batches(encoded.lengths[rows], max_tokens=budget, padded=padded, tight=tight):
+                inputs = collate(encoded, rows[batch], names=names)
+                read(rows[batch], {name: value.to(device) for name, value in inputs.items()})
 
     def _encoded(self, texts: Sequence[Text], length: int) -> Encoded:
         return encode_in_memory(TextEncoder(self.tokenizer, max_length=length), texts)

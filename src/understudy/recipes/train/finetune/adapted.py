@@ -12,7 +12,7 @@ from understudy.data.splits import Splits
 from understudy.inference.adapted import AdaptedPredictor
 from understudy.models.students.pooled import PooledClassifier
 from understudy.recipes.train.adapting import EarlierAdapter, add_asked, rate_of
-from understudy.recipes.train.finetune.start import Start
+from understudy.recipes.train.finetune.start import Start, as_probe
 from understudy.recipes.train.finetune.transformer import Transformer
 from understudy.runs.session import Session
 from understudy.settings.train.finetune import FinetuneSettings
@@ -107,7 +107,7 @@ class Adapted(Transformer):
 
     def _probe_model(self) -> Any:
         """The probe without an adapter that adds nothing."""
-        return super()._begun(self.untrained()) if self._adds_nothing() else super()._probe_model()
+        return as_probe(super()._begun(self.untrained())) if self._adds_nothing() else super()._probe_model()
 
     def _adds_nothing(self) -> bool:
         """Whether the outputs are at first those of the base."""

@@ -31,7 +31,7 @@ from understudy.objectives.contrastive import Contrastive
 from understudy.objectives.terms import term_names
 from understudy.recipes.train.finetune.classification import Classification
 from understudy.recipes.train.finetune.contrast_choice import ContrastChoice, choose_contrastive, class_counts
-from understudy.recipes.train.finetune.start import Start, carried_notes
+from understudy.recipes.train.finetune.start import Start, as_probe, carried_notes
 from understudy.runs.devices import processes
 from understudy.runs.fitting.amount import training_amount
 from understudy.runs.fitting.learning import learning_lines, learning_plan
@@ -190,10 +190,12 @@ class ContrastiveEncoder(Classification):
         )
         with session.run.timed("head_s"):
             head = self._head(session, self.model)
-        if began is not None and not self._gained(session, began, head):
+        gained = began is None or self._gained(session, began, head)
+        if not gained:
             self.model, head = self._untrained(self.settings, self.splits), probe
         weight, bias = (torch.from_numpy(part) for part in head)
         model = PooledClassifier.assemble(self.model.encoder.cpu(), weight, bias)
+        model = model if gained else as_probe(model)
         return Predictor(model.to(session.device), self.tokenizer, self.splits.task, self.length)
 
     def _probe(self, session: Session) -> tuple[Head, np.ndarray | None]:

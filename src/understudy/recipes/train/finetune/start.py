@@ -236,6 +236,12 @@ def begin(model: Any, start: Start, task: Task, encoded: Encoded, names: Sequenc
     return model
 
 
+def as_probe(model: Any) -> Any:
+    """The classifier, of which nothing but the head learns or has learnt."""
+    base_model(model).requires_grad_(False)
+    return model
+
+
 def start_lines(start: Start | None, settings: FinetuneSettings, model: Any, task: Task) -> Mapping[str, str]:
     """What the head begins with and reads, and why, for the plan."""
     if start is None:

@@ -17,11 +17,18 @@ from understudy.models.awd_lstm.config import reads_whole, set_reading
 from understudy.models.files.classifiers import load_encoder
 from understudy.models.files.tokenizers import check_tokenizer, load_tokenizer
 from understudy.models.structure.inputs import settle_inputs
-from understudy.models.structure.layers import base_model
 from understudy.objectives.supervised import Supervised
 from understudy.objectives.terms import term_names
 from understudy.recipes.train.finetune.classification import Classification
-from understudy.recipes.train.finetune.start import Start, begin, find_start, load_start, start_lines, start_notes
+from understudy.recipes.train.finetune.start import (
+    Start,
+    as_probe,
+    begin,
+    find_start,
+    load_start,
+    start_lines,
+    start_notes,
+)
 from understudy.report.scores import PROBE
 from understudy.runs.fitting.amount import Amount, training_amount
 from understudy.runs.fitting.batches import phase_batches
@@ -160,9 +167,7 @@ class Transformer(Classification):
 
     def _kept_probe(self) -> Any:
         """The same as a result: of what was measured only the head has learnt."""
-        model = self._begun(self.untrained())
-        base_model(model).requires_grad_(False)
-        return model
+        return as_probe(self._begun(self.untrained()))
 
     def _begun(self, model: Any) -> Any:
         """A freshly loaded classifier with its head as the probe."""
