@@ -180,7 +180,10 @@ def check_texts(texts: Sequence[Text], task: Task) -> None:
             f"texts must be a list of texts, but is the string {texts!r:.80}. For a single text there is predict_one."
         )
     alike = hasattr(texts, "arity")  # in understudy.data.texts.Texts all rows have the same number of texts
+    single = not task.is_pair
     for text in itertools.islice(texts, 1) if alike else texts:
+        if single and isinstance(text, str):
+            continue
         parts: Any = text if isinstance(text, Sized) and not isinstance(text, str) else (text,)
         if len(parts) != len(task.text) or not all(isinstance(part, str) for part in parts):
             expected = "a pair of strings" if task.is_pair else "a string"
