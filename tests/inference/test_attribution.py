@@ -22,8 +22,11 @@ from understudy.inference.attribution import (
 from understudy.inference.predictor import Ensemble, LinearPredictor, Predictor
 from understudy.models.awd_lstm.config import AWDLSTMConfig
 from understudy.models.awd_lstm.model import AWDLSTMForSequenceClassification
+from understudy.models.files.classifiers import load_encoder
 from understudy.models.structure.layers import word_embeddings
+from understudy.models.students.apart import ApartClassifier
 from understudy.models.students.bilstm import BiLSTM, BiLSTMConfig
+from understudy.models.students.pair_rows import pair_layout
 from understudy.models.students.static import StaticBag, StaticConfig
 from understudy.models.tfidf import Tfidf
 
@@ -144,6 +147,42 @@ def test_special_tokens_and_pairs_know_their_places(tiny_bert: Path) -> None:
         ("[SEP]", None, None, 0),
     ]
     assert attribute_gradients(Predictor(network("static").model, network("static").tokenizer, TASK, 16), "").tokens
+
+
+def read_apart(tiny_bert: Path, max_length: int = 16) -> Predictor:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
+    torch.manual_seed(0)
+    weight, bias = torch.randn(3, 64), torch.zeros(3)
+    network = ApartClassifier.assemble(load_encoder(str(tiny_bert)), weight, bias, layout=pair_layout(tokenizer))
+    return Predictor(network, tokenizer, PAIR, max_length)
+
+
+def test_pairs_read_apart_are_attributed_text_by_text(tiny_bert: Path) -> None:
+    model = read_apart(tiny_bert)
+    found = attribute_gradients(model, ("the film", "a good play"), "good").tokens
+    assert [(token.token, token.start, token.end, token.text) for token in found] == [
+        ("[CLS]", None, None, 0),
+        ("the", 0, 3, 0),
+        ("film", 4, 8, 0),
+        ("[SEP]", None, None, 0),
+        ("[CLS]", None, None, 1),
+        ("a", 0, 1, 1),
+        ("good", 2, 6, 1),
+        ("play", 7, 11, 1),
+        ("[SEP]", None, None, 1),
+    ]
+    shorter = attribute_gradients(read_apart(tiny_bert, 7), ("the film", "a good play"), "good").tokens
+    assert [token.token for token in shorter if token.text] == ["[CLS]", "a", "good", "[SEP]"]
+    # by another way: what the logit changes by, to first order, if a token's embedding is scaled
+    table, network = word_embeddings(model.model), model.model
+    inputs, scale = inputs_of(model, ("the film", "a good play")), torch.ones(2, 5, 1, requires_grad=True)
+    hook = table.register_forward_hook(lambda module, args, embedded: embedded * scale)
+    network(**inputs).logits[0, 2].backward()
+    hook.remove()
+    assert scale.grad is not None
+    expected = scale.grad[..., 0].flatten()[[0, 1, 2, 3, 5, 6, 7, 8, 9]].numpy()
+    np.testing.assert_allclose([token.score for token in found], expected, atol=1e-6)
+    assert np.abs(expected).max() > 1e-3
 
 
 def test_long_documents_that_are_read_in_pieces() -> None:

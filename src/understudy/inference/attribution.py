@@ -15,6 +15,7 @@ from understudy.data.tasks import Task, Text
 from understudy.errors import ModelError
 from understudy.inference.predictor import LinearPredictor, Predictor
 from understudy.models.structure.layers import word_embeddings
+from understudy.models.students.apart import ApartClassifier
 from understudy.models.terms import terms_of
 
 GRADIENT, WEIGHTS = "gradient x input", "exact linear weights"
@@ -144,12 +145,30 @@ def attribute_gradients(model: Predictor, text: Text, label: str | None = None) 
         inputs["token_type_ids"] = torch.tensor([kinds], device=device)
     name, output = _output(model.task, label, model.logits([text])[0])
     network.eval()
+    if isinstance(network, ApartClassifier):
+        return Attribution(name, GRADIENT, tuple(_read_apart(model, network, text, inputs, output)))
     scores = gradient_times_input(
         lambda **given: network(**given).logits, word_embeddings(network), inputs, output=output
     )
     if bool(getattr(network.config, "backward", False)) and len(ids) > 1:  # it reads from the end
         scores = scores.flip(-1)
     return Attribution(name, GRADIENT, tuple(_placed(model, text, ids, segments, scores.tolist())))
+
+
+def _read_apart(
+    model: Predictor, network: ApartClassifier, text: Text, inputs: Mapping[str, Tensor], output: int
+) -> list[AttributedToken]:
+    """The tokens of the two texts of a pair as the encoder reads them, each text with special tokens of its own."""
+    ids, mask = network.apart(**inputs)
+
+    def forward(input_ids: Tensor) -> Tensor:
+        return network.classifier(network.compare(input_ids, mask))
+
+    shares = gradient_times_input(forward, word_embeddings(network), {"input_ids": ids}, output=output)
+    tokens = list[AttributedToken]()
+    for number, (part, row, real, own) in enumerate(zip(text, ids, mask.bool(), shares.reshape(ids.shape))):
+        tokens += _placed(model, part, row[real].tolist(), None, own[real.cpu()].tolist(), number=number)
+    return tokens
 
 
 def attribute_weights(model: LinearPredictor, text: Text, label: str | None = None) -> Attribution:
@@ -199,18 +218,24 @@ def _places(term: str, text: str) -> list[tuple[int, int]]:
 
 
 def _placed(
-    model: Predictor, text: Text, ids: Sequence[int], segments: Sequence[int] | None, scores: Sequence[float]
+    model: Predictor,
+    text: Text,
+    ids: Sequence[int],
+    segments: Sequence[int] | None,
+    scores: Sequence[float],
+    *,
+    number: int = 0,
 ) -> list[AttributedToken]:
-    """Tokens with their places in the text, where the tokenizer tells them."""
+    """Tokens with their places in the text, where the tokenizer tells them; `number` is that of the first text."""
     names = [str(name) for name in model.tokenizer.convert_ids_to_tokens(list(ids))]
     backend = model.encoder.backend
     places = backend.places(text) if backend is not None else None
     if places is None or len(places) != len(ids):
-        kinds = segments or [0] * len(ids)
+        kinds = segments or [number] * len(ids)
         return [AttributedToken(name, score, None, None, kind) for name, score, kind in zip(names, scores, kinds)]
     return [
-        AttributedToken(name, score)
+        AttributedToken(name, score, text=number)
         if place is None
-        else AttributedToken(name, score, start=place[1], end=place[2], text=place[0])
+        else AttributedToken(name, score, start=place[1], end=place[2], text=number + place[0])
         for name, score, place in zip(names, scores, places)
     ]

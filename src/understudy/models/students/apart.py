@@ -87,11 +87,20 @@ class ApartClassifier(PooledEncoder):
         self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
     ) -> Tensor:
         """The features that the linear layer reads: ``(rows, 2 * width)``."""
+        return self.compare(*self.apart(input_ids, attention_mask, token_type_ids))
+
+    def apart(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """What the encoder reads: ids and mask of all first texts, then of all second ones, ``(2 * rows, tokens)``."""
         if token_type_ids is None:
             raise ValueError("a model that reads pairs apart needs token_type_ids, which tell the two texts apart")
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         pad = self.config.encoder_config.pad_token_id or 0
-        ids, mask = split_pairs(input_ids, mask, token_type_ids, self.config.pair_layout, pad_id=pad)
+        return split_pairs(input_ids, mask, token_type_ids, self.config.pair_layout, pad_id=pad)
+
+    def compare(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """The features of texts as :meth:`apart` has them: ``(rows, 2 * width)``."""
         states = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
-        means, rows = mean_pooled(states, mask), input_ids.shape[0]
+        means, rows = mean_pooled(states, mask), ids.shape[0] // 2
         return compared(means[:rows], means[rows:])
