@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -26,7 +27,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from understudy_runtime.served import ServedFolder
 
         limits = Limits(**{field.name: getattr(asked, field.name) for field in fields(Limits)})
-        if faults := limits.faults():
+        faults = limits.faults()
+        if asked.threads is not None and asked.threads < 1:
+            faults.append(f"--threads is {asked.threads}, but must be at least 1. Leave it out for as many as suit.")
+        if not 0 <= asked.reload_seconds < math.inf:
+            faults.append(f"--reload_seconds is {asked.reload_seconds}, but must not be below 0. 0 is for never.")
+        if faults:
             raise UnderstudyError(*faults)
         serve(
             [

@@ -81,6 +81,9 @@ def test_mistakes_are_said(environment: dict[str, str], tmp_path: Path) -> None:
 
     assert "is not an exported model" in said(str(tmp_path), "--port", "0")
     assert "max_queue is 5, but must be at least max_texts" in said(str(tmp_path), "--max_queue", "5")
+    told = said(str(tmp_path), "--threads", "-3", "--reload_seconds", "-1", "--max_wait_ms", "nan")
+    for fault in ("--threads is -3", "--reload_seconds is -1.0", "max_wait_ms is nan"):
+        assert fault in told
 
 
 def test_the_image_is_not_root_and_its_command_is_known(environment: dict[str, str]) -> None:

@@ -220,6 +220,20 @@ def test_files_of_something_else_are_refused_without_checksums(
         ExportedPredictor(folder, graph=file if file == "model.onnx" else None)
 
 
+def test_arrays_of_another_model_are_said_when_they_are_asked(static: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(static, folder)
+    (folder / "checksums.json").unlink()
+    with np.load(folder / "bag.npz") as found:
+        arrays = dict(found)
+    for other in ({"table": arrays["table"][:2]}, {"table": arrays["table"][:, :3], "bias": arrays["bias"][:3]}):
+        np.savez(folder / "bag.npz", **{**arrays, **other})
+        model = ExportedPredictor(folder)
+        for texts in (TEXTS, TEXTS[:1]):
+            with pytest.raises(ModelError, match=r"bag.npz: cannot be computed .* Copy the folder again"):
+                model.predict(texts)
+
+
 def test_nanotoken_is_used_from_the_second_call_on(static: Path) -> None:
     pytest.importorskip("nanotoken")
     model, plain = ExportedPredictor(static), ExportedPredictor(static, fast=False)

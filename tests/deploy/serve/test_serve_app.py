@@ -12,6 +12,7 @@ import pytest
 from serving_stubs import LABELS, NUMBER, PAIRS, SEVERAL, Stub, asked, client, shares_of
 
 from understudy.deploy.serve.limits import Limits
+from understudy.errors import ModelError
 
 
 async def predicted(found: httpx.AsyncClient, **body: Any) -> dict[str, Any]:
@@ -350,6 +351,15 @@ def test_attributions_where_there_are_some() -> None:
 
     served = ServedModels(sources(one=Stub(), two=Stub(PAIRS)), explainer=explain)
     asked(talk, served=served)
+
+    def cannot(text: Any, label: str | None) -> dict[str, Any]:
+        raise ModelError("this model reads its tokens in another order, so it has no attributions.")
+
+    async def refused_at_once(found: httpx.AsyncClient) -> None:
+        assert (await found.get("/models")).json()["models"][0]["attributions"] is None
+        assert (await found.post("/attributions", json={"text": "a"})).status_code == 422
+
+    asked(refused_at_once, served=ServedModels(sources(one=Stub()), explainer=lambda model: ("made up", cannot)))
 
 
 def test_what_is_counted() -> None:

@@ -159,8 +159,8 @@ def test_tasks_of_one_folder_are_swapped_together(tmp_path: Path) -> None:
 
 
 def test_faults_of_all_folders_are_told_together(tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        write(tmp_path / name, "broken")
+    for name, word in {"one": "broken", "two": "bug"}.items():
+        write(tmp_path / name, word)
     folders = [tmp_path / "one", tmp_path / "two"]
     with pytest.raises(ConfigError) as error:
         ServedModels([ServedFolder(folder.name, folder, lambda folder=folder: Written(folder)) for folder in folders])

@@ -107,6 +107,8 @@ def test_rude_clients_hurt_nobody() -> None:
         assert (await talked(address, b"what is this?\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
         large = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99999999999\r\n\r\n"
         assert (await talked(address, large)).startswith(b"HTTP/1.1 413 ")
+        for head in (b"GET /" + b"x" * 200_000, b"GET / HTTP/1.1\r\nX: " + b"x" * 400_000):
+            assert (await talked(address, head)).startswith(b"HTTP/1.1 431 ")
         assert b'"predictions"' in await talked(address, question(text="still there"))
 
     with server({"stub": Stub()}, limits=Limits(read_seconds=0.5)) as address:
@@ -142,6 +144,10 @@ def test_an_address_that_cannot_be_had() -> None:
             listen("203.0.113.7", 0)
         with pytest.raises(ConfigError, match=r"--host no such name is no address of this machine"):
             listen("no such name", 0)
+        with pytest.raises(ConfigError, match=r"--host not..a..host is no address of this machine"):
+            listen("not..a..host", 0)
+        with pytest.raises(ConfigError, match="--port is 99999, but ports go from 1 to 65535"):
+            listen("127.0.0.1", 99_999)
     finally:
         taken.close()
     again = listen("127.0.0.1", port)

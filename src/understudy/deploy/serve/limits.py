@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 
 TOKEN = "UNDERSTUDY_TOKEN"
@@ -37,9 +38,10 @@ class Limits:
     def faults(self) -> list[str]:
         """What is wrong with them."""
         faults = [
-            f"{field.name} is {value}, but must be positive. Give another."
+            f"{field.name} is {value}, but must be a positive number. Give another."
             for field in fields(self)
-            if (value := getattr(self, field.name)) <= 0 and not (field.name == "max_wait_ms" and value == 0)
+            if not 0 < (value := getattr(self, field.name)) < math.inf
+            and not (field.name == "max_wait_ms" and value == 0)
         ]
         if self.max_queue >= self.max_texts:
             return faults

@@ -23,6 +23,9 @@ from understudy.deploy.serve.served import Explainer, Say, ServedFolder, ServedM
 from understudy.errors import ConfigError
 
 _BACKLOG = 2048
+_HEAD_BYTES = 1 << 16
+"""Of the address and the headers of a request; a token comes with them, so they are read from anyone."""
+_TOO_LONG = f"the address and the headers of a request may have {_HEAD_BYTES:,} bytes.\n".encode()
 _GRACE = 60
 """Seconds after which a server that is stopping gives up what it has not answered."""
 
@@ -89,6 +92,10 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         ConfigError: if the address cannot be had.
     """
+    if not 0 <= port <= 65535:  # some systems would take the rest of a division
+        raise ConfigError(
+            f"--port is {port}, but ports go from 1 to 65535. Name one of them, or 0 for any that is free."
+        )
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -102,21 +109,22 @@ def listen(host: str, port: int) -> socket.socket:
         except OSError:
             found.close()
             raise
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise ConfigError(_fault(host, port, error)) from None
     return found
 
 
-def _fault(host: str, port: int, error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
+def _fault(host: str, port: int, error: OSError | UnicodeError) -> str:
+    number = getattr(error, "errno", errno.EADDRNOTAVAIL)  # a name that cannot be one is a UnicodeError
+    if number == errno.EADDRINUSE:
         return (
             f"port {port} of {host} is in use by another program. Name another with --port, or 0 for any that is free."
         )
-    if error.errno in (errno.EACCES, errno.EPERM):
+    if number in (errno.EACCES, errno.EPERM):
         return f"port {port} of {host} may not be used by this user. Name one above 1023 with --port."
-    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+    if isinstance(error, socket.gaierror) or number == errno.EADDRNOTAVAIL:
         return f"--host {host} is no address of this machine. Name 127.0.0.1 for this machine alone, or 0.0.0.0 for every network that it is in."
-    return f"{host}, port {port}: {error.strerror}. Name another --host or --port."
+    return f"{host}, port {port}: {os.strerror(number)}. Name another --host or --port."
 
 
 def address_of(found: socket.socket) -> str:
@@ -165,10 +173,24 @@ def run_server(app: Any, found: socket.socket, *, read_seconds: float, say: Say)
 
 
 def _protocol(seconds: float) -> type[HttpToolsProtocol]:
-    """uvicorn's protocol, which closes a connection whose headers are not whole in time."""
+    """uvicorn's protocol, which closes a connection whose headers are not whole in time, or are too long."""
 
     class Impatient(HttpToolsProtocol):
         _overdue: asyncio.TimerHandle | None = None
+        _head = 0
+
+        def data_received(self, data: bytes) -> None:
+            waits = self._overdue is not None
+            super().data_received(data)
+            if not waits or self._overdue is None or self.transport.is_closing():
+                return
+            self._head += len(data)
+            if self._head > _HEAD_BYTES:
+                self.transport.write(
+                    b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\n"
+                    b"content-type: text/plain\r\ncontent-length: %d\r\n\r\n%b" % (len(_TOO_LONG), _TOO_LONG)
+                )
+                self.transport.close()
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
@@ -188,6 +210,7 @@ def _protocol(seconds: float) -> type[HttpToolsProtocol]:
             super().connection_lost(exc)
 
         def _await_headers(self) -> None:
+            self._head = 0
             self._overdue = self.loop.call_later(seconds, self.transport.abort)
 
         def _stop_waiting(self) -> None:

@@ -14,12 +14,14 @@ from typing import Any, Protocol
 
 from understudy.data.tasks import Task, Text
 from understudy.deploy.serve.batcher import Lane
-from understudy.errors import ConfigError, UnderstudyError, nearest
+from understudy.errors import ConfigError, ModelError, UnderstudyError, nearest
 from understudy.inference.answers import Prediction
 
 _SAMPLE = "A quiet, lovely film."
-Explainer = Callable[[Any], tuple[str, Callable[[Text, str | None], Mapping[str, Any]]] | None]
-"""A model to the name of a method of attribution, and what attributes a text's answer; None where there is none."""
+Explained = tuple[str, Callable[[Text, str | None], Mapping[str, Any]]]
+"""The name of a method of attribution, and what attributes a text's answer."""
+Explainer = Callable[[Any], Explained | None]
+"""How the answers of a model are attributed; None where they cannot be."""
 Say = Callable[[object], None]
 
 
@@ -44,11 +46,12 @@ class ServedModel:
         summary = getattr(model, "summary", None)
         self.summary: dict[str, int] = summary() if callable(summary) else {}
         self.answers = Lane(model.predict, name=name)
-        found = explainer(model)
+        sample = (_SAMPLE, _SAMPLE) if self.task.is_pair else _SAMPLE
+        model.predict([sample])  # what cannot answer is not served
+        found = _tried(explainer(model), sample)
         self.method = found and found[0]
         """How answers are attributed to tokens; None if they cannot be."""
         self.attributions = found and Lane(_each(found[1]), name=f"{name} attributions", most=1)
-        model.predict([(_SAMPLE, _SAMPLE) if self.task.is_pair else _SAMPLE])  # what cannot answer is not served
 
     def facts(self) -> dict[str, Any]:
         """What is told of it."""
@@ -63,6 +66,16 @@ class ServedModel:
             "parameters": self.summary.get("parameters"),
             "size_bytes": self.summary.get("size_bytes"),
         }
+
+
+def _tried(found: Explained | None, sample: Text) -> Explained | None:
+    """How answers are attributed, if it works for this model: some read their tokens in an order of their own."""
+    try:
+        if found is not None:
+            found[1](sample, None)
+    except UnderstudyError:
+        return None
+    return found
 
 
 def _each(explain: Callable[[Text, str | None], Mapping[str, Any]]) -> Callable[[Sequence[Any]], list[Any]]:
@@ -169,9 +182,6 @@ class ServedModels(Mapping[str, ServedModel]):
         except UnderstudyError as error:
             self._refuse(source, now, " ".join(error.faults))
             return
-        except Exception as error:  # a half-written folder can fail anywhere in a library
-            self._refuse(source, now, f"{source.folder}: {type(error).__name__}: {' '.join(str(error).split())[:200]}")
-            return
         if look(source.folder) != now:
             return  # it changed while it was read: look again next time
         models = {name: model for name, model in self._models.items() if not _of(source, name)}
@@ -190,13 +200,19 @@ class ServedModels(Mapping[str, ServedModel]):
         self.on_reload(source.name, False)
 
     def _load(self, source: ServedFolder) -> dict[str, ServedModel]:
-        found = source.load()
-        named = (
-            {f"{source.name}/{task}": model for task, model in found.items()}
-            if isinstance(found, Mapping)
-            else {source.name: found}
-        )
-        return {name: ServedModel(name, model, explainer=self.explainer) for name, model in named.items()}
+        try:
+            found = source.load()
+            named = (
+                {f"{source.name}/{task}": model for task, model in found.items()}
+                if isinstance(found, Mapping)
+                else {source.name: found}
+            )
+            return {name: ServedModel(name, model, explainer=self.explainer) for name, model in named.items()}
+        except UnderstudyError:
+            raise
+        except Exception as error:  # a half-written folder can fail anywhere in a library
+            said = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            raise ModelError(f"{source.folder}: cannot be loaded ({said}). Copy the folder again.") from error
 
 
 def _of(source: ServedFolder, name: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -132,11 +132,11 @@ class ExportedPredictor(Answering):
     def _one(self, text: Text) -> np.ndarray:
         ids, segments = self.encoder.one(text)
         if self._bag is not None and not self.task.is_pair:
-            return self._as_told(self._bag.one(ids or [self.facts.pad_id]))
+            return self._of_bag(self._bag.one, ids or [self.facts.pad_id])
         if self._bag is not None:
             row = np.array(ids or [self.facts.pad_id], np.int64)
             kinds = None if segments is None else np.array(segments or [self.facts.pad_segment], np.int64)
-            return self._as_told(self._bag.logits(row, np.array([0, len(row)]), kinds))
+            return self._of_bag(self._bag.logits, row, np.array([0, len(row)]), kinds)
         return self._run(self._fed(ids, segments))
 
     def inputs_of(self, text: Text) -> dict[str, np.ndarray]:
@@ -167,7 +167,7 @@ class ExportedPredictor(Answering):
                 if segments is not None:
                     segments = np.insert(segments, offsets[:-1][lengths == 0], self.facts.pad_segment)
                 offsets = np.concatenate([[0], np.cumsum(np.maximum(lengths, 1))])
-            found.append(self._as_told(self._bag.logits(ids, offsets, segments)))
+            found.append(self._of_bag(self._bag.logits, ids, offsets, segments))
         return np.concatenate(found)
 
     def _batched(self, ids: np.ndarray, offsets: np.ndarray, segments: np.ndarray | None) -> np.ndarray:
@@ -187,6 +187,13 @@ class ExportedPredictor(Answering):
                 )
             )
         return out
+
+    def _of_bag(self, answer: Callable[..., np.ndarray], *read: Any) -> np.ndarray:
+        try:
+            found = answer(*read)
+        except (IndexError, KeyError, ValueError) as error:  # arrays of one model beside the tokenizer of another
+            raise ModelError(f"{self.folder / BAG}: cannot be computed ({error}). {_AGAIN}") from error
+        return self._as_told(found)
 
     def _run(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
         assert self._session is not None
