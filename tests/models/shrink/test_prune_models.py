@@ -167,9 +167,9 @@ def test_its_parameters_are_known_without_its_weights(model: Any, tmp_path: Path
 def test_even_neurons_need_nothing_of_ours(model: Any, inputs: dict[str, Tensor], tmp_path: Path) -> None:
     even = prune(model, heads=ALL_HEADS, neurons=[[0, 5, 7]] * 3)
     even.save_pretrained(tmp_path)
-    assert loads_alone(even)
+    assert loads_alone(even) != isinstance(model, PooledClassifier)
     assert PRUNED not in (tmp_path / "config.json").read_text()
-    if isinstance(model, PooledClassifier):
+    if isinstance(model, PooledClassifier):  # which transformers does not have
         return
     found = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
     assert torch.equal(answers(found, inputs), answers(even, inputs))

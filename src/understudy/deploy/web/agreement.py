@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -105,6 +106,11 @@ def check_agreement(
 
 
 def _reason(told: str) -> str:
-    """The line of Node's report that says what went wrong."""
-    lines = [line.strip() for line in told.splitlines() if "Error" in line]
+    """The line of Node's report that says what went wrong.
+
+    Example:
+        >>> _reason("bag.js:31\\n  if (!type) throw new Error(`x`);\\n\\nError: bag.npz is damaged.\\n    at readArray")
+        'Error: bag.npz is damaged.'
+    """
+    lines = [line.strip() for line in told.splitlines() if re.match(r"\W*\w*Error\b", line)]
     return (lines[0] if lines else " ".join(told.split()))[:200] or "no reason given"

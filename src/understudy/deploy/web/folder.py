@@ -36,7 +36,7 @@ def write_web(
     """Write the folder of a page. It appears whole or not at all, and is an exported folder, too.
 
     Args:
-        source: an exported model, with float32 or int8 weights.
+        source: an exported model, with weights of any type.
         texts: on which the page's code, run by Node, and the model must agree.
         title: what the page calls the model.
         tolerance: see :func:`understudy.deploy.web.agreement.check_agreement`.

@@ -49,7 +49,7 @@ def export_page(
             tolerance=TOLERANCE,
             npm_folder=settings.npm_folder,
         )
-    kind = "int8" if source.facts.quantized else "fp32"
+    kind = source.facts.quantized.to if source.facts.quantized else "fp32"
     show(
         f"{output}: a page with {source.facts.of} in {kind}; a visitor loads {human_bytes(sum(loaded.values()))}. {_told(found, origin)}"
     )
@@ -61,12 +61,12 @@ def _with_type(settings: ExportSettings, source: ExportedPredictor, place: Path)
     """The exported model with weights of the type that was asked for or, if none was, int8 where that can be shown to hold.
 
     Raises:
-        ModelError: if int8 was asked for and cannot be had, or fp32 and the model is int8 already.
+        ModelError: if int8 was asked for and cannot be had, or the model has weights of another type already.
     """
-    if source.facts.quantized is not None:
-        if settings.to == "fp32":
+    if (quantized := source.facts.quantized) is not None:
+        if settings.to is not None and not quantized.to.startswith(settings.to):
             raise ModelError(
-                f"{settings.model}: its weights are int8 already. Name the model that it was made of, or leave --to out."
+                f"{settings.model}: its weights are {quantized.to} already. Name the model that it was made of, or leave --to out."
             )
         return source
     if settings.to == "fp32":

@@ -1,6 +1,6 @@
 // A static model: the mean of rows of a table, and a small head. The same as understudy/inference/exported/bag.py.
 
-const VIEWS = { "<f4": Float32Array, "|i1": Int8Array };
+const VIEWS = { "<f4": Float32Array, "<f2": Uint16Array, "|i1": Int8Array, "|u1": Uint8Array, "<i8": BigInt64Array };
 
 /** The arrays of a .npz file, which is a zip archive whose files are not compressed: {name: {data, shape}}. */
 export function readArrays(bytes) {
@@ -37,8 +37,8 @@ export class Bag {
   constructor(arrays, pair) {
     this.arrays = arrays;
     this.pair = pair;
-    this.table = arrays.table ?? arrays.table_int8;
-    this.scales = arrays.table_scale?.data;
+    this.table = arrays.table ?? arrays.table_int8 ?? halves(arrays.table_fp16) ?? fours(arrays);
+    this.scales = arrays.table_int8 && arrays.table_scale.data;
     this.width = this.table.shape[1];
   }
 
@@ -69,6 +69,32 @@ export class Bag {
     const [u, v] = [0, 1].map((text) => this.mean(ids.filter((_, i) => segments[i] === text)));
     return Float64Array.from([...u, ...v, ...u.map((value, i) => Math.abs(value - v[i])), ...u.map((value, i) => value * v[i])]);
   }
+}
+
+/** A table of float16 numbers as float32. */
+function halves(table) {
+  return table && { data: Float32Array.from(table.data, half), shape: table.shape };
+}
+
+function half(bits) {
+  const [sign, exponent, fraction] = [bits & 0x8000 ? -1 : 1, (bits >> 10) & 31, (bits & 1023) / 1024];
+  if (exponent === 31) return fraction ? NaN : sign * Infinity;
+  return sign * (exponent ? 2 ** (exponent - 15) * (1 + fraction) : 2 ** -14 * fraction);
+}
+
+/** A table of 4-bit numbers, two a byte, of which 32 share a scale, as float32. */
+function fours({ table_int4, table_scale, table_width }) {
+  const [rows, blocks, bytes] = table_int4.shape;
+  const width = Number(table_width.data[0]);
+  const data = new Float32Array(rows * width);
+  for (let row = 0; row < rows; row++) {
+    for (let i = 0; i < width; i++) {
+      const block = row * blocks + Math.floor(i / (2 * bytes));
+      const packed = table_int4.data[block * bytes + Math.floor((i % (2 * bytes)) / 2)];
+      data[row * width + i] = ((i % 2 ? packed >> 4 : packed & 15) - 8) * table_scale.data[block];
+    }
+  }
+  return { data, shape: [rows, width] };
 }
 
 function linear(input, weight, bias) {

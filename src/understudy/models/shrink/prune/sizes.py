@@ -96,8 +96,13 @@ def without_layers(config: Any, keep: Sequence[int]) -> None:
 
 
 def loads_alone(model: Any) -> bool:
-    """Whether transformers alone can load a model's encoder, as far as heads and neurons are concerned."""
-    return getattr(base_model(model).config, PRUNED, None) is None
+    """Whether transformers alone can load a model: it is one of its architectures, and all layers are alike."""
+    return not is_ours(model) and getattr(base_model(model).config, PRUNED, None) is None
+
+
+def is_ours(model: Any) -> bool:
+    """Whether a model's architecture is one that transformers does not have: a student, or an encoder that pools otherwise."""
+    return str(getattr(model.config, "model_type", "")).startswith("understudy")
 
 
 def _told(config: Any, layers: int) -> tuple[list[list[int]], list[int]]:

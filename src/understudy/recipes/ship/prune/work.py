@@ -17,7 +17,7 @@ from understudy.errors import ConfigError, OutputError, gathered
 from understudy.inference.logits import token_budget
 from understudy.inference.predictor import Predictor
 from understudy.models.shrink.prune.magnitude import keep_zeros, magnitude_prune
-from understudy.models.shrink.prune.sizes import loads_alone, prune
+from understudy.models.shrink.prune.sizes import is_ours, loads_alone, prune
 from understudy.objectives.distill import DistillClassifier
 from understudy.objectives.supervised import Supervised
 from understudy.objectives.teachers.teacher import Teacher
@@ -134,11 +134,12 @@ class Pruning:
                 f"{self.words['after']:,} of {self.words['before']:,} stay: {self.words['used']:,} that the texts use, special tokens and characters"
             )
         alone = loads_alone(self.model) and not settings.heads and (not settings.neurons or settings.per_layer)
-        lines["loads with"] = (
-            "transformers, and understudy.load"
-            if alone
-            else "understudy.load; transformers alone builds all layers alike, and refuses it"
-        )
+        if is_ours(self.model):
+            lines["loads with"] = "understudy.load; transformers does not have this architecture"
+        elif alone:
+            lines["loads with"] = "transformers, and understudy.load"
+        else:
+            lines["loads with"] = "understudy.load; transformers alone builds all layers alike, and refuses it"
         if not settings.trains:
             return {**lines, "training": "none"}
         found = rows_plan(self.plan, self.batches, self.splits, settings, rows=len(self._taught))
