@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import shutil
 import zlib
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,7 +24,8 @@ from understudy.terminal.lines import say
 _MARK = b"understudy crc32"
 _END = len(_MARK) + 4
 _AT_ONCE = 1 << 18
-_LIST = "checksums.json"
+CHECKSUMS = "checksums.json"
+"""The file of a folder that holds the checksums of the others."""
 _EDITED = ("config.json", "adapter_config.json")
 """What people may edit in a model folder, which has one of them: it is not in the list."""
 
@@ -105,7 +107,7 @@ def say_damaged(path: Path, reason: str) -> None:
 def list_checksums(folder: Path, *, without: str) -> None:
     """Write the checksums of all files of a folder into its checksums.json, except of one that people may edit."""
     found = {path.name: _of(path) for path in sorted(folder.iterdir()) if path.is_file() and path.name != without}
-    (folder / _LIST).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    (folder / CHECKSUMS).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 def check_listed(folder: Path, *, weights: bool) -> None:
@@ -128,19 +130,26 @@ def saved_files(folder: Path) -> set[str]:
     with suppress(DamagedFile):
         if found := _listed(folder):
             edited = next((name for name in _EDITED if (folder / name).is_file()), _EDITED[0])
-            return {*found, _LIST, edited}
+            return {*found, CHECKSUMS, edited}
     return set()
+
+
+def checksums_of(folder: Path, names: Iterable[str]) -> bytes:
+    """A checksums.json for some files of a folder, as its own has them; empty if it has none of them."""
+    known, kept = _listed(folder), set(names)
+    found = {name: known[name] for name in known if name in kept}
+    return (json.dumps(found, indent=1) + "\n").encode() if found else b""
 
 
 def _listed(folder: Path) -> dict[str, Any]:
     try:
-        found = json.loads((folder / _LIST).read_bytes())
+        found = json.loads((folder / CHECKSUMS).read_bytes())
     except OSError:
         return {}
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise DamagedFile(f"{_LIST} cannot be read")
+        raise DamagedFile(f"{CHECKSUMS} cannot be read")
     return found
 
 

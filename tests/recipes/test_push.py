@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,9 +115,26 @@ def test_an_exported_model_goes_alone_or_with_its_run(
     hub.files.clear()
     assert main(["push", str(tmp_path / "exported"), "--to", "ada/graph"]) == 0
     assert {"README.md", "model.onnx", "config.json", "tokenizer.json"} <= set(hub.files)
+    sums = json.loads(hub.files["checksums.json"])
+    assert sums
+    assert set(sums) <= set(hub.files)
     assert front_of(hub.files["README.md"].decode())["pipeline_tag"] == "text-classification"
     assert main(["push", str(run), "--to", "ada/small", "--onnx", str(run)]) == 2
     assert "is no exported model" in capsys.readouterr().err
+
+    hub.files.clear()
+    other = Path(shutil.copytree(tmp_path / "exported", tmp_path / "other"))
+    told = json.loads((other / "config.json").read_text())
+    told["understudy"]["task"]["labels"] = ["fine", "poor"]
+    (other / "config.json").write_text(json.dumps(told))
+    assert main(["push", str(run), "--to", "ada/small", "--onnx", str(other)]) == 2
+    assert "was made of another model: its kind is pooled, its labels are fine, poor" in capsys.readouterr().err
+    content = bytearray((other / "model.onnx").read_bytes())
+    content[100] ^= 1
+    (other / "model.onnx").write_bytes(content)
+    assert main(["push", str(other), "--to", "ada/graph", "--dry_run"]) == 2
+    assert "model.onnx is not what was saved" in capsys.readouterr().err
+    assert not hub.files
 
 
 @pytest.mark.parametrize(

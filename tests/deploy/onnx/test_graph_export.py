@@ -234,6 +234,15 @@ def test_arrays_of_another_model_are_said_when_they_are_asked(static: Path, tmp_
                 model.predict(texts)
 
 
+def test_without_its_graph_it_is_an_exported_folder_still(static: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(static, folder)
+    for name in ("model.onnx", "bag.npz", "checksums.json"):
+        (folder / name).unlink()
+    with pytest.raises(ModelError, match=r"model.onnx: is missing\. Copy the folder again"):
+        understudy.load(folder)
+
+
 def test_nanotoken_is_used_from_the_second_call_on(static: Path) -> None:
     pytest.importorskip("nanotoken")
     model, plain = ExportedPredictor(static), ExportedPredictor(static, fast=False)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from understudy.checksums import saved_files
+from understudy.checksums import CHECKSUMS, checksums_of, saved_files
+from understudy.data.tasks import Task
 from understudy.errors import ModelError
-from understudy.inference.exported.facts import BAG, GRAPH, MOBILE, SAMPLE, TOKENIZER
-from understudy.models.files.names import EXPORTED, kind_of
+from understudy.inference.exported.facts import BAG, GRAPH, MOBILE, SAMPLE, TOKENIZER, ExportedFacts
+from understudy.models.files.names import EXPORTED, check_undamaged, kind_of, read_model_config
 
 _OF_A_MODEL = re.compile(
     r"(config|adapter_config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|checksums|tfidf|model\.safetensors\.index)\.json"
@@ -45,17 +45,14 @@ def pushed_files(model: Path, *, run: Path | None, onnx: Path | None, card: str)
         card: the text of the card.
 
     Raises:
-        ModelError: if `onnx` is no exported folder.
+        ModelError: if a file is damaged, or `onnx` is no exported folder, or that of another model.
     """
-    found = [PushedFile(CARD, card.encode())]
-    found += [PushedFile(path.name, path) for path in _of(model)]
+    found = [PushedFile(CARD, card.encode()), *_of(model)]
     if run is not None:
         plots = [path for path in sorted((run / "plots").glob("*.png")) if not path.is_symlink()]
         found += [PushedFile(f"plots/{path.name}", path) for path in plots]
     if onnx is not None:
-        if kind_of(onnx) != EXPORTED:
-            raise ModelError(f"{onnx}: is no exported model. Make one with understudy export {model} --output FOLDER.")
-        found += [PushedFile(f"onnx/{path.name}", path) for path in _of(onnx)]
+        found += [one._replace(name=f"onnx/{one.name}") for one in _of(_export_of(model, onnx))]
     return found
 
 
@@ -65,16 +62,39 @@ def left_behind(folder: Path, files: list[PushedFile]) -> list[str]:
     kept = list[str]()
     for path in sorted(folder.iterdir()):
         inside = set(path.rglob("*")) if path.is_dir() else {path}
-        if path.name != CARD and not inside & taken:
+        if path.name not in (CARD, CHECKSUMS) and not inside & taken:
             kept.append(f"{path.name}/" if path.is_dir() else path.name)
     return kept
 
 
-def _of(folder: Path) -> Iterator[Path]:
-    """The files of a model folder."""
+def _of(folder: Path) -> list[PushedFile]:
+    """The files of a model folder, which must be as they were written."""
+    for weights in (False, True):
+        check_undamaged(folder, weights=weights)
     saved = saved_files(folder)
-    exported = kind_of(folder) == EXPORTED
+    if exported := kind_of(folder) == EXPORTED:
+        ExportedFacts.read(folder)
+    found = list[PushedFile]()
     for path in sorted(folder.iterdir()):
         ours = path.name in _EXPORTED if exported else path.name in saved if saved else _OF_A_MODEL.fullmatch(path.name)
         if ours and path.is_file() and not path.is_symlink():
-            yield path
+            found.append(PushedFile(path.name, path))
+    if exported and (sums := checksums_of(folder, (one.name for one in found))):  # of a page other files stay here
+        found.append(PushedFile(CHECKSUMS, sums))
+    return found
+
+
+def _export_of(model: Path, onnx: Path) -> Path:
+    """An exported folder, if it can have been made of a model: it answers with the same labels, and has its kind."""
+    if kind_of(onnx) != EXPORTED:
+        raise ModelError(f"{onnx}: is no exported model. Make one with understudy export {model} --output FOLDER.")
+    facts, kind = ExportedFacts.read(onnx), kind_of(model)
+    own = {} if kind == "adapter" else read_model_config(model).get("understudy") or {}
+    task = Task.from_dict(own["task"]) if isinstance(own, dict) and own.get("task") else facts.task
+    alike = kind in ("adapter", "multitask") or facts.of == kind  # of these a part was exported, of a kind of its own
+    if not alike or (facts.task.labels, facts.task.kind) != (task.labels, task.kind):
+        labels = ", ".join(facts.task.labels) or "numbers"
+        raise ModelError(
+            f"{onnx}: was made of another model: its kind is {facts.of}, its labels are {labels:.80}. Make one of this with understudy export {model} --output FOLDER."
+        )
+    return onnx

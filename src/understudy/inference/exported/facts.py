@@ -117,7 +117,9 @@ class ExportedFacts:
             own = told["understudy"]
             kind, version = own["kind"], own["format"]
         except FileNotFoundError:
-            raise ModelError(f"{folder}: is not an exported model: it holds no config.json.") from None
+            raise ModelError(
+                f"{folder}: is not an exported model: it holds no config.json. Make one with understudy export MODEL --output FOLDER."
+            ) from None
         except (OSError, ValueError, LookupError, TypeError, RecursionError):
             raise ModelError(
                 f"{folder}: is not an exported model: its config.json does not say so. Make one with understudy export MODEL --output FOLDER."

@@ -161,8 +161,7 @@ def _model_folder(path: Path, *, weights: bool, exported: bool) -> Path:
         if (path / "config.yaml").is_file() or (path / "checkpoints").is_dir():
             raise ModelError(f"{path}: this run has no model yet. {_finish(path)}")
         raise ModelError(f"{path}: is not a model folder: it holds no config.json.")
-    # the page of a static model has arrays and no graph
-    if any((*path.glob("*.onnx"), *path.glob("*.npz"))) and kind_of(path) == EXPORTED:
+    if kind_of(path) == EXPORTED:
         if exported:
             return path
         raise ModelError(

@@ -133,7 +133,7 @@ class PruneSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
             ]
         if not self.trains:
             training = [entry.name for entry in dataclasses.fields(TrainSettings) if entry.name not in _NOT_IDLE]
-            own = ["unlabeled", "recovery", "alpha", "distance", "temperature"] + ["rounds"] * bool(self.rounds)
+            own = ["unlabeled", "recovery", "alpha", "distance", "temperature"] + ["rounds"] * (self.rounds > 0)
             why = "--rounds is 0" if not self.rounds else "fewer words alone need no training"
             faults += [f"{flag} is for training, but {why}. Leave it out." for flag in given(*training, *own)]
         elif self.recovery == "finetune":

@@ -49,10 +49,14 @@ def strongest(scores: Sequence[np.ndarray], *, remove: int, even: bool = False) 
     """
     total, layers = sum(map(len, scores)), len(scores)
     if not 0 <= remove <= total - layers:
-        raise ModelError(f"{remove} of {total} cannot be removed, because each of {layers} layers keeps at least one.")
+        raise ModelError(
+            f"{remove} of {total} cannot be removed, because each of {layers} layers keeps at least one. Remove {total - layers} of them or fewer."
+        )
     if even:
         if remove % layers or any(len(part) <= remove // layers for part in scores):
-            raise ModelError(f"{remove} of {total} cannot be removed from {layers} layers evenly.")
+            raise ModelError(
+                f"{remove} of {total} cannot be removed from {layers} layers evenly. Remove a multiple of {layers}, or leave out --per_layer."
+            )
         return [sorted(np.argsort(part, kind="stable")[remove // layers :].tolist()) for part in scores]
     kept = [set(range(len(part))) for part in scores]
     order = sorted((float(score), layer, unit) for layer, part in enumerate(scores) for unit, score in enumerate(part))
