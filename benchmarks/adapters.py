@@ -22,7 +22,7 @@ from typing import Any
 from evidence import Setting, begin, earlier, run, spread, target, write
 
 ROWS, MEMORY_ROWS = 2500, 640
-TASKS = {"mrpc": "accuracy", "stsb": "pearson", "sst2": "accuracy", "ag_news": "accuracy"}
+TASKS = {"mrpc": "accuracy", "sst2": "accuracy", "stsb": "pearson", "ag_news": "accuracy"}
 """The tasks, those of short texts and few rows first, and the score of each."""
 FULL, HEAD, MEMORY = "all weights", "head only", "memory"
 WAYS: dict[str, dict[str, Any]] = {
