@@ -10,6 +10,8 @@ from understudy.data.tasks import Kind
 
 HUB = "nyu-mll/glue"
 """The data set on the hub that holds all tasks."""
+ALL = "all"
+"""The name that stands for every task that is there."""
 _ZIPS = "https://dl.fbaipublicfiles.com/glue/data"
 
 
