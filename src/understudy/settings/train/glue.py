@@ -36,7 +36,7 @@ class GlueSettings(TaughtTasksSettings, AdapterSettings, TrainSettings, SeedsSet
     tasks: Annotated[list[str], Shown("TASK", group="Data")] = field(default_factory=list)
     """Several tasks, instead of --task."""
     tasks_file: Annotated[str | None, Shown("YAML", group="Data", rare=True)] = None
-    """Own tasks, beside GLUE's or instead of them: for each name its data, text, label, kind and metrics."""
+    """Own tasks, beside GLUE's or instead of them: for each name its data, text, label, kind, labels and metrics."""
     limit_train: Annotated[int, Gt(0), Shown(group="Data")] | None = None
     """Use only N training rows of each task, drawn by the seed, balanced over the classes."""
     model: Annotated[str, Shown("MODEL", group="Model", required=True)] = ""
