@@ -141,8 +141,8 @@ def test_the_chance_of_a_teacher_is_that_of_its_mean_answer() -> None:
     assert chance_distance(answers, logit_mse) == pytest.approx(answers.var(0, correction=0).mean().item())
     unseen = torch.cat([answers, torch.full((5, 3), torch.nan, dtype=torch.float64)])
     assert chance_distance(unseen, logit_mse) == chance_distance(answers, logit_mse)
-    assert chance_distance(torch.ones(4, 2), logit_mse) == 1.0
-    assert chance_distance(torch.full((4, 2), torch.nan), logit_mse) == 1.0
+    assert chance_distance(torch.ones(4, 2), logit_mse) == 0.0
+    assert chance_distance(torch.full((4, 2), torch.nan), logit_mse) == 0.0
 
 
 def test_one_encoder_or_one_a_task(tiny_bert: Path) -> None:

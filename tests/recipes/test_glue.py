@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import scipy.special
 import torch
 import yaml
 from glue_toys import write_glue
@@ -62,8 +63,35 @@ def finite(value: Any) -> bool:
     return not isinstance(value, float) or math.isfinite(value)
 
 
+def logistic_loss(run: Path, root: Path, name: str) -> float:
+    """The mean cross-entropy of a run's model on a task's development rows."""
+    rows = read_task(str(root), name).splits.validation
+    logs = scipy.special.log_softmax(understudy.load(run).logits(rows.texts), axis=1)
+    return float(-logs[range(len(rows)), rows.labels].mean())
+
+
+@pytest.mark.parametrize(
+    ("task", "names"), [("cola", ["eval_matthews_correlation"]), ("stsb", ["eval_pearson", "eval_spearmanr"])]
+)
+def test_correlations_are_called_as_glues_scripts_called_them(
+    glue: Words, root: Path, tmp_path: Path, task: str, names: list[str]
+) -> None:
+    assert main(glue(tmp_path / "run", "--task", task)) == 0
+    found = json.loads((tmp_path / "run" / "eval_results.json").read_text(encoding="utf-8"))
+    scores = record_of(tmp_path / "run").model("model")["metrics"]["validation"]
+    assert [found[name] for name in names] == list(scores.values())
+    others = {"epoch", "eval_loss", "eval_samples", *(["eval_combined_score"] if len(names) > 1 else [])}
+    assert found.keys() == {*names, *others}
+    if task == "stsb":
+        rows = read_task(str(root), task).splits.validation
+        answers = understudy.load(tmp_path / "run").logits(rows.texts)[:, 0]
+        assert found["eval_loss"] == pytest.approx(((answers - rows.labels) ** 2).mean(), rel=1e-5)
+    lines = (tmp_path / "run" / f"eval_results_{task}.txt").read_text(encoding="utf-8").splitlines()
+    assert {line.split(" = ")[0] for line in lines} == {*names, *others} - {"epoch"}
+
+
 def test_one_task_with_the_files_that_people_know(
-    glue: Words, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    glue: Words, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(glue(tmp_path / "run", "--task", "MRPC", "--submit")) == 0
     record = record_of(tmp_path / "run")
@@ -74,6 +102,7 @@ def test_one_task_with_the_files_that_people_know(
         "epoch": 1.0,
         "eval_accuracy": scores["accuracy"],
         "eval_f1": scores["f1"],
+        "eval_loss": pytest.approx(logistic_loss(tmp_path / "run", root, "mrpc")),
         "eval_combined_score": pytest.approx((scores["accuracy"] + scores["f1"]) / 2),
         "eval_samples": 16,
     }

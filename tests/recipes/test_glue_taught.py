@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from glue_toys import write_glue
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from test_glue_joint import killed, record_of
 
 import understudy
@@ -90,7 +92,25 @@ def test_the_weights_of_the_teachers_are_those_of_a_constant_answer(
     weights = record_of(tmp_path / "run").training["joint"]["teacher_weights"]
     for name in TASKS:
         answers = understudy.load(teachers / name).logits(read_task(str(root), name).splits.train.texts)
-        assert 1 / weights[name] == pytest.approx(np.var(answers, axis=0).mean(), rel=1e-4)
+        labels = read_task(str(root), name).splits.train.labels
+        spread = np.var(labels) if name == "stsb" else scipy.stats.entropy(np.bincount(labels))
+        assert 1 / weights[name] == pytest.approx(max(np.var(answers, axis=0).mean(), spread / 10), rel=1e-4)
+
+
+def test_a_teacher_that_answers_nearly_alike_does_not_outweigh_the_others(
+    taught: Words, teachers: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(teachers, tmp_path / "teachers")
+    file = tmp_path / "teachers" / "rte" / "model" / "model.safetensors"
+    weights = load_file(file)
+    weights["classifier.weight"] *= 1e-5
+    save_file(weights, file, {"format": "pt"})
+    (file.parent / "checksums.json").unlink()
+    short = ["--student", "layers:1", "--epochs", 1, "--no_baseline"]
+    assert main(taught(tmp_path / "run", "--teachers", tmp_path / "teachers", *short)) == 0
+    record = record_of(tmp_path / "run")
+    assert record.training["joint"]["teacher_weights"]["rte"] == pytest.approx(10 / np.log(2))
+    assert any("rte: its teacher answers nearly the same for every text" in note for note in record.notes)
 
 
 def test_a_bilstm_has_a_head_a_task(taught: Words, root: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from understudy.data.glue.read import glue_there, look_for_files
-from understudy.data.glue.tasks import glue_task
+from understudy.data.glue.tasks import ALL, glue_task
 from understudy.data.readers.corpus import Corpus, load_corpus
 from understudy.data.readers.first_look import looks_wrong
 from understudy.data.readers.sources import load_splits
@@ -14,7 +14,7 @@ from understudy.data.splits import Splits
 from understudy.data.tasks import metric_faults
 from understudy.errors import DataError, gathered
 from understudy.settings.data import CorpusSettings, DataSettings
-from understudy.settings.train.glue import ALL, GlueSettings
+from understudy.settings.train.glue import GlueSettings
 
 
 def read_rows(

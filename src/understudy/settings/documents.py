@@ -15,7 +15,10 @@ _MOST_BYTES = 1 << 20
 _MOST_VALUES = 10_000
 """Values in one document, those behind aliases counted wherever they stand: a few lines can stand for billions."""
 
+_TEXTS = "labels"
+"""A list under this name holds texts as they are written: the classes `no` and `yes` are no truth values."""
 _NO_SETTING = {f"tag:yaml.org,2002:{name}" for name in ("timestamp", "binary", "set", "omap", "pairs")}
+_TEXT = "tag:yaml.org,2002:str"
 _DECIMAL = {
     "tag:yaml.org,2002:int": re.compile(r"[-+]?(0|[1-9][0-9_]*)\Z"),
     "tag:yaml.org,2002:float": re.compile(
@@ -79,7 +82,10 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """A mapping in which no key stands twice; one that `<<` brings in may stand beside a key of its own."""
         seen: set[str] = set()
-        for key, _ in node.value:
+        for key, value in node.value:
+            if key.value == _TEXTS and isinstance(value, yaml.SequenceNode):
+                for part in value.value:
+                    part.tag = _TEXT if isinstance(part, yaml.ScalarNode) else part.tag
             if isinstance(key, yaml.ScalarNode) and key.value != "<<":
                 if key.value in seen:
                     raise _fault(key, f"the key {shortened(key.value)} stands here a second time")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +143,59 @@ def test_broken_rows_of_qqp_are_counted_and_left_out(official: Path) -> None:
     assert "train.tsv, line 3" in note
 
 
+@pytest.mark.parametrize("name", ["train", "dev"])
+def test_a_split_of_qqp_with_nothing_but_broken_rows_is_refused(official: Path, name: str) -> None:
+    path = official / "QQP" / f"{name}.tsv"
+    head = path.read_text(encoding="utf-8").splitlines()[0]
+    path.write_text(f"{head}\n1\t2\tbroken\n3\t4\t5\t\tWhy?\t1\n", encoding="utf-8")
+    (said,) = faults(official, "qqp")
+    assert f"{name}.tsv: all 2 rows are broken (first: " in said
+    assert "so none is left" in said
+    assert "Get the file again. It is on the hub" in said
+
+
+def test_mnli_with_one_development_set_says_so(official: Path) -> None:
+    assert not any("mismatched" in note for note in read(official, "mnli").splits.notes)
+    (official / "MNLI" / "dev_mismatched.tsv").unlink()
+    found = read(official, "mnli")
+    assert not found.others
+    (note,) = [note for note in found.splits.notes if "mismatched" in note]
+    assert "MNLI: no validation_mismatched split of MNLI. Looked for dev_mismatched or validation_mismatched as" in note
+    assert note.endswith("It is scored on the matched rows alone.")
+
+
+@pytest.mark.parametrize("name", ["AX.tsv", "diagnostic.tsv"])
+def test_the_diagnostic_set_may_lie_in_the_root_as_its_source_gives_it(official: Path, name: str) -> None:
+    text = OFFICIAL["diagnostic"]["diagnostic.tsv"]
+    shutil.rmtree(official / "diagnostic")
+    (note,) = [note for note in read(official, "mnli").splits.notes if "AX.tsv" in note]
+    assert "no test file for AX.tsv of the submission." in note
+    assert "Looked for diagnostic.tsv or AX.tsv, here or in a folder diagnostic/ or ax/." in note
+    (official / name).write_text(text, encoding="utf-8")
+    assert list(read(official, "mnli").tests["AX"]) == [("The cat sat.", "The cat did not sit.")]
+
+
+def test_mrpcs_source_comes_with_what_to_make_of_it(official: Path) -> None:
+    """Its two files have other names than those that are read, and no development rows."""
+    folder = official / "MRPC"
+    for name in ("train", "test"):
+        (folder / f"{name}.tsv").rename(folder / f"msr_paraphrase_{name}.txt")
+    (folder / "dev.tsv").unlink()
+    (said,) = faults(official, "mrpc")
+    assert "save the second as test.tsv" in said
+    assert "in GLUE's dev_ids.tsv as dev.tsv, and the others as train.tsv" in said
+
+
+def test_two_folders_of_one_task_are_refused(official: Path) -> None:
+    shutil.copytree(official / "RTE", official / "rte")
+    (said,) = faults(official, "rte")
+    assert "RTE/ and rte/ are all folders of RTE. Keep one of them" in said
+    assert is_there(str(official), "rte")  # so that --task all reads it, and says the same
+    shutil.rmtree(official / "rte")
+    (official / "rte").symlink_to(official / "RTE")
+    assert len(read(official, "rte").splits.train) == 2
+
+
 def test_test_files_give_their_texts_in_order(official: Path) -> None:
     assert list(read(official, "CoLA").tests["CoLA"]) == [("Bill whistled.",), ("Bill's.",)]
     assert list(read(official, "mrpc").tests["MRPC"]) == [('"E', "F")]
@@ -255,7 +309,7 @@ def test_unknown_tasks_are_answered_with_the_nearest(official: Path, name: str, 
 def test_what_is_missing_is_said_with_where_it_is_to_be_had(tmp_path: Path) -> None:
     lay_out(tmp_path, {"RTE": {"dev.tsv": OFFICIAL["RTE"]["dev.tsv"]}, "other": {}})
     (said,) = faults(tmp_path, "rte")
-    assert "no train split of RTE. Looked for train as .tsv" in said
+    assert f"{tmp_path}/RTE: no train split of RTE. Looked for train as .tsv" in said
     assert "--data nyu-mll/glue" in said
     assert "https://dl.fbaipublicfiles.com/glue/data/RTE.zip" in said
     (said,) = faults(tmp_path, "qqp")
@@ -296,6 +350,12 @@ def test_what_is_missing_is_said_with_where_it_is_to_be_had(tmp_path: Path) -> N
             "train.tsv, line 2: the score '5.1' in column 'score' is not between 0 and 5, as STS-B's are",
         ),
         ("STS-B", "5.000", "-0.5", "is not between 0 and 5"),
+        (
+            "CoLA",
+            "gj04\t1",
+            "gj04\t2",
+            "train.tsv, line 1: label '2' in column 'label' is not one of '0', '1', the labels of CoLA",
+        ),
         ("STS-B", "5.000", "five", "the score 'five'"),
         ("SST-2", "hide new secretions ", " ", "train.tsv, line 2: the text (sentence) is empty"),
     ],
@@ -303,7 +363,9 @@ def test_what_is_missing_is_said_with_where_it_is_to_be_had(tmp_path: Path) -> N
 def test_bad_rows_are_named_by_file_and_line(official: Path, folder: str, old: str, new: str, said: str) -> None:
     path = official / folder / "train.tsv"
     path.write_text(path.read_text(encoding="utf-8").replace(old, new, 1), encoding="utf-8")
-    assert any(said in fault for fault in faults(official, folder)), faults(official, folder)
+    found = faults(official, folder)
+    assert any(said in fault for fault in found), found
+    assert len(found) == 1, found
 
 
 def test_faults_of_several_files_are_said_together(official: Path) -> None:
@@ -322,3 +384,12 @@ def test_damaged_files_are_refused_in_a_sentence(official: Path) -> None:
     (official / "RTE" / "train.tsv").write_bytes(b"index\tsentence1\tsentence2\tlabel\n0\t\xff\tB\tentailment\n")
     with pytest.raises(DataError, match=r"train\.tsv, line 2: not UTF-8"):
         read(official, "rte")
+
+
+def test_cola_may_name_its_columns(tmp_path: Path) -> None:
+    for head in ("source\tlabel\tstar\tsentence", "idx\tsentence\tlabel\tsplit", "id\ttext\tlabel\tstar"):
+        names = head.split("\t")
+        row = "\t".join({"label": "1", "sentence": "Bill sat.", "text": "Bill sat."}.get(name, "0") for name in names)
+        lay_out(tmp_path / names[0], {"CoLA": dict.fromkeys(("train.tsv", "dev.tsv"), f"{head}\n{row}\n")})
+        found = read(tmp_path / names[0], "cola").splits.train
+        assert (list(found.texts), found.labels.tolist()) == ([("Bill sat.",)], [1])

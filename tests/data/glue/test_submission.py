@@ -102,6 +102,11 @@ BROKEN: dict[str, tuple[Callable[[dict[str, bytes]], object], str]] = {
     ),
     "score": (lambda c: _line(c, "STS-B.tsv", 2, "0\t5.2"), "STS-B.tsv, line 2: '5.2' is not a number from 0 to 5"),
     "not a number": (lambda c: _line(c, "STS-B.tsv", 2, "0\tnan"), "'nan' is not a number from 0 to 5"),
+    "a number as Python writes it": (lambda c: _line(c, "STS-B.tsv", 2, "0\t0_3"), "'0_3' is not a number from 0 to 5"),
+    "another label": (
+        lambda c: _line(c, "CoLA.tsv", 2, "0\tgrammatical"),
+        "CoLA.tsv, line 2: 'grammatical' is not one of 0, 1, the labels of CoLA. Write one of them.",
+    ),
     "fields": (
         lambda c: _line(c, "SST-2.tsv", 5, "3,1"),
         "SST-2.tsv, line 5: must be an index, a tab and a prediction, but has 1 fields",
@@ -133,6 +138,7 @@ def test_no_zip_at_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "no such file" in submission_faults(str(tmp_path / "nowhere.zip"))[0]
     (tmp_path / "a.zip").write_bytes(b"index\tprediction\n")
     assert "is not a zip that can be read" in submission_faults(str(tmp_path / "a.zip"))[0]
+    assert "is a folder, but a submission is a zip. Zip the files in it" in submission_faults(str(tmp_path))[0]
     twice = tmp_path / "twice.zip"
     with zipfile.ZipFile(twice, "w") as archive:
         archive.writestr("RTE.tsv", "index\tprediction\n")
@@ -141,3 +147,17 @@ def test_no_zip_at_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert any("RTE.tsv is in the zip 2 times" in fault for fault in submission_faults(str(twice)))
     assert main(["glue", "--submission", "a.zip"]) == 2
     assert "understudy validate glue --submission a.zip" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damaged_streams_are_refused(method: int, contents: dict[str, bytes], tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, content in contents.items():
+            archive.writestr(name, content)
+        place = archive.getinfo("AX.tsv").header_offset + len("AX.tsv") + 60  # past the header, within the stream
+    whole = bytearray(path.read_bytes())
+    whole[place : place + 60] = b"\xff" * 60
+    path.write_bytes(whole)
+    (fault,) = submission_faults(str(path))
+    assert "is not a zip that can be read" in fault

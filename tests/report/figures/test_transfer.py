@@ -41,6 +41,15 @@ def test_the_table_shows_every_pair() -> None:
     assert "after a" in said
 
 
+def test_tasks_keep_the_order_in_which_they_were_given() -> None:
+    names = ("rte", "stsb", "cola")
+    pairs = [(task, after) for task in names for after in names if task != after]  # as a run puts them on the record
+    gains = [{"task": task, "after": after, "value": 0.0, "interval": [0, 0]} for task, after in pairs]
+    table = gains_table({"models": [{"name": f"{gain['task']} after {gain['after']}", "gain": gain} for gain in gains]})
+    assert list(table.columns[0].cells) == list(names)
+    assert [column.header for column in table.columns[1:]] == [f"after {name}" for name in names]
+
+
 def test_the_map_greys_what_is_not_clear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Figure] = []
     monkeypatch.setattr(transfer, "save_figure", lambda figure, out: drawn.append(figure) or out)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from understudy.data.glue.roots import task_folder
+from understudy.data.glue.roots import task_folder, task_folders
 from understudy.data.glue.tasks import HUB, GlueTask, simple_name
 from understudy.data.readers.faults import Faults
 from understudy.data.readers.formats.files import format_of, stem_of
@@ -14,12 +14,20 @@ from understudy.data.readers.places.hub import HUB_ID
 from understudy.data.readers.places.source import How, Source, dataset_source, file_source, joined_source
 from understudy.data.readers.places.split_names import numbered, splits_of
 
-_LOOKED_FOR = {"train": "train", "validation": "dev or validation"}
+_LOOKED_FOR = {"train": "train", "validation": "dev or validation", "test": "test"}
+_OF_MNLI = {
+    "validation": "dev_matched or validation_matched",
+    "validation_mismatched": "dev_mismatched or validation_mismatched",
+    "test": "test_matched",
+    "test_mismatched": "test_mismatched",
+}
+_DIAGNOSTIC = ("diagnostic", "ax")
+"""What the one file of the diagnostic set is called, but for case."""
 
 
 def to_be_had(task: GlueTask) -> str:
     """Where a task's data is to be had today, as the end of a message."""
-    return f"It is on the hub (--data {HUB}), and the official files are at {task.source}."
+    return f"It is on the hub (--data {HUB}), and the official files are at {task.source}.{task.how}"
 
 
 def is_on_hub(root: str) -> bool:
@@ -32,7 +40,13 @@ def glue_sources(root: str, task: GlueTask, faults: Faults) -> dict[str, Source]
 
     Whether the needed ones are there is for the caller to say; empty, with a fault, if there is nothing.
     """
-    folder = task_folder(root, task)
+    folders = task_folders(root, task)
+    if len(folders) > 1:
+        names = " and ".join(f"{folder.name}/" for folder in folders)
+        faults.add(f"{root}: {names} are all folders of {task.folder}. Keep one of them, or rename the others.")
+    folder = next(iter(folders), None)
+    if folder is None and task.name == "ax" and _has_diagnostic(root):
+        folder = Path(root).expanduser()
     if folder is not None:
         return _in_folder(root, folder, task, faults)
     if is_on_hub(root):
@@ -51,21 +65,38 @@ def glue_sources(root: str, task: GlueTask, faults: Faults) -> dict[str, Source]
 
 def missing_split(origin: str, split: str, task: GlueTask) -> str:
     """The message for a split that is needed and not there."""
-    if split == "test":
-        return f"{origin}: no test split of {task.folder}. {to_be_had(task)}"
-    names = _LOOKED_FOR[split].replace("dev", "dev_matched") if task.name == "mnli" else _LOOKED_FOR[split]
+    if task.name == "ax":
+        return f"{origin}: no diagnostic set. Looked for diagnostic.tsv or AX.tsv, here or in a folder diagnostic/ or ax/. {to_be_had(task)}"
+    names = (_OF_MNLI if task.name == "mnli" else _LOOKED_FOR).get(split) or _LOOKED_FOR[split]
     return f"{origin}: no {split} split of {task.folder}. Looked for {names} as .tsv, .csv, .jsonl or .parquet, also with .gz. {to_be_had(task)}"
 
 
-def _in_folder(root: str, folder: Path, task: GlueTask, faults: Faults) -> dict[str, Source]:
-    base = root.rstrip("/") if folder == Path(root).expanduser() else f"{root.rstrip('/')}/{folder.name}"
-    stems = {
+def place_of(root: str, task: GlueTask) -> str:
+    """Where a task's files are, for messages: its folder below a root as the user wrote that, or the root."""
+    folder = task_folder(root, task)
+    within = folder is not None and folder != Path(root).expanduser()
+    return f"{root.rstrip('/')}/{folder.name}" if folder is not None and within else root.rstrip("/")
+
+
+def _has_diagnostic(root: str) -> bool:
+    """Whether the diagnostic set lies in the root itself, as its source gives it."""
+    path = Path(root).expanduser()
+    return path.is_dir() and any(simple_name(stem) in _DIAGNOSTIC for stem in _tables(path).values())
+
+
+def _tables(folder: Path) -> dict[str, str]:
+    """The tables in a folder and their names without what says the format."""
+    return {
         entry.name: stem_of(entry)
         for entry in sorted(folder.iterdir())
         if entry.is_file() and format_of(entry)[0] not in (None, "txt")
     }
+
+
+def _in_folder(root: str, folder: Path, task: GlueTask, faults: Faults) -> dict[str, Source]:
+    base, stems = place_of(root, task), _tables(folder)
     if task.name == "ax":  # its one file is called diagnostic, diagnostic-full or AX
-        tests = {name: "test" for name, stem in stems.items() if simple_name(stem) in ("diagnostic", "ax", "test")}
+        tests = {name: "test" for name, stem in stems.items() if simple_name(stem) in (*_DIAGNOSTIC, "test")}
         stems = tests or dict.fromkeys(stems, "test")
     other = {name: stem.lower().replace("mismatched", "") for name, stem in stems.items() if "mismatched" in stem}
     found = splits_of({name: stem.replace("_matched", "") for name, stem in stems.items() if name not in other})

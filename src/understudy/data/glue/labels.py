@@ -30,6 +30,7 @@ def read_labels(table: SourceTable, column: str, task: GlueTask, faults: Faults)
         low, high = task.score_range
         found = np.array([number(value) for value in values] + [np.nan], dtype=np.float32)
         bad = ~((found[:-1] >= low) & (found[:-1] <= high))
+        found[:-1][bad] = low  # a score that cannot be read is a fault already, and no missing one
     rows = np.flatnonzero(np.isin(codes, np.flatnonzero(bad)))
     faults.rows(
         table.origin,

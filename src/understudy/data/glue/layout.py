@@ -32,6 +32,8 @@ _OFFICIAL = {
     "ax": ("sentence1", "sentence2"),
 }
 """Columns by which an official file is known. Others are read as any TSV is."""
+_NAMES = {*_HEADERLESS, "text", "index", "id", "idx"}
+"""One of these in the first line of CoLA says that the line names the columns."""
 
 
 def read_glue_table(source: Source, task: GlueTask, faults: Faults) -> SourceTable | None:
@@ -49,10 +51,11 @@ def read_glue_table(source: Source, task: GlueTask, faults: Faults) -> SourceTab
             first = next(iter(Lines(stream, Parsed(origin, Faults()))), "")
     except (OSError, *DAMAGED):  # said by the reader of any file
         return read_source(source, faults)
-    names = _names(first, task)
-    if names is None:
+    fields = [field.strip() for field in _fields(first)]
+    headed = not _is_data(fields, task)
+    names = tuple(fields) if headed else _HEADERLESS
+    if headed and not _is_official(fields, task):
         return read_source(source, faults)
-    headed = names != _HEADERLESS
 
     def parse(found: Faults) -> Parsed:
         parsed = Parsed(origin, found)
@@ -67,14 +70,15 @@ def _fields(line: str) -> list[str]:
     return line.removesuffix("\n").removesuffix("\r").split("\t")
 
 
-def _names(first: str, task: GlueTask) -> tuple[str, ...] | None:
-    """The columns of an official file by its first line; None if it is another file."""
-    fields = [field.strip() for field in _fields(first)]
-    if task.name == "cola" and len(fields) == len(_HEADERLESS) and fields[1] in task.labels:
-        return _HEADERLESS
-    if set(_OFFICIAL[task.name]) <= set(fields) and not any(field.startswith('"') for field in fields):
-        return tuple(fields)
-    return None
+def _is_data(fields: list[str], task: GlueTask) -> bool:
+    """Whether the first line of a file is a row of CoLA, whose label may be wrong, and names no columns."""
+    named = any(field.strip('"').lower() in _NAMES for field in fields)
+    return task.name == "cola" and len(fields) == len(_HEADERLESS) and not named
+
+
+def _is_official(fields: list[str], task: GlueTask) -> bool:
+    """Whether a file is an official one by the columns that its first line names."""
+    return set(_OFFICIAL[task.name]) <= set(fields) and not any(field.startswith('"') for field in fields)
 
 
 def _batches(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from understudy.data.glue.files import glue_sources, is_on_hub, missing_split
+from understudy.data.glue.files import glue_sources, is_on_hub, missing_split, place_of, to_be_had
 from understudy.data.glue.labels import read_labels
 from understudy.data.glue.layout import read_glue_table
 from understudy.data.glue.roots import tasks_there
@@ -119,13 +119,16 @@ class _Reader:
         sources = glue_sources(self.root, self.task, self.faults)
         for split in ("train", "validation"):
             if sources and split not in sources:
-                self.faults.add(missing_split(f"{self.root.rstrip('/')}", split, self.task))
+                self.faults.add(missing_split(place_of(self.root, self.task), split, self.task))
         self.faults.check()
         return sources
 
     def read(self, *, limit_train: int | None, seed: int, tests: bool) -> TaskData:
         """All that is asked for."""
         sources = self.sources()
+        if self.task.name == "mnli" and "validation_mismatched" not in sources:
+            missing = missing_split(place_of(self.root, self.task), "validation_mismatched", self.task)
+            self.notes.append(f"{missing} It is scored on the matched rows alone.")
         tables = {
             split: table for split, source in sources.items() if (table := self._table(source, self.task)) is not None
         }
@@ -183,6 +186,11 @@ class _Reader:
         blank, bare = blank_rows(table, columns), np.flatnonzero(~rows.labelled)
         if self.task.tolerant:
             broken = np.union1d(blank, bare)
+            if len(broken) == len(rows):
+                self.faults.add(
+                    f"{table.origin}: all {counted(len(rows), 'row')} are broken (first: {table.where(int(broken[0]))}), so none is left. A row has {' and '.join(name for entry in columns for name in entry)}, and a label in '{label}'. Get the file again. {to_be_had(self.task)}"
+                )
+                return None
             if len(broken):
                 self.notes.append(
                     f"{table.origin}: {counted(len(broken), 'broken row')} left out, as is usual for {self.task.folder} (first: {table.where(int(broken[0]))})."
@@ -215,7 +223,10 @@ class _Reader:
         found = {}
         for file, table, task in wanted:
             if table is None:
-                self.notes.append(f"{self.root}: no test file for {file}.tsv of the submission.")
+                split = next(answers.split for answers in task.answers if answers.file == file)
+                self.notes.append(
+                    f"no test file for {file}.tsv of the submission. {missing_split(place_of(self.root, task), split, task)}"
+                )
                 continue
             columns = self._columns(table, task)
             texts = None if columns is None else texts_of(table, columns, self.faults)

@@ -9,11 +9,21 @@ from understudy.data.glue.tasks import GlueTask, folder_names, glue_task, simple
 
 def task_folder(root: str, task: GlueTask) -> Path | None:
     """The folder of a task: below `root`, or `root` itself if it is called so; None if there is none."""
+    return next(iter(task_folders(root, task)), None)
+
+
+def task_folders(root: str, task: GlueTask) -> list[Path]:
+    """All folders that may be a task's, of which there should be one; a link beside the folder that it leads to is no other."""
     path, known = Path(root).expanduser(), folder_names(task)
     if not path.is_dir():
-        return None
+        return []
     inside = [entry for entry in sorted(path.iterdir()) if entry.is_dir() and simple_name(entry.name) in known]
-    return next(iter(inside), path if simple_name(path.resolve().name) in known else None)
+    if not inside and simple_name(path.resolve().name) in known:
+        return [path]
+    different: dict[Path, Path] = {}
+    for entry in inside:
+        different.setdefault(entry.resolve(), entry)
+    return list(different.values())
 
 
 def tasks_there(root: str) -> list[str]:

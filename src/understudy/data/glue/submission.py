@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import lzma
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +11,8 @@ import numpy as np
 
 from understudy.atomic import OUTPUT, new_file, write_bytes
 from understudy.data.glue.tasks import GLUE, GlueTask
+from understudy.data.readers.formats.streams import DAMAGED
+from understudy.data.readers.labels.cells import number as number_in
 from understudy.errors import nearest
 
 HEADER = "index\tprediction"
@@ -73,12 +75,14 @@ def write_zip(path: Path, files: Mapping[str, Path]) -> None:
 def submission_faults(name: str) -> list[str]:
     """What the leaderboard would refuse in a zip, a sentence each; empty if it is in order."""
     path = Path(name).expanduser()
+    if path.is_dir():
+        return [f"{name}: is a folder, but a submission is a zip. Zip the files in it, and name the zip."]
     if not path.is_file():
         return [f"{name}: no such file. Name the zip of a submission."]
     try:
         with zipfile.ZipFile(path) as archive:
             return list(_faults(name, archive))
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+    except (*DAMAGED, lzma.LZMAError, NotImplementedError, RuntimeError, OSError) as error:
         return [f"{name}: is not a zip that can be read ({error}). Make it again."]
 
 
@@ -137,13 +141,9 @@ def _row_fault(index: int, line: str, task: GlueTask) -> tuple[int, str] | None:
     if task.score_range is None:
         if answer in task.labels:
             return None
-        guess = nearest(answer, task.labels)
+        guess = nearest(answer, task.labels) or " Write one of them."
         return index + 2, f"'{answer[:40]}' is not one of {', '.join(task.labels)}, the labels of {task.folder}.{guess}"
     low, high = task.score_range
-    try:
-        score = float(answer)
-    except ValueError:
-        score = math.nan
-    if low <= score <= high:
+    if low <= number_in(answer) <= high:
         return None
     return index + 2, f"'{answer[:40]}' is not a number from {low:g} to {high:g}. Cut the scores to that range."

@@ -10,6 +10,8 @@ from understudy.data.tasks import Kind
 
 HUB = "nyu-mll/glue"
 """The data set on the hub that holds all tasks."""
+ALL = "all"
+"""The name that stands for every task that is there."""
 _ZIPS = "https://dl.fbaipublicfiles.com/glue/data"
 
 
@@ -52,6 +54,8 @@ class GlueTask(NamedTuple):
     """Of a regression: the lowest and the highest score."""
     source: str = ""
     """Where its official files are."""
+    how: str = ""
+    """What is to be made of those files, if they are not read as they are: sentences for a message."""
     tolerant: bool = False
     """Whether its official files have broken rows, which everyone leaves out."""
 
@@ -99,6 +103,7 @@ _TABLE = (
         *("mrpc", "MRPC", "paraphrases in the news", (("#1 String", "#2 String"), _PAIR), ("label", "Quality")),
         *(_NO_YES, ("accuracy", "f1"), (Answers("MRPC", "test", 1725),), ("not_equivalent", "equivalent")),
         source="https://dl.fbaipublicfiles.com/senteval/senteval_data/msr_paraphrase_train.txt (and _test.txt)",
+        how=" These two are not read under those names: save the second as test.tsv; of the first, save the rows whose two ids are in GLUE's dev_ids.tsv as dev.tsv, and the others as train.tsv.",
     ),
     GlueTask(
         *("stsb", "STS-B", "similarity from 0 to 5", (_PAIR,), ("score", "label"), (), ("pearson", "spearman")),

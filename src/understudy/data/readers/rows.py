@@ -31,7 +31,14 @@ from understudy.errors import nearest
 
 
 def learn_columns(
-    table: SourceTable, wanted: Sequence[str], label: Sequence[str], kind: Kind | None, faults: Faults, notes: list[str]
+    table: SourceTable,
+    wanted: Sequence[str],
+    label: Sequence[str],
+    kind: Kind | None,
+    faults: Faults,
+    notes: list[str],
+    *,
+    names: Sequence[str] = (),
 ) -> tuple[TextColumns | None, Labels | None]:
     """The text columns and the labels of a task, learnt from its training table; None for what has `faults`."""
     columns = find_text(table.names, wanted, origin=table.origin, faults=faults, label=label, headed=table.headed)
@@ -46,7 +53,8 @@ def learn_columns(
                 f"{table.where(int(same[0]))}: the label is '{found[0]}', as the column is called. If the first line of the file is a row of data, {NAME_THE_COLUMNS}; if this line repeats the header, remove it; else rename the column."
             )
     whole = with_label_column(table, found)
-    known = learn_labels(whole, found, kind, faults if table.whole else Faults(), notes, asked=bool(label))
+    heard = faults if table.whole else Faults()
+    known = learn_labels(whole, found, kind, heard, notes, asked=bool(label), names=names)
     return columns, known
 
 

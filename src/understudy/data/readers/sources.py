@@ -37,6 +37,7 @@ def load_splits(
     text: Sequence[str] = (),
     label: str | Sequence[str] | None = None,
     kind: Kind | None = None,
+    labels: Sequence[str] = (),
     limit_train: int | None = None,
     pool_rest: bool = False,
     seed: int = 0,
@@ -55,6 +56,7 @@ def load_splits(
         label: the label column, or several of 0 and 1, one for each label. None: the one with a usual name.
         kind: the kind of the labels. None: integers and names are classes, fractions or a column ``score`` are
             regression, lists are multi-label.
+        labels: the classes of one column in their order. Empty: those of the training rows, sorted.
         limit_train: draw so many labelled training rows, balanced over the classes. If there is no validation split, it
             is cut off these rows.
         pool_rest: add the texts of the training rows that are not drawn to the pool.
@@ -73,24 +75,25 @@ def load_splits(
     tables = _read_tables(named(data, "data"), files, named(unlabeled, "unlabeled"), reading, faults, notes)
     wanted = (text,) if isinstance(text, str) else tuple(text)
     of_labels = (label,) if isinstance(label, str) else tuple(label or ())
-    columns, labels = learn_columns(tables.splits["train"], wanted, of_labels, kind, faults, notes)
+    columns, known = learn_columns(tables.splits["train"], wanted, of_labels, kind, faults, notes, names=labels)
     rows: dict[str, Rows] = {}
     pool = None
     if columns is not None:
-        rows = _read_rows(tables, columns, labels, faults, notes, allow_unlabelled=allow_unlabelled)
+        rows = _read_rows(tables, columns, known, faults, notes, allow_unlabelled=allow_unlabelled)
         pool = None if tables.pool is None else pool_texts(tables.pool, columns, faults, notes)
-    _check_classes(limit_train, labels, faults)
+    _check_classes(limit_train, known, faults)
     faults.check()
     assert columns is not None  # otherwise there was a fault
-    assert labels is not None
+    assert known is not None
     train_rows, validation_rows, rest = _select(
         rows, tables.splits["train"], limit_train, validation_share, seed, notes
     )
     if pool_rest and len(rest):
-        pool = _with_rest(pool, rest, notes)
+        notes.append(f"unlabeled: {len(rest):,} training rows that were not drawn join the pool, without their labels.")
+        pool = rest if pool is None else Texts.concat([pool, rest])
     if pool is not None:
         pool = clean_pool(pool, rows.get("test"), [train_rows.texts, validation_rows.texts], notes)
-    task = Task(text=columns, label=labels.column, kind=labels.kind, labels=labels.names)
+    task = Task(text=columns, label=known.column, kind=known.kind, labels=known.names)
     return Splits(task, train_rows, validation_rows, rows.get("test"), pool, tuple(notes))
 
 
@@ -292,8 +295,3 @@ def _cut(rows: Rows, share: float, seed: int, limited: bool, notes: list[str]) -
     note_copies(len(rows), len(heads), notes)
     notes.append(f"validation: {counted(len(off), 'row')} cut off the training split (seed {seed}){within}.")
     return rows.take(stay), rows.take(off)
-
-
-def _with_rest(pool: Texts | None, rest: Texts, notes: list[str]) -> Texts:
-    notes.append(f"unlabeled: {len(rest):,} training rows that were not drawn join the pool, without their labels.")
-    return rest if pool is None else Texts.concat([pool, rest])

@@ -51,7 +51,8 @@ def gains_of(record: Record) -> dict[tuple[str, str], Gain]:
 
 
 def _tasks(gains: Mapping[tuple[str, str], Gain]) -> list[str]:
-    return list(dict.fromkeys([after for _, after in gains] + [task for task, _ in gains]))
+    """All tasks, in the order in which they were given: the pairs of a record are in it, by the task."""
+    return list(dict.fromkeys([task for task, _ in gains] + [after for _, after in gains]))
 
 
 def gains_table(record: Record) -> Table:

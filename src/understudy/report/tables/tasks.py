@@ -39,7 +39,7 @@ def task_rows(record: Record) -> Iterator[TaskRow]:
         }
         names = [metric for scores in parts.values() for metric in scores]
         marked = len(parts) > 1
-        average = str(model["name"]).startswith(AVERAGE)
+        average = str(model["name"]).partition(",")[0] == AVERAGE  # ", fine-tuned" and the like may follow
         yield TaskRow(
             name=str(model["name"]),
             metrics=ABSENT

@@ -10,19 +10,17 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Ge, Gt
 
 from understudy.data.glue.roots import folder_read, tasks_there
-from understudy.data.glue.tasks import BESIDE, HUB, NINE, glue_task
+from understudy.data.glue.tasks import ALL, BESIDE, HUB, NINE, glue_task
 from understudy.errors import gathered, nearest
+from understudy.functional.metrics import AVERAGE
 from understudy.settings.adapters import AdapterSettings
 from understudy.settings.flags import Shown
 from understudy.settings.models import model_faults
 from understudy.settings.run import RunSettings, SeedsSettings
 from understudy.settings.student_options import is_table
-from understudy.settings.train.task_file import OwnTask, read_task_file
+from understudy.settings.train.task_file import OwnTask, alike_in_case, read_task_file
 from understudy.settings.train.taught_tasks import TaughtTasksSettings
 from understudy.settings.training import TrainSettings
-
-ALL = "all"
-"""The name that stands for every task that is there."""
 
 
 @dataclass(kw_only=True)
@@ -38,7 +36,7 @@ class GlueSettings(TaughtTasksSettings, AdapterSettings, TrainSettings, SeedsSet
     tasks: Annotated[list[str], Shown("TASK", group="Data")] = field(default_factory=list)
     """Several tasks, instead of --task."""
     tasks_file: Annotated[str | None, Shown("YAML", group="Data", rare=True)] = None
-    """Own tasks, beside GLUE's or instead of them: for each name its data, text, label, kind and metrics."""
+    """Own tasks, beside GLUE's or instead of them: for each name its data, text, label, kind, labels and metrics."""
     limit_train: Annotated[int, Gt(0), Shown(group="Data")] | None = None
     """Use only N training rows of each task, drawn by the seed, balanced over the classes."""
     model: Annotated[str, Shown("MODEL", group="Model", required=True)] = ""
@@ -124,10 +122,18 @@ class GlueSettings(TaughtTasksSettings, AdapterSettings, TrainSettings, SeedsSet
             for name in dict.fromkeys(names)
             if names.count(name) > 1
         ]
+        faults += [
+            f"the tasks {' and '.join(alike)} differ only in case, and each has a folder of its name. Rename one of them."
+            for alike in alike_in_case(names)
+        ]
         own = [] if self.data is None else [other for other in tasks_there(self.data) if glue_task(other) is None]
         for name in (name for name in names if name not in mine):
             if name == "ax":
                 faults.append("'ax' is the diagnostic set, which nothing is trained on. A run of mnli answers for it.")
+            elif name in own and name.lower() == AVERAGE:
+                faults.append(
+                    f"{self.data}: '{name}' is the name of the average over all tasks, so no task can be called that. Rename {name}/."
+                )
             elif name != ALL and glue_task(name) is None and name not in own:
                 also = f", and {self.data} has {', '.join(own[:10])}" if own else ""
                 also += f", and {self.tasks_file} has {', '.join(mine)}" if mine else ""

@@ -36,6 +36,8 @@ class Labels:
     """What may stand between the labels of a cell."""
     lowest: float = -math.inf
     """The smallest target of the training rows."""
+    given: bool = False
+    """Whether the user named the classes; otherwise they are those of the training rows."""
     columns: tuple[str, ...] = ()
     """The columns that `column` is made of, where there are several."""
 
@@ -143,7 +145,10 @@ class Labels:
                 return f"'{shown}' in column '{self.column}' is not a list of labels. Write a JSON list of names."
             unknown = next(part for part in parts if self.name(part) not in self.names)
         guess = "" if self.whole and whole(unknown) else nearest(unknown, self.names)
-        return f"label '{unknown[:60]}' is not one of {quoted(self.names)}, the labels of the training rows.{guess or ' Correct it, or add training rows with this label.'}"
+        whose, way = ("of the training rows", "add training rows with this label")
+        if self.given:
+            whose, way = ("that were named", "name it too")
+        return f"label '{unknown[:60]}' is not one of {quoted(self.names)}, the labels {whose}.{guess or f' Correct it, or {way}.'}"
 
 
 def _is_minus_one(value: str) -> bool:

@@ -30,7 +30,14 @@ _MOST = 0.9
 
 
 def learn_labels(
-    table: SourceTable, columns: Sequence[str], kind: Kind | None, faults: Faults, notes: list[str], *, asked: bool
+    table: SourceTable,
+    columns: Sequence[str],
+    kind: Kind | None,
+    faults: Faults,
+    notes: list[str],
+    *,
+    asked: bool,
+    names: Sequence[str] = (),
 ) -> Labels | None:
     """Find the kind and the names in the training rows; None if `faults` were added.
 
@@ -38,6 +45,7 @@ def learn_labels(
         table: with a column of :func:`~understudy.data.readers.labels.values.label_name`.
         columns: the label column, or several of 0 and 1.
         asked: the user named the columns.
+        names: the classes of one column, if the user named them; otherwise they are those that occur.
     """
     column, origin = label_name(columns), table.origin
     if column in table.objects:
@@ -60,13 +68,23 @@ def learn_labels(
             f"{origin}: column '{column}' holds lists, but {kind} labels are not lists. Leave --kind out, or name another column with --label."
         )
         return None
+    if kind is None and names and not lists:
+        kind = "single_label"  # numbers too, if they are among the names
     kind = kind or infer_kind(values, column, lists=lists)
     notes += note_cells(table, column, kind, values, codes, joints)
     if kind == "regression":
         targets = [found for found in map(number, values) if math.isfinite(found)]
         return Labels(column, kind, (), False, lowest=min(targets, default=-math.inf))
     labels = _named(Labels(column, kind, (), False, joints=joints), values)
-    if len(columns) > 1:
+    if names and positions not in (0, len(names)):
+        faults.add(
+            f"{origin}: {len(names)} labels are named, but the lists in column '{column}' are {positions} times 0 or 1, one for each label. Name as many, or none."
+        )
+        return None
+    if names and len(columns) == 1:
+        integers = not positions and all(whole(name) for name in names)
+        labels = replace(labels, names=tuple(names), whole=integers, hot=positions > 0, given=True)
+    elif len(columns) > 1:
         labels = replace(labels, names=tuple(columns), whole=False, hot=True, columns=tuple(columns))
     elif positions:
         labels = replace(labels, names=tuple(map(str, range(positions))), whole=True, hot=True)

@@ -73,6 +73,9 @@ def note_classes(
     else:
         counts = np.nansum(rows, axis=0).astype(np.int64)
     single = np.flatnonzero(counts == 1)
+    if labels.given and not counts.all():
+        absent = [labels.names[i] for i in np.flatnonzero(counts == 0)]
+        notes.append(f"{table.origin}: no row has the label {quoted(absent)}, so no model learns it.")
     where = f"{table.origin}: column '{labels.column}'"
     if not labels.hot and len(counts) >= _ID_CLASSES and len(single) >= _NEARLY * len(counts):
         said = f"{where} has {len(counts):,} classes in {counted(int(counts.sum()), 'labelled row')}, and {len(single):,} of them have a single row. Is it an id?"

@@ -9,6 +9,7 @@ import numpy as np
 
 from understudy.data.glue.read import TaskData, glue_there, read_task
 from understudy.data.glue.submission import FILES, submission_faults
+from understudy.data.glue.tasks import ALL, glue_task
 from understudy.data.readers.sources import load_splits
 from understudy.data.tasks import metric_faults
 from understudy.errors import ConfigError, DataError, gathered
@@ -20,8 +21,8 @@ from understudy.recipes.train.glue.single import AdaptedTask, SingleTask
 from understudy.recipes.train.glue.transfer import run_transfer
 from understudy.record import RunRecord
 from understudy.runs.skeleton import TrainingRecipe, Work
-from understudy.settings.train.glue import ALL, GlueSettings
-from understudy.settings.train.task_file import OwnTask
+from understudy.settings.train.glue import GlueSettings
+from understudy.settings.train.task_file import OwnTask, in_keys
 from understudy.terminal.lines import show
 
 
@@ -42,8 +43,7 @@ class Glue(TrainingRecipe, GlueSettings):
                 if name in own:
                     found.append(self._read_own(name, own[name]))
                     continue
-                assert self.data is not None
-                task = read_task(self.data, name, limit_train=self.limit_train, seed=self.seed, tests=self.submit)
+                task = self._read_task(name)
                 if self.submit and not task.tests and not self.is_family():
                     faults.append(f"{self.data}: no test file of {name}, and --submit answers for it. Leave it out.")
                 found.append(task)
@@ -51,25 +51,43 @@ class Glue(TrainingRecipe, GlueSettings):
             raise DataError(*faults)
         return found
 
+    def _read_task(self, name: str) -> TaskData:
+        """The rows of a task below ``data``."""
+        assert self.data is not None
+        try:
+            return read_task(self.data, name, limit_train=self.limit_train, seed=self.seed, tests=self.submit)
+        except DataError as error:
+            if glue_task(name) is not None:
+                raise
+            faults = [(in_keys(fault), fault) for fault in error.faults]  # a folder of the user's
+            way = " Such keys are those of a --tasks_file."
+            raise DataError(*(said + way * (said != fault) for said, fault in faults)) from None
+
     def _read_own(self, name: str, own: OwnTask) -> TaskData:
         """The rows of a task of the user's file."""
-        splits = load_splits(
-            own.data,
-            train=own.train,
-            validation=own.validation,
-            test=own.test,
-            text=own.text,
-            label=own.label,
-            kind=own.kind,
-            limit_train=self.limit_train,
-            seed=self.seed,
-        )
-        task = splits.task
-        for metric in own.metrics:
-            check_suits(metric, np.zeros((1, task.outputs)), splits.train.labels[:1])
+        try:
+            splits = load_splits(
+                own.data,
+                train=own.train,
+                validation=own.validation,
+                test=own.test,
+                text=own.text,
+                label=own.label,
+                kind=own.kind,
+                labels=own.labels,
+                limit_train=self.limit_train,
+                seed=self.seed,
+            )
+            task = splits.task
+            for metric in own.metrics:
+                check_suits(metric, np.zeros((1, task.outputs)), splits.train.labels[:1])
+        except (ConfigError, DataError) as error:
+            origin = f"{self.tasks_file}, task '{name}'"
+            raise DataError(*(f"{origin}: {in_keys(fault)}" for fault in error.faults)) from None
         task = replace(task, metrics=tuple(own.metrics) or task.metrics)
         others = {} if splits.test is None else {"test": splits.test}
-        return TaskData(name, replace(splits, task=task, test=None), others)
+        notes = tuple(map(in_keys, splits.notes))
+        return TaskData(name, replace(splits, task=task, test=None, notes=notes), others)
 
     def prepare(self, data: list[TaskData]) -> Work:
         """Load and check the model, for the first task where there are several."""
@@ -85,12 +103,17 @@ class Glue(TrainingRecipe, GlueSettings):
         """The tasks by name; for ``all``, those of GLUE whose training and development files are there.
 
         Raises:
-            DataError: if none is.
+            DataError: if none is, or too few for the mode.
         """
         if self.names() != [ALL]:
             return self.names()
         assert self.data is not None
-        return glue_there(self.data)
+        there = glue_there(self.data)
+        if self.mode != "single" and len(there) < 2:
+            raise DataError(
+                f"{self.data}: holds {there[0]} alone of GLUE's tasks, but --mode {self.mode} needs several. Add folders, or give --mode single."
+            )
+        return there
 
     def is_family(self) -> bool:
         """Whether there are several tasks, each in a run of its own."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from understudy.atomic import write_bytes
 from understudy.data.glue.read import TaskData
@@ -19,10 +20,13 @@ from understudy.functional.glue_score import task_score
 from understudy.functional.metrics import is_undefined
 from understudy.functional.scoring import scored_rows
 from understudy.inference.answering import Answering
+from understudy.objectives.supervised import label_loss
 from understudy.runs.session import Session
 
 _SHORT = {"validation": "", "validation_mismatched": "_mm"}
 """The parts that GLUE's scripts report, and what their names end with."""
+_SCRIPTS = {"matthews": "matthews_correlation", "spearman": "spearmanr"}
+"""The scripts' names of our metrics, where they differ. The hub's cards have others: Pearson's is `pearsonr` there."""
 
 
 def scored_parts(
@@ -63,7 +67,19 @@ def glue_number(entry: Mapping[str, Any]) -> float:
     return task_score(dev_scores(entry).values())
 
 
-def write_results(folder: Path, entry: Mapping[str, Any], data: TaskData, training: Mapping[str, Any]) -> None:
+def mean_loss(outputs: np.ndarray, rows: Rows, task: Task) -> float:
+    """The mean loss of a model's answers to rows with labels, as training has it: in nats, or in squared units."""
+    logits, labels = (torch.from_numpy(part) for part in scored_rows(outputs, rows.labels))
+    return float(label_loss(logits, labels, task.kind).double().mean())
+
+
+def write_results(
+    folder: Path,
+    entry: Mapping[str, Any],
+    data: TaskData,
+    training: Mapping[str, Any],
+    losses: Mapping[str, float],
+) -> None:
     """Write ``eval_results.json`` and ``eval_results_<task>.txt``, under the names that GLUE's scripts gave.
 
     The text is one ``name = value`` a line; mismatched MNLI has a file of its own there, and names with ``_mm`` in the
@@ -72,12 +88,14 @@ def write_results(folder: Path, entry: Mapping[str, Any], data: TaskData, traini
     Args:
         entry: the model's, on the record.
         training: how its training went, on the record.
+        losses: the mean loss on each split.
     """
     rows = {"validation": data.splits.validation, **data.others}
     whole: dict[str, Any] = {"epoch": float(training["epochs"])}
     for split, scores in dev_scores(entry).items():
         end = _SHORT[split]
-        found = {f"eval_{name}{end}": value for name, value in scores.items()}
+        found = {f"eval_{_SCRIPTS.get(name, name)}{end}": value for name, value in scores.items()}
+        found[f"eval_loss{end}"] = losses[split]
         if len(scores) > 1:
             found[f"eval_combined_score{end}"] = task_score([scores])
         found[f"eval_samples{end}"] = len(rows[split])

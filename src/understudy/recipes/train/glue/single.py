@@ -18,7 +18,7 @@ from understudy.models.awd_lstm.config import reads_whole
 from understudy.recipes.train.finetune.adapted import Adapted
 from understudy.recipes.train.finetune.classification import MODEL
 from understudy.recipes.train.finetune.transformer import Transformer
-from understudy.recipes.train.glue.results import scored_parts, write_results
+from understudy.recipes.train.glue.results import mean_loss, scored_parts, write_results
 from understudy.runs.entries import put_on_record
 from understudy.runs.scoring import model_type
 from understudy.runs.session import Session
@@ -43,6 +43,7 @@ class SingleTask(Transformer):
     def __init__(self, settings: GlueSettings, data: TaskData) -> None:
         super().__init__(as_finetune(settings), replace(data.splits, test=data.others.get("test")))
         self.glue_settings, self.data = settings, data
+        self.losses: dict[str, float] = {}
         self.subject = replace(self.subject, task={**self.subject.task, "name": data.name})
 
     def usual_rate(self) -> float | None:
@@ -63,6 +64,8 @@ class SingleTask(Transformer):
         split, rows = self.splits.reporting()
         with session.run.timed("evaluate_s"):
             scores, answers = scored_parts(session, name, self.data.name, model, parts)
+        if name == MODEL:
+            self.losses = {split: mean_loss(answers[split], rows, model.task) for split, rows in parts.items()}
         with session.run.timed("bench_s"):
             facts = cost.measure(model, rows.texts)
         put_on_record(session, name, scores=scores, facts={**facts, **model_type(model), **(more or {})})
@@ -71,7 +74,7 @@ class SingleTask(Transformer):
     def write_beside(self, session: Session, model: Answering) -> None:
         """GLUE's files: ``eval_results``, and the answers for the leaderboard if they are asked for."""
         result = session.run.record.training["train"]
-        write_results(session.run.folder, session.run.record.model(MODEL), self.data, result)
+        write_results(session.run.folder, session.run.record.model(MODEL), self.data, result, self.losses)
         if self.glue_settings.submit:
             self._answer(session, model)
 

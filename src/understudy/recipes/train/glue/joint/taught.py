@@ -11,7 +11,7 @@ import numpy as np
 from understudy.data.glue.read import TaskData
 from understudy.data.tasks import Task
 from understudy.errors import ConfigError
-from understudy.functional.chance import chance_distance
+from understudy.functional.chance import chance_distance, chance_loss
 from understudy.inference.answering import Answering
 from understudy.models.files.multitask import is_multitask
 from understudy.models.files.names import resolve
@@ -29,6 +29,9 @@ from understudy.settings.train.taught_tasks import ALPHA, DISTANCE
 
 TAUGHT_BY, UNTAUGHT, TFIDF = ", its teacher", ", without teachers", ", TF-IDF"
 """What the names of the entries end with that stand beside the student's."""
+LEAST = 0.1
+"""A teacher's answers count as differing by at least this share of what the labels do: the distance to one that answers nearly
+alike for every text would else be divided by almost nothing, and outweigh all other tasks."""
 
 
 class TaughtJoint(Joint):
@@ -73,7 +76,8 @@ class TaughtJoint(Joint):
         }
         session.run.record.teacher_forward_texts = sum(one.forward_texts for one in self.teachers.values())
         teaching = {
-            name: Teaching(self._distance(name), self._teacher_weight(name, answering[name])) for name in self.data
+            name: Teaching(self._distance(name), self._teacher_weight(session, name, answering[name]))
+            for name in self.data
         }
         session.run.record.training.setdefault("joint", {})["teacher_weights"] = {
             name: one.weight for name, one in teaching.items()
@@ -119,12 +123,18 @@ class TaughtJoint(Joint):
             temperature=1.0 if settings.temperature is None else settings.temperature,
         )
 
-    def _teacher_weight(self, name: str, teacher: Teacher) -> float:
+    def _teacher_weight(self, session: Session, name: str, teacher: Teacher) -> float:
         """The weight of the distance to a task's teacher, scaled as the losses of its labels are."""
+        rows = self.data[name].splits.train
+        found = chance_distance(teacher(np.arange(len(rows))), self._distance(name))
+        least = LEAST * chance_loss(rows.labels)
+        if found < least:
+            session.run.say(
+                f"{name}: its teacher answers nearly the same for every text (the distance from their mean is {found:.2g}, and below {least:.2g} it is little), so there is little to learn from it. Look at its scores."
+            )
         if self.settings.task_weights or self.settings.loss_scale == "none":
             return self.on_labels.weights[name]
-        answers = teacher(np.arange(len(self.data[name].splits.train)))
-        return 1 / chance_distance(answers, self._distance(name))
+        return 1 / max(found, least)
 
     @staticmethod
     def _distance_name(settings: GlueSettings, task: Task) -> str:
