@@ -24,7 +24,7 @@ class AdapterExport(AdapterExportSettings):
             UnderstudyError: if it cannot be loaded, or the other library has no such adapter.
         """
         check(self)
-        trained = load_adapted(self.adapter)
+        trained = load_adapted(self.adapter, force=self.force)
         facts, output = trained.adapter, Path(self.output).expanduser()
         if facts.method == "fusion" or facts.below is not None or facts.base.kept is not None:
             what = "a fusion" if facts.method == "fusion" else "one on top of another, or in a model that was cut,"
