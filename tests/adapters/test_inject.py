@@ -323,6 +323,8 @@ def test_what_cannot_be_added_is_refused(tiny: Callable[[str], Any]) -> None:
         add_adapter(model, "new", design_of("houlsby", leave_out=(0, 1, 2)))
     with pytest.raises(ModelError, match="must not be empty or have a dot"):
         add_adapter(model, "a.b", KINDS["houlsby"])
+    with pytest.raises(ModelError, match="an adapter cannot be called 'train'"):
+        add_adapter(model, "train", KINDS["houlsby"])
     add_adapter(model, "new", KINDS["houlsby"])
     with pytest.raises(ModelError, match="there is an adapter 'new' already"):
         add_adapter(model, "new", KINDS["houlsby"])

@@ -226,18 +226,18 @@ def check_alike(names: Sequence[str], facts: Sequence[AdapterFacts], *, force: b
         raise ModelError("one adapter alone cannot be averaged. Name two or more.")
     for name, other in zip(names, facts):
         for what, differs in (
-            ("base", not force and other.base.fingerprint != facts[0].base.fingerprint),
-            ("shape of the base", _shape(other.base) != _shape(facts[0].base)),
-            ("shape", (other.method, other.design) != (facts[0].method, facts[0].design)),
-            ("number of layers", other.base.kept != facts[0].base.kept),
-            ("adapter below it", other.below != facts[0].below),
-            ("labels", (other.task and other.task.labels) != (facts[0].task and facts[0].task.labels)),
-            ("head", (other.head, other.head_options) != (facts[0].head, facts[0].head_options)),
+            ("another base", not force and other.base.fingerprint != facts[0].base.fingerprint),
+            ("another shape of the base", _shape(other.base) != _shape(facts[0].base)),
+            ("another shape", (other.method, other.design) != (facts[0].method, facts[0].design)),
+            ("another number of layers", other.base.kept != facts[0].base.kept),
+            ("another adapter below it", other.below != facts[0].below),
+            ("other labels", (other.task and other.task.labels) != (facts[0].task and facts[0].task.labels)),
+            ("another head", (other.head, other.head_options) != (facts[0].head, facts[0].head_options)),
         ):
             if differs:
-                insist = " (--force takes those of another base.)" * (what == "base")
+                insist = " (--force takes those of another base.)" * (what == "another base")
                 raise ModelError(
-                    f"{name}: has another {what} than {names[0]}. Only adapters of one task and shape can be averaged.{insist}"
+                    f"{name}: has {what} than {names[0]}. Only adapters of one task and shape can be averaged.{insist}"
                 )
 
 

@@ -286,4 +286,6 @@ def _check(model: Any, name: str, design: AdapterDesign, layers: int, *, normed_
         raise ModelError(f"there is an adapter '{name}' already. Give the new one another name, or remove the old one.")
     if not name or "." in name:
         raise ModelError(f"an adapter's name must not be empty or have a dot, but is '{name}'. Give another name.")
+    if hasattr(nn.ModuleDict, name):
+        raise ModelError(f"an adapter cannot be called '{name}', which is a word of torch. Give another name.")
     check_layers(type(base_model(model)).__name__, layers, left_out=design.leave_out, named=design.reductions)

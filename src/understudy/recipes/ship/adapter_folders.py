@@ -20,7 +20,7 @@ from understudy.adapters.peft_methods import METHODS, merge_peft
 from understudy.errors import ModelError, UnderstudyError
 from understudy.inference.adapted import AdaptedPredictor
 from understudy.inference.predictor import Predictor
-from understudy.models.files.names import ADAPTER, adapter_folder, check_undamaged
+from understudy.models.files.names import ADAPTER, adapter_folder, check_undamaged, run_name
 from understudy.models.files.trained import TrainedModel
 from understudy.report.metric_names import human_score, metric_name
 from understudy.report.numbers import ABSENT, human_bytes, human_count
@@ -170,16 +170,24 @@ def described(folder: Path) -> dict[str, Any]:
 
 
 def _table(found: list[dict[str, Any]]) -> Table:
-    """The adapters below each other; what is said of a number, and the fingerprint of the base, on a second line."""
+    """The adapters below each other. Each has several lines, so that there is room for their paths."""
     table = plain_table()
     table.leading = 1
-    for heading in ("adapter", "kind", "parameters", "size", "task", "score", "base"):
-        table.add_column(heading, overflow="fold", no_wrap=heading in ("parameters", "size", "score"))
+    table.add_column("adapter", overflow="fold")
+    table.add_column("kind")
+    table.add_column(lines("parameters", "share", "size"), no_wrap=True)
+    table.add_column(lines("score", "task"), overflow="fold")
+    table.add_column(lines("base", "fingerprint"), overflow="fold")
     for row in found:
-        cells = {key: Text(row[key]) for key in ("adapter", "kind", "size", "task", "score")}
-        cells["parameters"] = lines(row["parameters"], row["share"].partition(" of")[0])
-        cells["base"] = lines(row["base"], row["fingerprint"])
-        table.add_row(*(cells[str(column.header)] for column in table.columns))
+        path = Path(row["base"])
+        base = f"…/{run_name(path)}" if path.is_absolute() else row["base"]
+        table.add_row(
+            Text(row["adapter"]),
+            Text(row["kind"]),
+            lines(row["parameters"], row["share"].partition(" of")[0], row["size"]),
+            lines(row["score"], row["task"]),
+            lines(base, row["fingerprint"][:8]),
+        )
     return table
 
 
