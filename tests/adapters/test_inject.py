@@ -339,6 +339,7 @@ def test_what_cannot_be_added_is_refused(tiny: Callable[[str], Any]) -> None:
         ({"reduction": 0.0}, r"reduction must be 0.25 \(a bottleneck of four times the width\) or more, but is 0.0"),
         ({"reductions": {1: 0.1}}, "or more, but is 0.1"),
         ({"invertible": 1e-9}, "or more, but is 1e-09"),
+        ({"invertible": 0.0}, "or more, but is 0.0"),
         ({"reduction": float("nan")}, "or more, but is nan"),
         ({"non_linearity": "mish"}, "non_linearity must be one of"),
     ],

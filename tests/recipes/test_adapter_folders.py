@@ -90,7 +90,13 @@ def test_the_mean_of_two(runs: Path, tiny_bert: Path, tmp_path: Path, capsys: py
     assert told["share"].startswith(f"{100 * own / (own + base):.2g} % of ")
     for key in ("parameters", "size", "task", "base", "fingerprint"):
         assert told[key] == trained[key] != "–"
+    pairs = shutil.copytree(seeds[1] / "model", tmp_path / "pairs")  # another task, whose labels have the same names
+    told = json.loads((pairs / "adapter_config.json").read_text())
+    told["understudy"]["task"]["text"] = [["one"], ["two"]]
+    (pairs / "adapter_config.json").write_text(json.dumps(told))
     capsys.readouterr()
+    assert main(["adapter", "average", "--adapters", str(seeds[0]), str(pairs), "--output", str(tmp_path / "x")]) == 2
+    assert "has another kind of task than" in capsys.readouterr().err
     odd = [str(seeds[0]), str(runs / "other")]
     assert main(["adapter", "average", "--adapters", *odd, "--output", str(tmp_path / "x")]) == 2
     assert "has another shape than" in capsys.readouterr().err

@@ -100,6 +100,10 @@ def test_peft_puts_lora_and_ia3_into_the_encoder(kind: str, reviews: Path, large
     test = rows(reviews)
     right = [answer.label == row["label"] for answer, row in zip(model.predict([row["text"] for row in test]), test)]
     assert sum(right) / len(right) == pytest.approx(entry["metrics"]["test"]["accuracy"])
+    if kind == "lora":  # a rank that no memory has room for
+        changed_facts(tmp_path / "run" / "model", design=model.facts.design | {"r": 10**12})
+        with pytest.raises(ModelError, match="its rank is 1000000000000, more than four times the width"):
+            understudy.load(tmp_path / "run")
 
 
 def test_dropped_layers_and_half_the_bytes_and_going_on(
@@ -290,6 +294,12 @@ def test_a_folder_that_was_damaged(trained: dict[str, Path], tmp_path: Path, lar
             lambda f: changed_facts(f, base=own["base"] | {"kept": ["a"]}),
             r"names/.* kept of its base are \['a'\]",
         ),
+        (
+            "inverse",
+            lambda f: changed_facts(f, design=own["design"] | {"invertible": []}),
+            r"inverse/.*no design of an",
+        ),
+        ("print", lambda f: changed_facts(f, base=own["base"] | {"fingerprint": None}), r"print/.*is of another type"),
         ("fused", lambda f: changed_facts(f, method="fusion", design={}), r"fused/.*it is a fusion of no adapters"),
         (
             "long",

@@ -84,7 +84,11 @@ class AdapterDesign:
         if self.non_linearity not in FUNCTION_NAMES:
             known = ", ".join(FUNCTION_NAMES)
             raise ValueError(f"non_linearity must be one of {known}, but is {self.non_linearity!r}")
-        for reduction in (self.reduction, *self.reductions.values(), self.invertible or 1.0):
+        for reduction in (
+            self.reduction,
+            *self.reductions.values(),
+            1.0 if self.invertible is None else self.invertible,
+        ):
             if not LEAST_REDUCTION <= reduction < float("inf"):
                 raise ValueError(
                     f"a reduction must be {LEAST_REDUCTION} (a bottleneck of four times the width) or more, but is {reduction}"
@@ -129,6 +133,8 @@ class AdapterDesign:
             reductions = {int(layer): float(value) for layer, value in told["reductions"].items()}
             leave_out = tuple(int(layer) for layer in told["leave_out"])
             numbers = {name: float(told[name]) for name in ("reduction", "scaling")}
+            if told.get("invertible") is not None:
+                numbers["invertible"] = float(told["invertible"])
             return cls(**{**told, **numbers, "reductions": reductions, "leave_out": leave_out})
         except (LookupError, TypeError, AttributeError, OverflowError) as error:
             raise ValueError(f"no design of an adapter: {error}") from None

@@ -165,7 +165,8 @@ class AdapterFacts:
         if (head is not None and head not in get_args(Head)) or method not in METHODS:
             raise ValueError(f"its head is {head!r} and its method {method!r}")
         below, max_length = own.get("below"), own["max_length"]
-        if not isinstance(base.name, str) or not isinstance(design, dict) or type(max_length) is not int:
+        texts = isinstance(base.name, str) and isinstance(base.fingerprint, str)
+        if not texts or not isinstance(design, dict) or type(max_length) is not int:
             raise TypeError("a value is of another type")
         if max_length < 1:
             raise ValueError(f"its max_length is {max_length}")
@@ -231,6 +232,7 @@ def check_alike(names: Sequence[str], facts: Sequence[AdapterFacts], *, force: b
             ("another shape", (other.method, other.design) != (facts[0].method, facts[0].design)),
             ("another number of layers", other.base.kept != facts[0].base.kept),
             ("another adapter below it", other.below != facts[0].below),
+            ("another kind of task", _kind(other.task) != _kind(facts[0].task)),
             ("other labels", (other.task and other.task.labels) != (facts[0].task and facts[0].task.labels)),
             ("another head", (other.head, other.head_options) != (facts[0].head, facts[0].head_options)),
         ):
@@ -243,6 +245,10 @@ def check_alike(names: Sequence[str], facts: Sequence[AdapterFacts], *, force: b
 
 def _shape(base: Base) -> tuple[str, int, int]:
     return base.model_type, base.hidden_size, base.layers
+
+
+def _kind(task: Task | None) -> tuple[str, bool] | None:
+    return None if task is None else (task.kind, task.is_pair)
 
 
 def mean_facts(names: Sequence[str], facts: Sequence[AdapterFacts], *, force: bool = False) -> AdapterFacts:

@@ -87,6 +87,11 @@ def add_peft(model: Any, name: str, method: str, design: Mapping[str, Any], *, o
     if name in designs(model):
         raise ModelError(f"there is an adapter '{name}' already. Give the new one another name, or remove the old one.")
     kept = {key: design[key] for key in _KEPT[method] if key in design}
+    rank, most = kept.get("r"), 4 * int(base_model(model).config.hidden_size)
+    if isinstance(rank, int) and rank > most:  # before memory is taken
+        raise ModelError(
+            f"{origin}: its rank is {rank}, more than four times the width of this {type(base_model(model)).__name__}. Name the base that the adapter was made for, or copy the adapter again."
+        )
     try:
         config = {"lora": peft.LoraConfig, "ia3": peft.IA3Config}[method](**kept)
         peft.inject_adapter_in_model(config, base_model(model), adapter_name=name)
