@@ -323,6 +323,8 @@ def test_what_cannot_be_added_is_refused(tiny: Callable[[str], Any]) -> None:
         add_adapter(model, "new", design_of("houlsby", leave_out=(0, 1, 2)))
     with pytest.raises(ModelError, match="must not be empty or have a dot"):
         add_adapter(model, "a.b", KINDS["houlsby"])
+    with pytest.raises(ModelError, match="an adapter cannot be called 'train'"):
+        add_adapter(model, "train", KINDS["houlsby"])
     add_adapter(model, "new", KINDS["houlsby"])
     with pytest.raises(ModelError, match="there is an adapter 'new' already"):
         add_adapter(model, "new", KINDS["houlsby"])
@@ -334,7 +336,11 @@ def test_what_cannot_be_added_is_refused(tiny: Callable[[str], Any]) -> None:
         ({"reads": "everything"}, "reads must be one of"),
         ({"attention": False, "feed_forward": False}, "needs a place"),
         ({"reads": "norm"}, "after attention an adapter reads"),
-        ({"reduction": 0.0}, "reduction must be a positive number"),
+        ({"reduction": 0.0}, r"reduction must be 0.25 \(a bottleneck of four times the width\) or more, but is 0.0"),
+        ({"reductions": {1: 0.1}}, "or more, but is 0.1"),
+        ({"invertible": 1e-9}, "or more, but is 1e-09"),
+        ({"invertible": 0.0}, "or more, but is 0.0"),
+        ({"reduction": float("nan")}, "or more, but is nan"),
         ({"non_linearity": "mish"}, "non_linearity must be one of"),
     ],
 )

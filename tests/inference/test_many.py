@@ -281,5 +281,8 @@ def test_what_does_not_belong_is_refused(
     with pytest.raises(ModelError, match="whose weights are not those of this one"):
         other.load_adapter(folders["films"])
     assert other.load_adapter(folders["films"], force=True) == "films"
+    own = made(tiny_bert, tmp_path / "own", DESIGNS["films"], TASKS["films"])
+    other.load_adapter(own)
+    assert other.average(["films", "own"], name="mean") == "mean"  # who insisted once need not insist again
     with pytest.raises(ModelError, match="there is no such folder"):
         other.load_adapter("./nowhere/at_all")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,32 @@ def runs(reviews: Path, tiny_bert: Path, tmp_path_factory: pytest.TempPathFactor
     return folder
 
 
-def test_list_and_info(runs: Path, tiny_bert: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["adapter", "list", str(runs)]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 3
-    assert [line.split()[1] for line in lines] == ["houlsby", "houlsby", "pfeiffer"]
+def test_list_and_info(
+    runs: Path, tiny_bert: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.chdir(runs)
+    assert main(["adapter", "list", "."]) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 120
+    rows = [line.split() for line in out.splitlines()]
+    assert [row for row in rows if row[:2] == ["adapter", "kind"]] == [
+        ["adapter", "kind", "size", "task", "fingerprint"]
+    ]
+    for name, kind in (("family/seed-0", "houlsby"), ("family/seed-1", "houlsby"), ("other", "pfeiffer")):
+        assert any(row[:2] == [name, kind] for row in rows)
+    told = understudy.AdapterInfo(adapter="other").run()
+    share, fingerprint = told["share"].partition(" of")[0], told["fingerprint"][:8]
+    for said in (
+        told["parameters"],
+        share,
+        told["size"],
+        told["score"],
+        told["task"],
+        fingerprint,
+        f"…/{tiny_bert.name}",
+    ):
+        assert said in out
     assert main(["adapter", "info", str(runs / "other")]) == 0
     out = capsys.readouterr().out
     entry = RunRecord.load(runs / "other" / "record.json").models[0]
@@ -51,7 +73,7 @@ def test_list_and_info(runs: Path, tiny_bert: Path, capsys: pytest.CaptureFixtur
     assert "no adapters" in capsys.readouterr().out
 
 
-def test_the_mean_of_two(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_mean_of_two(runs: Path, tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     seeds = [runs / "family" / f"seed-{i}" for i in (0, 1)]
     out = tmp_path / "mean"
     assert main(["adapter", "average", "--adapters", *map(str, seeds), "--output", str(out)]) == 0
@@ -61,10 +83,49 @@ def test_the_mean_of_two(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
         assert mean.keys() == one.keys()
         assert all(np.allclose(mean[key], (one[key] + two[key]) / 2, atol=1e-7) for key in mean)
     assert len(understudy.load(out).predict(TEXTS)) == 3
+    told, trained = (understudy.AdapterInfo(adapter=str(folder)).run() for folder in (out, seeds[0]))
+    assert told["score"] == "–"  # nobody has scored it
+    own = RunRecord.load(seeds[0] / "record.json").models[0]["own_parameters"]
+    base = sum(value.numel() for value in load_file(tiny_bert / "model.safetensors").values())
+    assert told["share"].startswith(f"{100 * own / (own + base):.2g} % of ")
+    for key in ("parameters", "size", "task", "base", "fingerprint"):
+        assert told[key] == trained[key] != "–"
+    pairs = shutil.copytree(seeds[1] / "model", tmp_path / "pairs")  # another task, whose labels have the same names
+    told = json.loads((pairs / "adapter_config.json").read_text())
+    told["understudy"]["task"]["text"] = [["one"], ["two"]]
+    (pairs / "adapter_config.json").write_text(json.dumps(told))
     capsys.readouterr()
+    assert main(["adapter", "average", "--adapters", str(seeds[0]), str(pairs), "--output", str(tmp_path / "x")]) == 2
+    assert "has another kind of task than" in capsys.readouterr().err
     odd = [str(seeds[0]), str(runs / "other")]
     assert main(["adapter", "average", "--adapters", *odd, "--output", str(tmp_path / "x")]) == 2
     assert "has another shape than" in capsys.readouterr().err
+
+
+def test_another_base_is_taken_with_force(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One of the adapters was trained on a base of the same shape whose weights are others now."""
+    seeds = [runs / "family" / f"seed-{i}" for i in (0, 1)]
+    odd = shutil.copytree(seeds[1] / "model", tmp_path / "odd")
+    path = odd / "adapter_config.json"
+    path.write_text(
+        path.read_text().replace(json.loads(path.read_text())["understudy"]["base"]["fingerprint"], "0" * 64)
+    )
+    for first, second in ((seeds[0], odd), (odd, seeds[0])):
+        words = ["adapter", "average", "--adapters", str(first), str(second), "--output", str(tmp_path / "mean")]
+        assert main(words) == 2
+        assert "has another base than" in capsys.readouterr().err
+        assert main([*words, "--force", "--overwrite"]) == 0
+        one, two, mean = (
+            load_file(one / "adapter.safetensors") for one in (seeds[0] / "model", odd, tmp_path / "mean")
+        )
+        assert all(np.allclose(mean[key], (one[key] + two[key]) / 2, atol=1e-7) for key in mean)
+        assert len(understudy.load(tmp_path / "mean").predict(TEXTS)) == 3
+        shutil.rmtree(tmp_path / "mean")
+    words = ["adapter", "export", str(odd), "--output", str(tmp_path / "out")]
+    assert main(words) == 2
+    assert "with --force" in capsys.readouterr().err
+    assert main([*words, "--force"]) == 2
+    assert "its head is more than layers on the first token's state" in capsys.readouterr().err.replace("\n", " ")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("peft") is None, reason="needs peft")
@@ -115,6 +176,10 @@ def test_what_cannot_be(runs: Path, tiny_bert: Path, tmp_path: Path, capsys: pyt
         (["info", str(cut)], "adapter.safetensors is not what was saved"),
         (["list", "nowhere"], "there is no such folder"),
         (["average", "--adapters", other, "--output", str(tmp_path / "x")], "must name two adapters or more"),
+        (
+            ["average", "--adapters", other, other, "--output", str(tmp_path / "x")],
+            f"--adapters names {other} more than",
+        ),
     ]
     for words, message in cases:
         assert main(["adapter", *words]) == 2

@@ -100,6 +100,10 @@ def test_peft_puts_lora_and_ia3_into_the_encoder(kind: str, reviews: Path, large
     test = rows(reviews)
     right = [answer.label == row["label"] for answer, row in zip(model.predict([row["text"] for row in test]), test)]
     assert sum(right) / len(right) == pytest.approx(entry["metrics"]["test"]["accuracy"])
+    if kind == "lora":  # a rank that no memory has room for
+        changed_facts(tmp_path / "run" / "model", design=model.facts.design | {"r": 10**12})
+        with pytest.raises(ModelError, match="its rank is 1000000000000, more than four times the width"):
+            understudy.load(tmp_path / "run")
 
 
 def test_dropped_layers_and_half_the_bytes_and_going_on(
@@ -200,6 +204,21 @@ def test_killed_and_resumed_it_ends_with_the_same_bits(
         (["--adapter", "houlsby", "--reductions", "0-1:4"], "'0-1:4' must be a layer or a range of layers"),
         (["--adapter", "houlsby", "--reductions", "0-1=4", "1=2"], "--reductions names layer 1 more than once"),
         (["--adapter", "houlsby", "--reductions", "9=4"], "there is no layer 9 in this BertModel"),
+        (["--adapter", "lora", "--drop_adapters", "9"], "there is no layer 9 in this BertModel"),
+        (["--adapter", "ia3", "--drop_adapters", "9"], "there is no layer 9 in this BertModel"),
+        (["--adapter", "lora", "--drop_adapters", "0-3"], "all 4 layers are left out"),
+        (["--adapter", "ia3", "--drop_adapters", "0-3"], "all 4 layers are left out"),
+        (["--adapter", "houlsby", "--drop_adapters", "3-1"], "--drop_adapters: 3-1 counts down. Write 1-3."),
+        (["--adapter", "houlsby", "--reductions", "3-1=8"], "--reductions: 3-1 counts down. Write 1-3."),
+        (
+            ["--adapter", "houlsby", "--reduction", "0.0001"],
+            "reduction must be greater than or equal to 0.25, but is 0.0001",
+        ),
+        (
+            ["--adapter", "houlsby", "--reductions", "1=0.1"],
+            "'1=0.1' must be a layer or a range of layers and a number",
+        ),
+        (["--adapter", "lora", "--rank", "33"], "a lora of rank 33 computes no more than one of rank 32"),
     ],
 )
 def test_flags_that_cannot_be(
@@ -260,6 +279,34 @@ def test_a_folder_that_was_damaged(trained: dict[str, Path], tmp_path: Path, lar
             lambda f: changed_facts(f, base=own["base"] | {"layers": 12}),
             "its layers is 12, but this base's is 4",
         ),
+        (
+            "beyond",
+            lambda f: changed_facts(f, design=own["design"] | {"leave_out": [9]}),
+            r"beyond/.*it names the layer 9",
+        ),
+        (
+            "kept",
+            lambda f: changed_facts(f, base=own["base"] | {"kept": [2, 9]}),
+            r"kept/.* kept of its base are \[2, 9\]",
+        ),
+        (
+            "names",
+            lambda f: changed_facts(f, base=own["base"] | {"kept": ["a"]}),
+            r"names/.* kept of its base are \['a'\]",
+        ),
+        (
+            "inverse",
+            lambda f: changed_facts(f, design=own["design"] | {"invertible": []}),
+            r"inverse/.*no design of an",
+        ),
+        ("print", lambda f: changed_facts(f, base=own["base"] | {"fingerprint": None}), r"print/.*is of another type"),
+        ("fused", lambda f: changed_facts(f, method="fusion", design={}), r"fused/.*it is a fusion of no adapters"),
+        (
+            "long",
+            lambda f: changed_facts(f, max_length=5000),
+            r"long: its max_length is 5000, but its base reads at most",
+        ),
+        ("short", lambda f: changed_facts(f, max_length=0), r"short/.*its max_length is 0"),
         (
             "type",
             lambda f: changed_facts(f, base=own["base"] | {"model_type": "xlnet"}),

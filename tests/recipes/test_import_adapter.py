@@ -218,7 +218,13 @@ def test_a_pickle_with_code_is_refused_and_nothing_runs(written: Callable[..., P
     assert not trace.exists()
 
 
-def test_damaged_files(written: Callable[..., Path]) -> None:
+def test_damaged_files(written: Callable[..., Path], tiny_bert: Path) -> None:
+    folder = written({"leave_out": [9]})
+    with pytest.raises(ModelError, match=rf"{folder}: there is no layer 9 in this BertModel"):
+        understudy.load_base(tiny_bert).load_adapter(folder)
+    (folder / "adapter_config.json").write_text("[]")
+    with pytest.raises(ModelError, match=r"must hold a JSON object, but holds list\. Copy the adapter again\."):
+        read_hub_adapter(folder)
     folder = written()
     (folder / "adapter.safetensors").write_bytes(b"12345678")
     with pytest.raises(ModelError, match="is damaged"):

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
+
+from understudy.errors import ModelError
 
 Reads = Literal["sublayer", "norm", "input"]
 """What an adapter reads: the sublayer's output; the block's norm of output plus input; the sublayer's input."""
 
 FUNCTION_NAMES = ("relu", "swish", "gelu", "gelu_new", "tanh", "leakyrelu", "linear")
 """The non-linearities by AdapterHub's names."""
+
+LEAST_REDUCTION = 0.25
+"""Below it a bottleneck would be wider than the encoder's own feed-forward parts, which are four times its width."""
 
 Start = Literal["identity", "normal"]
 """``identity``: the adapter adds exactly nothing at first. ``normal``: both projections are drawn from N(0, 0.02)."""
@@ -79,9 +84,15 @@ class AdapterDesign:
         if self.non_linearity not in FUNCTION_NAMES:
             known = ", ".join(FUNCTION_NAMES)
             raise ValueError(f"non_linearity must be one of {known}, but is {self.non_linearity!r}")
-        for reduction in (self.reduction, *self.reductions.values(), self.invertible or 1.0):
-            if not 0 < reduction < float("inf"):
-                raise ValueError(f"a reduction must be a positive number, but is {reduction}")
+        for reduction in (
+            self.reduction,
+            *self.reductions.values(),
+            1.0 if self.invertible is None else self.invertible,
+        ):
+            if not LEAST_REDUCTION <= reduction < float("inf"):
+                raise ValueError(
+                    f"a reduction must be {LEAST_REDUCTION} (a bottleneck of four times the width) or more, but is {reduction}"
+                )
 
     @property
     def kind(self) -> str:
@@ -122,6 +133,8 @@ class AdapterDesign:
             reductions = {int(layer): float(value) for layer, value in told["reductions"].items()}
             leave_out = tuple(int(layer) for layer in told["leave_out"])
             numbers = {name: float(told[name]) for name in ("reduction", "scaling")}
+            if told.get("invertible") is not None:
+                numbers["invertible"] = float(told["invertible"])
             return cls(**{**told, **numbers, "reductions": reductions, "leave_out": leave_out})
         except (LookupError, TypeError, AttributeError, OverflowError) as error:
             raise ValueError(f"no design of an adapter: {error}") from None
@@ -143,6 +156,30 @@ def design_of(kind: str, **changed: Any) -> AdapterDesign:
         64
     """
     return replace(KINDS[kind], **{name: value for name, value in changed.items() if value is not None})
+
+
+def check_layers(
+    encoder: str, layers: int, *, left_out: Collection[int], named: Collection[int] = (), origin: str = ""
+) -> None:
+    """Check which layers of an encoder get no adapter, and which are named besides.
+
+    Args:
+        encoder: what the encoder is called in messages.
+        layers: how many it has.
+        left_out: get none.
+        named: are named besides.
+        origin: what messages begin with.
+
+    Raises:
+        ModelError: if there is no such layer, or if no layer is left.
+    """
+    beyond = [layer for layer in (*left_out, *named) if not 0 <= layer < layers]
+    if beyond:
+        raise ModelError(
+            f"{origin}there is no layer {beyond[0]} in this {encoder}, whose layers are 0 to {layers - 1}. Name layers among these."
+        )
+    if set(left_out) >= set(range(layers)):
+        raise ModelError(f"{origin}all {layers} layers are left out, so nothing is left to learn. Leave out fewer.")
 
 
 def _places(design: AdapterDesign) -> tuple[bool, bool, str]:

@@ -17,6 +17,7 @@ from understudy.adapters.heads import Head
 from understudy.adapters.inject import encoder_tensors
 from understudy.data.tasks import Task
 from understudy.errors import ModelError, shortened
+from understudy.models.files.lengths import most_tokens
 from understudy.models.files.names import ADAPTER
 from understudy.models.files.stored_task import checked_temperature
 from understudy.models.structure.layers import base_model
@@ -75,7 +76,7 @@ class Base:
                 )
         if self.fingerprint and not force and encoder_fingerprint(model) != self.fingerprint:
             raise ModelError(
-                f"{origin}: belongs to another base: it was trained on {self.name}, whose weights are not those of this one. Name that base. (predict --adapters, adapter merge and adapter average take this one with --force, load_adapter with force=True.)"
+                f"{origin}: belongs to another base: it was trained on {self.name}, whose weights are not those of this one. Name that base. (predict --adapters, adapter merge, average and export take this one with --force, load_adapter with force=True.)"
             )
 
 
@@ -103,6 +104,29 @@ class AdapterFacts:
     def kind(self) -> str:
         """``houlsby``, ``pfeiffer``, ``parallel``, ``bottleneck``, ``fusion``, ``lora`` or ``ia3``."""
         return AdapterDesign.from_dict(self.design).kind if self.method == "bottleneck" else self.method
+
+    @property
+    def title(self) -> str:
+        """The kind as people are told it: an invertible adapter is more than the kind that it is of."""
+        changes_embeddings = self.method == "bottleneck" and self.design.get("invertible") is not None
+        return f"invertible ({self.kind})" if changes_embeddings else self.kind
+
+    def check(self, model: Any, *, origin: str, force: bool = False) -> None:
+        """Compare it with a model of its base, before anything is put into it.
+
+        Args:
+            origin: where the adapter is, for messages.
+            force: whether other weights of the same shape are accepted.
+
+        Raises:
+            ModelError: if the base is another one, or reads fewer tokens than the adapter.
+        """
+        self.base.check(model, origin=origin, force=force)
+        limit = most_tokens(base_model(model).config)
+        if limit is not None and self.max_length > limit:
+            raise ModelError(
+                f"{origin}: its max_length is {self.max_length}, but its base reads at most {limit} tokens. Correct it in its {ADAPTER}, or copy the adapter again."
+            )
 
     def as_json(self) -> str:
         """The text of its ``adapter_config.json``."""
@@ -141,13 +165,19 @@ class AdapterFacts:
         if (head is not None and head not in get_args(Head)) or method not in METHODS:
             raise ValueError(f"its head is {head!r} and its method {method!r}")
         below, max_length = own.get("below"), own["max_length"]
-        if not isinstance(base.name, str) or not isinstance(design, dict) or not isinstance(max_length, int):
+        texts = isinstance(base.name, str) and isinstance(base.fingerprint, str)
+        if not texts or not isinstance(design, dict) or type(max_length) is not int:
             raise TypeError("a value is of another type")
-        if base.kept is not None and not all(type(layer) is int for layer in base.kept):
-            raise TypeError("the layers of its base are not numbers")
+        if max_length < 1:
+            raise ValueError(f"its max_length is {max_length}")
+        if method == "fusion" and not design:
+            raise ValueError("it is a fusion of no adapters")
+        layers = base.layers if base.kept is None else _kept(base.kept, base.layers)
         told = {"bottleneck": [design], "fusion": [*design.values()]}.get(method, [])
         for part in (*told, *([] if below is None else [below])):
-            AdapterDesign.from_dict(part)
+            made = AdapterDesign.from_dict(part)
+            if beyond := [layer for layer in (*made.leave_out, *made.reductions) if not 0 <= layer < layers]:
+                raise ValueError(f"it names the layer {beyond[0]}, but its base has the layers 0 to {layers - 1}")
         return cls(
             method=method,
             design=design,
@@ -159,6 +189,15 @@ class AdapterFacts:
             temperature=checked_temperature(own.get("temperature", 1.0)),
             below=below,
         )
+
+
+def _kept(layers: Any, of: int) -> int:
+    """How many layers of a base a file says that were kept."""
+    if not isinstance(layers, list) or not layers or not all(type(layer) is int for layer in layers):
+        raise TypeError(f"the layers that were kept of its base are {shortened(layers)}")
+    if layers != sorted(set(layers)) or layers[0] < 0 or layers[-1] >= of:
+        raise ValueError(f"the layers that were kept of its base are {shortened(layers)}, but it has {of}")
+    return len(layers)
 
 
 def encoder_fingerprint(model: Any) -> str:
@@ -175,8 +214,11 @@ def encoder_fingerprint(model: Any) -> str:
     return digest.hexdigest()
 
 
-def check_alike(names: Sequence[str], facts: Sequence[AdapterFacts]) -> None:
+def check_alike(names: Sequence[str], facts: Sequence[AdapterFacts], *, force: bool = False) -> None:
     """Check that adapters can be averaged: one base, one shape, one task.
+
+    Args:
+        force: whether bases with other weights of the same shape are accepted.
 
     Raises:
         ModelError: if they differ.
@@ -185,24 +227,38 @@ def check_alike(names: Sequence[str], facts: Sequence[AdapterFacts]) -> None:
         raise ModelError("one adapter alone cannot be averaged. Name two or more.")
     for name, other in zip(names, facts):
         for what, differs in (
-            ("base", other.base.fingerprint != facts[0].base.fingerprint),
-            ("shape", (other.method, other.design) != (facts[0].method, facts[0].design)),
-            ("number of layers", other.base.kept != facts[0].base.kept),
-            ("adapter below it", other.below != facts[0].below),
-            ("labels", (other.task and other.task.labels) != (facts[0].task and facts[0].task.labels)),
-            ("head", (other.head, other.head_options) != (facts[0].head, facts[0].head_options)),
+            ("another base", not force and other.base.fingerprint != facts[0].base.fingerprint),
+            ("another shape of the base", _shape(other.base) != _shape(facts[0].base)),
+            ("another shape", (other.method, other.design) != (facts[0].method, facts[0].design)),
+            ("another number of layers", other.base.kept != facts[0].base.kept),
+            ("another adapter below it", other.below != facts[0].below),
+            ("another kind of task", _kind(other.task) != _kind(facts[0].task)),
+            ("other labels", (other.task and other.task.labels) != (facts[0].task and facts[0].task.labels)),
+            ("another head", (other.head, other.head_options) != (facts[0].head, facts[0].head_options)),
         ):
             if differs:
+                insist = " (--force takes those of another base.)" * (what == "another base")
                 raise ModelError(
-                    f"{name}: has another {what} than {names[0]}. Only adapters of one task and shape can be averaged."
+                    f"{name}: has {what} than {names[0]}. Only adapters of one task and shape can be averaged.{insist}"
                 )
 
 
-def mean_facts(names: Sequence[str], facts: Sequence[AdapterFacts]) -> AdapterFacts:
+def _shape(base: Base) -> tuple[str, int, int]:
+    return base.model_type, base.hidden_size, base.layers
+
+
+def _kind(task: Task | None) -> tuple[str, bool] | None:
+    return None if task is None else (task.kind, task.is_pair)
+
+
+def mean_facts(names: Sequence[str], facts: Sequence[AdapterFacts], *, force: bool = False) -> AdapterFacts:
     """The facts of the average of several adapters of one task and one shape; of their temperatures the geometric mean.
+
+    Args:
+        force: as for :func:`check_alike`.
 
     Raises:
         ModelError: if they differ.
     """
-    check_alike(names, facts)
+    check_alike(names, facts, force=force)
     return replace(facts[0], temperature=statistics.geometric_mean(one.temperature for one in facts))

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from understudy.adapters.design import AdapterDesign
-from understudy.adapters.facts import AdapterFacts
+from understudy.adapters.facts import AdapterFacts, encoder_fingerprint
 from understudy.adapters.heads import head_tensors, headed
 from understudy.adapters.inject import adapter_tensors, add_adapter, add_fusion, designs, load_tensors, route_of
 from understudy.adapters.peft_methods import METHODS, add_peft
@@ -84,6 +86,23 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         return {key: value.float() for key, value in load_file(path).items()}
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{path}: cannot be read: {error}. Copy the adapter again.") from None
+
+
+def stored_count(*paths: Path) -> int:
+    """How many numbers the weights in files are; only what precedes them is read.
+
+    Raises:
+        ModelError: if a file is damaged.
+    """
+    total = 0
+    for path in paths:
+        try:
+            with safe_open(path, "pt") as file:
+                names = file.keys()
+                total += sum(math.prod(file.get_slice(name).get_shape()) for name in names)
+        except (OSError, SafetensorError) as error:
+            raise ModelError(f"{path}: cannot be read: {error}. Copy its folder again.") from None
+    return total
 
 
 def place(model: Any, folder: Path, facts: AdapterFacts, *, name: str = NAME) -> None:
@@ -179,7 +198,9 @@ def load_adapted(name: str, *, base: str | None = None, force: bool = False) -> 
             raise ModelError(
                 f"{name}: is an adapter, and its base cannot be loaded: {' '.join(error.faults)} If the base is elsewhere, write where under 'base' in {folder / ADAPTER}."
             ) from error
-    facts.base.check(model, origin=name, force=force)
+    facts.check(model, origin=name, force=force)
+    # with force it belongs to this one from now on
+    found = replace(facts.base, fingerprint=encoder_fingerprint(model)) if force else facts.base
     place_head(model, folder)
     if facts.base.kept is not None:
         model = cut_layers(model, facts.base.kept)
@@ -193,7 +214,7 @@ def load_adapted(name: str, *, base: str | None = None, force: bool = False) -> 
         task=facts.task,
         max_length=facts.max_length,
         temperature=facts.temperature,
-        adapter=facts,
+        adapter=replace(facts, base=found),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from understudy.adapters.design import AdapterDesign, Start
+from understudy.adapters.design import AdapterDesign, Start, check_layers
 from understudy.adapters.layers.bottleneck import Bottleneck
 from understudy.adapters.layers.fusion import Fusion, is_fused
 from understudy.adapters.layers.invertible import INVERTIBLE, Coupling, embedding_site
@@ -286,10 +286,6 @@ def _check(model: Any, name: str, design: AdapterDesign, layers: int, *, normed_
         raise ModelError(f"there is an adapter '{name}' already. Give the new one another name, or remove the old one.")
     if not name or "." in name:
         raise ModelError(f"an adapter's name must not be empty or have a dot, but is '{name}'. Give another name.")
-    beyond = [layer for layer in (*design.leave_out, *design.reductions) if not 0 <= layer < layers]
-    if beyond:
-        raise ModelError(
-            f"there is no layer {beyond[0]} in this {type(base_model(model)).__name__}, whose layers are 0 to {layers - 1}. Name layers among these."
-        )
-    if set(design.leave_out) >= set(range(layers)):
-        raise ModelError(f"all {layers} layers are left out, so nothing is left to learn. Leave out fewer.")
+    if hasattr(nn.ModuleDict, name):
+        raise ModelError(f"an adapter cannot be called '{name}', which is a word of torch. Give another name.")
+    check_layers(type(base_model(model)).__name__, layers, left_out=design.leave_out, named=design.reductions)

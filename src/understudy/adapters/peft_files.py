@@ -96,7 +96,7 @@ def write_peft(folder: Path, model: Any, facts: AdapterFacts) -> None:
         OutputError: if the folder cannot be written.
     """
     if facts.method not in METHODS:
-        raise ModelError(f"a {facts.kind} adapter is none of PEFT's. Write it with --format adapterhub.")
+        raise ModelError(f"a {facts.title} adapter is none of PEFT's. Write it with --format adapterhub.")
     if facts.head == "mean" or isinstance(model, PooledEncoder):
         raise ModelError(
             f"{type(model).__name__}: its head reads means of the states, which is no head of transformers. Train with --pooling head to write it for PEFT."

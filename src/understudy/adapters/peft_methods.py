@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
+from understudy.adapters.design import check_layers
 from understudy.adapters.inject import designs, tell_designs
 from understudy.errors import ModelError, require
 from understudy.models.structure.blocks import projections
@@ -34,12 +35,18 @@ def lora_design(model: Any, *, rank: int = 8, scaling: float = 2.0, leave_out: C
         leave_out: layers without it.
 
     Raises:
-        ModelError: if the encoder's projections cannot be found.
+        ModelError: if the encoder's projections cannot be found, the rank is more than its width, or all layers are left
+            out, or one that there is not.
 
     Reference:
         Hu et al. 2022, "LoRA", arXiv 2106.09685, section 4.1.
     """
-    chosen = [made[::2] for i, made in enumerate(projections(model)) if i not in leave_out]
+    width = int(base_model(model).config.hidden_size)
+    if rank > width:
+        raise ModelError(
+            f"a lora of rank {rank} computes no more than one of rank {width}, the width of this {type(base_model(model)).__name__}. Give a rank of {width} or less."
+        )
+    chosen = [made[::2] for made in _of_layers(model, projections(model), leave_out)]
     targets = _names(model, [module for made in chosen for module in made])
     return {"r": rank, "lora_alpha": scaling * rank, "target_modules": targets}
 
@@ -53,13 +60,13 @@ def ia3_design(model: Any, *, leave_out: Collection[int] = ()) -> dict[str, Any]
         leave_out: layers without it.
 
     Raises:
-        ModelError: if the encoder's projections cannot be found.
+        ModelError: if the encoder's projections cannot be found, or all layers are left out, or one that there is not.
 
     Reference:
         Liu et al. 2022, arXiv 2205.05638, section 3.3.
     """
-    keys = [made[1:] or made for i, made in enumerate(projections(model)) if i not in leave_out]
-    outer = [outer_product(part.block) for i, part in enumerate(sublayers(model)) if i not in leave_out]
+    keys = [made[1:] or made for made in _of_layers(model, projections(model), leave_out)]
+    outer = [outer_product(part.block) for part in _of_layers(model, sublayers(model), leave_out)]
     inner = _names(model, outer)
     return {"target_modules": _names(model, [m for made in keys for m in made]) + inner, "feedforward_modules": inner}
 
@@ -80,6 +87,11 @@ def add_peft(model: Any, name: str, method: str, design: Mapping[str, Any], *, o
     if name in designs(model):
         raise ModelError(f"there is an adapter '{name}' already. Give the new one another name, or remove the old one.")
     kept = {key: design[key] for key in _KEPT[method] if key in design}
+    rank, most = kept.get("r"), 4 * int(base_model(model).config.hidden_size)
+    if isinstance(rank, int) and rank > most:  # before memory is taken
+        raise ModelError(
+            f"{origin}: its rank is {rank}, more than four times the width of this {type(base_model(model)).__name__}. Name the base that the adapter was made for, or copy the adapter again."
+        )
     try:
         config = {"lora": peft.LoraConfig, "ia3": peft.IA3Config}[method](**kept)
         peft.inject_adapter_in_model(config, base_model(model), adapter_name=name)
@@ -89,6 +101,12 @@ def add_peft(model: Any, name: str, method: str, design: Mapping[str, Any], *, o
             f"{origin}: PEFT cannot put this into {type(base_model(model)).__name__}: {reason}. Name the base that the adapter was made for."
         ) from error
     tell_designs(model, {**designs(model), name: {"method": method, **kept}})
+
+
+def _of_layers(model: Any, parts: Sequence[Any], leave_out: Collection[int]) -> list[Any]:
+    """The parts of the layers that are not left out."""
+    check_layers(type(base_model(model)).__name__, len(parts), left_out=leave_out)
+    return [part for layer, part in enumerate(parts) if layer not in leave_out]
 
 
 def _names(model: Any, modules: list[nn.Module]) -> list[str]:

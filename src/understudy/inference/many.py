@@ -107,7 +107,7 @@ class AdaptedBase:
         Reference:
             Wang et al. 2022, "AdaMix", arXiv 2205.12410, section 3.4; Chronopoulou et al. 2023, arXiv 2302.07027.
         """
-        facts = mean_facts(names, [self.facts[self._known(one)] for one in names])
+        facts = mean_facts(names, [self.facts[self._known(one)] for one in names], force=True)  # all are in one base
         weights = [adapter_tensors(self.encoder, one) for one in names]
         head = None
         if names[0] in self.heads:

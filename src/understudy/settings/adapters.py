@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from annotated_types import Gt
+from annotated_types import Ge, Gt
 
+from understudy.adapters.design import LEAST_REDUCTION
 from understudy.models.files.names import adapter_folder
 from understudy.settings.flags import Shown
 
@@ -25,7 +26,7 @@ class AdapterSettings:
         Annotated[Literal["houlsby", "pfeiffer", "parallel", "invertible", "lora", "ia3"], Shown("KIND")] | None
     ) = None
     """Train a small adapter in a frozen encoder: houlsby, pfeiffer, parallel, invertible, lora or ia3."""
-    reduction: Annotated[float, Gt(0), Shown(rare=True)] | None = None
+    reduction: Annotated[float, Ge(LEAST_REDUCTION), Shown(rare=True)] | None = None
     """The encoder's width divided by this is the width of an adapter that is neither lora nor ia3 (16, of invertible 2)."""
     reductions: Annotated[list[str], Shown("LAYER=X", rare=True)] = field(default_factory=list)
     """Of single layers, instead of --reduction: `0-3=64 11=8`."""
@@ -95,6 +96,7 @@ class AdapterSettings:
             )
         bad = [word for word in self.drop_adapters if not _SPAN.fullmatch(word)]
         faults += [f"--drop_adapters: {word!r} is neither a layer (3) nor a range of layers (0-3)." for word in bad]
+        faults += _falling("--drop_adapters", [_SPAN.fullmatch(word) for word in self.drop_adapters])
         return faults + self._reductions_faults()
 
     def adapters_read(self) -> list[str]:
@@ -116,11 +118,13 @@ class AdapterSettings:
         return {layer: float(match[3]) for match in found for layer in _layers(match)}
 
     def _reductions_faults(self) -> list[str]:
-        bad = [word for word in self.reductions if not (found := _OF_LAYERS.fullmatch(word)) or not float(found[3])]
+        read = [(word, _OF_LAYERS.fullmatch(word)) for word in self.reductions]
         faults = [
-            f"--reductions: {word!r} must be a layer or a range of layers and a positive number, as in 0-3=64."
-            for word in bad
+            f"--reductions: {word!r} must be a layer or a range of layers and a number from {LEAST_REDUCTION}, as in 0-3=64."
+            for word, found in read
+            if not found or float(found[3]) < LEAST_REDUCTION
         ]
+        faults += _falling("--reductions", [found for _, found in read])
         named = [layer for word in self.reductions if (found := _OF_LAYERS.fullmatch(word)) for layer in _layers(found)]
         twice = sorted({layer for layer in named if named.count(layer) > 1})
         faults += [f"--reductions names layer {layer} more than once. Name it once." for layer in twice[:3]]
@@ -161,6 +165,15 @@ class AdapterSettings:
     def _flags(self, *names: str) -> list[str]:
         plain = AdapterSettings()
         return [f"--{name}" for name in names if getattr(self, name) != getattr(plain, name)]
+
+
+def _falling(flag: str, found: list[re.Match[str] | None]) -> list[str]:
+    """What is wrong with ranges of layers that count down."""
+    return [
+        f"{flag}: {match[1]}-{match[2]} counts down. Write {match[2]}-{match[1]}."
+        for match in found
+        if match is not None and match[2] is not None and int(match[2]) < int(match[1])
+    ]
 
 
 def _layers(match: re.Match[str]) -> range:

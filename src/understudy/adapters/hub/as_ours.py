@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from understudy.adapters.design import check_layers
 from understudy.adapters.facts import AdapterFacts, Base
 from understudy.adapters.files import HEAD, WEIGHTS, read_tensors
 from understudy.adapters.hub.reading import HubAdapter, read_hub_adapter
@@ -16,6 +17,7 @@ from understudy.adapters.peft_files import is_peft
 from understudy.data.tasks import Task
 from understudy.errors import ModelError
 from understudy.models.files.names import ADAPTER
+from understudy.models.structure.layers import base_model
 
 
 class ReadAdapter(NamedTuple):
@@ -46,7 +48,7 @@ def read_adapter(folder: Path, encoder: Any, *, base: str, length: int, force: b
         )
     if not _is_hubs(folder):
         facts = AdapterFacts.read(folder)
-        facts.base.check(encoder, origin=str(folder), force=force)
+        facts.check(encoder, origin=str(folder), force=force)
         head = {} if facts.head is None else read_tensors(folder / HEAD)
         return ReadAdapter(facts, read_tensors(folder / WEIGHTS), head)
     found = read_hub_adapter(folder)
@@ -78,9 +80,17 @@ def facts_of_hub(
         layers=own.layers,
     )
     made.check(encoder, origin=origin)
+    design = found.design
+    check_layers(
+        type(base_model(encoder)).__name__,
+        own.layers,
+        left_out=design.leave_out,
+        named=design.reductions,
+        origin=f"{origin}: ",
+    )
     return AdapterFacts(
         method="bottleneck",
-        design=found.design.as_dict(),
+        design=design.as_dict(),
         base=own,
         task=task,
         head=None if task is None else "first_token",

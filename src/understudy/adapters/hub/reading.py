@@ -92,7 +92,7 @@ def _json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path}: cannot be read as JSON: {error}. Copy the adapter again.") from None
     if not isinstance(told, dict):
-        raise ModelError(f"{path}: must hold a JSON object, but holds {type(told).__name__}.")
+        raise ModelError(f"{path}: must hold a JSON object, but holds {type(told).__name__}. Copy the adapter again.")
     return told
 
 

@@ -45,10 +45,7 @@ def max_length(config: Any, tokenizer: PreTrainedTokenizerBase, asked: int | Non
     if reads_whole(config):
         return _DOCUMENT_LENGTH
     config = getattr(config, "encoder_config", config)
-    positions = getattr(config, "max_position_embeddings", None)
-    limit = positions if isinstance(positions, int) and positions > 0 else None
-    if limit is not None:
-        limit -= first_position(config)
+    limit = most_tokens(config)
     if asked is None:
         return min(_DEFAULT_LENGTH, int(min(tokenizer.model_max_length, _DEFAULT_LENGTH)), limit or _DEFAULT_LENGTH)
     if limit is not None and asked > limit:
@@ -56,6 +53,18 @@ def max_length(config: Any, tokenizer: PreTrainedTokenizerBase, asked: int | Non
             f"max_length is {asked}, but this model ({config.model_type}) reads at most {limit} tokens. Give --max_length {limit} or less."
         )
     return asked
+
+
+def most_tokens(config: Any) -> int | None:
+    """The tokens that an encoder's table of positions has room for; None if it has none.
+
+    Example:
+        >>> from transformers import RobertaConfig
+        >>> most_tokens(RobertaConfig(max_position_embeddings=514, pad_token_id=1))
+        512
+    """
+    positions = getattr(config, "max_position_embeddings", None)
+    return positions - first_position(config) if isinstance(positions, int) and positions > 0 else None
 
 
 def first_position(config: Any) -> int:

@@ -24,10 +24,14 @@ class AdapterExport(AdapterExportSettings):
             UnderstudyError: if it cannot be loaded, or the other library has no such adapter.
         """
         check(self)
-        trained = load_adapted(self.adapter)
+        trained = load_adapted(self.adapter, force=self.force)
         facts, output = trained.adapter, Path(self.output).expanduser()
-        if facts.method == "fusion" or facts.below is not None or facts.base.kept is not None:
-            what = "a fusion" if facts.method == "fusion" else "one on top of another, or in a model that was cut,"
+        if facts.base.kept is not None:
+            raise ModelError(
+                f"{self.adapter}: belongs to a model that was cut from {facts.base.name}, which other libraries do not have. Use it as it is."
+            )
+        if facts.method == "fusion" or facts.below is not None:
+            what = "a fusion" if facts.method == "fusion" else "one on top of another"
             raise ModelError(f"{self.adapter}: {what} is not exported. Export the adapters that it is made of.")
         chosen = self.format or ("adapterhub" if facts.method == "bottleneck" else "peft")
         if chosen == "peft":

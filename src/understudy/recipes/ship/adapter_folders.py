@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from rich.table import Table
+from rich.text import Text
 
 from understudy.adapters.design import AdapterDesign
 from understudy.adapters.facts import AdapterFacts, mean_facts
-from understudy.adapters.files import NAME, load_adapted, mean_of
+from understudy.adapters.files import NAME, load_adapted, mean_of, stored_count
 from understudy.adapters.folding import fold_parallel
 from understudy.adapters.peft_methods import METHODS, merge_peft
 from understudy.errors import ModelError, UnderstudyError
 from understudy.inference.adapted import AdaptedPredictor
 from understudy.inference.predictor import Predictor
-from understudy.models.files.names import ADAPTER, adapter_folder, check_undamaged
+from understudy.models.files.names import ADAPTER, adapter_folder, check_undamaged, run_name
 from understudy.models.files.trained import TrainedModel
 from understudy.report.metric_names import human_score, metric_name
 from understudy.report.numbers import ABSENT, human_bytes, human_count
+from understudy.report.tables.cells import lines, plain_table
 from understudy.runs.saving import save_classifier
 from understudy.settings.configuration import check
 from understudy.settings.ship.adapter_folders import (
@@ -30,6 +34,7 @@ from understudy.settings.ship.adapter_folders import (
     AdapterMergeSettings,
 )
 from understudy.terminal.lines import say, show
+from understudy.terminal.screen import draw_or_return
 
 _TEXTS = ("A quiet, lovely film.", "Nobody knew what to make of it, and the reviews were mixed at best.", "no")
 
@@ -38,7 +43,7 @@ class AdapterList(AdapterListSettings):
     """List the adapters in a folder and below: kind, parameters, bytes, score, base."""
 
     def run(self) -> list[dict[str, Any]]:
-        """Print a line for each; what is known of each."""
+        """Print a row for each; what is known of each."""
         check(self)
         found = []
         for path in sorted(Path(self.folder).expanduser().rglob(ADAPTER)):
@@ -46,13 +51,10 @@ class AdapterList(AdapterListSettings):
                 found.append(described(path.parent))
             except UnderstudyError as error:
                 say(f"  {' '.join(error.faults)}")
-        widths = [max((len(str(row[key])) for row in found), default=0) for key in ("adapter", "kind", "size", "score")]
-        for row in found:
-            cells = [str(row[key]) for key in ("adapter", "kind", "size", "score")]
-            show("  ".join([*(cell.ljust(width) for cell, width in zip(cells, widths)), f"of {row['base']}"]))
         if not found:
             show(f"{self.folder}: no adapters.")
-        return found
+            return found
+        return draw_or_return(found, _table(found))
 
 
 class AdapterInfo(AdapterInfoSettings):
@@ -119,7 +121,7 @@ class AdapterAverage(AdapterAverageSettings):
         check(self)
         folders = [adapter_folder(name) for name in self.adapters]
         facts = [AdapterFacts.read(folder) for folder in folders if folder is not None]
-        whole = mean_facts(self.adapters, facts)
+        whole = mean_facts(self.adapters, facts, force=self.force)
         made: list[AdaptedPredictor] = []
         for name in self.adapters:
             trained = load_adapted(name, force=self.force)
@@ -129,7 +131,7 @@ class AdapterAverage(AdapterAverageSettings):
             for key, value in mean.items():
                 own[key].copy_(value)
         output = Path(self.output).expanduser()
-        average = AdaptedPredictor(made[0].model, made[0].tokenizer, whole)
+        average = AdaptedPredictor(made[0].model, made[0].tokenizer, replace(whole, base=made[0].facts.base))
         save_classifier(output, average, _texts(average))
         show(f"{output}: the mean of {len(made)} adapters.")
         return output
@@ -149,12 +151,16 @@ def described(folder: Path) -> dict[str, Any]:
     scores: dict[str, Any] = next(iter((entry.get("metrics") or {}).values()), {})
     metric = next(iter(scores), None)
     own, whole = entry.get("own_parameters"), entry.get("parameters")
-    share = f" ({100 * own / whole:.2g} % of {human_count(whole)})" if own and whole else ""
+    if own is None:  # nothing trained it here: its files tell, and those of its base
+        own = stored_count(*folder.glob("*.safetensors"))
+        base = [] if facts.base.kept is not None else [*Path(facts.base.name).glob("*.safetensors")]
+        whole = own + stored_count(*base) if base else None
     task = facts.task
     return {
         "adapter": str(folder.parent if folder.name == "model" else folder),
-        "kind": facts.kind,
-        "parameters": f"{human_count(own)}{share}" if own else ABSENT,
+        "kind": facts.title,
+        "parameters": human_count(own),
+        "share": f"{100 * own / whole:.2g} % of {human_count(whole)}" if whole else ABSENT,
         "size": human_bytes(size),
         "task": "none: it has no head" if task is None else f"{task.kind}: {', '.join(task.labels) or task.label}",
         "score": ABSENT if metric is None else f"{metric_name(metric)} {human_score(metric, scores[metric])}",
@@ -163,10 +169,32 @@ def described(folder: Path) -> dict[str, Any]:
     }
 
 
+def _table(found: list[dict[str, Any]]) -> Table:
+    """The adapters below each other. Each has several lines, so that there is room for their paths."""
+    table = plain_table()
+    table.leading = 1
+    table.add_column("adapter", overflow="fold")
+    table.add_column("kind")
+    table.add_column(lines("parameters", "share", "size"), no_wrap=True)
+    table.add_column(lines("score", "task"), overflow="fold")
+    table.add_column(lines("base", "fingerprint"), overflow="fold")
+    for row in found:
+        path = Path(row["base"])
+        base = f"…/{run_name(path)}" if path.is_absolute() else row["base"]
+        table.add_row(
+            Text(row["adapter"]),
+            Text(row["kind"]),
+            lines(row["parameters"], row["share"].partition(" of")[0], row["size"]),
+            lines(row["score"], row["task"]),
+            lines(base, row["fingerprint"][:8]),
+        )
+    return table
+
+
 def _records(folder: Path) -> Iterator[dict[str, Any]]:
-    for path in (folder / "record.json", folder.parent / "record.json"):
+    for run in (folder, *([folder.parent] if folder.name == "model" else [])):
         try:
-            told = json.loads(path.read_text(encoding="utf-8"))
+            told = json.loads((run / "record.json").read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):
             continue
         if isinstance(told, dict):

@@ -54,14 +54,14 @@ class ImportAdapter(ImportAdapterSettings):
         output = Path(self.output).expanduser()
         if facts.task is None:
             save_adapter(output, model, facts)
-            show(f"{output}: a {facts.kind} adapter without a head. Train one on it:")
+            show(f"{output}: {_named(facts)} without a head. Train one on it:")
             show(f"  understudy finetune --model {self.model} --load_adapter {output} --data ROWS")
             return output
         task = facts.task
         texts: Any = [(text, text) if task.is_pair else text for text in _TEXTS]
         save_classifier(output, AdaptedPredictor(model, tokenizer, facts), texts)
         labels = ", ".join(task.labels) or "a number"
-        show(f"{output}: a {facts.kind} adapter of {self.model}; it answers {labels}.")
+        show(f"{output}: {_named(facts)} of {self.model}; it answers {labels}.")
         show(f"Go on with:\n  understudy predict --model {output} --input FILE")
         return output
 
@@ -122,6 +122,10 @@ class ImportAdapter(ImportAdapterSettings):
         if len(self.labels) != task.outputs or not task.labels:
             raise ConfigError(f"--labels names {len(self.labels)} labels, but the head has {task.outputs} outputs.")
         return replace(task, labels=tuple(self.labels), metrics=())
+
+
+def _named(facts: AdapterFacts) -> str:
+    return f"{'an' if facts.title[0] == 'i' else 'a'} {facts.title} adapter"
 
 
 def _fill(model: Any, tensors: dict[str, torch.Tensor], *, origin: Path) -> None:

@@ -26,6 +26,8 @@ class AdapterExportSettings:
     """What the adapter is called in AdapterHub's files."""
     overwrite: Annotated[bool, Shown(group="Run")] = False
     """Replace --output if it exists and holds a model of understudy."""
+    force: Annotated[bool, Shown(rare=True)] = False
+    """Accept a base with other weights than the adapter was trained on."""
 
     def faults(self) -> list[str]:
         """What is wrong with these settings, as far as it shows without reading the files."""

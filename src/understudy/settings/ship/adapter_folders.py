@@ -83,4 +83,9 @@ class AdapterAverageSettings:
         faults = [fault for name in self.adapters for fault in adapter_name_faults(name)]
         if len(self.adapters) < 2:
             faults.append("--adapters must name two adapters or more, as in: --adapters runs/seed-0 runs/seed-1.")
+        faults += [
+            f"--adapters names {name} more than once. Leave one of them out."
+            for name in dict.fromkeys(self.adapters)
+            if self.adapters.count(name) > 1
+        ]
         return faults + output_faults(self.output, overwrite=self.overwrite, read=self.adapters)

@@ -81,7 +81,7 @@ class Adapted(Transformer):
             found.round()
         summary = found.summary()
         session.run.say(
-            f"{self.facts.kind} adapter: {summary['trainable_parameters']:,} of {summary['parameters']:,} parameters learned ({100 * summary['trainable_parameters'] / summary['parameters']:.2f} %); the encoder is as it was."
+            f"{self.facts.title} adapter: {summary['trainable_parameters']:,} of {summary['parameters']:,} parameters learned ({100 * summary['trainable_parameters'] / summary['parameters']:.2f} %); the encoder is as it was."
         )
         return found
 
