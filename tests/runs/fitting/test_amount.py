@@ -52,3 +52,15 @@ def test_more_rows_never_take_fewer_steps_than_a_third(rows: int, classes: int) 
 
     assert steps(2 * rows) * 3 >= steps(rows)
     assert training_amount(rows, classes=classes, parameters=BASE, validation=0).epochs >= 3
+
+
+def test_an_adapter_has_twice_the_passes() -> None:
+    whole, adapter = (
+        training_amount(2500, classes=2, parameters=SMALL, validation=250, adapts=adapts) for adapts in (False, True)
+    )
+    assert (whole.epochs, adapter.epochs) == (3, 6)
+    assert whole.patience is None
+    assert adapter.patience == 3
+    assert "of an adapter 6, which take about as long" in adapter.why
+    assert training_amount(90, classes=2, parameters=SMALL, validation=10, adapts=True).epochs == 20
+    assert training_amount(2500, classes=2, parameters=SMALL, validation=250, adapts=True, epochs=3).epochs == 3

@@ -36,13 +36,15 @@ def training_amount(
     parameters: int,
     validation: int,
     recurrent: bool = False,
+    adapts: bool = False,
     epochs: int | None = None,
     batch_size: int | None = None,
 ) -> Amount:
     """Epochs, batch size, peak rate and patience of a fine-tuning.
 
     Few rows get the number of steps that many would have: what goes wrong with few rows is mostly that training ends too
-    early. Small models take, and need, higher rates.
+    early. Small models take, and need, higher rates. An adapter has twice the passes: they take about as long, because nothing is
+    computed for the gradients of the other weights, and with as many as those have it ends too early.
 
     Args:
         rows: labelled training rows.
@@ -50,6 +52,7 @@ def training_amount(
         parameters: of the model.
         validation: labelled validation rows.
         recurrent: whether it is an AWD-LSTM.
+        adapts: whether only an adapter and the head learn.
         epochs, batch_size: taken as they are where they are given.
 
     Reference:
@@ -65,13 +68,16 @@ def training_amount(
     size = batch_size or (_SMALL_BATCH if rows < _MANY_ROWS else _LARGE_BATCH)
     a_pass = math.ceil(max(rows, 1) / size)
     wanted = _STEPS + _STEPS_A_CLASS * classes
-    passes = epochs or min(max(_FEWEST_EPOCHS, math.ceil(wanted / a_pass)), _MOST_EPOCHS)
+    several = min(max(_FEWEST_EPOCHS, math.ceil(wanted / a_pass)), _MOST_EPOCHS)
+    passes = epochs or (min(2 * several, _MOST_EPOCHS) if adapts else several)
     chooses = validation >= _ENOUGH_TO_CHOOSE
     patience = max(2, passes // 2) if chooses and epochs is None and passes >= _PATIENT_EPOCHS else None
     if epochs is not None:
         why = ""
-    elif passes > _FEWEST_EPOCHS:
+    elif several > _FEWEST_EPOCHS:
         why = f"{rows:,} rows and {classes} outputs: at least {wanted} steps, but at most {_MOST_EPOCHS} passes"
     else:
-        why = f"{rows:,} rows: {passes} passes are enough steps"
+        why = f"{rows:,} rows: {several} passes are enough steps"
+    if why and adapts:
+        why += f"; of an adapter {passes}, which take about as long"
     return Amount(passes, size, rate, patience, chooses, why)

@@ -198,6 +198,7 @@ def _amount(settings: FinetuneSettings, splits: Splits, model: Any, *, rate: flo
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         validation=int(splits.validation.labelled.sum()),
         recurrent=reads_whole(model.config),
+        adapts=settings.adapts,
         epochs=None if epochs == "auto" else epochs,
         batch_size=settings.batch_size,
     )
