@@ -1,9 +1,9 @@
 """How near to full fine-tuning do adapters come, with which share of the parameters, in which time and memory?
 
 A cell is one task, one way and one seed, or the memory of one way; all ways have the same three epochs, and two of the adapters
-also the six that take as long as three of all weights. A cell is trained once
-and kept in the result file, so that the script can be stopped and started again. The memory is that of a process of its own: the
-peak of what no file backs, above what it held before the model was there.
+also the six that take as long as three of all weights. A cell is trained once and kept in the result file, so that the script can be
+stopped and started again. The memory is that of a process of its own: the peak of what no file backs, above what it held before the
+model was there.
 
     python benchmarks/adapters.py --threads 1
 """

@@ -145,6 +145,7 @@ class _Draws:
         return _uniform(self._rows, places, draw)
 
     def at(self, tokens: np.ndarray, places: np.ndarray, draw: int) -> np.ndarray:
+        """The numbers of the tokens with these indices among the rows and `places`: ``(len(tokens),)``."""
         return _uniform(self._rows[tokens], places[tokens], draw)
 
 

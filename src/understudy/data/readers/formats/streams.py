@@ -64,9 +64,15 @@ class _Bounded(io.RawIOBase):
         self._seen = 0
 
     def readable(self) -> bool:
+        """It can only be read."""
         return True
 
     def readinto(self, buffer: Any) -> int:
+        """Fill a buffer as far as there are bytes; how many.
+
+        Raises:
+            Unreadable: if it has grown too far.
+        """
         found = self._stream.read(len(buffer))
         self._seen += len(found)
         if self._seen > self._most:
@@ -77,6 +83,7 @@ class _Bounded(io.RawIOBase):
         return len(found)
 
     def close(self) -> None:
+        """Close it, and the packed file below it."""
         self._stream.close()
         self._file.close()  # a GzipFile leaves open what it was given
         super().close()
@@ -120,9 +127,15 @@ class _Recoded(io.RawIOBase):
         self._line = 1
 
     def readable(self) -> bool:
+        """It can only be read."""
         return True
 
     def readinto(self, buffer: Any) -> int:
+        """Fill a buffer as far as there are bytes; how many.
+
+        Raises:
+            Unreadable: at bytes that are not of the encoding.
+        """
         while not self._ready:
             raw = self._stream.read(1 << 16)
             try:
@@ -147,6 +160,7 @@ class _Recoded(io.RawIOBase):
         )
 
     def close(self) -> None:
+        """Close it, and the stream below it."""
         self._stream.close()
         super().close()
 
