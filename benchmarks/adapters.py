@@ -1,6 +1,6 @@
 """How near to full fine-tuning do adapters come, with which share of the parameters, in which time and memory?
 
-A cell is one task, one way and one seed, or the memory of one way; all ways have the same three epochs, and two of the adapters
+A cell is one task, one way and one seed, or the memory of one way; all ways have the same three epochs, and some of the adapters
 also the six that take as long as three of all weights. A cell is trained once and kept in the result file, so that the script can be
 stopped and started again. The memory is that of a process of its own: the peak of what no file backs, above what it held before the
 model was there.
@@ -35,8 +35,11 @@ WAYS: dict[str, dict[str, Any]] = {
     "lora 8": {"epochs": 3, "adapter": "lora"},
     "houlsby 16, six epochs": {"epochs": 6, "adapter": "houlsby", "reduction": 16},
     "lora 8, six epochs": {"epochs": 6, "adapter": "lora"},
+    "houlsby 4, six epochs": {"epochs": 6, "adapter": "houlsby", "reduction": 4},
+    "houlsby 4, six epochs and norms": {"epochs": 6, "adapter": "houlsby", "reduction": 4, "adapter_norms": True},
 }
-"""An epoch of an adapter takes about half the time of one of all weights, so six take as long as three."""
+"""An epoch of an adapter takes about half the time of one of all weights, so six take as long as three. The widest are just below 4 %
+of the parameters; the norms of the last are those that Houlsby et al. train too."""
 CONFIG = {
     "rows": ROWS,
     "memory_rows": MEMORY_ROWS,

@@ -8,7 +8,7 @@ from scipy import stats
 
 from understudy.evaluation.paired import paired_differences
 from understudy.evaluation.seeded import seeded_differences, seeded_scores
-from understudy.evaluation.significance import mcnemar
+from understudy.evaluation.significance import holm, mcnemar
 
 RNG = np.random.default_rng(0)
 ROWS, SEEDS = 400, 4
@@ -114,20 +114,71 @@ def test_only_seeds_that_both_have_are_compared() -> None:
     assert {pair: difference.seeds for pair, difference in found.items()} == {("one", "other"): 2, ("other", "late"): 1}
 
 
-def test_rows_that_differ_from_seed_to_seed_leave_students_test_of_the_seeds() -> None:
+def apart(
+    rng: np.random.Generator, seeds: int, rows: int, *, names: str = "ab", level: float = 0.9
+) -> tuple[dict, dict]:
+    """Equally good models, each seed with rows of its own of which half are told alike by all; and the labels."""
+    labels = {seed: rng.integers(0, 2, rows) for seed in range(seeds)}
+    answers: dict[str, dict[int, np.ndarray]] = {name: {} for name in names}
+    for seed, known in labels.items():
+        alike, told = rng.random(rows) < 0.5, rng.random(rows) < level
+        for found in answers.values():
+            found[seed] = outputs(np.where(alike, told, rng.random(rows) < level).astype(int), known)
+    return answers, labels
+
+
+def test_rows_that_differ_from_seed_to_seed_have_variances_of_their_own() -> None:
     rng = np.random.default_rng(3)
-    labels = {seed: rng.integers(0, 2, ROWS) for seed in range(SEEDS)}
-    answers = {
-        name: {s: outputs((rng.random(ROWS) < level).astype(int), labels[s]) for s in range(SEEDS)}
-        for name, level in (("one", 0.9), ("other", 0.86))
-    }
-    found = seeded_differences("accuracy", answers, labels)["one", "other"]
-    scores = {
-        name: [(answers[name][s].argmax(1) == labels[s]).mean() for s in range(SEEDS)] for name in ("one", "other")
-    }
-    assert found.p == pytest.approx(stats.ttest_rel(scores["one"], scores["other"]).pvalue)
+    answers, labels = apart(rng, SEEDS, ROWS)
+    right = {name: np.array([found[s].argmax(1) == labels[s] for s in found], float) for name, found in answers.items()}
+    found = seeded_differences("accuracy", answers, labels, resamples=20_000)["a", "b"]
+    by_seed = right["a"] - right["b"]
+    assert found.difference == pytest.approx(by_seed.mean())
+    of_rows = by_seed.var(axis=1).mean() / ROWS
+    assert found.error_of_rows**2 == pytest.approx(of_rows / SEEDS, rel=0.05)
+    excess = [scores.mean(1).var(ddof=1) - scores.var(axis=1).mean() / ROWS for scores in right.values()]
+    between = max(sum(excess), by_seed.mean(1).var(ddof=1) - of_rows, 0)
+    assert found.error_of_seeds**2 == pytest.approx(between / SEEDS, abs=0.02 * of_rows)
     single = {name: {0: seeds[0]} for name, seeds in answers.items()}
-    assert seeded_differences("accuracy", {**single, "third": {1: ONE[1]}}, labels).keys() == set()
+    one = seeded_differences("accuracy", {**single, "third": {1: answers["a"][1]}}, labels)
+    assert one.keys() == {("a", "b")}  # the third has other rows
+    assert one["a", "b"].p > 0
+
+
+@pytest.mark.parametrize(("seeds", "rows"), [(2, 30), (3, 100)])
+def test_equal_kinds_with_rows_of_their_own_are_seldom_called_different(seeds: int, rows: int) -> None:
+    rng = np.random.default_rng(8)
+    rounds, alarms = 100, 0
+    for _ in range(rounds):
+        found = seeded_differences("accuracy", *apart(rng, seeds, rows, names="abcd"), resamples=200)
+        alarms += min(holm({pair: one.p for pair, one in found.items()}).values()) < 0.05
+    assert (
+        stats.binom.sf(alarms - 1, rounds, 0.05) > 0.01
+    )  # the sample variance of two seeds alone called half of them different
+
+
+def test_a_few_rows_that_all_tell_the_same_are_coins_that_fall_alike() -> None:
+    for rows in (1, 5, 6, 20):
+        truth = np.zeros(rows, int)
+        right, wrong = outputs(np.ones(rows), truth), outputs(np.zeros(rows), truth)
+        found = seeded_differences("accuracy", {"one": {0: right}, "other": {0: wrong}}, {0: truth})["one", "other"]
+        assert found.p == pytest.approx(stats.binomtest(0, rows).pvalue)
+        assert (found.low > 0) == (found.p < 0.05)
+        share = stats.binomtest(rows, rows).proportion_ci(0.95, method="exact").low
+        assert found.low == pytest.approx(2 * share - 1)
+        score = seeded_scores("accuracy", {"one": {0: right}}, {0: truth})["one"]
+        assert score.low == pytest.approx(stats.binomtest(rows, rows).proportion_ci(0.95, method="wilson").low)
+
+
+def test_intervals_end_where_the_values_do() -> None:
+    rng = np.random.default_rng(4)
+    answers, labels = apart(rng, 2, 8, level=0.95)
+    for metric, least in (("accuracy", 0.0), ("matthews", -1.0)):
+        found = seeded_scores(metric, answers, labels)["a"]
+        assert least <= found.low <= found.high <= 1.0
+    numbers = {seed: rng.normal(size=12) for seed in (0, 1)}
+    guesses = {seed: known[:, None] + 3 * rng.random() * rng.normal(size=(12, 1)) for seed, known in numbers.items()}
+    assert seeded_scores("mse", {"a": guesses}, numbers)["a"].low >= 0.0
 
 
 def test_the_same_answers_do_not_differ() -> None:

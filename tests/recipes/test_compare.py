@@ -151,6 +151,16 @@ def test_quality_against_labels(reviews: Path, tmp_path: Path) -> None:
     assert (tmp_path / "run" / "plots" / "labels.svg").exists()
 
 
+def test_more_labels_than_there_are_have_no_point_on_the_curve(
+    reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["--data", reviews, "--models", "tfidf", "static", "--output", tmp_path / "run", *SMALL]
+    assert main(words(*line, "--limit_train", 20, 121, 5000)) == 2
+    told = "--limit_train 121 and 5,000: there are 120 labelled training rows. Name 120 as the largest."
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.usefixtures("patched")
 def test_a_model_that_fails_is_named_and_the_others_go_on(
     reviews: Path, tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -45,7 +45,8 @@ class Rows:
 class Splits:
     """The data of a recipe.
 
-    ``notes`` are sentences about what was cut, counted or dropped, and what looks odd. ``class_weights`` say what a row of
+    ``notes`` are sentences about what was cut, counted or dropped, and what looks odd. ``labelled`` are the training rows with a
+    label that there are, drawn or not, those that validation rows were cut off included. ``class_weights`` say what a row of
     each class counts in training, in the order of the task's labels; None: all count alike.
     """
 
@@ -55,6 +56,7 @@ class Splits:
     test: Rows | None
     unlabeled: Texts | None
     notes: tuple[str, ...]
+    labelled: int
     class_weights: tuple[float, ...] | None = None
 
     def selected_by(self, metric: str | None) -> Splits:

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from understudy.evaluation.intervals import affordable_resamples
+from understudy.evaluation.intervals import affordable_resamples, wilson
 from understudy.evaluation.paired import measured, resampled_scores
-from understudy.functional.scoring import check_suits, scored_rows
+from understudy.functional.scoring import check_suits, extent, scored_rows
 
 Seeded = Mapping[str, Mapping[int, np.ndarray]]
 """By model and by seed, the outputs for the rows that report: ``(rows, outputs)``."""
@@ -60,7 +60,11 @@ def seeded_differences(
     variance between seeds.
 
     Where the rows differ from seed to seed (a validation part that the seed draws), the differences of the seeds are
-    independent, and their sample variance alone is the error.
+    independent: each has the variance of its own rows, and what the sample variance exceeds their mean by is that between
+    seeds.
+
+    Where no source of error is seen, because every row and seed tells the same, the test is that of a sign: each of the n rows
+    is a fair coin.
 
     Args:
         metric: a name, see :data:`understudy.functional.metrics.METRICS`.
@@ -71,8 +75,7 @@ def seeded_differences(
         seed: of the draws.
 
     Returns:
-        By pair of names, the one that comes first in `answers` first. A pair without a common seed is left out, and so
-        is one whose only error could come from the seeds but has a single one.
+        By pair of names, the one that comes first in `answers` first. A pair without a common seed is left out.
 
     Raises:
         DataError: if no row has a label.
@@ -92,13 +95,15 @@ def seeded_differences(
     """
     found = {}
     again = _Again(metric, answers, labels, resamples=resamples, seed=seed)
+    least, most = extent(metric)
     for one, other in combinations(answers, 2):
         both = [number for number in answers[one] if number in answers[other]]
-        if not both or (not again.same_rows and len(both) == 1):
+        if not both:
             continue
         apart = again.scores(one, both) - again.scores(other, both)
-        drawn = again.drawn(one, both) - again.drawn(other, both) if again.same_rows else None
-        found[one, other] = again.difference(apart, drawn, (one, other), both, level=level)
+        drawn = again.drawn(one, both) - again.drawn(other, both)
+        tested = again.difference(apart, drawn, (one, other), both, level=level)
+        found[one, other] = _within(tested, least - most, most - least)
     return found
 
 
@@ -113,27 +118,39 @@ def seeded_scores(
 ) -> dict[str, SeededDifference]:
     """The mean score of each model over its seeds, with its interval for other rows and other seeds.
 
-    The same as :func:`seeded_differences` from a score of 0; ``p`` says nothing. A model with one seed, on rows that differ
-    from those of other models' seeds, is left out.
+    The same as :func:`seeded_differences` from a score of 0; ``p`` says nothing. Where all answers are right, or none is,
+    the interval of the accuracy is Wilson's.
 
     Example:
         >>> truth = np.array([0, 1] * 20)
         >>> right = np.where(truth[:, None] == np.arange(2), 1.0, 0.0)
-        >>> seeded_scores("accuracy", {"one": {0: right}}, {0: truth})["one"][:3]
-        (1.0, 1.0, 1.0)
+        >>> found = seeded_scores("accuracy", {"one": {0: right}}, {0: truth})["one"]
+        >>> found.difference, round(found.low, 2), found.high
+        (1.0, 0.91, 1.0)
     """
     again = _Again(metric, answers, labels, resamples=resamples, seed=seed)
     found = {}
     for name, seeds in answers.items():
         numbers = list(seeds)
-        if numbers and (again.same_rows or len(numbers) > 1):
-            drawn = again.drawn(name, numbers) if again.same_rows else None
-            found[name] = again.difference(again.scores(name, numbers), drawn, (name,), numbers, level=level)
+        if not numbers:
+            continue
+        scores = again.scores(name, numbers)
+        tested = again.difference(scores, again.drawn(name, numbers), (name,), numbers, level=level)
+        if metric == "accuracy" and scores.min() == scores.max() and scores[0] in (0, 1):
+            rows = again.rows(name, numbers)
+            low, high = wilson(round(rows * scores[0]), rows)
+            tested = tested._replace(low=low, high=high)
+        found[name] = _within(tested, *extent(metric))
     return found
 
 
+def _within(found: SeededDifference, least: float, most: float) -> SeededDifference:
+    """The same with an interval that ends where the values do."""
+    return found._replace(low=max(least, found.low), high=min(most, found.high))
+
+
 class _Again:
-    """The scores of all models, and those on resampled rows where all models answered for the same ones."""
+    """The scores of all models, and those on resampled rows."""
 
     def __init__(
         self, metric: str, answers: Seeded, labels: Mapping[int, np.ndarray], *, resamples: int, seed: int
@@ -150,14 +167,20 @@ class _Again:
             key: float(measured([metric], *rows)(np.ones((1, len(rows[1]))))[0]) for key, rows in scored.items()
         }
         known_labels = [known for _, known in scored.values()]
-        self.same_rows = all(np.array_equal(known, known_labels[0]) for known in known_labels[1:])
+        self._same_rows = all(np.array_equal(known, known_labels[0]) for known in known_labels[1:])
         self._drawn: dict[tuple[str, int], np.ndarray] = {}
-        if self.same_rows and scored:
-            cells = max(outputs.size for outputs, _ in scored.values())
-            enough = affordable_resamples(metric, cells, resamples)
-            self._drawn = resampled_scores([metric], scored, resamples=enough, seed=seed)
-
+        cells = max((outputs.size for outputs, _ in scored.values()), default=0)
+        enough = affordable_resamples(metric, cells, resamples)
+        for numbers in [set(labels)] if self._same_rows else [{number} for number in labels]:
+            if some := {key: rows for key, rows in scored.items() if key[1] in numbers}:
+                self._drawn |= resampled_scores([metric], some, resamples=enough, seed=seed)
         self._pool(answers)
+
+    def rows(self, name: str, numbers: Sequence[int]) -> int:
+        """How many rows a model answered for with these seeds; those of all seeds count once if they are the same."""
+        if self._same_rows:
+            return self._rows[name, numbers[0]]
+        return sum(self._rows[name, number] for number in numbers)
 
     def scores(self, name: str, numbers: Sequence[int]) -> np.ndarray:
         """Of a model with each of the seeds, ``(seeds,)``."""
@@ -173,84 +196,103 @@ class _Again:
         self._pooled, self._freedom = 0.0, 0
         for name, seeds in answers.items():
             numbers = list(seeds)
-            if not self.same_rows or len(numbers) < 2:
+            if len(numbers) < 2:
                 continue
             first = seeds[numbers[0]]
-            if all(np.array_equal(first, seeds[number]) for number in numbers[1:]):
+            if self._same_rows and all(np.array_equal(first, seeds[number]) for number in numbers[1:]):
                 continue
             self._depends.add(name)
             scores = self.scores(name, numbers)
-            _, interaction = _of_rows(self.drawn(name, numbers))
-            self._pooled += (len(numbers) - 1) * (float(scores.var(ddof=1)) - interaction)
+            _, single = self._of_rows(self.drawn(name, numbers))
+            self._pooled += (len(numbers) - 1) * (float(scores.var(ddof=1)) - single)
             self._freedom += len(numbers) - 1
         self._pooled = max(0.0, self._pooled / max(self._freedom, 1))
 
     def difference(
-        self,
-        apart: np.ndarray,
-        again: np.ndarray | None,
-        names: Sequence[str],
-        numbers: Sequence[int],
-        *,
-        level: float,
+        self, apart: np.ndarray, again: np.ndarray, names: Sequence[str], numbers: Sequence[int], *, level: float
     ) -> SeededDifference:
         """The test of a difference, or of a score.
 
         Args:
             apart: by seed, ``(seeds,)``.
-            again: the same on each resample of the rows, ``(seeds, resamples)``; None if the rows differ from seed to seed.
+            again: the same on each resample of the rows, ``(seeds, resamples)``.
             names: of the one or two models.
             numbers: the seeds.
         """
-        seeds, rows = len(apart), self._rows[names[0], numbers[0]]
+        seeds, rows = len(apart), self.rows(names[0], numbers)
         own = float(apart.var(ddof=1)) if seeds > 1 else 0.0
-        if again is None:
-            return _tested(apart, level, rows=rows, of_rows=0.0, mixed=0.0, of_seeds=own / seeds, freedom=seeds - 1)
-        of_rows, interaction = _of_rows(again)
-        pooled = self._pooled * len(self._depends & set(names))
-        between = max(pooled, own - interaction)
-        return _tested(
-            apart,
-            level,
-            rows=rows,
-            of_rows=max(0.0, of_rows - interaction / seeds),
-            mixed=interaction / seeds,
-            of_seeds=between / seeds,
-            freedom=self._freedom,
+        shared, single = self._of_rows(again)
+        between = max(self._pooled * len(self._depends & set(names)), own - single)
+        parts = _Parts(
+            rows=shared if self._same_rows else single / seeds,
+            mixed=single / seeds if self._same_rows else 0.0,
+            seeds=between / seeds,
+            freedom_of_rows=rows - 1 if self._same_rows else rows - seeds,
+            freedom_of_seeds=self._freedom,
         )
+        middle = float(apart.mean())
+        tested = _tested(middle, level, parts) or _told_alike(middle, level, rows)
+        of_rows, of_seeds = float(np.sqrt(parts.rows + parts.mixed)), float(np.sqrt(parts.seeds))
+        return SeededDifference(middle, *tested, self._rows[names[0], numbers[0]], seeds, of_rows, of_seeds)
+
+    def _of_rows(self, again: np.ndarray) -> tuple[float, float]:
+        """The variance of the mean over seeds due to rows that all seeds have, and that of a single seed due to its own answers.
+
+        Args:
+            again: ``(seeds, resamples)``.
+        """
+        seeds, of_mean, of_one = len(again), float(again.mean(0).var(ddof=1)), float(again.var(axis=1, ddof=1).mean())
+        if not self._same_rows:
+            return 0.0, of_one
+        if seeds == 1:
+            return of_mean, 0.0
+        interaction = max(0.0, of_one - of_mean) * seeds / (seeds - 1)
+        return max(0.0, of_mean - interaction / seeds), interaction
 
 
-def _of_rows(again: np.ndarray) -> tuple[float, float]:
-    """The variance of the mean over seeds that is due to the rows, and that of a single seed due to the interaction.
+class _Parts(NamedTuple):
+    """The parts of the variance of a mean over seeds."""
 
-    Args:
-        again: ``(seeds, resamples)``.
-    """
-    seeds, of_rows = len(again), float(again.mean(0).var(ddof=1))
-    if seeds == 1:
-        return of_rows, 0.0
-    return of_rows, max(0.0, float(again.var(axis=1, ddof=1).mean()) - of_rows) * seeds / (seeds - 1)
+    rows: float
+    """That of the choice of the rows alone."""
+    mixed: float
+    """That of rows and seeds together."""
+    seeds: float
+    """That of the choice of the seeds alone."""
+    freedom_of_rows: int
+    freedom_of_seeds: int
+    """Of the last two together."""
 
 
-def _tested(
-    apart: np.ndarray, level: float, *, rows: int, of_rows: float, mixed: float, of_seeds: float, freedom: int
-) -> SeededDifference:
-    """Student's test of a mean over seeds against 0, from the parts of its variance.
+class _Tested(NamedTuple):
+    """The interval of a mean, and its p value."""
 
-    Args:
-        of_rows, mixed, of_seeds: the parts that are due to the rows alone, to both together, and to the seeds alone.
-        freedom: the degrees of freedom of the last two.
-    """
+    low: float
+    high: float
+    p: float
+
+
+def _tested(middle: float, level: float, parts: _Parts) -> _Tested | None:
+    """Student's test of a mean over seeds against 0, from the parts of its variance; None if there is none."""
     from scipy.stats import t as student
 
-    seeds, middle = len(apart), float(apart.mean())
-    error = float(np.sqrt(of_rows + mixed + of_seeds))
-    if error < 1e-12:  # the answers are the same, or there is nothing that could differ
-        return SeededDifference(middle, middle, middle, float(abs(middle) < 1e-12), rows, seeds, 0.0, 0.0)
-    parts = [(of_rows, rows - 1), (mixed + of_seeds, freedom)]
-    kept = [(variance, own) for variance, own in parts if variance > 0 and own > 0]
+    error = float(np.sqrt(parts.rows + parts.mixed + parts.seeds))
+    if error < 1e-12:
+        return None
+    each = [(parts.rows, parts.freedom_of_rows), (parts.mixed + parts.seeds, parts.freedom_of_seeds)]
+    kept = [(variance, own) for variance, own in each if variance > 0 and own > 0]
     satterthwaite = error**4 / sum(variance**2 / own for variance, own in kept)
     reach = float(student.ppf((1 + level) / 2, satterthwaite)) * error
-    p = 2 * float(student.sf(abs(middle) / error, satterthwaite))
-    ends = (middle - reach, middle + reach)
-    return SeededDifference(middle, *ends, p, rows, seeds, float(np.sqrt(of_rows + mixed)), float(np.sqrt(of_seeds)))
+    return _Tested(middle - reach, middle + reach, 2 * float(student.sf(abs(middle) / error, satterthwaite)))
+
+
+def _told_alike(middle: float, level: float, rows: int) -> _Tested:
+    """The test where every row tells the same: how likely it is that n fair coins fall alike.
+
+    At least a share q of all rows is like these with :math:`q^n = (1 - level) / 2` (Clopper & Pearson 1934); the others
+    are at worst the other way round.
+    """
+    if abs(middle) < 1e-12:  # the answers are the same
+        return _Tested(middle, middle, 1.0)
+    worst = middle * (2 * ((1 - level) / 2) ** (1 / rows) - 1)
+    return _Tested(min(middle, worst), max(middle, worst), min(1.0, 2 * 0.5**rows))

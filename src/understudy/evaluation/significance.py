@@ -51,7 +51,7 @@ def exact_mcnemar(only_first: int, only_second: int) -> McNemar:
     if only_first < 0 or only_second < 0:
         raise ValueError(f"numbers of rows cannot be negative, but are {only_first} and {only_second}")
     rows, fewer = only_first + only_second, min(only_first, only_second)
-    p = 1.0 if 2 * fewer == rows else min(1.0, 2 * float(bdtr(fewer, rows, 0.5)))
+    p = 1.0 if rows - 2 * fewer < 2 else min(1.0, 2 * float(bdtr(fewer, rows, 0.5)))
     return McNemar(only_first, only_second, p)
 
 

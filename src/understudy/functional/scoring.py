@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from understudy.errors import ConfigError, DataError, nearest
@@ -16,6 +18,7 @@ _SUITS: dict[str, tuple[str, ...]] = {
     "regression": ("pearson", "spearman", "mse"),
 }
 """Kind of labels to the metrics that suit it."""
+_CORRELATIONS = ("matthews", "pearson", "spearman")
 
 
 def higher_is_better(metric: str) -> bool:
@@ -37,6 +40,19 @@ def higher_is_better(metric: str) -> bool:
     if metric not in (*LANGUAGE_MODEL_METRICS, DISTANCE):
         _check_known(metric)
     return metric not in _LOWER_IS_BETTER
+
+
+def extent(metric: str) -> tuple[float, float]:
+    """The least and the greatest value that a metric can have.
+
+    Example:
+        >>> extent("accuracy"), extent("matthews"), extent("mse")
+        ((0.0, 1.0), (-1.0, 1.0), (0.0, inf))
+    """
+    _check_known(metric)
+    if metric in _LOWER_IS_BETTER:
+        return 0.0, math.inf
+    return -1.0 if metric in _CORRELATIONS else 0.0, 1.0
 
 
 def score(metric: str, logits: np.ndarray, labels: np.ndarray) -> float:

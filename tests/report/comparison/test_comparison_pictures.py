@@ -13,7 +13,7 @@ from compared import SCORES, comparison
 from rich.console import Console
 
 from understudy.report.card.write import write_card
-from understudy.report.comparison.curves import crossings, said_crossings
+from understudy.report.comparison.curves import Crossing, crossings, said_crossings
 from understudy.report.comparison.look import looks
 from understudy.report.comparison.pace import training_pace
 from understudy.report.comparison.pictures import NAMES, draw_comparison
@@ -119,6 +119,24 @@ def test_curves_cross_where_straight_lines_over_the_logarithm_do() -> None:
     assert next(said_crossings(record)).startswith("From about ")
 
 
+def test_curves_that_touch_cross_where_they_are_equal_if_another_one_leads_afterwards() -> None:
+    means = {
+        "50": (0.8, 0.6),
+        "100": (0.8, 0.8),
+        "150": (0.8, 0.8),
+        "200": (0.8, 0.9),
+        "400": (0.9, 0.9),
+        "800": (0.9, 1.0),
+    }
+    found = {rows: {name: {"mean": mean} for name, mean in zip("ab", pair)} for rows, pair in means.items()}
+    record = {
+        "task": {"metrics": ["accuracy"]},
+        "models": [{"name": "a"}, {"name": "b"}],
+        "findings": {"labels": found},
+    }
+    assert crossings(record) == [Crossing("a", "b", 100.0)]
+
+
 def printed(table: Any) -> str:
     console = Console(width=80, file=None, record=True)
     with console.capture() as capture:
@@ -148,3 +166,14 @@ def test_the_card_has_the_tables_the_tests_and_the_pictures(folder: Path) -> Non
     assert "bert, layers:3 read the same tokens in the same batches" in card
     assert card.count("](plots/") == 2 * len(NAMES)
     assert "From about" in card
+    assert "first evaluation whose score is its best;" in card
+
+
+def test_the_card_of_a_regression_speaks_of_no_right_answers(folder: Path) -> None:
+    record = comparison(metric="mse")
+    record["config"]["min_delta"] = 0.01
+    for pair in record["comparisons"]:
+        pair["mcnemar"] = []
+    card = write_card(folder, record).read_text(encoding="utf-8")
+    assert "McNemar" not in card
+    assert "first evaluation whose score is its best, or within 0.01 of it;" in card

@@ -40,13 +40,22 @@ def test_an_interval_that_reaches_far_down_asks_for_more_rows() -> None:
 
 def test_too_few_rows_are_no_reason_to_ship_the_smallest() -> None:
     scores = {**SCORES, "tfidf": 0.8}
-    assert shipped(comparison(scores, error=0.1)) == "tfidf"
+    assert shipped(comparison(scores, error=0.1)) is None
     first = recommendation(comparison(scores, error=0.1))[0]
     told = "TF-IDF and the best, bert, cannot be told apart on so few rows and seeds: test with more. TF-IDF has 900 kB and 80.0 %; bert"
     assert first.startswith(told)
     assert "(-13.0 points, " in first
     errors = {name: 1 - score for name, score in scores.items()}
     assert "cannot be told apart" not in recommendation(comparison(errors, metric="mse", error=0.1))[0]
+
+
+def test_a_smaller_model_that_was_not_tested_is_not_called_worse() -> None:
+    record = comparison(error=0.001)
+    record["comparisons"] = [
+        pair for pair in record["comparisons"] if {pair["model"], pair["other"]} != {"bert", "tfidf"}
+    ]
+    told = "and every smaller one is significantly worse, but for tfidf: no seed was trained with both."
+    assert recommendation(record)[0].endswith(told)
 
 
 def test_of_a_metric_where_less_is_better_the_lowest_is_best() -> None:

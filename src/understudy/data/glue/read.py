@@ -149,7 +149,8 @@ class _Reader:
         task = Task(text=columns, label=label, kind=self.task.kind, labels=self.task.labels, metrics=self.task.metrics)
         chosen = self._drawn(rows["train"], limit_train, seed)
         note_repeats(chosen, rows["validation"], self.notes)
-        splits = Splits(task, chosen, rows["validation"], None, None, tuple(self.notes))
+        labelled = int(rows["train"].labelled.sum())
+        splits = Splits(task, chosen, rows["validation"], None, None, tuple(self.notes), labelled)
         others = {split: part for split, part in rows.items() if split not in ("train", "validation")}
         return TaskData(self.task.name, splits, others, answered, self.task)
 

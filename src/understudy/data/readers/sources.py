@@ -94,7 +94,8 @@ def load_splits(
     if pool is not None:
         pool = clean_pool(pool, rows.get("test"), [train_rows.texts, validation_rows.texts], notes)
     task = Task(text=columns, label=known.column, kind=known.kind, labels=known.names)
-    return Splits(task, train_rows, validation_rows, rows.get("test"), pool, tuple(notes))
+    labelled = int(rows["train"].labelled.sum())
+    return Splits(task, train_rows, validation_rows, rows.get("test"), pool, tuple(notes), labelled)
 
 
 def read_texts(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -125,7 +126,8 @@ def quality_by_labels(record: Record, out: Path) -> list[Path]:
 def crossings(record: Record) -> list[Crossing]:
     """Where the mean scores of two models cross as labels are added, between two of the numbers that were tried.
 
-    Between them a curve is straight over the logarithm of the rows.
+    Between them a curve is straight over the logarithm of the rows. Models that are equal at one of the numbers, and of which
+    one leads before and the other after it, cross there.
 
     Example:
         >>> labels = {"100": {"a": {"mean": 0.8}, "b": {"mean": 0.6}}, "10000": {"a": {"mean": 0.8}, "b": {"mean": 1.0}}}
@@ -141,13 +143,17 @@ def crossings(record: Record) -> list[Crossing]:
         for other in names[i + 1 :]:
             both = [rows for rows in sizes if one in found[rows] and other in found[rows]]
             leads = [sign * (found[rows][one]["mean"] - found[rows][other]["mean"]) for rows in both]
-            for place in range(len(both) - 1):
-                before, after = leads[place], leads[place + 1]
-                if before * after < 0:
+            apart = [place for place, lead in enumerate(leads) if lead]
+            for place, next_place in pairwise(apart):
+                before, after = leads[place], leads[next_place]
+                if before * after > 0:
+                    continue
+                rows = float(both[place + 1])  # the first number at which they are equal
+                if next_place == place + 1:
                     share = before / (before - after)
-                    rows = math.exp((1 - share) * math.log(both[place]) + share * math.log(both[place + 1]))
-                    below, above = (one, other) if after < 0 else (other, one)
-                    crossed.append(Crossing(below, above, round(rows, 6)))
+                    rows = math.exp((1 - share) * math.log(both[place]) + share * math.log(both[next_place]))
+                below, above = (one, other) if after < 0 else (other, one)
+                crossed.append(Crossing(below, above, round(rows, 6)))
     return sorted(crossed, key=lambda crossing: crossing.rows)
 
 

@@ -90,8 +90,22 @@ def as_good_as_best(record: Record) -> list[str]:
 
 
 def shipped(record: Record) -> str | None:
-    """The model that the rules choose; None if there is no score."""
+    """The model that the rules choose; None if there is no score, or if it and the best one cannot be told apart."""
+    chosen, best = _smallest(record), best_model(record)
+    return None if chosen is None or best is None or _is_open(record, chosen, best) else chosen
+
+
+def _smallest(record: Record) -> str | None:
+    """The smallest model that is as good as the best."""
     return next(iter(as_good_as_best(record)), None)
+
+
+def _is_open(record: Record, chosen: str, best: str) -> bool:
+    """Whether a model whose difference from the best one is not significant may still be much worse than it."""
+    found = compared(record, chosen, best)
+    if found is None or selecting_metric(record) in LOWER_IS_BETTER:
+        return False
+    return -found.difference >= MUCH and found.high - found.low > WIDE
 
 
 def recommendation(record: Record) -> list[str]:
@@ -110,7 +124,7 @@ def recommendation(record: Record) -> list[str]:
         >>> recommendation(record)[0]
         'TF-IDF is enough: ship it. It has 10.0 kB and 90.0 %; the best, bert, has 100 MB and 91.0 %, which is not significantly more (-1.0 points, -3.0 to +1.0; p = 0.30 after Holm; 500 test rows, 3 seeds; more rows or seeds may tell).'
     """
-    chosen, best = shipped(record), best_model(record)
+    chosen, best = _smallest(record), best_model(record)
     if chosen is None or best is None:
         return []
     said = [_chosen(record, chosen, best)]
@@ -136,10 +150,12 @@ def _chosen(record: Record, chosen: str, best: str) -> str:
         if len(record["models"]) == 1:
             return f"{name} has {_has(record, chosen)}; there is nothing to compare it with."
         why = "and every smaller one is significantly worse" if smaller else "and it is the smallest"
+        if untested := [other for other in smaller if compared(record, other, best) is None]:
+            why += f", but for {', '.join(untested)}: no seed was trained with both"
         return f"{begins} has the best score ({_has(record, chosen)}), {why}."
     found = compared(record, chosen, best)
     assert found is not None
-    if -found.difference >= MUCH and found.high - found.low > WIDE and selecting_metric(record) not in LOWER_IS_BETTER:
+    if _is_open(record, chosen, best):
         told = f"{name} and the best, {best}, cannot be told apart on so few rows and seeds: test with more"
         return f"{told}. {name} has {_has(record, chosen)}; {best} has {_has(record, best)} ({_apart(record, found)})."
     return f"{begins} has {_has(record, chosen)}; the best, {best}, has {_has(record, best)}, which is not significantly more ({_apart(record, found)})."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from understudy.report.comparison.recommending import human_p
+from understudy.report.comparison.recommending import ALARM, human_p
 from understudy.report.metric_names import (
     LOWER_IS_BETTER,
     capitalised,
@@ -185,12 +185,16 @@ def pairs_table(run: PageRun) -> PageTable | None:
         Column("Only one right", "Rows that only the first or only the second model has right, for each seed"),
     ]
     marks = ["" if _is_clear(entry) else "dominated" for entry in entries]
-    note = "Grey: 0 lies in the interval, so the difference may be chance."
+    corrected = any(entry.get("p_holm") is not None for entry in entries)
+    what = f"p after Holm is not below {ALARM}" if corrected else "0 lies in the interval"
+    note = f"Grey: {what}, so the difference may be chance."
     return without_empty(PageTable("Models in pairs", columns, rows, marks, note))
 
 
 def _is_clear(entry: Mapping[str, Any]) -> bool:
-    """Whether the whole interval of a difference lies on one side of 0."""
+    """Whether a difference is significant; without a test, whether its whole interval lies on one side of 0."""
+    if (p_holm := number(entry.get("p_holm"))) is not None:
+        return p_holm < ALARM
     low, high = (number(value) or 0.0 for value in entry["interval"])
     return low > 0 or high < 0
 

@@ -16,11 +16,11 @@ def budget_words(budget: Mapping[str, Any]) -> str:
 
     Example:
         >>> budget_words({"latency_ms": 1.0, "size_bytes": 2e7, "min_share": 0.98})
-        '1.00 ms, 20.0 MB and 98 % of the teacher'
+        '1 ms, 20.0 MB and 98 % of the teacher'
     """
     parts = []
     if (latency := number(budget.get("latency_ms"))) is not None:
-        parts.append(human_milliseconds(latency))
+        parts.append(f"{latency:g} ms")
     if (size := number(budget.get("size_bytes"))) is not None:
         parts.append(human_bytes(size))
     if (share := number(budget.get("min_share"))) is not None:

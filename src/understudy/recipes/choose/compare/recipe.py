@@ -69,6 +69,18 @@ class Compare(TrainingRecipe, CompareSettings):
         with silence(self.quiet):
             return self._run_family(settings)
 
+    def _check_numbers(self, labelled: int) -> None:
+        """Of several numbers of rows, none is larger than what there is: its point would stand where there are no labels.
+
+        Raises:
+            ConfigError: if one is.
+        """
+        above = [f"{rows:,}" for rows in self.limit_train if rows > labelled]
+        if above and len(self.limit_train) > 1:
+            raise ConfigError(
+                f"--limit_train {' and '.join(above)}: there are {labelled:,} labelled training rows. Name {labelled} as the largest."
+            )
+
     def _run_family(self, settings: Any) -> RunRecord:
         check(settings)
         if processes().num_processes > 1:
@@ -80,7 +92,7 @@ class Compare(TrainingRecipe, CompareSettings):
                 return say_family(self)
             # faults of the data are said once, before anything is written or replaced
             for rows in [[rows] for rows in self.limit_train] or [[]]:
-                replace(self, limit_train=rows).read()
+                self._check_numbers(replace(self, limit_train=rows).read().labelled)
             if self.engine == RAY:
                 checked_address()  # before a folder is made
             return run_family(self)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 import zipfile
 import zlib
@@ -24,7 +23,6 @@ from understudy.recipes.choose.compare.contenders import PACE
 from understudy.recipes.choose.compare.tuning import TUNING
 from understudy.record import RunRecord
 from understudy.report.aggregate import aggregate, reporting_split
-from understudy.report.metric_names import is_share
 from understudy.runs.seeds import finished_record
 from understudy.settings.choose.ranges import ORDERING
 
@@ -130,11 +128,10 @@ def _read_answers(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _scores(answers: _Answers, metric: str, *, seed: int) -> dict[str, dict[str, Any]]:
-    """Each model's mean score over its seeds, with its interval; that of a share ends at 0 and 1."""
-    least, most = (0.0, 1.0) if is_share(metric) else (-math.inf, math.inf)
+    """Each model's mean score over its seeds, with its interval."""
     found = seeded_scores(metric, answers.outputs, answers.labels, level=LEVEL, seed=seed)
     return {
-        name: {"mean": score.difference, "interval": [max(least, score.low), min(most, score.high)], "n": score.seeds}
+        name: {"mean": score.difference, "interval": [score.low, score.high], "n": score.seeds}
         for name, score in found.items()
     }
 

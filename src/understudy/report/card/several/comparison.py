@@ -42,6 +42,8 @@ def comparison_facts(folder: Path, record: Record) -> dict[str, Any]:
         "unit": "points" if is_share(metric) else metric_name(metric, short=True),
         "rows": list(compared_rows(record)),
         "pairs": list(_pairs(record)),
+        "counted": any(entry.get("mcnemar") for entry in record.get("comparisons") or []),
+        "min_delta": number(record["config"].get("min_delta")) or 0,
         "recommendation": recommendation(record),
         "crossings": list(said_crossings(record)),
         "watts": f"{number(findings.get('watts')) or 0:g}",
