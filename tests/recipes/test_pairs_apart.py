@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +169,6 @@ def test_what_it_does_not_go_with_is_refused(
         assert "--pooling apart reads the two texts of a pair by themselves, but a row of" in said
         assert "has one text" in said
     for flags, expected in (
-        (("--pooling", "apart", "--adapter", "pfeiffer"), "Leave out --pooling, or the adapter"),
         (("--pooling", "apart", "--contrastive", "always"), "but --pooling is apart"),
         (("--pooling", "head", "--features", "frozen"), "on means of states, but --pooling is head"),
     ):
@@ -177,12 +177,84 @@ def test_what_it_does_not_go_with_is_refused(
     assert not (tmp_path / "a").exists()
 
 
-def test_an_adapter_chooses_among_heads_of_joined_pairs(pairs: Path, tiny_bert: Path, tmp_path: Path) -> None:
-    flags = ("--data", pairs, "--model", tiny_bert, "--epochs", 1, "--adapter", "pfeiffer")
-    assert finetune(*flags, "--output", tmp_path / "a") == 0
-    start = record(tmp_path / "a").training["train"]["start"]
-    assert start["pooling"] in ("head", "mean")
-    assert "loss_of_joined_above_apart" not in start
+@pytest.fixture(scope="module")
+def adapted(pairs: Path, tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose adapter reads them apart."""
+    folder = tmp_path_factory.mktemp("runs") / "adapted"
+    assert (
+        finetune("--data", pairs, "--model", tiny_bert, "--epochs", 1, "--adapter", "pfeiffer", "--output", folder) == 0
+    )
+    return folder
+
+
+TEXTS = [("good film", "film good"), ("a", "the book was very sad"), ("", "fine"), ("bad " * 60, "plot")]
+
+
+def test_an_adapter_reads_them_apart_too(adapted: Path, trained: Path) -> None:
+    start, other = (record(folder).training["train"]["start"] for folder in (adapted, trained))
+    assert start["pooling"] == "apart"
+    assert start["loss_of_joined_above_apart"] == pytest.approx(other["loss_of_joined_above_apart"], rel=0.2)
+    assert accuracy(adapted) > 0.85
+    assert isinstance(understudy.load(adapted).model, ApartClassifier)
+    told = json.loads((adapted / "model" / "adapter_config.json").read_text(encoding="utf-8"))["understudy"]
+    assert told["head"] == "apart"
+
+
+def test_in_a_base_it_answers_as_alone_and_beside_others(
+    adapted: Path, pairs: Path, tiny_bert: Path, tmp_path: Path
+) -> None:
+    asked = ("--data", pairs, "--model", tiny_bert, "--epochs", 1, "--adapter", "houlsby", "--pooling", "mean")
+    assert finetune(*asked, "--output", tmp_path / "joined") == 0
+    base: Any = understudy.load_base(tiny_bert)
+    folders = {"apart": adapted, "joined": tmp_path / "joined"}
+    expected = {name: understudy.load(folder).logits(TEXTS) for name, folder in folders.items()}
+    for name, folder in folders.items():
+        base.load_adapter(folder, name=name)
+        np.testing.assert_allclose(np.stack(base.logits(TEXTS)), expected[name], rtol=1e-5, atol=1e-5)
+    names = ["apart", "joined", "joined", "apart", "joined", "apart", "apart", "joined"]
+    for i, row in enumerate(base.logits(TEXTS * 2, adapters=names)):
+        np.testing.assert_allclose(row, expected[names[i]][i % 4], rtol=1e-5, atol=1e-5)
+    for name, rows in base.logits_of_each(TEXTS).items():
+        np.testing.assert_allclose(rows, expected[name], rtol=1e-5, atol=1e-5)
+
+
+def test_training_goes_on_from_such_an_adapter(
+    adapted: Path, pairs: Path, tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ("--data", pairs, "--model", tiny_bert, "--load_adapter", adapted, "--epochs", 1)
+    assert finetune(*asked, "--output", tmp_path / "a") == 0
+    assert "its head is kept" in capsys.readouterr().err
+    assert isinstance(understudy.load(tmp_path / "a").model, ApartClassifier)
+
+
+def test_such_an_adapter_is_exported_and_merged_but_not_for_others(
+    adapted: Path, pairs: Path, tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("peft")
+    assert run("export", adapted, "--output", tmp_path / "onnx") == 0
+    expected = understudy.load(adapted).logits(TEXTS)
+    np.testing.assert_allclose(understudy.load(tmp_path / "onnx").logits(TEXTS), expected, atol=1e-4)
+    asked = ("--data", pairs, "--model", tiny_bert, "--epochs", 1, "--adapter", "lora", "--pooling", "apart")
+    assert finetune(*asked, "--output", tmp_path / "lora") == 0
+    assert cli.main(["adapter", "merge", str(tmp_path / "lora"), "--output", str(tmp_path / "merged")]) == 0
+    merged: Any = understudy.load(tmp_path / "merged")
+    assert isinstance(merged.model, ApartClassifier)
+    np.testing.assert_allclose(merged.logits(TEXTS), understudy.load(tmp_path / "lora").logits(TEXTS), atol=1e-4)
+    capsys.readouterr()
+    assert cli.main(["adapter", "export", str(adapted), "--output", str(tmp_path / "hub")]) == 2
+    assert "its head is more than layers on the first token's state" in capsys.readouterr().err
+
+
+def test_a_layout_that_is_none_is_told(adapted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(adapted / "model", tmp_path / "model")
+    path = tmp_path / "model" / "adapter_config.json"
+    told = json.loads(path.read_text(encoding="utf-8"))
+    told["understudy"]["head_options"] = {"layout": [[2], [3], "one"]}
+    path.write_text(json.dumps(told), encoding="utf-8")
+    (tmp_path / "texts.tsv").write_text("sentence1\tsentence2\na\tb\n", encoding="utf-8")
+    assert run("predict", "--model", tmp_path / "model", "--input", tmp_path / "texts.tsv") == 2
+    assert "adapter_config.json: is damaged" in capsys.readouterr().err
 
 
 def test_few_labels_are_not_learnt_from_in_pairs_of_rows(
@@ -233,11 +305,10 @@ def test_exported_it_answers_as_pytorch_does(trained: Path, tmp_path: Path) -> N
     pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
     assert run("export", trained, "--output", tmp_path / "onnx") == 0
-    texts = [("good film", "film good"), ("a", "the book was very sad"), ("", "fine"), ("bad " * 60, "plot")]
-    expected = understudy.load(trained).logits(texts)
+    expected = understudy.load(trained).logits(TEXTS)
     exported = understudy.load(tmp_path / "onnx")
-    np.testing.assert_allclose(exported.logits(texts), expected, atol=1e-4)
-    for text, row in zip(texts, expected):
+    np.testing.assert_allclose(exported.logits(TEXTS), expected, atol=1e-4)
+    for text, row in zip(TEXTS, expected):
         np.testing.assert_allclose(exported.logits([text])[0], row, atol=1e-4)
     told = json.loads((tmp_path / "onnx" / "config.json").read_text(encoding="utf-8"))
     assert "token_type_ids" in json.dumps(told)

@@ -21,6 +21,7 @@ from understudy.models.files.lengths import most_tokens
 from understudy.models.files.names import ADAPTER
 from understudy.models.files.stored_task import checked_temperature
 from understudy.models.structure.layers import base_model
+from understudy.models.students.pair_rows import PairLayout
 
 _FORMAT = 1
 METHODS = ("bottleneck", "fusion", "lora", "ia3")
@@ -94,7 +95,7 @@ class AdapterFacts:
     head: Head | None
     max_length: int
     head_options: dict[str, Any] = field(default_factory=dict)
-    """Of a :class:`understudy.adapters.heads.FirstTokenHead`."""
+    """Of a :class:`understudy.adapters.heads.FirstTokenHead`, or the layout of an :class:`understudy.adapters.heads.ApartHead`."""
     temperature: float = 1.0
     """Divides the logits before they become probabilities."""
     below: dict[str, Any] | None = None
@@ -126,6 +127,25 @@ class AdapterFacts:
         if limit is not None and self.max_length > limit:
             raise ModelError(
                 f"{origin}: its max_length is {self.max_length}, but its base reads at most {limit} tokens. Correct it in its {ADAPTER}, or copy the adapter again."
+            )
+
+    def check_shares(self, *, origin: str) -> None:
+        """Check that a base can hold the adapter beside others.
+
+        Args:
+            origin: where the adapter is, for messages.
+
+        Raises:
+            ModelError: if it cannot.
+        """
+        if self.method != "bottleneck" or self.base.kept is not None:
+            article = "an" if self.method == "ia3" else "a"
+            what = f"{article} {self.method} adapter, of which a base holds only one at a time"
+            what = what if self.method != "bottleneck" else "for a model that was cut from this base"
+            raise ModelError(f"{origin}: is {what}. Load it alone: understudy.load.")
+        if self.below is not None:
+            raise ModelError(
+                f"{origin}: was trained on top of another adapter, which is part of it. Load it alone: understudy.load. To put one for another language below it, train it without --stack_on and call set_active with both."
             )
 
     def as_json(self) -> str:
@@ -168,6 +188,8 @@ class AdapterFacts:
         texts = isinstance(base.name, str) and isinstance(base.fingerprint, str)
         if not texts or not isinstance(design, dict) or type(max_length) is not int:
             raise TypeError("a value is of another type")
+        if head == "apart":
+            PairLayout.of(own["head_options"]["layout"])
         if max_length < 1:
             raise ValueError(f"its max_length is {max_length}")
         if method == "fusion" and not design:

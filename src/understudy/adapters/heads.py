@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 import torch
@@ -14,13 +14,21 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from understudy.adapters.layers.bottleneck import FUNCTIONS
 from understudy.data.tasks import Task
 from understudy.errors import ModelError
-from understudy.models.files.classifiers import load_classifier, load_encoder, load_mean_classifier
+from understudy.models.files.classifiers import (
+    load_apart_classifier,
+    load_classifier,
+    load_encoder,
+    load_mean_classifier,
+)
 from understudy.models.files.stored_task import set_task
 from understudy.models.structure.layers import base_model, head_modules
-from understudy.models.students.pooled import PooledEncoder, mean_pooled
+from understudy.models.students.apart import ApartClassifier, compared
+from understudy.models.students.pair_rows import PairLayout, split_pairs
+from understudy.models.students.pooled import PooledClassifier, PooledEncoder, mean_pooled
 
-Head = Literal["architecture", "mean", "first_token"]
-"""The architecture's own; a linear layer on the mean of the states; AdapterHub's layers on the first token's state."""
+Head = Literal["architecture", "mean", "apart", "first_token"]
+"""The architecture's own; a linear layer on the mean of the states, or on the comparison of the means of the two texts of a pair;
+AdapterHub's layers on the first token's state."""
 
 
 class FirstTokenHead(nn.Module):
@@ -65,6 +73,39 @@ class MeanHead(nn.Module):
         return self.classifier(mean_pooled(states, mask))
 
 
+class ApartHead(nn.Module):
+    """A linear layer on the comparison of two means of states: an encoder has read each text of a pair by itself.
+
+    Args:
+        width: of the states.
+        outputs: of the task.
+        layout: of the tokenizer.
+        pad_id: what shorter texts are padded with.
+    """
+
+    def __init__(self, width: int, outputs: int, *, layout: PairLayout, pad_id: int) -> None:
+        super().__init__()
+        self.classifier = nn.Linear(ApartClassifier.widths * width, outputs)
+        self.layout, self.pad_id = layout, pad_id
+
+    def split(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What the encoder is to read for a batch of joined pairs: all first texts, then all second ones."""
+        ids, mask, segments = inputs["input_ids"], inputs["attention_mask"], inputs["token_type_ids"]
+        ids, mask = split_pairs(ids, mask, segments, self.layout, pad_id=self.pad_id)
+        return {"input_ids": ids, "attention_mask": mask}
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        """Outputs ``(rows, outputs)`` for states ``(2 * rows, tokens, width)`` and their mask ``(2 * rows, tokens)``."""
+        first, second = mean_pooled(states, mask).chunk(2)
+        return self.classifier(compared(first, second))
+
+
+def by_reading(heads: Mapping[str, nn.Module], names: Collection[str]) -> list[tuple[str, ...]]:
+    """Those of the names whose heads read a row as it is, and those whose heads read the texts of a pair apart."""
+    apart = tuple(name for name in names if isinstance(heads[name], ApartHead))
+    return [some for some in (tuple(name for name in names if name not in apart), apart) if some]
+
+
 class FirstTokenClassifier(nn.Module):
     """An encoder of transformers with a :class:`FirstTokenHead`."""
 
@@ -96,7 +137,7 @@ def headed(base: str, task: Task, head: Head, options: dict[str, Any]) -> Any:
 
     Args:
         base: the base's name.
-        options: of a :class:`FirstTokenHead`.
+        options: of a :class:`FirstTokenHead`; the layout of an :class:`ApartHead`.
 
     Raises:
         ModelError: if the base cannot be loaded.
@@ -104,10 +145,19 @@ def headed(base: str, task: Task, head: Head, options: dict[str, Any]) -> Any:
     with torch.random.fork_rng(devices=[]):
         if head == "mean":
             return load_mean_classifier(base, task)
+        if head == "apart":
+            return load_apart_classifier(base, task, PairLayout.of(options["layout"]))
         if head == "architecture":
             return load_classifier(base, task)
         encoder = load_encoder(base)
         return FirstTokenClassifier(encoder, FirstTokenHead(encoder.config.hidden_size, task.outputs, **options), task)
+
+
+def head_of(model: Any) -> tuple[Head, dict[str, Any]]:
+    """What a classifier's head reads, and the options with which :func:`headed` makes it again."""
+    if isinstance(model, ApartClassifier):
+        return "apart", {"layout": model.config.pair_layout.as_list()}
+    return "mean" if isinstance(model, PooledClassifier) else "architecture", {}
 
 
 _PARTS = {
@@ -161,7 +211,7 @@ def head_of_tensors(
     A pooler that is part of the base is copied from there.
 
     Args:
-        options: of a :class:`FirstTokenHead`.
+        options: of a :class:`FirstTokenHead`; the layout of an :class:`ApartHead`.
         tensors: as :func:`head_tensors` names them.
         origin: where they are from, for messages.
 
@@ -171,6 +221,10 @@ def head_of_tensors(
     width = int(encoder.config.hidden_size)
     if head == "mean":
         made: nn.Module = MeanHead(width, task.outputs)
+        named = dict(tensors)
+    elif head == "apart":
+        layout = PairLayout.of(options["layout"])
+        made = ApartHead(width, task.outputs, layout=layout, pad_id=encoder.config.pad_token_id or 0)
         named = dict(tensors)
     elif head == "first_token":
         made = FirstTokenHead(width, task.outputs, **options)

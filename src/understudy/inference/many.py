@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from understudy.adapters.design import AdapterDesign
 from understudy.adapters.facts import AdapterFacts, Base, mean_facts
 from understudy.adapters.files import mean_of
-from understudy.adapters.heads import head_of_tensors
+from understudy.adapters.heads import ApartHead, by_reading, head_of_tensors
 from understudy.adapters.hub.as_ours import read_adapter
 from understudy.adapters.hub.names import fetched, name_of
 from understudy.adapters.inject import adapter_tensors, add_adapter, load_tensors, remove_adapter, route_of
@@ -34,6 +34,9 @@ from understudy.models.files.tokenizers import check_tokenizer, load_tokenizer
 from understudy.models.structure.hidden_states import hidden_states
 from understudy.models.structure.inputs import settle_inputs
 from understudy.models.structure.layers import base_model
+
+_Read = Callable[[np.ndarray, dict[str, Tensor]], None]
+"""What is called with the rows of a batch and with what the encoder reads for them."""
 
 
 class AdaptedBase:
@@ -81,14 +84,7 @@ class AdaptedBase:
                 f"{adapter}: there is an adapter '{name}' already. Give this one another name: load_adapter(..., name=...)."
             )
         facts, weights, tensors = read_adapter(folder, self.encoder, base=self.name, length=self._longest, force=force)
-        if facts.method != "bottleneck" or facts.base.kept is not None:
-            what = f"{'an' if facts.method == 'ia3' else 'a'} {facts.method} adapter, of which a base holds only one at a time"
-            what = what if facts.method != "bottleneck" else "for a model that was cut from this base"
-            raise ModelError(f"{adapter}: is {what}. Load it alone: understudy.load.")
-        if facts.below is not None:
-            raise ModelError(
-                f"{adapter}: was trained on top of another adapter, which is part of it. Load it alone: understudy.load. To put one for another language below it, train it without --stack_on and call set_active with both."
-            )
+        facts.check_shares(origin=str(adapter))
         head = None
         if facts.head is not None:
             assert facts.task is not None
@@ -158,25 +154,28 @@ class AdaptedBase:
         found: list[Any] = [None] * len(texts)
 
         def read(rows: np.ndarray, inputs: dict[str, Tensor]) -> None:
-            own = numbers[rows].to(inputs["input_ids"].device)
+            ids = inputs["input_ids"]
+            own = numbers[rows].to(ids.device).repeat(len(ids) // len(rows))
             if len(set(chosen)) > 1:
                 states = states_by_row(self.encoder, inputs, names, own)
             else:
                 route_of(self.encoder).through(*(chosen[:1] if adapters else self.active))
                 states = self.encoder(**inputs)[0]
             for i, name in enumerate(names):
-                held = (own == i).nonzero()[:, 0]
-                if len(held):
+                held = own == i
+                if held.any():
                     answered = self._answer(name, states[held], inputs["attention_mask"][held])
-                    for row, outputs in zip(rows[held.cpu().numpy()], answered):
+                    for row, outputs in zip(rows[held[: len(rows)].cpu().numpy()], answered):
                         found[row] = outputs
 
         limits = np.array([self.facts[name].max_length for name in chosen])
         encoded = self._encoded(texts, max(limits, default=1))
         cut = encoded.lengths > limits
-        self._through(encoded, ~cut, read)
-        for limit in np.unique(limits[cut]).tolist():
-            self._through(self._encoded(texts, limit), cut & (limits == limit), read)
+        for some in by_reading(self.heads, dict.fromkeys(chosen)):
+            head, own = self.heads[some[0]], np.isin(chosen, some)
+            self._through(encoded, own & ~cut, read, head)
+            for limit in np.unique(limits[own & cut]).tolist():
+                self._through(self._encoded(texts, limit), own & cut & (limits == limit), read, head)
         return found
 
     def logits_of_each(self, texts: Sequence[Text]) -> dict[str, np.ndarray]:
@@ -203,12 +202,14 @@ class AdaptedBase:
     def _each_of(self, names: tuple[str, ...], encoded: Encoded, chosen: np.ndarray, found: dict[str, Any]) -> None:
         """Put the outputs of some adapters for the chosen texts in their places."""
 
-        def read(rows: np.ndarray, inputs: dict[str, Tensor]) -> None:
-            states = states_of_each(self.encoder, inputs, names)
-            for name, own in zip(names, states):
-                found[name][rows] = self._answer(name, own, inputs["attention_mask"])
+        for some in by_reading(self.heads, names):
 
-        self._through(encoded, chosen, read)
+            def read(rows: np.ndarray, inputs: dict[str, Tensor], some: tuple[str, ...] = some) -> None:
+                states = states_of_each(self.encoder, inputs, some)
+                for name, own in zip(some, states):
+                    found[name][rows] = self._answer(name, own, inputs["attention_mask"])
+
+            self._through(encoded, chosen, read, self.heads[some[0]])
 
     def predict(self, texts: Sequence[Text], *, adapters: Sequence[str] = ()) -> list[Prediction]:
         """Labels and probabilities for texts, in their order.
@@ -243,17 +244,17 @@ class AdaptedBase:
             self.heads[name] = head.to(device_of(self.encoder)).eval()
         self.active = (name,)
 
-    def _through(
-        self, encoded: Encoded, chosen: np.ndarray, read: Callable[[np.ndarray, dict[str, Tensor]], None]
-    ) -> None:
-        """Read the chosen texts in batches of similar length."""
+    def _through(self, encoded: Encoded, chosen: np.ndarray, read: _Read, head: nn.Module) -> None:
+        """Read the chosen texts in batches of similar length, in the way of a head."""
         device, padded = device_of(self.encoder), "attention_mask" in self._inputs
-        budget, names = token_budget(device, self.encoder), [*self._inputs, *([] if padded else ["attention_mask"])]
+        budget, more = token_budget(device, self.encoder), ["token_type_ids"] * isinstance(head, ApartHead)
+        names = list(dict.fromkeys([*self._inputs, "attention_mask", *more]))
         rows, tight = np.flatnonzero(chosen), device.type == "cpu"
         with self._turn, torch.inference_mode():
             for batch in length_batches(encoded.lengths[rows], max_tokens=budget, padded=padded, tight=tight):
-                inputs = collate(encoded, rows[batch], names=names)
-                read(rows[batch], {name: value.to(device) for name, value in inputs.items()})
+                part = collate(encoded, rows[batch], names=names)
+                inputs = {name: value.to(device) for name, value in part.items()}
+                read(rows[batch], head.split(inputs) if isinstance(head, ApartHead) else inputs)
 
     def _encoded(self, texts: Sequence[Text], length: int) -> Encoded:
         return encode_in_memory(TextEncoder(self.tokenizer, max_length=length), texts)

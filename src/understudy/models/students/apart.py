@@ -52,8 +52,7 @@ class ApartConfig(PooledConfig):
     @property
     def pair_layout(self) -> PairLayout:
         """The layout as an object."""
-        starts, ends, *counts = self.layout or [[], [], 0, 0, 0]
-        return PairLayout(tuple(starts), tuple(ends), *counts)
+        return PairLayout.of(self.layout or [[], [], 0, 0, 0])
 
 
 class ApartClassifier(PooledEncoder):
@@ -79,7 +78,7 @@ class ApartClassifier(PooledEncoder):
         config = ApartConfig(
             encoder=copy.deepcopy(encoder.config).to_dict(),
             num_labels=len(weight),
-            layout=[list(layout.starts), list(layout.ends), layout.before, layout.between, layout.after],
+            layout=layout.as_list(),
         )
         return cls.around(config, encoder, weight, bias)
 

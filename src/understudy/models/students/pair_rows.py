@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,6 +28,21 @@ class PairLayout(NamedTuple):
     """How many there are before the first text of a pair."""
     between: int
     after: int
+
+    @classmethod
+    def of(cls, values: Sequence[Any]) -> PairLayout:
+        """The layout of :meth:`as_list`.
+
+        Raises:
+            TypeError: if a value is of another type.
+            ValueError: if there are not as many.
+        """
+        starts, ends, before, between, after = values
+        return cls(tuple(map(int, starts)), tuple(map(int, ends)), int(before), int(between), int(after))
+
+    def as_list(self) -> list[Any]:
+        """Plain values, for JSON."""
+        return [list(self.starts), list(self.ends), self.before, self.between, self.after]
 
 
 def pair_layout(tokenizer: PreTrainedTokenizerBase) -> PairLayout:

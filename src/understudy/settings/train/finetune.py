@@ -96,16 +96,11 @@ class FinetuneSettings(DataSettings, AdapterSettings, TrainSettings, SeedsSettin
 
     def _pooling_faults(self) -> list[str]:
         """What a pooling does not go with."""
-        faults = []
-        if self.pooling == "apart" and self.adapts:
-            faults.append(
-                "--pooling apart runs the encoder on each text of a pair, and an adapter's head reads one run of it. Leave out --pooling, or the adapter."
-            )
         if self.pooling == "head" and self.features == "frozen" and self.model != "tfidf":
-            faults.append(
+            return [
                 "--features frozen puts a linear layer on means of states, but --pooling is head. Leave one of them out."
-            )
-        return faults
+            ]
+        return []
 
     def _contrastive_faults(self) -> list[str]:
         """What does not go with training on pairs."""

@@ -6,11 +6,10 @@ from typing import Any
 
 from understudy.adapters.facts import AdapterFacts, Base
 from understudy.adapters.files import NAME, place_head
-from understudy.adapters.heads import Head, head_tensors, headed
+from understudy.adapters.heads import Head, head_of, head_tensors, headed
 from understudy.adapters.inject import learn_only
 from understudy.data.splits import Splits
 from understudy.inference.adapted import AdaptedPredictor
-from understudy.models.students.pooled import PooledClassifier
 from understudy.recipes.train.adapting import EarlierAdapter, add_asked, rate_of
 from understudy.recipes.train.finetune.start import Start, as_probe
 from understudy.recipes.train.finetune.transformer import Transformer
@@ -123,10 +122,10 @@ class Adapted(Transformer):
         """What the head reads, and its options."""
         if self.earlier is not None and self.keeps_head and self.earlier.facts.head is not None:
             return self.earlier.facts.head, self.earlier.facts.head_options
-        return "mean" if isinstance(self.model, PooledClassifier) else "architecture", {}
+        return head_of(self.model)
 
 
 def _keeps_head(earlier: EarlierAdapter, settings: FinetuneSettings, splits: Splits) -> bool:
     """Whether the adapter has a head for the task that pools as is asked for."""
-    asked = {"head": "architecture", "mean": "mean"}.get(settings.pooling, earlier.facts.head)
+    asked = {"head": "architecture", "mean": "mean", "apart": "apart"}.get(settings.pooling, earlier.facts.head)
     return earlier.has_head(splits.task) and earlier.facts.head == asked

@@ -142,7 +142,7 @@ def _layout(
     model: Any, tokenizer: PreTrainedTokenizerBase, task: Task, settings: FinetuneSettings, names: Sequence[str]
 ) -> PairLayout | None:
     """Where the tokenizer puts special tokens, if reading pairs apart is to be tried; None if not."""
-    asked = task.is_pair and settings.pooling == "auto" and not settings.adapts
+    asked = task.is_pair and settings.pooling == "auto"
     if not asked or not has_mean(model) or "attention_mask" not in names:
         return None
     try:

@@ -12,7 +12,7 @@ import torch
 from understudy.adapters.design import AdapterDesign
 from understudy.adapters.facts import AdapterFacts, Base
 from understudy.adapters.files import NAME, WEIGHTS, place_head, read_tensors
-from understudy.adapters.heads import Head, head_tensors, headed
+from understudy.adapters.heads import Head, head_of, head_tensors, headed
 from understudy.adapters.inject import add_adapter, learn_only, load_tensors
 from understudy.data.tasks import Task
 from understudy.errors import ModelError
@@ -21,7 +21,6 @@ from understudy.models.files.names import adapter_folder, resolve
 from understudy.models.files.tokenizers import check_tokenizer, load_tokenizer
 from understudy.models.shrink.cut import choose_layers, cut_layers, layer_count
 from understudy.models.structure.layers import encoder_layers
-from understudy.models.students.pooled import PooledClassifier
 from understudy.recipes.train.adapting import RATES, AddedAdapter, EarlierAdapter, add_asked, rate_of
 from understudy.recipes.train.students.classifier import UntrainedStudent
 from understudy.settings.student_options import LayersOptions
@@ -130,8 +129,8 @@ def _ready(model: Any, name: str, base: Base, added: AddedAdapter, rate: float) 
     tokenizer = load_tokenizer(name)
     check_tokenizer(model, tokenizer, name=name)
     learn_only(model, NAME, also=head_tensors(model).values())
-    head: Head = "mean" if isinstance(model, PooledClassifier) else "architecture"
-    return AdaptedStudent(model, tokenizer, rate, base=base, added=added, head=head, head_options={})
+    head, options = head_of(model)
+    return AdaptedStudent(model, tokenizer, rate, base=base, added=added, head=head, head_options=options)
 
 
 def _kept(settings: DistillSettings, whole: Any) -> list[int]:
