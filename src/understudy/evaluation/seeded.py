@@ -224,10 +224,10 @@ class _Again:
         shared, single = self._of_rows(again)
         between = max(self._pooled * len(self._depends & set(names)), own - single)
         parts = _Parts(
-            rows=shared if self._same_rows else single / seeds,
-            mixed=single / seeds if self._same_rows else 0.0,
+            rows=shared,
+            mixed=single / seeds,
             seeds=between / seeds,
-            freedom_of_rows=rows - 1 if self._same_rows else rows - seeds,
+            freedom_of_rows=rows - 1,
             freedom_of_seeds=self._freedom,
         )
         middle = float(apart.mean())
@@ -242,10 +242,10 @@ class _Again:
             again: ``(seeds, resamples)``.
         """
         seeds, of_mean, of_one = len(again), float(again.mean(0).var(ddof=1)), float(again.var(axis=1, ddof=1).mean())
-        if not self._same_rows:
-            return 0.0, of_one
         if seeds == 1:
             return of_mean, 0.0
+        if not self._same_rows:
+            return 0.0, of_one
         interaction = max(0.0, of_one - of_mean) * seeds / (seeds - 1)
         return max(0.0, of_mean - interaction / seeds), interaction
 
