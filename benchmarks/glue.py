@@ -111,6 +111,7 @@ def cells(setting: Setting) -> Iterator[Cell]:
     """All cells, cheap ones first, all of one seed before the next."""
     for seed in setting.seeds:
         yield from (("single", task, seed) for task in SINGLE[: setting.pick(len(SINGLE), 1)])
+        yield from (("single, by its probe", task, seed) for task in SINGLE[: setting.pick(len(SINGLE), 1)])
         yield from (("after", "-".join(pair), seed) for pair in AFTER[: setting.pick(len(AFTER), 1)])
         yield from (("after, from a probe", "-".join(pair), seed) for pair in AFTER[: setting.pick(len(AFTER), 1)])
         yield from (("distilled", student, seed) for student in STUDENTS)
@@ -128,6 +129,9 @@ def measured(setting: Setting, cell: Cell) -> dict[str, Any]:
         return {"cell": list(cell), "scores": {}, "seconds": epoch_seconds(setting)}
     if kind == "single":
         return _row(cell, {f"{name}: single": run(single(setting, name, seed)).model("model")})
+    if kind == "single, by its probe":
+        todo = recipe(setting, seed, f"probed-{name}", task=name, start="probe", pooling="auto")
+        return _row(cell, {f"{name}: single, by its probe": run(todo).model("model")})
     if kind == "whole":
         todo = recipe(setting, seed, f"whole-{name}", task=name, limit_train=setting.pick(WHOLE, 64))
         return _row(cell, {f"{name}: all rows": run(todo).model("model")})

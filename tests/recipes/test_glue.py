@@ -23,6 +23,7 @@ import understudy
 from understudy.cli import main
 from understudy.data.glue.read import read_task
 from understudy.functional.temperature import fit_temperature
+from understudy.models.students.apart import ApartClassifier
 from understudy.recipes.train.glue import family
 from understudy.recipes.train.glue.recipe import Glue
 from understudy.record import RunRecord
@@ -132,6 +133,20 @@ def test_it_is_what_finetune_does_on_the_same_rows(
     assert main([*words, "--start", start, "--pooling", "head"]) == 0
     one, other = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("glue", "finetune"))
     assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_pairs_are_read_apart_where_that_probes_better_and_the_next_task_has_the_encoder(
+    glue: Words, tmp_path: Path
+) -> None:
+    words = ["--tasks", "stsb", "cola", "--mode", "sequential", "--start", "probe", "--pooling", "auto"]
+    assert main(glue(tmp_path / "run", *words)) == 0
+    first, then = understudy.load(tmp_path / "run" / "1-stsb"), understudy.load(tmp_path / "run" / "2-cola")
+    assert isinstance(first.model, ApartClassifier)
+    assert not isinstance(then.model, ApartClassifier)
+    notes = record_of(tmp_path / "run" / "2-cola").notes
+    assert any(note.startswith("encoder:") and str(tmp_path / "run" / "1-stsb") in note for note in notes)
+    assert main(glue(tmp_path / "apart", "--task", "rte", "--pooling", "apart")) == 0
+    assert isinstance(understudy.load(tmp_path / "apart").model, ApartClassifier)
 
 
 def test_a_task_is_judged_and_calibrated_as_in_finetune(
@@ -365,6 +380,14 @@ def test_constant_answers_are_said_and_reported_as_zero(glue: Words, tmp_path: P
         (["--task", "qqp"], "no folder for QQP"),
         (["--tasks", "qqp", "mnli"], "no folder for MNLI"),
         (["--task", "ax"], "'ax' is the diagnostic set"),
+        (
+            ["--task", "rte", "--pooling", "auto"],
+            "--pooling auto compares probes of the encoder. Give --start probe too",
+        ),
+        (
+            ["--tasks", "rte", "cola", "--mode", "joint", "--pooling", "apart"],
+            "--pooling apart is for one task's model",
+        ),
         (["--task", "rte", "--encoder_from", "nowhere/at/all"], "--model and --encoder_from both say where to start"),
     ],
 )

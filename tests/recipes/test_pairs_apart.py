@@ -283,10 +283,10 @@ def test_training_goes_on_from_it_and_its_encoder_serves_others(
     assert finetune("--data", pairs, "--model", trained, "--epochs", 1, "--output", tmp_path / "a") == 0
     assert "the checkpoint's own head" in capsys.readouterr().err
     assert isinstance(understudy.load(tmp_path / "a").model, ApartClassifier)
-    flags = ("--data", reviews, "--encoder_from", trained, "--epochs", 1, "--output", tmp_path / "b")
-    assert finetune(*flags) == 2
+    flags = ("--data", reviews, "--epochs", 1, "--output", tmp_path / "b")
+    assert finetune(*flags, "--model", trained) == 2
     assert "was built for pairs of texts, but a row of the task has 1" in capsys.readouterr().err
-    assert finetune(*flags, "--pooling", "mean") == 0
+    assert finetune(*flags, "--encoder_from", trained) == 0
     assert isinstance(understudy.load(tmp_path / "b").model, PooledClassifier)
 
 

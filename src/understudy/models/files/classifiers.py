@@ -38,7 +38,8 @@ def load_classifier(name: str, task: Task, *, fresh_head: bool = False) -> Any:
     ``keeps_head`` says whether its head is the checkpoint's.
 
     Args:
-        fresh_head: initialise the head newly even if it was trained for these labels.
+        fresh_head: initialise the head newly even if it was trained for these labels. For single texts, of a checkpoint that reads
+            pairs apart the encoder alone is taken, under a head on the mean of its states.
 
     Raises:
         ModelError: if the model cannot be loaded, or lacks more than a head.
@@ -47,6 +48,8 @@ def load_classifier(name: str, task: Task, *, fresh_head: bool = False) -> Any:
     if is_multitask(path):
         return _on_shared_encoder(path, task)
     loader, config = read_pretrained(path)
+    if fresh_head and issubclass(loader, ApartClassifier) and not task.is_pair:
+        return load_mean_classifier(name, task)
     if getattr(config, "pair", task.is_pair) != task.is_pair:
         raise ModelError(
             f"{path}: was built for {'pairs of texts' if config.pair else 'single texts'}, but a row of the task has {len(task.text)}. Name another model."

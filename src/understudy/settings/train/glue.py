@@ -43,8 +43,8 @@ class GlueSettings(TaughtTasksSettings, AdapterSettings, TrainSettings, SeedsSet
     """A model folder, a run, or a hub id of any BERT-family encoder."""
     encoder_from: Annotated[str | None, Shown("MODEL", group="Model")] = None
     """Instead of --model: start from the encoder of this run or model, with a new head, whatever it was trained for."""
-    pooling: Annotated[Literal["head", "mean"], Shown(group="Model")] = "head"
-    """head: the architecture's own head, which reads the first token. mean: a linear layer on the mean of the states, as in sentence encoders."""
+    pooling: Annotated[Literal["auto", "head", "mean", "apart"], Shown(group="Model")] = "head"
+    """head: the architecture's own. mean: of the states. apart: each text of a pair by itself. auto (with --start probe): what probes better."""
     start: Annotated[Literal["head", "probe"], Shown(group="Model", rare=True)] = "head"
     """A new head begins at random, as in the papers, or as a linear probe of the encoder: with few steps that spares the encoder."""
     mode: Literal["single", "joint", "sequential", "transfer"] = "single"
@@ -174,6 +174,10 @@ class GlueSettings(TaughtTasksSettings, AdapterSettings, TrainSettings, SeedsSet
 
     def _mode_faults(self) -> list[str]:
         faults, several = [], len(self.names()) > 1 or self.names() == [ALL]
+        if self.pooling == "auto" and self.start != "probe" and self.mode != "joint":
+            faults.append(
+                "--pooling auto compares probes of the encoder. Give --start probe too, or say --pooling head, mean or apart."
+            )
         if (
             self.mode != "single"
             and len(self.names()) < 2
@@ -225,6 +229,10 @@ class GlueSettings(TaughtTasksSettings, AdapterSettings, TrainSettings, SeedsSet
             f"{flag}: this is for the layers of one task's model, and --mode joint trains several heads. Leave it out."
             for flag in self.layer_flags()
         ]
+        if self.pooling in ("auto", "apart"):
+            faults.append(
+                f"--pooling {self.pooling} is for one task's model, and --mode joint reads the rows of all tasks in one way. Say head or mean."
+            )
         if self.start == "probe":
             faults.append("--start probe is for one task's head, and --mode joint trains several. Leave it out.")
         faults += self.taught_faults(None if self.names() == [ALL] else self.names())
