@@ -176,7 +176,7 @@ class ContrastiveEncoder(Classification):
         }
 
     def train(self, session: Session) -> Predictor:
-        """Train the encoder on pairs, then fit the linear layer; go back to the probe if that was no gain."""
+        """Train the encoder on pairs, then fit the linear layer; go back to the probe if the pairs have lost to it."""
         self.model.to(session.device)
         self.probe_head = self._fitted_probe(session)
         began = self._outputs(session, self.model, self.probe_head)
@@ -219,7 +219,7 @@ class ContrastiveEncoder(Classification):
         return found.weight, found.bias
 
     def _gained(self, session: Session, began: np.ndarray, head: Head) -> bool:
-        """Whether contrastive training is better than the probe on the validation rows; put on the record and said."""
+        """Whether contrastive training has not lost to the probe on the validation rows; put on the record and said."""
         metric, _ = session.metric()
         labels = self.splits.validation.labels
         found = worth(began, self._outputs(session, self.model, head), labels, metric, seed=self.settings.seed)
