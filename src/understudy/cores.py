@@ -49,6 +49,17 @@ def threads_asked_for(environment: Mapping[str, str] = os.environ) -> int | None
     return int(first) if first.isdecimal() and int(first) else None
 
 
+def how_threads_wait(environment: Mapping[str, str] = os.environ) -> str:
+    """How OpenMP's threads wait for each other, by the variables that say it.
+
+    Example:
+        >>> how_threads_wait({"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "1"}), how_threads_wait({})
+        ('by GOMP_SPINCOUNT=1000 KMP_BLOCKTIME=1', "by OpenMP's defaults")
+    """
+    said = " ".join(f"{name}={environment[name]}" for name in _CHOSEN_BY if name in environment)
+    return f"by {said}" if said else "by OpenMP's defaults"
+
+
 def wait_briefly() -> None:
     """Have OpenMP's threads sleep when they have waited a moment, unless the user has chosen how they wait.
 

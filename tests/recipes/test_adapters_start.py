@@ -19,7 +19,9 @@ from understudy.folders.contents import is_a_model, strangers
 from understudy.inference.answers import probabilities
 from understudy.models.files.classifiers import load_encoder
 from understudy.models.students.pooled import PooledClassifier
+from understudy.recipes.train.finetune import transformer
 from understudy.record import RunRecord
+from understudy.runs.fitting.worth import Worth
 
 pytestmark = pytest.mark.usefixtures("quick_throughout")
 TEXTS = ["a good film", "the bad book, quite", "lovely"]
@@ -153,11 +155,25 @@ def test_another_task_begins_as_a_probe_of_encoder_and_adapter(
     assert one.keys() == other.keys()
     assert all(torch.equal(one[key], other[key]) for key in one)
     same = finetuned(reviews, larger_bert, tmp_path / "again", "--load_adapter", str(first), *options, "--epochs", "1")
-    assert "start" not in same.training["train"]
+    assert "cross_validated" not in same.training["train"]["start"]  # no probe
     assert any("its head is kept" in note for note in same.notes)
     before: Any = understudy.load(first)
     again: Any = understudy.load(tmp_path / "again")
     assert again.facts.head == before.facts.head
+
+
+def test_an_adapter_that_training_makes_worse_is_kept_as_it_was(
+    reviews: Path, larger_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ["--epochs", "1", "--learning_rate", "0.01", "--no_baseline"]
+    finetuned(reviews, larger_bert, tmp_path / "first", "--adapter", "houlsby", "--reduction", "2", *options)
+    monkeypatch.setattr(transformer, "worth", lambda *_, **__: Worth(-0.5, 0.1, 0.0))
+    record = finetuned(reviews, larger_bert, tmp_path / "run", "--load_adapter", str(tmp_path / "first"), *options)
+    assert record.training["train"]["start"]["kept"] == "checkpoint"
+    for file in ("adapter.safetensors", "head.safetensors"):
+        one, other = (load_file(tmp_path / run / "model" / file) for run in ("first", "run"))
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[key], other[key]) for key in one)
 
 
 def test_an_imported_adapter_goes_on_with_its_head(reviews: Path, larger_bert: Path, tmp_path: Path) -> None:

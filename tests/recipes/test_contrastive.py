@@ -20,7 +20,7 @@ import understudy
 from understudy.cli import main
 from understudy.models.files.classifiers import load_encoder
 from understudy.models.students.pooled import PooledClassifier
-from understudy.recipes.train.finetune.contrast import contrast_steps
+from understudy.recipes.train.finetune.contrast import ContrastiveEncoder, contrast_steps
 from understudy.recipes.train.finetune.contrast_choice import choose_contrastive, class_counts
 from understudy.record import RunRecord
 
@@ -213,6 +213,37 @@ def test_epochs_are_passes_and_many_validation_rows_can_choose_the_probe(
     found: Any = understudy.load(tmp_path / "run")
     before = load_encoder(str(tiny_bert)).state_dict()
     assert all(torch.equal(value, before[name]) for name, value in found.model.encoder.state_dict().items())
+
+
+def test_the_probe_stands_beside_what_pairs_taught(few: Path, reviews: Path, tiny_bert: Path, tmp_path: Path) -> None:
+    """With 20 validation rows; and with 60 and a rate at which all is forgotten, where it is the model itself."""
+    command = ["finetune", "--data", few, "--model", tiny_bert, "--contrastive", "always", "--epochs", "1"]
+    many = ["--validation", reviews / "test.csv", "--learning_rate", "3"]
+    for name, more in {"few": ["--learning_rate", "3e-3"], "many": many}.items():
+        assert main([str(part) for part in [*command, *more, "--output", tmp_path / name]]) == 0
+        record = RunRecord.load(tmp_path / name / "record.json")
+        assert [model["name"] for model in record.models] == ["model", "probe", "tfidf"]
+        model, probe = record.model("model"), record.model("probe")
+        assert probe["head_bytes"] == 4 * (2 * 32 + 2)
+        kept = record.training["contrast"]["start"]["kept"]
+        assert kept == ("probe" if name == "many" else "contrastive")
+        assert (model["metrics"] == probe["metrics"]) is (name == "many")
+
+
+@pytest.mark.parametrize("flags", [["--patience", "1"], ["--eval_steps", "1"]])
+def test_evaluations_that_decide_keep_the_best_weights(
+    flags: list[str], few: Path, tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = iter(np.linspace(0.9, 0.1, 40))
+
+    def worse(work: ContrastiveEncoder, *_: Any) -> dict[str, float]:
+        return dict.fromkeys(work.splits.task.metrics, float(next(scores)))
+
+    monkeypatch.setattr(ContrastiveEncoder, "_scores", worse)
+    assert run(few, tiny_bert, tmp_path / "run", "--epochs", "3", "--batch_size", "8", *flags) == 0
+    found = RunRecord.load(tmp_path / "run" / "record.json").training["contrast"]
+    expected = {"--patience": ("patience", 6, 3), "--eval_steps": ("epochs", 9, 1)}[flags[0]]
+    assert (found["stopped_by"], found["steps"], found["best_step"]) == expected
 
 
 def test_a_sweep_finds_a_rate_for_pairs(few: Path, tiny_bert: Path, tmp_path: Path) -> None:

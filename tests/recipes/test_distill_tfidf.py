@@ -18,7 +18,7 @@ def run(*arguments: Any) -> int:
     return main([str(argument) for argument in arguments])
 
 
-def test_tfidf_can_be_the_teacher(reviews: Path, tmp_path: Path) -> None:
+def test_tfidf_can_be_the_teacher(reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("finetune", "--data", reviews, "--model", "tfidf", "--output", tmp_path / "tfidf") == 0
     options = [
         "--teacher",
@@ -32,9 +32,11 @@ def test_tfidf_can_be_the_teacher(reviews: Path, tmp_path: Path) -> None:
     ]
     options += ["--student", "static", "--static.embedding", "16", "--static.hidden", "8", "--tokenizer", "words:60"]
     counts = []
+    capsys.readouterr()
     for name in ("one", "two"):
         assert run("distill", "--data", reviews, *options, "--output", tmp_path / name) == 0
         record = RunRecord.load(tmp_path / name / "record.json")
+        assert "mend the teacher" not in capsys.readouterr().err  # it is not held against itself
         counts.append(record.teacher_forward_texts)
         models = {model["name"]: model for model in record.models}
         assert list(models) == ["teacher", "student", "student without teacher", "tfidf"]

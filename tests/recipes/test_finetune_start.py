@@ -166,7 +166,22 @@ def test_a_head_trained_for_these_labels_is_where_training_goes_on(
     capsys.readouterr()
     assert finetune("--data", reviews, "--epochs", 1, "--model", tmp_path / "a", "--output", tmp_path / "b") == 0
     assert "the checkpoint's own head" in capsys.readouterr().err
-    assert "start" not in record(tmp_path / "b").training["train"]
+    assert record(tmp_path / "b").training["train"]["start"]["kept"] in ("fine-tuned", "checkpoint")
+
+
+def test_what_is_worse_than_a_trained_checkpoint_is_not_kept(reviews: Path, tiny_bert: Path, tmp_path: Path) -> None:
+    """A rate at which all is forgotten; with --start head nothing is compared."""
+    flags = ("--data", reviews, "--pooling", "head", "--validation", reviews / "test.csv")
+    first = ("--model", tiny_bert, "--epochs", 4, "--learning_rate", 3e-3)
+    assert finetune(*flags, *first, "--output", tmp_path / "a") == 0
+    worse = (*flags, "--model", tmp_path / "a", "--epochs", 1, "--learning_rate", 3)
+    assert finetune(*worse, "--output", tmp_path / "b") == 0
+    assert record(tmp_path / "b").training["train"]["start"]["kept"] == "checkpoint"
+    assert any("the checkpoint that it began with, as it was" in note for note in record(tmp_path / "b").notes)
+    one, other = weights(tmp_path / "a"), weights(tmp_path / "b")
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+    assert finetune(*worse, "--start", "head", "--output", tmp_path / "c") == 0
+    assert "start" not in record(tmp_path / "c").training["train"]
 
 
 def test_an_awd_lstm_starts_from_a_probe(reviews: Path, tmp_path: Path) -> None:
@@ -179,6 +194,8 @@ def test_an_awd_lstm_starts_from_a_probe(reviews: Path, tmp_path: Path) -> None:
     found = record(tmp_path / "a").training["train"]["start"]
     assert found["pooling"] == "head"
     assert found["cross_validated"]["accuracy"] > 0.5
+    # the head of the language model is not wanted
+    assert not any("no place for" in note for note in record(tmp_path / "a").notes)
 
 
 @pytest.mark.parametrize("model", ["tfidf", "frozen"])

@@ -251,6 +251,21 @@ def test_auto_epochs_are_settled_before_the_run_and_said(reviews: Path, teacher:
     assert any("auto" in line for line in work.plan_lines().values())
 
 
+@pytest.mark.parametrize(("alpha", "texts"), [(0.0, 60), (0.5, 120)])
+def test_texts_that_teach_nothing_do_not_count(reviews: Path, tmp_path: Path, alpha: float, texts: int) -> None:
+    """A file answers for half of the training rows, and for none of the pool."""
+    answers = tmp_path / "answers.csv"
+    lines = (reviews / "train.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    answers.write_text("".join(lines[:61]), encoding="utf-8")
+    work = work_of(settings(reviews, answers, unlabeled=str(reviews / "pool.txt"), alpha=alpha))
+    assert work.settled.why is not None
+    assert f"by {texts} texts" in work.settled.why
+    plan = work.plan_lines()
+    assert plan["rows"].startswith(f"{texts} to train on")
+    assert plan["steps"].startswith(f"{-(-texts // 32) * work.plan.epochs} of 32 rows")
+    assert work.tokens == int(work.encoded.lengths[:texts].sum())
+
+
 def test_a_contextual_start_without_an_encoder_is_refused(
     reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

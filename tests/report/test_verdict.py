@@ -50,12 +50,13 @@ def test_the_probe_is_as_good() -> None:
     assert found.sentence == (
         "The probe is as good: ship it (200 kB more than the encoder; the model is at +0.2 points, -1.0 to +1.4; 99 % interval, 1,000 test rows)."
     )
-    kept = trained((0.0, 0.0, 0.0), MORE) | {"training": {"train": {"start": {"kept": "probe"}}}}
-    saved = verdict(kept)
-    assert saved is not None
-    assert saved.sentence == (
-        "The probe is as good: ship it (200 kB more than the encoder; the model that was saved is the probe)."
-    )
+    for phase in ("train", "contrast"):
+        kept = trained((0.0, 0.0, 0.0), MORE) | {"training": {phase: {"start": {"kept": "probe"}}}}
+        saved = verdict(kept)
+        assert saved is not None
+        assert saved.sentence == (
+            "The probe is as good: ship it (200 kB more than the encoder; the model that was saved is the probe)."
+        )
     # a model that has hardly begun to learn does not hide a probe that is better than TF-IDF
     worse = verdict(trained(LESS, LESS))
     assert worse is not None

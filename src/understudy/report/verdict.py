@@ -203,8 +203,8 @@ class _Comparisons:
 
     def keeps_probe(self) -> bool:
         """Whether what was trained did not gain on the probe that it began as, so that the probe was saved."""
-        start = ((self.record.get("training") or {}).get("train") or {}).get("start") or {}
-        return bool(start.get("kept") == "probe")
+        phases = (self.record.get("training") or {}).values()
+        return any((phase.get("start") or {}).get("kept") == "probe" for phase in phases)
 
     def rows(self, one: str = "", other: str = "") -> str:
         """What the intervals are, and whether more rows may show one model to be better than the other."""

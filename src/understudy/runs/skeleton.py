@@ -58,7 +58,8 @@ class TrainingRecipe:
         """Do the work in an open run, and write the report."""
         if session.run.writes:
             note_learnt(session.run.folder, work.subject, session.settings.models_read())
-        work.carry_out(session)
+        with noting([]):  # what there is to say of the checkpoints is among the work's notes
+            work.carry_out(session)
         finish(session)
 
     def say_plan(self, work: Work, threads: Threads) -> None:

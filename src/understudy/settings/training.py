@@ -82,6 +82,11 @@ class TrainSettings:
         if isinstance(self.learning_rate, str):  # YAML reads 5e-5 as a string
             self.learning_rate = as_number(self.learning_rate)
 
+    @property
+    def watches(self) -> bool:
+        """Whether evaluations are asked to decide something: then the best one's weights are kept, however few rows it has."""
+        return self.patience is not None or self.eval_steps is not None or self.optimizer == "nt_asgd"
+
     def train_faults(self) -> list[str]:
         """What is wrong with these settings by themselves, as far as it shows without loading torch."""
         faults = self._learning_faults()

@@ -11,6 +11,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from understudy.cli import main
 from understudy.data.tasks import Task
 from understudy.errors import ModelError
 from understudy.loading import load
@@ -45,6 +46,25 @@ def test_weights_without_a_place_are_named(larger: str, caplog: pytest.LogCaptur
     with caplog.at_level(logging.WARNING, "understudy"):
         load(larger)
     assert caplog.messages == [expected]
+
+
+def test_a_run_says_it_once(
+    larger: str, reviews: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [
+        "finetune",
+        "--data",
+        str(reviews),
+        "--model",
+        larger,
+        "--epochs",
+        "1",
+        "--output",
+        str(tmp_path / "run"),
+    ]
+    assert main(command) == 0
+    assert capsys.readouterr().err.count("has no place for") == 1
+    assert caplog.messages == []
 
 
 def test_a_head_that_is_not_wanted_is_not_mentioned(larger: str, tiny_bert: Path) -> None:

@@ -14,11 +14,13 @@ from sklearn.preprocessing import StandardScaler
 
 import understudy
 from understudy.cli import main
+from understudy.errors import ModelError
 from understudy.evaluation.quality import calibration
 from understudy.functional.temperature import fit_temperature
 from understudy.models.files.classifiers import load_encoder
 from understudy.record import RunRecord
 from understudy.report.verdict import verdict
+from understudy.runs.judging import probe
 
 pytestmark = pytest.mark.usefixtures("quick_throughout")
 
@@ -170,3 +172,17 @@ def test_a_teacher_that_is_not_better_than_tfidf_is_doubted_before_training(
     assert "TF-IDF" not in printed.err
     alone = RunRecord.load(tmp_path / "alone" / "record.json")
     assert [model["name"] for model in alone.models] == ["teacher", "student", "student without teacher"]
+
+
+def test_an_encoder_that_cannot_be_probed_leaves_the_probe_out(
+    many: Path, finetuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise ModelError("its answer depends on the other texts of the batch.")
+
+    monkeypatch.setattr(probe, "settle_inputs", refused)
+    command = ["distill", "--data", many, "--teacher", finetuned, "--student", "static", "--epochs", 1]
+    assert main([str(part) for part in [*command, "--no_baseline", "--output", tmp_path / "student"]]) == 0
+    record = RunRecord.load(tmp_path / "student" / "record.json")
+    assert [model["name"] for model in record.models] == ["teacher", "student", "tfidf"]
+    assert "the probe is left out: its answer depends on the other texts of the batch." in record.notes

@@ -75,6 +75,17 @@ def test_a_small_model_trains_on_one_thread(command: list[object], tmp_path: Pat
     assert torch.get_num_threads() == 2
 
 
+def test_how_threads_wait_is_in_the_plan_and_on_the_record(
+    command: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("OMP_WAIT_POLICY", "KMP_BLOCKTIME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GOMP_SPINCOUNT", "1000")
+    assert run(*command) == 0
+    assert "threads wait by GOMP_SPINCOUNT=1000\n" in capsys.readouterr().err
+    assert hardware(tmp_path)["threads_wait"] == "by GOMP_SPINCOUNT=1000"
+
+
 @pytest.mark.usefixtures("two_cores")
 @pytest.mark.parametrize(("seconds", "chosen"), [({2: 0.01, 1: 0.02}, 2), ({2: 0.019, 1: 0.02}, 1)])
 def test_a_larger_one_is_measured(

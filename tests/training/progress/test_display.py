@@ -25,3 +25,12 @@ def test_nothing_of_the_bar_is_cut(width: int) -> None:
         assert words in shown
     bar = [line for line in last if "1233/1234" in line][-1]
     assert ("best accuracy" in bar) is (width == 160)
+
+
+def test_without_a_terminal_the_end_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with Display(visible=True) as display:
+        for _ in range(2):
+            display.start("student", 3)
+            for done in (1, 3, 3):
+                display.update(done)
+    assert capsys.readouterr().err.count("student: 3 of 3") == 2

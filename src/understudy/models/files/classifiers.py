@@ -60,7 +60,8 @@ def load_classifier(name: str, task: Task, *, fresh_head: bool = False) -> Any:
     set_task(config, task)
     if AWDLSTMForCausalLM.__name__ in (config.architectures or ()):
         config.for_classification()
-    model, lacking = load_pretrained(path, loader, config, ignore_mismatched_sizes=True)
+    keeps_head = same and not fresh_head
+    model, lacking = load_pretrained(path, loader, config, ignore_mismatched_sizes=True, encoder_only=not keeps_head)
     head = {id(tensor) for module in head_modules(model) for tensor in (*module.parameters(), *module.buffers())}
     names = {key for key, tensor in (*model.named_parameters(), *model.named_buffers()) if id(tensor) in head}
     broken = sorted(key for key in lacking if key not in names and "pooler" not in key)
@@ -68,8 +69,8 @@ def load_classifier(name: str, task: Task, *, fresh_head: bool = False) -> Any:
         raise ModelError(
             f"{path}: lacks weights outside the head, or has them in another shape: {first_names(broken)}. Give a complete checkpoint of this architecture."
         )
-    model.keeps_head = same and not fresh_head
-    if not model.keeps_head:
+    model.keeps_head = keeps_head
+    if not keeps_head:
         _initialise_head(model)
     prefix = f"{model.base_model_prefix}."
     model.new_in_encoder = frozenset(key.removeprefix(prefix) for key in lacking - names)

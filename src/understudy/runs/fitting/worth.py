@@ -42,8 +42,8 @@ def worth(
 
     .. math:: \frac{m / \tau^2 + g / e^2}{1 / \tau^2 + 1 / e^2} > 0 \iff g > -m\,e^2 / \tau^2
 
-    With many rows the error vanishes, and the end must simply be better. It is at least that of one row in all, so that a
-    draw on a handful of rows is no proof.
+    With many rows the error vanishes, and any loss counts. A draw keeps the end, unless m is 0. The error is at least that of
+    one row in all, so that a draw on a handful of rows is no proof.
 
     Args:
         start, end: logits ``(rows, outputs)``.

@@ -29,8 +29,10 @@ from understudy.runs.session import Session
 
 def fit_probe(
     session: Session, encoder: Any, tokenizer: PreTrainedTokenizerBase, splits: Splits, *, max_length: int
-) -> Predictor:
+) -> Predictor | None:
     """Logistic regression (ridge for regression) on the vectors of the labelled rows, as `--features frozen` fits it.
+
+    None, and a note, where the encoder's vectors cannot be used: the models to be compared with it do not depend on it.
 
     Args:
         encoder: of transformers, without a head; its weights are copied.
@@ -40,9 +42,13 @@ def fit_probe(
         Interrupted: on a signal.
     """
     labelled = splits.train.take(np.flatnonzero(splits.train.labelled))
-    with session.run.timed("probe_s"):
-        features = features_of(encoder, tokenizer, splits)
-        model = linear_on_means(session, features, tokenizer, splits, train=labelled, max_length=max_length)
+    try:
+        with session.run.timed("probe_s"):
+            features = features_of(encoder, tokenizer, splits)
+            model = linear_on_means(session, features, tokenizer, splits, train=labelled, max_length=max_length)
+    except ModelError as error:
+        session.run.say(f"the probe is left out: {' '.join(error.faults)}")
+        return None
     calibrate(session, PROBE, model, splits)
     return model
 

@@ -42,7 +42,7 @@ class FinetuneSettings(DataSettings, AdapterSettings, TrainSettings, SeedsSettin
     features: Literal["trained", "frozen"] = "trained"
     """trained: all weights learn. frozen: logistic regression on the mean vectors of the frozen encoder."""
     start: Literal["probe", "head"] = "probe"
-    """probe: a new head begins as a linear model of the encoder's vectors, and what is not better is not kept. head: at random."""
+    """probe: a new head begins as a linear model of the encoder's vectors, and training that loses to it is undone. head: at random."""
     pooling: Literal["auto", "head", "mean", "apart"] = "auto"
     """head: the architecture's own, which reads the first token. mean: a linear layer on the mean of the states. apart: each text of a pair by itself. auto: what probes better."""
     contrastive: Literal["auto", "always", "never"] = "auto"

@@ -50,6 +50,7 @@ class Display:
         """Begin a bar of `total` units, of which `done` are finished."""
         self.close()
         self._title, self._total, self._done = title, total, done
+        self._arrived = False
         self._last_line = time.monotonic()
         if self._notebook:
             self._cell = NotebookBar(title, total)
@@ -75,8 +76,8 @@ class Display:
             self._cell.update(done, detail)
         elif self._progress is not None:
             self._progress.update(self._task, completed=done, detail=detail)
-        elif self._lines and (time.monotonic() - self._last_line > 30 or done == self._total):
-            self._last_line = time.monotonic()
+        elif self._lines and not self._arrived and (time.monotonic() - self._last_line > 30 or done == self._total):
+            self._last_line, self._arrived = time.monotonic(), done == self._total
             say(f"  {self._title}: {done:,} of {self._total:,}  {detail}")
 
     def close(self) -> None:

@@ -28,7 +28,7 @@ from understudy.recipes.ship.prune.results import note_sizes, scored
 from understudy.recipes.ship.prune.words import fewer_words
 from understudy.recipes.train.distill.distances import distance, distance_faults
 from understudy.recipes.train.distill.teachers import Teachers
-from understudy.recipes.train.distill.texts import all_labels, taught_rows
+from understudy.recipes.train.distill.texts import all_labels, answered, taught_rows
 from understudy.report.scores import PRUNED, UNPRUNED
 from understudy.runs.devices import processes
 from understudy.runs.fitting.amount import training_amount
@@ -240,7 +240,8 @@ class Pruning:
     def _taught_batches(self, teacher: Teacher) -> BucketedBatches:
         """The texts that the unpruned model has answered, or with a label where labels are learnt from."""
         from_labels = self.settings.alpha > 0
-        rows = taught_rows(teacher, self.splits.train.labelled, len(self.texts), from_labels=from_labels)
+        known = answered(teacher, len(self.texts))
+        rows = taught_rows(known, self.splits.train.labelled, from_labels=from_labels)
         labels = all_labels(self.splits.train.labels, len(self.texts))
         return self._batches(self.encoded, labels, teacher, rows=rows)
 

@@ -19,9 +19,14 @@ from understudy.runs.session import Session
 
 
 def tfidf_and_warning(session: Session, teachers: Teachers, splits: Splits) -> LinearPredictor | None:
-    """TF-IDF, fitted before training, so that a teacher which is no better is found out before it teaches."""
+    """TF-IDF, fitted before training, so that a teacher which is no better is found out before it teaches.
+
+    Of a teacher that is TF-IDF itself nothing is said.
+    """
     tfidf, validation = tfidf_baseline(session, splits), splits.validation.texts
-    if tfidf is not None and (answers := teachers.answers(session, validation)) is not None:
+    if tfidf is None or teachers.are_tfidf:
+        return tfidf
+    if (answers := teachers.answers(session, validation)) is not None:
         warn_of_teacher(session, answers, tfidf.logits(list(validation)), splits)
     return tfidf
 

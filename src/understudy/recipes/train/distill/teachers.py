@@ -15,12 +15,13 @@ from understudy.data.texts import Texts
 from understudy.data.tokens.encoder import Text
 from understudy.errors import gathered
 from understudy.inference.answering import Answering
-from understudy.inference.predictor import Ensemble, Predictor
+from understudy.inference.predictor import Ensemble, LinearPredictor, Predictor
 from understudy.models.awd_lstm.config import reads_whole
 from understudy.objectives.teachers.cached import CachedTeacher
 from understudy.objectives.teachers.file import FileTeacher
 from understudy.objectives.teachers.load import LoadedTeacher, load_teacher
 from understudy.objectives.teachers.teacher import AveragedTeacher, Teacher
+from understudy.recipes.train.distill.texts import answered
 from understudy.runs.cluster.teaching import SameTeacher, taught_on_ray
 from understudy.runs.devices import on_threads
 from understudy.runs.judging.probe import has_encoder
@@ -95,6 +96,11 @@ class Teachers:
         return next((model for model in networks if has_encoder(model.model)), None)
 
     @property
+    def are_tfidf(self) -> bool:
+        """Whether all models among them are TF-IDF."""
+        return all(isinstance(model, LinearPredictor) for model, *_ in self.models.values())
+
+    @property
     def mask_token(self) -> str:
         """The mask token of the first teacher that has one."""
         tokenizers = [model.tokenizer for model, *_ in self.models.values() if isinstance(model, Predictor)]
@@ -113,6 +119,13 @@ class Teachers:
             if name not in self.model_names:
                 with gathered(faults):
                     self.files[name] = FileTeacher(name, texts, self.task)
+
+    def will_answer(self, texts: int) -> np.ndarray:
+        """Whether each of the texts that the files were read for will have an answer: models answer all, bool ``(texts,)``."""
+        known = np.full(texts, bool(self.models))
+        for file in self.files.values():
+            known |= answered(file, texts)
+        return known
 
     def label(self, session: Session, texts: Texts) -> Teacher:
         """Send each distinct text through each teacher once, or read its answer from the cache."""

@@ -58,15 +58,26 @@ def all_labels(known: np.ndarray, texts: int) -> np.ndarray:
     return out
 
 
-def taught_rows(teacher: Teacher, labelled: np.ndarray, texts: int, *, from_labels: bool) -> np.ndarray:
+def answered(teacher: Teacher, texts: int) -> np.ndarray:
+    """Whether a teacher has an answer for each of the texts, bool ``(texts,)``."""
+    found: np.ndarray = ~teacher(np.arange(texts)).isnan().any(-1).numpy()
+    return found
+
+
+def taught_rows(known: np.ndarray, labelled: np.ndarray, *, from_labels: bool) -> np.ndarray:
     """The numbers of the texts that something is learnt from: those with a teacher's answer, or with a label.
 
     Args:
+        known: whether each text has an answer.
         labelled: whether each of the first texts has a label.
-        texts: how many texts there are.
         from_labels: whether labels are learnt from.
+
+    Example:
+        >>> known, labelled = np.array([True, False, False, True]), np.array([True, True])
+        >>> taught_rows(known, labelled, from_labels=True).tolist(), taught_rows(known, labelled, from_labels=False).tolist()
+        ([0, 1, 3], [0, 3])
     """
-    useful: np.ndarray = ~teacher(np.arange(texts)).isnan().any(-1).numpy()
+    useful = known.copy()
     if from_labels:
         useful[np.flatnonzero(labelled)] = True
     return np.flatnonzero(useful)

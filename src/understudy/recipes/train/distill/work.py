@@ -27,7 +27,7 @@ from understudy.objectives.terms import term_names
 from understudy.recipes.train.distill.comparison import compare_all, tfidf_and_warning
 from understudy.recipes.train.distill.distances import distance, distance_faults
 from understudy.recipes.train.distill.teachers import Teachers
-from understudy.recipes.train.distill.texts import all_labels, all_texts, taught_rows
+from understudy.recipes.train.distill.texts import all_labels, all_texts, answered, taught_rows
 from understudy.recipes.train.students.adapted import AdaptedStudent, adapted_student, adapts_student
 from understudy.recipes.train.students.classifier import UntrainedStudent, build_student
 from understudy.recipes.train.students.pace import settled
@@ -76,9 +76,10 @@ class Distillation:
             options=settings.augmentation,
             mask_token=self.teachers.mask_token,
         )
-        self.settled = settled(settings, texts=len(self.texts), validation=len(splits.validation))
-        self.settings = self.settled.settings
         self.teachers.read_files(self.texts, faults)
+        self.taught = self._taught_rows(self.teachers.will_answer(len(self.texts)), settings)
+        self.settled = settled(settings, texts=len(self.taught), validation=len(splits.validation))
+        self.settings = self.settled.settings
         source = self.teachers.source
         # nothing can be taken from a teacher that has faults itself
         if source is None or source in self.teachers.models or settings.student.split(":")[0] not in STUDENTS:
@@ -131,7 +132,7 @@ class Distillation:
 
     def plan_lines(self) -> Mapping[str, str]:
         """Rows, tokens, steps, time and memory."""
-        plan = rows_plan(self.plan, self._labelled_batches(), self.splits, self.settings, rows=len(self.texts))
+        plan = rows_plan(self.plan, self._labelled_batches(), self.splits, self.settings, rows=len(self.taught))
         return {
             "teacher": " + ".join(self.settings.teacher),
             "student": self.settings.student,
@@ -143,8 +144,8 @@ class Distillation:
 
     @property
     def tokens(self) -> int:
-        """Of all texts, as the student reads them."""
-        return int(self.encoded.offsets[-1])
+        """Of the texts that teach, as the student reads them."""
+        return int(self.encoded.lengths[self.taught].sum())
 
     @property
     def trains_twice(self) -> bool:
@@ -266,10 +267,12 @@ class Distillation:
 
     def _taught_batches(self, teacher: Teacher) -> BucketedBatches:
         """The rows with a teacher's answer, or with a label where labels are learnt from."""
-        from_labels = self.settings.alpha > 0
-        rows = taught_rows(teacher, self.splits.train.labelled, len(self.texts), from_labels=from_labels)
+        rows = self._taught_rows(answered(teacher, len(self.texts)), self.settings)
         labels = all_labels(self.splits.train.labels, len(self.texts))
         return self._batches(self.encoded, labels, teacher, rows=rows)
+
+    def _taught_rows(self, known: np.ndarray, settings: DistillSettings) -> np.ndarray:
+        return taught_rows(known, self.splits.train.labelled, from_labels=settings.alpha > 0)
 
     def _labelled_batches(self) -> BucketedBatches:
         return self._batches(self.encoded_labelled, self.labelled.labels, None)

@@ -100,7 +100,7 @@ class Adapted(Transformer):
         learn_only(found, NAME, also=head_tensors(found).values())
         return found
 
-    def _kept_probe(self) -> Any:
+    def _kept_start(self) -> Any:
         """The adapter as it was is kept too."""
         return self._begun(self.untrained())
 

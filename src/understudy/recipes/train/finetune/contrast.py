@@ -32,11 +32,13 @@ from understudy.objectives.terms import term_names
 from understudy.recipes.train.finetune.classification import Classification
 from understudy.recipes.train.finetune.contrast_choice import ContrastChoice, choose_contrastive, class_counts
 from understudy.recipes.train.finetune.start import Start, as_probe, carried_notes
+from understudy.report.scores import PROBE
 from understudy.runs.devices import processes
 from understudy.runs.fitting.amount import training_amount
 from understudy.runs.fitting.learning import learning_lines, learning_plan
 from understudy.runs.fitting.phase import train_phase
 from understudy.runs.fitting.worth import worth
+from understudy.runs.judging.calibrating import calibrate
 from understudy.runs.plans import cost_lines
 from understudy.runs.session import Session
 from understudy.runs.text_limits import how_to_read_more, said_of_cuts, text_length
@@ -48,7 +50,6 @@ PASSES, LEAST_STEPS, MOST_STEPS = 8, 12, 60
 """How often the labelled rows are read, within a number of steps."""
 Head = tuple[np.ndarray, np.ndarray]
 """Weight ``(outputs, width)`` and bias ``(outputs,)`` of a linear layer."""
-_NO_HEAD: Head = (np.zeros((0, 0), np.float32), np.zeros(0, np.float32))
 _MEETING, _PIECES = 4, 2
 """Tokens of the texts that meet at once, in budgets: a step that is cut encodes its texts several times. They are encoded in
 pieces of half a budget, with less padding."""
@@ -140,7 +141,7 @@ class ContrastiveEncoder(Classification):
 
     def _untrained(self, settings: FinetuneSettings, splits: Splits) -> PooledClassifier:
         torch.manual_seed(settings.seed)
-        model = load_mean_classifier(settings.begins_with, splits.task)
+        model: PooledClassifier = load_mean_classifier(settings.begins_with, splits.task)
         # the linear layer is fitted afterwards, in one go
         model.classifier.requires_grad_(False)
         return model
@@ -175,9 +176,10 @@ class ContrastiveEncoder(Classification):
         }
 
     def train(self, session: Session) -> Predictor:
-        """Train the encoder on pairs, then fit the linear layer; go back to the probe if that was no gain."""
+        """Train the encoder on pairs, then fit the linear layer; go back to the probe if the pairs have lost to it."""
         self.model.to(session.device)
-        probe, began = self._probe(session)
+        self.probe_head = self._fitted_probe(session)
+        began = self._outputs(session, self.model, self.probe_head)
         train_phase(
             replace(session, settings=self.settings),
             self.objective,
@@ -186,30 +188,38 @@ class ContrastiveEncoder(Classification):
             validation=lambda model: self._scores(session, model),
             learning_rate=self.amount.learning_rate,
             budget_s=session.stop.remaining(),
-            keep="best" if self.amount.chooses else "last",
+            keep="best" if self.amount.chooses or self.settings.watches else "last",
         )
         with session.run.timed("head_s"):
             head = self._head(session, self.model)
-        gained = began is None or self._gained(session, began, head)
-        if not gained:
-            self.model, head = self._untrained(self.settings, self.splits), probe
-        weight, bias = (torch.from_numpy(part) for part in head)
-        model = PooledClassifier.assemble(self.model.encoder.cpu(), weight, bias)
-        model = model if gained else as_probe(model)
-        return Predictor(model.to(session.device), self.tokenizer, self.splits.task, self.length)
+        if not self._gained(session, began, head):
+            return self._kept_probe(session)
+        return self._predictor(session, _with_head(self.model, head))
 
-    def _probe(self, session: Session) -> tuple[Head, np.ndarray | None]:
-        """The linear layer on the encoder as it was, and its outputs for the validation rows if these can choose."""
-        if not self.amount.chooses:
-            return _NO_HEAD, None
-        vectors = self._vectors(session, self.model, self.parts["train"])
-        labels, weights = self.splits.train.labels, self.splits.class_weights
-        found = cross_validated(vectors, labels, self.splits.task, seed=self.settings.seed, class_weights=weights)
-        head = (found.weight, found.bias)
-        return head, self._outputs(session, self.model, head)
+    def probe(self, session: Session) -> Predictor:
+        """The linear layer on the encoder as it was."""
+        probe = self._kept_probe(session)
+        calibrate(session, PROBE, probe, self.splits)
+        return probe
+
+    def _kept_probe(self, session: Session) -> Predictor:
+        return self._predictor(
+            session, as_probe(_with_head(self._untrained(self.settings, self.splits), self.probe_head))
+        )
+
+    def _predictor(self, session: Session, model: PooledClassifier) -> Predictor:
+        return Predictor(model, self.tokenizer, self.splits.task, self.length, device=session.device)
+
+    def _fitted_probe(self, session: Session) -> Head:
+        """The linear layer that fits the encoder's vectors as it is, its penalty chosen by cross-validation."""
+        with session.run.timed("probe_s"):
+            vectors = self._vectors(session, self.model, self.parts["train"])
+            labels, weights = self.splits.train.labels, self.splits.class_weights
+            found = cross_validated(vectors, labels, self.splits.task, seed=self.settings.seed, class_weights=weights)
+        return found.weight, found.bias
 
     def _gained(self, session: Session, began: np.ndarray, head: Head) -> bool:
-        """Whether contrastive training is better than the probe on the validation rows; put on the record and said."""
+        """Whether contrastive training has not lost to the probe on the validation rows; put on the record and said."""
         metric, _ = session.metric()
         labels = self.splits.validation.labels
         found = worth(began, self._outputs(session, self.model, head), labels, metric, seed=self.settings.seed)
@@ -246,6 +256,12 @@ class ContrastiveEncoder(Classification):
         return logits(
             features, encoded, names=self.names, device=session.device, on_batch=lambda _: session.stop_if_asked()
         )
+
+
+def _with_head(model: PooledClassifier, head: Head) -> Any:
+    """The encoder of a model with a linear layer on its mean vectors."""
+    weight, bias = map(torch.from_numpy, head)
+    return PooledClassifier.assemble(model.encoder.cpu(), weight, bias)
 
 
 class _Pooled(nn.Module):

@@ -119,8 +119,8 @@ class Transformer(Classification):
             budget_s=session.stop.remaining(),
             keep="best" if self.amount.chooses else "last",
         )
-        if self.start is not None:
-            self._compare(session, self.start, began)
+        if self.start is not None or self._goes_on():
+            self._compare(session, began)
         return Predictor(self.model, self.tokenizer, task, self.length)
 
     def probe(self, session: Session) -> Predictor | None:
@@ -139,23 +139,28 @@ class Transformer(Classification):
         self.model.to(session.device)
         return logits(self.model, self.validation, names=self.names, device=session.device)
 
-    def _compare(self, session: Session, start: Start, began: np.ndarray) -> None:
-        """Put on the record what fine-tuning began with and gained, and go back to the probe if that was nothing."""
+    def _goes_on(self) -> bool:
+        """Whether training goes on from a head that was trained for these labels."""
+        return self.given.start == "probe" and getattr(self.model, "keeps_head", False)
+
+    def _compare(self, session: Session, began: np.ndarray) -> None:
+        """Put on the record what fine-tuning began with and gained, and go back to it if that was nothing."""
         metric, _ = session.metric()
-        labels = self.splits.validation.labels
-        end, learns = self._validation_logits(session), start.probe.learns
+        labels, start = self.splits.validation.labels, self.start
+        end, learns = self._validation_logits(session), start is None or start.probe.learns
         found = worth(began, end, labels, metric, learns=learns, seed=self.settings.seed)
-        session.run.record.training["train"]["start"] = start.on_record() | {
+        begun = ("checkpoint", "as it was") if start is None else ("probe", f"on {self.as_it_was}")
+        session.run.record.training["train"]["start"] = ({} if start is None else start.on_record()) | {
             "gain": found.gain,
             "gain_error": found.error,
-            "kept": "fine-tuned" if found.keeps_end else "probe",
+            "kept": "fine-tuned" if found.keeps_end else begun[0],
         }
         if found.keeps_end:
             return
         session.run.say(
-            f"fine-tuning changed {metric} on {len(labels):,} validation rows by {found.gain:+.3f} ± {found.error:.3f}, which is no gain: the model is the probe that it began with, on {self.as_it_was}."
+            f"fine-tuning changed {metric} on {len(labels):,} validation rows by {found.gain:+.3f} ± {found.error:.3f}, which is no gain: the model is the {begun[0]} that it began with, {begun[1]}."
         )
-        self.model = self._kept_probe().to(session.device)
+        self.model = self._kept_start().to(session.device)
 
     def _found_start(self) -> Start | None:
         """The probe that the head can begin as."""
@@ -163,11 +168,12 @@ class Transformer(Classification):
 
     def _probe_model(self) -> Any:
         """The probe that training began with."""
-        return self._kept_probe()
+        return self._kept_start()
 
-    def _kept_probe(self) -> Any:
-        """The same as a result: of what was measured only the head has learnt."""
-        return as_probe(self._begun(self.untrained()))
+    def _kept_start(self) -> Any:
+        """What training began with, as a result: of a probe only the head has learnt."""
+        model = self._begun(self.untrained())
+        return model if self.start is None else as_probe(model)
 
     def _begun(self, model: Any) -> Any:
         """A freshly loaded classifier with its head as the probe."""
@@ -202,7 +208,5 @@ def _amount(settings: FinetuneSettings, splits: Splits, model: Any, *, rate: flo
         epochs=None if epochs == "auto" else epochs,
         batch_size=settings.batch_size,
     )
-    watches = settings.patience is not None or settings.optimizer == "nt_asgd" or settings.eval_steps is not None
-    return found._replace(
-        chooses=found.chooses or watches or settings.start == "head", learning_rate=rate or found.learning_rate
-    )
+    chooses = found.chooses or settings.watches or settings.start == "head"
+    return found._replace(chooses=chooses, learning_rate=rate or found.learning_rate)

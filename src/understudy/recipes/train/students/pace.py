@@ -80,15 +80,13 @@ def settled(settings: DistillSettings, *, texts: int, validation: int) -> Settle
     """Settings with numbers for what they leave open.
 
     What is given stays: with a number of epochs only the batch size may be open, and it is 32; the rate is doubled only
-    where batch size and rate are both open; with a patience that is given, or further evaluations, the best weights are
-    kept.
+    where batch size and rate are both open; where the settings watch evaluations, the best weights are kept.
     """
     if settings.epochs != "auto":
         given = settings if settings.batch_size is not None else replace(settings, batch_size=_ROWS)
         return Settled(given, "best", None)
     found = pace(settings.student, texts=texts, validation=validation)
-    chooses = settings.patience is not None or settings.eval_steps is not None
-    keep: Keep = "best" if chooses else found.keep
+    keep: Keep = "best" if settings.watches else found.keep
     chosen: dict[str, Any] = {"epochs": found.epochs}
     said = [f"{found.epochs} by {texts:,} texts"]
     if settings.patience is None and found.patience is not None:
