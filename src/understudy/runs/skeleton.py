@@ -58,8 +58,12 @@ class TrainingRecipe:
         """Do the work in an open run, and write the report."""
         if session.run.writes:
             note_learnt(session.run.folder, work.subject, session.settings.models_read())
-        with noting([]):  # what there is to say of the checkpoints is among the work's notes
+        later: list[str] = []
+        with noting(later):
             work.carry_out(session)
+        for note in later:  # of checkpoints that were loaded only then; those that were loaded again have had their notes
+            if note not in session.run.record.notes:
+                session.run.say(note)
         finish(session)
 
     def say_plan(self, work: Work, threads: Threads) -> None:
