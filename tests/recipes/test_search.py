@@ -278,7 +278,7 @@ def test_a_dry_run_says_the_space_the_rungs_and_an_estimate_and_writes_nothing(
     assert main(words(*line, "--output", tmp_path / "run", "--dry_run")) == 0
     said = capsys.readouterr()
     plan, table = " ".join(said.err.split()), said.out
-    assert "budget 1.00 ms, 60.0 kB and 50 % of the teacher" in plan
+    assert "budget 1 ms, 60.0 kB and 50 % of the teacher" in plan
     assert "students 6, of which" in plan
     assert "rung 1 " in plan
     assert "one in 2 goes on" in plan
