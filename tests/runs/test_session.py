@@ -280,7 +280,7 @@ def test_a_baseline_that_finds_no_word_is_left_out_and_said(tiny_bert: Path, tmp
     assert run(*command) == 0
     record = RunRecord.load(tmp_path / "run" / "record.json")
     assert record.finished
-    assert [model["name"] for model in record.models] == ["model"]
+    assert [model["name"] for model in record.models] == ["model", "probe"]
     assert any("tfidf is left out: TF-IDF found no word" in note for note in record.notes)
 
 
