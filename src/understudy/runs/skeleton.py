@@ -61,9 +61,8 @@ class TrainingRecipe:
         later: list[str] = []
         with noting(later):
             work.carry_out(session)
-        for (
-            note
-        ) in later:  # of checkpoints that were loaded only then; those that were loaded again have had their notes
+        # of checkpoints that were loaded only then: those that were loaded again have had their notes
+        for note in later:
             if note not in session.run.record.notes:
                 session.run.say(note)
         finish(session)
