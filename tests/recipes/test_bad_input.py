@@ -205,7 +205,7 @@ def test_unknown_flags_and_keys(reviews: Path, tmp_path: Path, refused: Callable
         ),
         (
             ["--precision", "fp16"],
-            "precision fp16 needs a CUDA device, and there is none here. Give --precision fp32 or bf16",
+            "precision fp16 needs a CUDA device, and there is none here. Give --precision auto",
         ),
         (["--track", "wandb"], "this needs 'wandb', which is not installed. Run: pip install 'understudy[tracking]'"),
         (["--tokenizer", "word:50"], "Did you mean 'words:50'?"),

@@ -9,6 +9,7 @@ import shutil
 import signal
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,8 @@ from understudy.errors import Interrupted
 from understudy.inference.answering import Answering
 from understudy.recipes.train.distill.recipe import Distill as DistillRecipe
 from understudy.record import RunRecord
-from understudy.runs.devices import make_accelerator
+from understudy.runs import devices
+from understudy.runs.devices import machine_faults, make_accelerator
 from understudy.runs.session import Session
 from understudy.settings.configuration import check
 from understudy.settings.training import TrainSettings
@@ -306,6 +308,15 @@ def test_the_demo_leaves_a_folder_alone_that_is_not_its_own(tmp_path: Path, caps
 def test_runs_of_one_process_may_differ_in_precision() -> None:
     for precision, known in (("fp32", "no"), ("bf16", "bf16"), ("fp32", "no")):
         assert make_accelerator(TrainSettings(precision=precision)).mixed_precision == known  # type: ignore[arg-type]
+
+
+def test_bf16_is_refused_where_the_processor_does_not_multiply_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = TrainSettings(precision="bf16")
+    monkeypatch.setattr(devices, "computes_bf16", lambda: True)
+    assert machine_faults(settings) == []
+    monkeypatch.setattr(devices, "computes_bf16", lambda: False)
+    assert "it would take ten times as long as fp32. Give --precision auto." in machine_faults(settings)[0]
+    assert machine_faults(replace(settings, precision="auto")) == []
 
 
 @pytest.mark.parametrize("threads", ["1", None, True, 0, -1, 10**9, 2.5])

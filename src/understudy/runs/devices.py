@@ -76,11 +76,22 @@ def on_threads(count: int) -> Iterator[None]:
             torch.set_num_threads(before)
 
 
+def computes_bf16() -> bool:
+    """Whether products in bfloat16 are fast here, or there at all: other processors have no LSTM in it."""
+    if torch.cuda.is_available() or torch.backends.mps.is_available():
+        return True
+    return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
 def machine_faults(settings: TrainSettings) -> list[str]:
     """What settings ask of this machine that it does not have."""
     faults = []
     if settings.precision == "fp16" and not torch.cuda.is_available():
-        faults.append("precision fp16 needs a CUDA device, and there is none here. Give --precision fp32 or bf16.")
+        faults.append("precision fp16 needs a CUDA device, and there is none here. Give --precision auto.")
+    if settings.precision == "bf16" and not computes_bf16():
+        faults.append(
+            "precision bf16 needs a CUDA device or a processor that multiplies in it, and there is neither here: it would take ten times as long as fp32. Give --precision auto."
+        )
     if settings.compile and not can_compile():
         faults.append(
             "--compile needs a compiler, and none was found. Install g++, name another in the environment variable CXX (with CUDA: gcc, CC), or leave it out."
