@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 import torch
-from adapter_toys import CONFIGS, build
+from adapter_toys import CONFIGS, SIZES, build
 from torch import Tensor, nn
+from transformers import AlbertConfig, AlbertModel
 
 from understudy.adapters.design import KINDS, AdapterDesign, design_of
 from understudy.adapters.inject import (
@@ -25,6 +26,7 @@ from understudy.adapters.inject import (
     route_of,
 )
 from understudy.adapters.layers.bottleneck import FUNCTIONS
+from understudy.adapters.shared_pass import states_of_each
 from understudy.errors import ModelError
 from understudy.models.structure import compiled
 from understudy.models.structure.blocks import block_parts
@@ -236,6 +238,24 @@ def test_rows_of_one_batch_through_different_adapters(
     moved(model, "a", 17)  # the weights that are kept side by side follow
     route_of(model).by_row(tuple(made), numbers)
     assert not torch.equal(answers(model, several)[0], together[0])
+
+
+@pytest.mark.parametrize(("groups", "inner", "left_out"), [(2, 1, (0,)), (1, 2, (0,)), (2, 2, (0, 1))])
+def test_each_of_several_in_an_albert_of_groups(groups: int, inner: int, left_out: tuple[int, ...]) -> None:
+    """The states of each adapter are those of a pass of its own, wherever the lowest one begins."""
+    torch.manual_seed(0)
+    sizes = {**SIZES, "num_hidden_layers": 4, "embedding_size": 8}
+    encoder = AlbertModel(AlbertConfig(**sizes, num_hidden_groups=groups, inner_group_num=inner)).eval()
+    for seed, name in enumerate("ab"):
+        add_adapter(encoder, name, design_of("houlsby", reduction=4, leave_out=left_out))
+        moved(encoder, name, seed)
+    ids = torch.randint(5, 40, (3, 7))
+    given = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    with torch.inference_mode():
+        found = states_of_each(encoder, given, ("a", "b"))
+        for states, name in zip(found, "ab"):
+            route_of(encoder).through(name)
+            torch.testing.assert_close(states, encoder(**given)[0], rtol=0, atol=1e-5)
 
 
 def test_one_on_top_of_the_other(tiny: Callable[[str], Any], inputs: dict[str, Tensor]) -> None:

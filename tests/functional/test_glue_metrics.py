@@ -89,7 +89,7 @@ def test_the_average_is_glues() -> None:
         "qnli": [90.5],
         "rte": [66.4],
     }
-    scores = {name: task_score([{str(i): value for i, value in enumerate(values)}]) for name, values in rows.items()}
+    scores = {name: task_score([dict(zip(("accuracy", "f1"), values))]) for name, values in rows.items()}
     found = average({**scores, "wnli": 65.1}, beside=("wnli",))
     by_hand = (
         52.1 + 93.5 + (88.9 + 84.8) / 2 + (87.1 + 85.8) / 2 + (71.2 + 89.2) / 2 + (84.6 + 83.4) / 2 + 90.5 + 66.4
@@ -98,3 +98,6 @@ def test_the_average_is_glues() -> None:
     assert average({"wnli": 1.0}, beside=("wnli",)) is None
     with pytest.raises(ValueError, match="at least one metric"):
         task_score([{}])
+    with pytest.raises(ValueError, match="at least one metric"):
+        task_score([{"mse": 1.0}])
+    assert task_score([{"pearson": 0.25, "spearman": 0.75, "mse": 90.0}]) == 0.5

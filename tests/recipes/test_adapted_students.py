@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -184,6 +185,13 @@ def test_every_task_of_glue_has_an_adapter_of_its_own_on_one_encoder(
     base.load_adapter(tmp_path / "run" / "stsb")
     answers = base.predict(["a good film", ("the film", "a film")], adapters=["cola", "stsb"])
     assert answers[0].label in ("0", "1")
+    mixed: list[Any] = ["a good film", ("the film", "a film"), "a bad one", ("a film", "a good film")]
+    together = base.logits(mixed, adapters=["cola", "stsb"] * 2)
+    for name in ("cola", "stsb"):
+        own = [row for row, text in enumerate(mixed) if isinstance(text, str) == (name == "cola")]
+        alone = base.logits([mixed[row] for row in own], adapters=[name] * len(own))
+        for row, outputs in zip(own, alone):
+            assert together[row] == pytest.approx(outputs, abs=1e-5), mixed[row]
     for more, said in (
         (["--mode", "joint"], "an adapter is of one task, but --mode is joint"),
         (["--mode", "sequential"], "an adapter is of one task, but --mode is sequential"),

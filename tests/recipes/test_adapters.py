@@ -263,6 +263,31 @@ def test_a_folder_that_was_damaged(trained: dict[str, Path], tmp_path: Path, lar
         ("method", lambda f: changed_facts(f, method="magic"), "is damaged, or was written by another version"),
         ("format", lambda f: changed_facts(f, format=99), "its format is 99, but this version reads 1"),
         ("design", lambda f: changed_facts(f, design={}), "no design of an adapter"),
+        (
+            "endless",
+            lambda f: changed_facts(f, design=own["design"] | {"scaling": "nan"}),
+            "scaling must be a finite number",
+        ),
+        (
+            "switch",
+            lambda f: changed_facts(f, design=own["design"] | {"attention": "no"}),
+            "must be true or false",
+        ),
+        (
+            "cube",
+            lambda f: changed_facts(f, head="first_token", head_options={"function": "cube"}),
+            "of its head it says function: 'cube'",
+        ),
+        (
+            "foo",
+            lambda f: changed_facts(f, head="first_token", head_options={"layers": 2, "foo": 1}),
+            "of its head it says foo: 1",
+        ),
+        (
+            "single",
+            lambda f: changed_facts(f, head="apart", head_options={"layout": [[1], [2], 1, 1, 1]}),
+            "its head reads pairs apart, but its task has one text",
+        ),
         ("wide", lambda f: changed_facts(f, design=own["design"] | {"reduction": 8.0}), "does not fit BertModel"),
         (
             "base",

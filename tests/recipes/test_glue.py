@@ -22,12 +22,14 @@ import forked
 import understudy
 from understudy.cli import main
 from understudy.data.glue.read import read_task
+from understudy.errors import DataError
 from understudy.functional.temperature import fit_temperature
 from understudy.models.students.apart import ApartClassifier
 from understudy.recipes.train.glue import family
 from understudy.recipes.train.glue.recipe import Glue
 from understudy.record import RunRecord
 from understudy.report.verdict import verdict
+from understudy.runs import seeds
 
 pytestmark = pytest.mark.usefixtures("quick_throughout", "two_folds")
 
@@ -263,7 +265,8 @@ def test_a_family_that_was_killed_ends_with_the_same_bits(
     glue: Words, whole: Callable[[str], Path], tmp_path: Path, failpoint: str, mode: str
 ) -> None:
     more = (*FAMILY, "--mode", mode)
-    assert killed(glue(tmp_path / "killed", *more), failpoint) not in (0, 1, 2)
+    assert killed(glue(tmp_path / "before", *more), failpoint) not in (0, 1, 2)
+    (tmp_path / "before").rename(tmp_path / "killed")
     assert main(glue(tmp_path / "killed", *more, "--resume")) == 0
     names = ["mrpc", "rte"] if mode == "single" else ["1-mrpc", "2-rte", "direct"]
     for name in names:
@@ -287,6 +290,30 @@ def test_a_task_that_fails_is_named_and_the_others_go_on(
     record = record_of(tmp_path / "run")
     assert not record.finished
     assert [model["name"] for model in record.models] == ["rte", "average"]
+
+
+@pytest.mark.parametrize(("mode", "runs"), [("sequential", 4), ("transfer", 9)])
+def test_a_time_budget_is_shared_by_all_runs_and_the_plan_counts_them(
+    glue: Words,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    mode: str,
+    runs: int,
+) -> None:
+    words = ("--tasks", "cola", "rte", "stsb", "--mode", mode)
+    assert main(glue(tmp_path / "run", *words, "--dry_run")) == 0
+    assert f"3 tasks (cola rte stsb), {runs} runs: each" in capsys.readouterr().out
+    budgets: list[str] = []
+
+    def child(run: Any, name: str, recipe: Any) -> RunRecord:
+        budgets.append(recipe.time_budget)
+        raise DataError("no more.")
+
+    for module in (family, seeds):
+        monkeypatch.setattr(module, "run_child", child)
+    assert main(glue(tmp_path / "run", *words, "--time_budget", f"{90 * runs}s")) == 2
+    assert budgets[0] in ("90s", "89s")
 
 
 def test_each_stage_carries_over_the_encoder_and_nothing_else(
@@ -385,8 +412,12 @@ def test_constant_answers_are_said_and_reported_as_zero(glue: Words, tmp_path: P
             "--pooling auto compares probes of the encoder. Give --start probe too",
         ),
         (
-            ["--tasks", "rte", "cola", "--mode", "joint", "--pooling", "apart"],
-            "--pooling apart is for one task's model",
+            ["--tasks", "rte", "cola", "--mode", "joint", "--pooling", "auto"],
+            "--pooling auto chooses by the probe of one task",
+        ),
+        (
+            ["--tasks", "rte", "cola", "--mode", "sequential", "--pooling", "apart"],
+            "reads the two texts of a pair by themselves, but a row of cola has one text.",
         ),
         (["--task", "rte", "--encoder_from", "nowhere/at/all"], "--model and --encoder_from both say where to start"),
     ],
@@ -442,6 +473,11 @@ def test_own_tasks_from_a_file(glue: Words, reviews: Path, root: Path, tmp_path:
     names = [model["name"] for model in record.models]
     first = {"single": "mood", "joint": "mood", "sequential": "stage 1-mood"}[mode]
     assert list(record.model(first)["metrics"]["validation"]) == ["f1_macro", "accuracy"]
+    if mode == "joint":  # the error of the scores is no part of the average
+        scores = [record.model(name)["metrics"]["validation"] for name in ("mood", "alike")]
+        assert list(scores[1]) == ["pearson", "spearman", "mse"]
+        counted = [sum(list(of.values())[:2]) / 2 for of in scores]
+        assert record.model("average")["metrics"]["validation"]["average"] == pytest.approx(sum(counted) / 2)
     assert any(name.startswith("alike") for name in names)
     assert main([*words, "--overwrite"]) == 0
 
@@ -475,9 +511,15 @@ def test_a_metric_that_does_not_suit_is_refused(
     glue: Words, reviews: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = own_tasks(tmp_path, reviews, root)
-    path.write_text(path.read_text(encoding="utf-8").replace("f1_macro", "pearson"), encoding="utf-8")
+    good = path.read_text(encoding="utf-8")
+    path.write_text(good.replace("f1_macro", "pearson"), encoding="utf-8")
     assert main(glue(tmp_path / "run", "--tasks_file", path, "--task", "mood")) == 2
     assert "metric 'pearson' does not suit this task" in capsys.readouterr().err
+    path.write_text(f"{good}  metrics: [mse]\n", encoding="utf-8")
+    more = ("--tasks", "alike", "rte", "--mode", "joint")
+    assert main(glue(tmp_path / "run", "--tasks_file", path, *more)) == 2
+    assert "task 'alike': mse cannot be averaged with the scores of other tasks" in capsys.readouterr().err
+    path.write_text(good, encoding="utf-8")
     assert main(glue(tmp_path / "run", "--tasks_file", path, "--task", "moood")) == 2
     assert "unknown task 'moood'. Did you mean 'mood'?" in capsys.readouterr().err
 

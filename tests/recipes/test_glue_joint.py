@@ -5,19 +5,29 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from glue_toys import write_glue
 from safetensors.torch import load_file
+from transformers import BertModel
 
 import forked
 import understudy
 from understudy.cli import main
 from understudy.data.glue.read import read_task
+from understudy.errors import ConfigError
 from understudy.functional.temperature import fit_temperature
+from understudy.models.files.classifiers import load_classifier
 from understudy.models.files.multitask import load_tasks
+from understudy.models.files.tokenizers import load_tokenizer
+from understudy.models.students.apart import ApartClassifier
+from understudy.models.students.pooled import PooledClassifier
+from understudy.recipes.train.glue.joint import work
+from understudy.recipes.train.glue.joint.start import start_tasks
 from understudy.record import RunRecord
+from understudy.settings.train.glue import GlueSettings
 
 pytestmark = pytest.mark.usefixtures("quick_throughout", "two_folds")
 
@@ -156,6 +166,62 @@ def test_soft_sharing_has_an_encoder_a_task(joint: Words, tmp_path: Path, capsys
     assert not torch.equal(one, other)
     with open(tmp_path / "run" / "progress.csv", encoding="utf-8") as file:
         assert "encoder_distance" in next(csv.reader(file))
+
+
+def test_pairs_are_read_apart_on_the_encoder_that_reads_single_texts_too(
+    joint: Words, root: Path, tmp_path: Path
+) -> None:
+    words = joint(tmp_path / "run", "--tasks", "rte", "cola", "--pooling", "apart", "--epochs", 1)
+    assert main(words) == 0
+    model = understudy.load(tmp_path / "run")
+    assert isinstance(model["rte"].model, ApartClassifier)
+    assert isinstance(model["cola"].model, PooledClassifier)
+    assert model["rte"].model.encoder is model["cola"].model.encoder
+    pair, text = ("a good film", "a bad one"), "a good film"
+    alone = understudy.load(tmp_path / "run" / "best-rte").logits([pair])
+    assert model["rte"].logits([pair]) == pytest.approx(alone, abs=1e-6)
+    assert model["cola"].predict([text])[0].label in ("0", "1")
+    task = read_task(str(root), "cola").splits.task
+    lent = load_classifier(str(tmp_path / "run"), task)
+    assert isinstance(lent, PooledClassifier)
+    for key, value in lent.encoder.state_dict().items():
+        assert torch.equal(value, model["rte"].model.encoder.state_dict()[key]), key
+    settings = GlueSettings(
+        data=str(root), tasks=["cola"], mode="joint", pooling="apart", model="", encoder_from=str(tmp_path / "run")
+    )
+    with pytest.raises(ConfigError, match="the two texts of a pair by themselves, but the rows of cola have one"):
+        start_tasks(settings, [read_task(str(root), "cola")])
+
+
+def test_soft_sharing_starts_alike_where_the_checkpoint_has_no_pooler(
+    root: Path, tiny_bert: Path, tmp_path: Path
+) -> None:
+    BertModel.from_pretrained(tiny_bert, add_pooling_layer=False).save_pretrained(tmp_path / "bare")
+    load_tokenizer(str(tiny_bert)).save_pretrained(tmp_path / "bare")
+    names = ["cola", "rte", "stsb"]
+    settings = GlueSettings(
+        data=str(root), tasks=names, mode="joint", sharing="soft", model="", encoder_from=str(tmp_path / "bare")
+    )
+    start = start_tasks(settings, [read_task(str(root), name) for name in names])
+    assert [float(start.model.distance(name).detach()) for name in names] == pytest.approx([0.0] * 3, abs=1e-10)
+    (note,) = start.notes
+    assert note.endswith("new: classifier.bias, classifier.weight, bert.pooler.dense.bias and 1 more.")
+
+
+def test_a_time_budget_is_shared_by_the_trainings(
+    joint: Words, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budgets: list[float] = []
+    train_phase = work.train_phase
+
+    def watched(*args: Any, budget_s: float, **more: Any) -> Any:
+        budgets.append(budget_s)
+        return train_phase(*args, budget_s=budget_s, **more)
+
+    monkeypatch.setattr(work, "train_phase", watched)
+    more = ("--tasks", "rte", "cola", "--then", "finetune", "--epochs", 1, "--time_budget", "1h")
+    assert main(joint(tmp_path / "run", *more)) == 0
+    assert budgets == [pytest.approx(share * 3600, rel=0.03) for share in (0.5, 0.5, 1.0)]  # of what is left each time
 
 
 def test_seeds(joint: Words, tmp_path: Path) -> None:

@@ -256,6 +256,31 @@ def test_an_adapter_without_a_head_waits_for_one(
         understudy.load(out)
 
 
+def test_a_head_of_pairs_answers_pairs(
+    written: Callable[..., Path], tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = written({"leave_out": [2, 3], "is_parallel": True, "original_ln_before": False})
+    labels = {"no": 0, "yes": 1}
+    about = {"head_type": "classification", "num_labels": 2, "layers": 2, "activation_function": "tanh"}
+    (folder / "head_config.json").write_text(json.dumps({"config": {**about, "label2id": labels}}))
+    rng = torch.Generator().manual_seed(0)
+    sizes = {"1.weight": (32, 32), "1.bias": (32,), "4.weight": (2, 32), "4.bias": (2,)}
+    head = {f"heads.t.{key}": torch.randn(size, generator=rng) for key, size in sizes.items()}
+    save_file(head, folder / "model_head.safetensors")
+    pairs = [("a good film", "a bad one"), ("a film", "a good film")]
+    out = imported(folder, tiny_bert, tmp_path / "pairs", "--pair")
+    alone = understudy.load(out).logits(pairs)
+    base = understudy.load_base(str(tiny_bert))
+    base.load_adapter(folder, pair=True)
+    assert np.array(base.logits(pairs)) == pytest.approx(alone, abs=1e-5)
+    assert base.predict(pairs)[0].label in labels
+    single = imported(folder, tiny_bert, tmp_path / "single")
+    with pytest.raises(ValueError, match="must be a string"):
+        understudy.load(single).logits(pairs)
+    assert main(["adapter", "merge", str(out), "--output", str(tmp_path / "merged")]) == 2
+    assert "its head is AdapterHub's, which no plain model has" in capsys.readouterr().err.replace("\n", " ")
+
+
 def test_identifiers_of_before() -> None:
     bert = repository("sentiment/sst-2@ukp", base="google-bert/bert-base-uncased", kind="houlsby")
     assert bert == "AdapterHub/bert-base-uncased_sentiment_sst-2_houlsby"
@@ -310,6 +335,24 @@ def test_peft_reads_what_is_exported_and_its_checkpoints_are_read(
         assert torch.equal(adapter_tensors(again.model, "task")[key], value)
     with torch.no_grad():
         torch.testing.assert_close(again.model(**inputs).logits, ours.model(**inputs).logits, rtol=0, atol=1e-6)
+
+
+@needs_peft
+@pytest.mark.filterwarnings("ignore")
+def test_a_number_of_peft_stays_a_number(tiny_bert: Path, tmp_path: Path) -> None:
+    rows = "".join(f"a film of {'good ' * (i % 5)}things,{i % 5 / 4}\n" for i in range(40))
+    for name in ("train", "validation"):
+        (tmp_path / "data").mkdir(exist_ok=True)
+        (tmp_path / "data" / f"{name}.csv").write_text(f"text,label\n{rows}")
+    run = tmp_path / "run"
+    words = ["finetune", "--data", str(tmp_path / "data"), "--model", str(tiny_bert), "--output", str(run)]
+    words += ["--kind", "regression", "--adapter", "lora", "--epochs", "1", "--no_baseline"]
+    assert main([*words, "--pooling", "head", "--start", "head"]) == 0
+    assert main(["adapter", "export", str(run), "--output", str(tmp_path / "out")]) == 0
+    back = understudy.load(imported(tmp_path / "out", tiny_bert, tmp_path / "back"))
+    assert (back.task.kind, back.task.labels) == ("regression", ())
+    texts = ["a film of good things", "a film"]
+    assert back.logits(texts) == pytest.approx(understudy.load(run).logits(texts), abs=1e-5)
 
 
 def test_a_head_of_an_architecture_is_layers_on_the_first_token() -> None:

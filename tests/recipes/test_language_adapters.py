@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from test_glue_joint import killed
 
 import understudy
@@ -245,3 +246,33 @@ def test_an_adapter_needs_a_masked_model_and_a_stack_its_own_base(
     assert "an adapter is trained inside an encoder, but --model awd_lstm trains none" in capsys.readouterr().err
     assert main(stacking(reviews, tiny_bert, language, tmp_path / "run")) == 2
     assert "belongs to another base" in capsys.readouterr().err
+
+
+def test_one_without_a_head_is_shared_and_averaged(
+    language: Path, stacked: Path, masked: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = read_tensors(language / "model" / "adapter.safetensors")
+    assert main(["adapter", "export", str(language), "--output", str(tmp_path / "shared")]) == 0
+    assert {path.name for path in (tmp_path / "shared").iterdir()} == {"adapter_config.json", "adapter.safetensors"}
+    words = ["import", "adapter", str(tmp_path / "shared"), "--model", str(masked), "--output", str(tmp_path / "back")]
+    assert main(words) == 0
+    back = read_tensors(tmp_path / "back" / "adapter.safetensors")
+    assert back.keys() == own.keys()
+    assert all(torch.equal(back[key], value) for key, value in own.items())
+
+    def changed(run: Path, file: str, folder: Path) -> Path:
+        """A copy in which the weights of a file are three times as large."""
+        shutil.copytree(run / "model", folder)
+        save_file({key: 3 * value for key, value in read_tensors(folder / file).items()}, folder / file)
+        (folder / "checksums.json").unlink()
+        return folder
+
+    other = changed(language, "adapter.safetensors", tmp_path / "other")
+    words = ["adapter", "average", "--adapters", str(language), str(other), "--output", str(tmp_path / "mean")]
+    assert main(words) == 0
+    mean = read_tensors(tmp_path / "mean" / "adapter.safetensors")
+    assert all(torch.allclose(mean[key], 2 * value) for key, value in own.items())
+    elsewhere = changed(stacked, "below.safetensors", tmp_path / "elsewhere")
+    words = ["adapter", "average", "--adapters", str(stacked), str(elsewhere), "--output", str(tmp_path / "no")]
+    assert main(words) == 2
+    assert f"is stacked on another adapter than {stacked}" in capsys.readouterr().err.replace("\n", " ")

@@ -166,11 +166,11 @@ def test_seeds_that_make_no_sense(given: dict[str, Any], said: str) -> None:
 
 
 def test_a_time_budget_is_shared_by_the_children() -> None:
-    assert seeds._share_of(None, 3) is None
+    assert seeds.share_of(None, 3) is None
     import time
 
-    assert seeds._share_of(time.monotonic() + 90.0, 3) in ("30s", "29s")
-    assert seeds._share_of(time.monotonic() - 5.0, 1) == "1s"
+    assert seeds.share_of(time.monotonic() + 90.0, 3) in ("30s", "29s")
+    assert seeds.share_of(time.monotonic() - 5.0, 1) == "1s"
 
 
 def test_a_family_survives_settings_that_were_added_since(

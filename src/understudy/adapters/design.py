@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
@@ -73,6 +74,11 @@ class AdapterDesign:
     attention_reads: Literal["sublayer", "input"] = "sublayer"
 
     def __post_init__(self) -> None:
+        switches = (self.attention, self.feed_forward, self.norm, self.norms)
+        if not all(type(value) is bool for value in switches):
+            raise ValueError(f"attention, feed_forward, norm and norms must be true or false, but are {switches}")
+        if not math.isfinite(self.scaling):
+            raise ValueError(f"scaling must be a finite number, but is {self.scaling}")
         if self.reads not in get_args(Reads):
             raise ValueError(f"reads must be one of {', '.join(get_args(Reads))}, but is {self.reads!r}")
         if not (self.attention or self.feed_forward):

@@ -13,7 +13,7 @@ from typing import Any, get_args
 import torch
 
 from understudy.adapters.design import AdapterDesign
-from understudy.adapters.heads import Head
+from understudy.adapters.heads import Head, check_head
 from understudy.adapters.inject import encoder_tensors
 from understudy.data.tasks import Task
 from understudy.errors import ModelError, shortened
@@ -21,7 +21,6 @@ from understudy.models.files.lengths import most_tokens
 from understudy.models.files.names import ADAPTER
 from understudy.models.files.stored_task import checked_temperature
 from understudy.models.structure.layers import base_model
-from understudy.models.students.pair_rows import PairLayout
 
 _FORMAT = 1
 METHODS = ("bottleneck", "fusion", "lora", "ia3")
@@ -112,6 +111,19 @@ class AdapterFacts:
         changes_embeddings = self.method == "bottleneck" and self.design.get("invertible") is not None
         return f"invertible ({self.kind})" if changes_embeddings else self.kind
 
+    @property
+    def other_library(self) -> str | None:
+        """The library that loads it once it is exported: ``AdapterHub`` or ``PEFT``; None if none has such an adapter or head."""
+        alone = self.method != "fusion" and self.below is None and self.base.kept is None
+        if not alone or self.head in ("mean", "apart") or (self.method != "bottleneck" and self.head == "first_token"):
+            return None
+        design = AdapterDesign.from_dict(self.design) if self.method == "bottleneck" else None
+        return "PEFT" if design is None else None if design.norms else "AdapterHub"
+
+    def answers(self, task: Task) -> bool:
+        """Whether its head is for such a task: of this kind, with these labels, of as many texts a row."""
+        return self.task is not None and (_kind(self.task), self.task.labels) == (_kind(task), task.labels)
+
     def check(self, model: Any, *, origin: str, force: bool = False) -> None:
         """Compare it with a model of its base, before anything is put into it.
 
@@ -188,8 +200,8 @@ class AdapterFacts:
         texts = isinstance(base.name, str) and isinstance(base.fingerprint, str)
         if not texts or not isinstance(design, dict) or type(max_length) is not int:
             raise TypeError("a value is of another type")
-        if head == "apart":
-            PairLayout.of(own["head_options"]["layout"])
+        task = None if head is None else Task.from_dict(own["task"])
+        check_head(head, dict(own["head_options"]), task)
         if max_length < 1:
             raise ValueError(f"its max_length is {max_length}")
         if method == "fusion" and not design:
@@ -204,7 +216,7 @@ class AdapterFacts:
             method=method,
             design=design,
             base=base,
-            task=None if head is None else Task.from_dict(own["task"]),
+            task=task,
             head=head,
             max_length=max_length,
             head_options=dict(own["head_options"]),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -22,6 +23,7 @@ from understudy.adapters.peft_methods import METHODS, add_peft
 from understudy.atomic import OUTPUT, new_folder
 from understudy.checksums import list_checksums
 from understudy.errors import ModelError, OutputError, UnderstudyError
+from understudy.models.files.classifiers import load_encoder
 from understudy.models.files.names import ADAPTER, adapter_folder, check_undamaged, resolve
 from understudy.models.files.pretrained import noting
 from understudy.models.files.tokenizers import check_tokenizer, load_tokenizer
@@ -191,13 +193,8 @@ def load_adapted(name: str, *, base: str | None = None, force: bool = False) -> 
             f"{name}: is an adapter without a head, so it answers nothing by itself. Train one on it: understudy finetune --model {shlex.quote(facts.base.name)} --load_adapter {shlex.quote(name)} --data ROWS."
         )
     base = facts.base.name if base is None else base
-    with noting([]):  # that the base's own head is not read goes without saying
-        try:
-            model = headed(resolve(base), facts.task, facts.head, facts.head_options)
-        except UnderstudyError as error:
-            raise ModelError(
-                f"{name}: is an adapter, and its base cannot be loaded: {' '.join(error.faults)} If the base is elsewhere, write where under 'base' in {folder / ADAPTER}."
-            ) from error
+    with _explained_base(name, folder), noting([]):  # that the base's own head is not read goes without saying
+        model = headed(resolve(base), facts.task, facts.head, facts.head_options)
     facts.check(model, origin=name, force=force)
     # with force it belongs to this one from now on
     found = replace(facts.base, fingerprint=encoder_fingerprint(model)) if force else facts.base
@@ -218,6 +215,44 @@ def load_adapted(name: str, *, base: str | None = None, force: bool = False) -> 
     )
 
 
+class AdaptedEncoder(NamedTuple):
+    """A base without a head, with an adapter in it."""
+
+    model: Any
+    facts: AdapterFacts
+
+
+def load_adapted_encoder(name: str, *, force: bool = False) -> AdaptedEncoder:
+    """The folder of an adapter without a head as its base with the adapter in it, such as one for a language.
+
+    Args:
+        force: whether a base with other weights is accepted.
+
+    Raises:
+        ModelError: if adapter or base cannot be loaded, or do not belong together.
+    """
+    folder = adapter_folder(name)
+    assert folder is not None
+    facts = AdapterFacts.read(folder)
+    with _explained_base(name, folder), noting([]):
+        model = load_encoder(facts.base.name)
+    facts.check(model, origin=name, force=force)
+    found = replace(facts.base, fingerprint=encoder_fingerprint(model)) if force else facts.base
+    place(model, folder, facts)
+    return AdaptedEncoder(model.eval(), replace(facts, base=found))
+
+
+@contextmanager
+def _explained_base(name: str, folder: Path) -> Iterator[None]:
+    """Inside, a base that cannot be loaded is said to be that of an adapter."""
+    try:
+        yield
+    except UnderstudyError as error:
+        raise ModelError(
+            f"{name}: is an adapter, and its base cannot be loaded: {' '.join(error.faults)} If the base is elsewhere, write where under 'base' in {folder / ADAPTER}."
+        ) from error
+
+
 def load_trained_network(name: str) -> TrainedModel:
     """A trained classifier: a whole model, or an adapter with its base.
 
@@ -227,7 +262,7 @@ def load_trained_network(name: str) -> TrainedModel:
     return load_trained(name) if adapter_folder(name) is None else load_adapted(name)
 
 
-def mean_of(several: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+def mean_of(several: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
     """The mean of several sets of weights of the same names.
 
     Example:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -13,7 +13,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from understudy.adapters.layers.bottleneck import FUNCTIONS
 from understudy.data.tasks import Task
-from understudy.errors import ModelError
+from understudy.errors import ModelError, shortened
 from understudy.models.files.classifiers import (
     load_apart_classifier,
     load_classifier,
@@ -100,10 +100,17 @@ class ApartHead(nn.Module):
         return self.classifier(compared(first, second))
 
 
-def by_reading(heads: Mapping[str, nn.Module], names: Collection[str]) -> list[tuple[str, ...]]:
-    """Those of the names whose heads read a row as it is, and those whose heads read the texts of a pair apart."""
-    apart = tuple(name for name in names if isinstance(heads[name], ApartHead))
-    return [some for some in (tuple(name for name in names if name not in apart), apart) if some]
+def by_reading(heads: Mapping[str, nn.Module], pairs: Mapping[str, bool]) -> list[tuple[str, ...]]:
+    """Names in groups whose rows are encoded and read alike: single texts, joined pairs, pairs whose texts are read apart.
+
+    Args:
+        heads: by name.
+        pairs: the names to group, and whether their rows are pairs.
+    """
+    groups: dict[tuple[bool, bool], list[str]] = {}
+    for name, pair in pairs.items():
+        groups.setdefault((pair, isinstance(heads[name], ApartHead)), []).append(name)
+    return list(map(tuple, groups.values()))
 
 
 class FirstTokenClassifier(nn.Module):
@@ -158,6 +165,26 @@ def head_of(model: Any) -> tuple[Head, dict[str, Any]]:
     if isinstance(model, ApartClassifier):
         return "apart", {"layout": model.config.pair_layout.as_list()}
     return "mean" if isinstance(model, PooledClassifier) else "architecture", {}
+
+
+def check_head(head: Head | None, options: Mapping[str, Any], task: Task | None) -> None:
+    """Check what a file says of a head, as far as that shows without its weights.
+
+    Raises:
+        LookupError, TypeError or ValueError: if it cannot be.
+    """
+    if head == "apart":
+        if task is not None and not task.is_pair:
+            raise ValueError("its head reads pairs apart, but its task has one text")
+        layout = PairLayout.of(options["layout"])
+        if min(layout.before, layout.between, layout.after, *layout.starts, *layout.ends) < 0:
+            raise ValueError(f"the layout of its pairs is {shortened(layout.as_list())}")
+    elif head == "first_token":
+        layers = options.get("layers", 2)
+        known = {"layers": type(layers) is int and layers > 0, "bias": type(options.get("bias", True)) is bool}
+        known["function"] = options.get("function", "tanh") in FUNCTIONS
+        if odd := [name for name in options if not known.get(name)]:
+            raise ValueError(f"of its head it says {odd[0]}: {shortened(options[odd[0]])}")
 
 
 _PARTS = {

@@ -89,7 +89,7 @@ def read_peft(folder: Path) -> PeftCheckpoint:
 
 
 def write_peft(folder: Path, model: Any, facts: AdapterFacts) -> None:
-    """Write a LoRA or IA³ with its head so that PEFT loads it into the base with a head of the same class.
+    """Write a LoRA or IA³, with its head if it has one, so that PEFT loads it into the base with a head of the same class.
 
     Raises:
         ModelError: if the adapter is none of these, or its head is none of the architecture's.
@@ -107,7 +107,10 @@ def write_peft(folder: Path, model: Any, facts: AdapterFacts) -> None:
     names = dict.fromkeys(name for name in (key.partition(".")[0] for key in head) if f"{name}." != prefix)
     names |= dict.fromkeys(key.split(".")[1] for key in head if key.startswith(prefix))  # a pooler
     config = {"lora": peft.LoraConfig, "ia3": peft.IA3Config}[facts.method](
-        **facts.design, task_type="SEQ_CLS", modules_to_save=list(names), base_model_name_or_path=facts.base.name
+        **facts.design,
+        task_type="FEATURE_EXTRACTION" if facts.head is None else "SEQ_CLS",
+        modules_to_save=list(names),
+        base_model_name_or_path=facts.base.name,
     )
     tensors: Mapping[str, Tensor] = {
         **{f"{_OUTER}{prefix}{key}": value for key, value in adapter_tensors(model, "task").items()},

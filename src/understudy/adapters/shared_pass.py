@@ -38,9 +38,9 @@ def states_of_each(encoder: Any, inputs: Mapping[str, Tensor], names: tuple[str,
     """
     rows, count = len(inputs["input_ids"]), len(names)
     numbers = torch.arange(count, device=inputs["input_ids"].device).repeat_interleave(rows)
-    lowest = (
-        0 if base_model(encoder).config.model_type in _MIXES_INPUTS else min(lowest_layer(encoder, n) for n in names)
-    )
+    config = base_model(encoder).config
+    lowest = 0 if config.model_type in _MIXES_INPUTS else min(lowest_layer(encoder, name) for name in names)
+    lowest //= getattr(config, "inner_group_num", 1)  # ALBERT's blocks are groups of several
     if lowest == 0:
         repeated = {name: value.repeat(count, *[1] * (value.dim() - 1)) for name, value in inputs.items()}
         states = states_by_row(encoder, repeated, names, numbers)

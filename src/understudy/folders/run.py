@@ -256,5 +256,16 @@ def _other_settings(
         for key in {**before, **now}
         if key.partition(".")[0] not in _FREE_TO_CHANGE
         and before.get(key) != now.get(key)
+        and _from_beside(old.config, before.get(key)) != _from_beside(config, now.get(key))
         and (key in before or key in given)
     ]
+
+
+def _from_beside(config: Mapping[str, Any], value: Any) -> Any:
+    """A setting; a path beside the run's own folder as it is from there: a family may have been moved, or named otherwise."""
+    if isinstance(value, list):
+        return [_from_beside(config, part) for part in value]
+    if not isinstance(value, str) or not config.get("output"):
+        return value
+    beside = Path(config["output"]).parent
+    return Path(value).relative_to(beside) if Path(value).is_relative_to(beside) else value

@@ -59,10 +59,12 @@ class AdaptedBase:
         self.active: tuple[str, ...] = ()
         """The adapters that texts pass through, one after the other; the head of the last answers."""
         self._longest = max_length(base_model(encoder).config, tokenizer, None)
-        self._inputs = settle_inputs(encoder, tokenizer, answers=_first_states)
+        self._inputs = settle_inputs(encoder, tokenizer, answers=lambda *given: hidden_states(*given)[:, 0])
         self._turn = threading.Lock()
 
-    def load_adapter(self, adapter: str | Path, *, name: str | None = None, force: bool = False) -> str:
+    def load_adapter(
+        self, adapter: str | Path, *, name: str | None = None, force: bool = False, pair: bool = False
+    ) -> str:
         """Load an adapter beside those that are there, and make it the active one.
 
         Args:
@@ -70,6 +72,7 @@ class AdaptedBase:
                 as a folder, a hub id or an identifier (``sentiment/sst-2@ukp``).
             name: what it is called here; by default as its run's folder, or the end of its hub id.
             force: whether an adapter is accepted whose base has other weights of the same shape.
+            pair: whether the head of one of AdapterHub's reads pairs: its files do not say.
 
         Returns:
             Its name.
@@ -77,21 +80,21 @@ class AdaptedBase:
         Raises:
             ModelError: if it does not belong to this base, or there is one of this name.
         """
-        folder = fetched(str(adapter), base=self.name)
-        name = name_of(str(adapter), folder) if name is None else name
+        origin = str(adapter)
+        folder = fetched(origin, base=self.name)
+        name = name_of(origin, folder) if name is None else name
         if name in self.facts:
             raise ModelError(
                 f"{adapter}: there is an adapter '{name}' already. Give this one another name: load_adapter(..., name=...)."
             )
-        facts, weights, tensors = read_adapter(folder, self.encoder, base=self.name, length=self._longest, force=force)
-        facts.check_shares(origin=str(adapter))
+        about: dict[str, Any] = {"base": self.name, "length": self._longest, "force": force, "pair": pair}
+        facts, weights, tensors = read_adapter(folder, self.encoder, **about)
+        facts.check_shares(origin=origin)
         head = None
         if facts.head is not None:
             assert facts.task is not None
-            head = head_of_tensors(
-                self.encoder, facts.head, facts.task, facts.head_options, tensors, origin=str(adapter)
-            )
-        self._place(name, facts, weights, head, origin=str(adapter))
+            head = head_of_tensors(self.encoder, facts.head, facts.task, facts.head_options, tensors, origin=origin)
+        self._place(name, facts, weights, head, origin=origin)
         return name
 
     def average(self, names: Sequence[str], *, name: str) -> str:
@@ -151,6 +154,7 @@ class AdaptedBase:
             check_texts([text for text, one in zip(texts, chosen) if one == name], self._task(name))
         names = tuple(self.facts)  # all of them: what is kept side by side for them serves every batch
         numbers = torch.tensor([names.index(name) for name in chosen])
+        limits = np.array([self.facts[name].max_length for name in chosen])
         found: list[Any] = [None] * len(texts)
 
         def read(rows: np.ndarray, inputs: dict[str, Tensor]) -> None:
@@ -168,14 +172,14 @@ class AdaptedBase:
                     for row, outputs in zip(rows[held[: len(rows)].cpu().numpy()], answered):
                         found[row] = outputs
 
-        limits = np.array([self.facts[name].max_length for name in chosen])
-        encoded = self._encoded(texts, max(limits, default=1))
-        cut = encoded.lengths > limits
-        for some in by_reading(self.heads, dict.fromkeys(chosen)):
-            head, own = self.heads[some[0]], np.isin(chosen, some)
-            self._through(encoded, own & ~cut, read, head)
-            for limit in np.unique(limits[own & cut]).tolist():
-                self._through(self._encoded(texts, limit), own & cut & (limits == limit), read, head)
+        for some in by_reading(self.heads, {name: self._task(name).is_pair for name in chosen}):
+            rows, head = np.flatnonzero(np.isin(chosen, some)), self.heads[some[0]]
+            alike, own = [texts[row] for row in rows.tolist()], limits[rows]
+            encoded = self._encoded(alike, int(own.max()))
+            cut = encoded.lengths > own
+            self._through(encoded, rows, ~cut, read, head)
+            for limit in np.unique(own[cut]).tolist():
+                self._through(self._encoded(alike, limit), rows, cut & (own == limit), read, head)
         return found
 
     def logits_of_each(self, texts: Sequence[Text]) -> dict[str, np.ndarray]:
@@ -201,15 +205,14 @@ class AdaptedBase:
 
     def _each_of(self, names: tuple[str, ...], encoded: Encoded, chosen: np.ndarray, found: dict[str, Any]) -> None:
         """Put the outputs of some adapters for the chosen texts in their places."""
-
-        for some in by_reading(self.heads, names):
+        for some in by_reading(self.heads, {name: self._task(name).is_pair for name in names}):
 
             def read(rows: np.ndarray, inputs: dict[str, Tensor], some: tuple[str, ...] = some) -> None:
                 states = states_of_each(self.encoder, inputs, some)
                 for name, own in zip(some, states):
                     found[name][rows] = self._answer(name, own, inputs["attention_mask"])
 
-            self._through(encoded, chosen, read, self.heads[some[0]])
+            self._through(encoded, np.arange(len(encoded)), chosen, read, self.heads[some[0]])
 
     def predict(self, texts: Sequence[Text], *, adapters: Sequence[str] = ()) -> list[Prediction]:
         """Labels and probabilities for texts, in their order.
@@ -244,17 +247,17 @@ class AdaptedBase:
             self.heads[name] = head.to(device_of(self.encoder)).eval()
         self.active = (name,)
 
-    def _through(self, encoded: Encoded, chosen: np.ndarray, read: _Read, head: nn.Module) -> None:
-        """Read the chosen texts in batches of similar length, in the way of a head."""
+    def _through(self, encoded: Encoded, rows: np.ndarray, own: np.ndarray, read: _Read, head: nn.Module) -> None:
+        """Read those of the encoded texts that `own` marks, in batches of similar length, in a head's way; `rows` numbers all."""
         device, padded = device_of(self.encoder), "attention_mask" in self._inputs
         budget, more = token_budget(device, self.encoder), ["token_type_ids"] * isinstance(head, ApartHead)
         names = list(dict.fromkeys([*self._inputs, "attention_mask", *more]))
-        rows, tight = np.flatnonzero(chosen), device.type == "cpu"
+        own, tight = np.flatnonzero(own), device.type == "cpu"
         with self._turn, torch.inference_mode():
-            for batch in length_batches(encoded.lengths[rows], max_tokens=budget, padded=padded, tight=tight):
-                part = collate(encoded, rows[batch], names=names)
+            for batch in length_batches(encoded.lengths[own], max_tokens=budget, padded=padded, tight=tight):
+                part = collate(encoded, own[batch], names=names)
                 inputs = {name: value.to(device) for name, value in part.items()}
-                read(rows[batch], head.split(inputs) if isinstance(head, ApartHead) else inputs)
+                read(rows[own[batch]], head.split(inputs) if isinstance(head, ApartHead) else inputs)
 
     def _encoded(self, texts: Sequence[Text], length: int) -> Encoded:
         return encode_in_memory(TextEncoder(self.tokenizer, max_length=length), texts)
@@ -293,7 +296,3 @@ def load_adapted_base(name: str) -> AdaptedBase:
     encoder, tokenizer = load_encoder(name), load_tokenizer(name)
     check_tokenizer(encoder, tokenizer, name=name)
     return AdaptedBase(name, encoder, tokenizer)
-
-
-def _first_states(model: Any, inputs: Any) -> Tensor:
-    return hidden_states(model, inputs)[:, 0]

@@ -117,6 +117,17 @@ def share_encoder(first: Any, other: Any) -> None:
         setattr(other, name, part)
 
 
+def start_alike(first: Any, other: Any) -> None:
+    """Give a classifier's encoder the weights of another's, those too that their checkpoint lacked.
+
+    Raises:
+        ModelError: if one of them has no encoder apart from its head.
+    """
+    own = encoder_parts(other)
+    for name, part in encoder_parts(first).items():
+        own[name].load_state_dict(part.state_dict())
+
+
 def encoder_parts(model: Any) -> dict[str, nn.Module]:
     """What several tasks can share of a classifier, by the names that it has there.
 

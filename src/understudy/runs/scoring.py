@@ -77,12 +77,13 @@ def describe(
 def model_type(model: Any) -> dict[str, str]:
     """What a model is, for its entry on the record: the ``model_type`` of its configuration, ``tfidf`` or ``adapter``.
 
-    Empty for several models as one.
+    Of an adapter also the library that it can be exported to. Empty for several models as one.
     """
     if isinstance(model, LinearPredictor):
         return {"model_type": "tfidf"}
     if isinstance(model, AdaptedPredictor):
-        return {"model_type": "adapter"}
+        other = model.facts.other_library
+        return {"model_type": "adapter", **({} if other is None else {"other_library": other})}
     config = getattr(getattr(model, "model", None), "config", None)
     return {} if config is None else {"model_type": str(config.model_type)}
 

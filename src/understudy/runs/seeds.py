@@ -81,7 +81,9 @@ def _run_children(run: Run, recipe: Any) -> RunRecord:
     return run.record
 
 
-def run_members(run: Run, recipe: Any, members: Mapping[str, Any]) -> tuple[dict[str, RunRecord], dict[str, Exception]]:
+def run_members(
+    run: Run, recipe: Any, members: Mapping[str, Any], *, deadline: float | None = None, later: int = 0
+) -> tuple[dict[str, RunRecord], dict[str, Exception]]:
     """Run the children of a family that are not finished yet, each in the folder of its name.
 
     A child that fails is named in the record's notes and the others go on. The time budget is shared evenly among those
@@ -90,6 +92,8 @@ def run_members(run: Run, recipe: Any, members: Mapping[str, Any]) -> tuple[dict
     Args:
         recipe: the parent's.
         members: the children's recipes, by name.
+        deadline: of the whole family, see :func:`deadline_of`; by default it is set now.
+        later: how many runs of the family come after these.
 
     Returns:
         The records of the children, and the faults of those that failed.
@@ -100,12 +104,11 @@ def run_members(run: Run, recipe: Any, members: Mapping[str, Any]) -> tuple[dict
     run.record.notes = []
     children: dict[str, RunRecord] = {}
     failed: dict[str, Exception] = {}
-    total = seconds(recipe.time_budget) if recipe.time_budget else None
-    deadline = None if total is None else time.monotonic() + total
+    deadline = deadline_of(recipe) if deadline is None else deadline
     for number, (name, member) in enumerate(members.items()):
         said = name.replace("seed-", "seed ")
         show(f"\n{said}, {number + 1} of {len(members)}")
-        child = dataclasses.replace(member, time_budget=_share_of(deadline, len(members) - number))
+        child = dataclasses.replace(member, time_budget=share_of(deadline, len(members) - number + later))
         check_inputs(run, [*recipe.data_read(), *recipe.models_read()])
         run.save()
         try:
@@ -122,7 +125,13 @@ def run_members(run: Run, recipe: Any, members: Mapping[str, Any]) -> tuple[dict
     return children, failed
 
 
-def _share_of(deadline: float | None, children: int) -> str | None:
+def deadline_of(recipe: Any) -> float | None:
+    """When the time budget of a family that begins now is used up; None without one."""
+    total = seconds(recipe.time_budget) if recipe.time_budget else None
+    return None if total is None else time.monotonic() + total
+
+
+def share_of(deadline: float | None, children: int) -> str | None:
     """The time budget of the next child: an equal share of what is left."""
     return None if deadline is None else f"{max((deadline - time.monotonic()) / children, 1.0):.0f}s"
 

@@ -144,7 +144,14 @@ def check_inputs(run: Run, names: Iterable[str]) -> None:
     """
     found = {name: files_fingerprint(name) for name in names}
     before, run.record.inputs = run.record.inputs, {name: known for name, known in found.items() if known is not None}
-    if changed := [name for name, known in before.items() if run.record.inputs.get(name) != known]:
+    # a name that is not read any more is that of a folder which was moved, if what is in it is read
+    moved = set(before) - set(found)
+    same = set(run.record.inputs.values())
+    if changed := [
+        name
+        for name, known in before.items()
+        if (known not in same if name in moved else run.record.inputs.get(name) != known)
+    ]:
         raise _begun_on("other files", changed, run)
 
 

@@ -70,3 +70,8 @@ class Stop:
         """Whether at most `seconds_left` seconds of the budget remain."""
         remaining = self.remaining()
         return remaining is not None and remaining <= seconds_left
+
+    def share(self, part: float) -> float | None:
+        """Seconds that are a part of what is left of the budget, at least 0; None without one."""
+        remaining = self.remaining()
+        return None if remaining is None else max(remaining, 0.0) * part

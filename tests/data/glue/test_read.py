@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from understudy.data.glue.read import TaskData, is_there, read_task
+from understudy.data.glue.read import TaskData, glue_there, read_task
 from understudy.data.glue.tasks import GLUE, HUB, NINE
 from understudy.errors import ConfigError, DataError, UnderstudyError
 
@@ -121,7 +121,7 @@ def test_the_official_files_of_every_task(official: Path) -> None:
         assert found.splits.test is None
         task = found.splits.task
         assert (task.kind, task.labels, task.metrics) == (GLUE[name].kind, GLUE[name].labels, GLUE[name].metrics)
-        assert is_there(str(official), name)
+    assert glue_there(str(official)) == (list(NINE), [])
     assert read(official, "stsb").splits.train.labels.dtype == np.float32
 
 
@@ -190,7 +190,9 @@ def test_two_folders_of_one_task_are_refused(official: Path) -> None:
     shutil.copytree(official / "RTE", official / "rte")
     (said,) = faults(official, "rte")
     assert "RTE/ and rte/ are all folders of RTE. Keep one of them" in said
-    assert is_there(str(official), "rte")  # so that --task all reads it, and says the same
+    with pytest.raises(DataError) as error:  # --task all says the same
+        glue_there(str(official))
+    assert error.value.faults == (said,)
     shutil.rmtree(official / "rte")
     (official / "rte").symlink_to(official / "RTE")
     assert len(read(official, "rte").splits.train) == 2
@@ -233,6 +235,7 @@ def test_a_labelled_test_file_is_scored_too_and_a_hidden_one_is_not(tmp_path: Pa
     lay_out(tmp_path / "one", {"sst2": {**files, "test.csv": head + row.format(0, 1)}})
     found = read(tmp_path / "one", "sst2")
     assert found.others["test"].labels.tolist() == [0, 1]
+    assert any("2 training rows also in the test split" in note for note in found.splits.notes)
     assert len(found.tests["SST-2"]) == 2
     lay_out(tmp_path / "two", {"sst2": {**files, "test.csv": head + row.format(-1, -1)}})
     assert not read(tmp_path / "two", "sst2").others
@@ -317,7 +320,20 @@ def test_what_is_missing_is_said_with_where_it_is_to_be_had(tmp_path: Path) -> N
     assert "found RTE/, other/" in said
     (said,) = faults(tmp_path / "nowhere" / "at all", "qqp")
     assert "there is no such folder" in said
-    assert not is_there(str(tmp_path), "rte")
+    with pytest.raises(DataError, match="holds none of GLUE's tasks") as error:
+        glue_there(str(tmp_path))
+    assert f"{tmp_path}/RTE: no train split of RTE." in error.value.faults[1]
+
+
+def test_all_leaves_out_what_lacks_files_and_refuses_what_has_too_many(official: Path) -> None:
+    (official / "RTE" / "dev.tsv").unlink()
+    there, lacking = glue_there(str(official))
+    assert there == [name for name in NINE if name != "rte"]
+    assert len(lacking) == 1
+    assert f"{official}/RTE: no validation split of RTE." in lacking[0]
+    shutil.copy(official / "WNLI" / "dev.tsv", official / "WNLI" / "validation.tsv")
+    with pytest.raises(DataError, match="are all the validation split of WNLI"):
+        glue_there(str(official))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,7 +31,9 @@ class ReadAdapter(NamedTuple):
     """By the names of :func:`understudy.adapters.heads.head_tensors`; empty if it has none."""
 
 
-def read_adapter(folder: Path, encoder: Any, *, base: str, length: int, force: bool = False) -> ReadAdapter:
+def read_adapter(
+    folder: Path, encoder: Any, *, base: str, length: int, force: bool = False, pair: bool = False
+) -> ReadAdapter:
     """An adapter of a folder that belongs to a base: one of ours, or one that AdapterHub's library wrote.
 
     Args:
@@ -38,6 +41,7 @@ def read_adapter(folder: Path, encoder: Any, *, base: str, length: int, force: b
         base: its name.
         length: the tokens that an adapter reads which does not say how many it was trained on.
         force: whether other weights of the same shape are accepted.
+        pair: whether the head of one that AdapterHub's library wrote reads pairs of texts.
 
     Raises:
         ModelError: if it cannot be read, is PEFT's, or belongs to another base.
@@ -52,7 +56,8 @@ def read_adapter(folder: Path, encoder: Any, *, base: str, length: int, force: b
         head = {} if facts.head is None else read_tensors(folder / HEAD)
         return ReadAdapter(facts, read_tensors(folder / WEIGHTS), head)
     found = read_hub_adapter(folder)
-    facts = facts_of_hub(found, encoder, base=base, task=found.task, length=length, origin=str(folder))
+    task = of_pairs(found.task) if pair and found.task is not None else found.task
+    facts = facts_of_hub(found, encoder, base=base, task=task, length=length, origin=str(folder))
     return ReadAdapter(facts, found.tensors, {f"head.{key}": value for key, value in found.head.items()})
 
 
@@ -97,6 +102,11 @@ def facts_of_hub(
         max_length=length,
         head_options=found.head_options if task is not None else {},
     )
+
+
+def of_pairs(task: Task) -> Task:
+    """The task of an imported head that reads two texts."""
+    return replace(task, text=(("text",), ("text_pair",)))
 
 
 def is_ours(folder: Path) -> bool:

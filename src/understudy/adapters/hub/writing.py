@@ -35,12 +35,12 @@ _PREFIXES = {
 """Architectures of that library, and the prefixes of their tensors."""
 
 
-def write_hub_adapter(folder: Path, model: Any, facts: AdapterFacts, head: FirstTokenHead, *, name: str) -> None:
-    """Write an adapter and its head in AdapterHub's format, as safetensors.
+def write_hub_adapter(folder: Path, model: Any, facts: AdapterFacts, head: FirstTokenHead | None, *, name: str) -> None:
+    """Write an adapter, and its head if it has one, in AdapterHub's format, as safetensors.
 
     Args:
         model: a model with this adapter, called ``task`` in it.
-        head: its head as AdapterHub computes it.
+        head: its head as AdapterHub computes it; None for one without.
         name: what the adapter is called there.
 
     Raises:
@@ -67,11 +67,9 @@ def write_hub_adapter(folder: Path, model: Any, facts: AdapterFacts, head: First
     tensors = {
         _key(key, config, name): value.detach().contiguous() for key, value in adapter_tensors(model, "task").items()
     }
-    layers = len(head.linear)
-    numbers = [3 * i + 1 for i in range(layers)]
     heads = {
-        f"heads.{name}.{number}.{part}": value.detach().contiguous()
-        for number, linear in zip(numbers, head.linear)
+        f"heads.{name}.{3 * i + 1}.{part}": value.detach().contiguous()
+        for i, linear in enumerate([] if head is None else head.linear)
         for part, value in linear.named_parameters()
     }
     about = {
@@ -85,8 +83,9 @@ def write_hub_adapter(folder: Path, model: Any, facts: AdapterFacts, head: First
     with new_folder(folder, remedy=OUTPUT, replace=True) as temporary:
         _write(temporary / "adapter_config.json", {"config": _config(design), **about})
         save_file(tensors, temporary / "adapter.safetensors", metadata={"format": "pt"})
-        _write(temporary / "head_config.json", {"config": _head_config(facts, head), **about})
-        save_file(heads, temporary / "model_head.safetensors", metadata={"format": "pt"})
+        if head is not None:
+            _write(temporary / "head_config.json", {"config": _head_config(facts, head), **about})
+            save_file(heads, temporary / "model_head.safetensors", metadata={"format": "pt"})
 
 
 def _key(key: str, config: Any, name: str) -> str:

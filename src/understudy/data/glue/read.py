@@ -9,8 +9,8 @@ import numpy as np
 from understudy.data.glue.files import glue_sources, is_on_hub, missing_split, place_of, to_be_had
 from understudy.data.glue.labels import read_labels
 from understudy.data.glue.layout import read_glue_table
-from understudy.data.glue.roots import tasks_there
-from understudy.data.glue.tasks import HUB, NINE, GlueTask, glue_task
+from understudy.data.glue.roots import task_folders, tasks_there
+from understudy.data.glue.tasks import NINE, GlueTask, glue_task
 from understudy.data.readers.cached_tables import SourceTable
 from understudy.data.readers.columns import TextColumns, blank_rows, find_label, find_text, texts_of
 from understudy.data.readers.duplicates import note_repeats
@@ -75,25 +75,41 @@ def read_task(root: str, name: str, *, limit_train: int | None = None, seed: int
     return _Reader(root, task).read(limit_train=limit_train, seed=seed, tests=tests)
 
 
-def is_there(root: str, name: str) -> bool:
-    """Whether a task of GLUE has its training and development files below a root; on the hub it always has."""
-    task = glue_task(name)
-    assert task is not None
-    if root == HUB:
-        return True
-    return {"train", "validation"} <= set(glue_sources(root, task, Faults()))
-
-
-def glue_there(root: str) -> list[str]:
+def glue_there(root: str) -> tuple[list[str], list[str]]:
     """GLUE's tasks whose training and development files are below a root folder, in GLUE's order; on the hub all.
 
+    Returns:
+        Their names, and what there is to say of the folders of others, which lack files.
+
     Raises:
-        DataError: if there is none.
+        DataError: if there is none, or one has several files of a kind.
     """
-    there = [name for name in NINE if is_there(root, name)]
+    if is_on_hub(root):
+        return list(NINE), []
+    there, lacking, faults = list[str](), list[str](), list[str]()
+    for name in NINE:
+        task, found = _known(name), Faults()
+        if not task_folders(root, task):
+            continue
+        sources = glue_sources(root, task, found)
+        missing = [missing_split(place_of(root, task), s, task) for s in ("train", "validation") if s not in sources]
+        if found.messages() not in ([], missing[:1]):
+            faults += found.messages()
+        elif missing:
+            lacking.append(missing[0])
+        else:
+            there.append(name)
+    if faults:
+        raise DataError(*faults)
     if not there:
-        raise DataError(f"{root}: holds none of GLUE's tasks ({', '.join(NINE)}). Name another --data.")
-    return there
+        raise DataError(f"{root}: holds none of GLUE's tasks ({', '.join(NINE)}). Name another --data.", *lacking)
+    return there, lacking
+
+
+def _known(name: str) -> GlueTask:
+    task = glue_task(name)
+    assert task is not None
+    return task
 
 
 def look_for_files(root: str, name: str) -> None:
@@ -148,7 +164,9 @@ class _Reader:
         assert label is not None
         task = Task(text=columns, label=label, kind=self.task.kind, labels=self.task.labels, metrics=self.task.metrics)
         chosen = self._drawn(rows["train"], limit_train, seed)
-        note_repeats(chosen, rows["validation"], self.notes)
+        for split, part in rows.items():
+            if split != "train":
+                note_repeats(chosen, part, self.notes, split=split.partition("_")[0])
         labelled = int(rows["train"].labelled.sum())
         splits = Splits(task, chosen, rows["validation"], None, None, tuple(self.notes), labelled)
         others = {split: part for split, part in rows.items() if split not in ("train", "validation")}
@@ -217,8 +235,7 @@ class _Reader:
     def _tests(self, tables: dict[str, SourceTable]) -> dict[str, Texts]:
         wanted = [(answers.file, tables.get(answers.split), self.task) for answers in self.task.answers]
         if self.task.name == "mnli":
-            ax, unheard = glue_task("ax"), Faults()
-            assert ax is not None
+            ax, unheard = _known("ax"), Faults()
             source = glue_sources(self.root, ax, unheard).get("test")
             wanted.append(("AX", None if source is None else self._table(source, ax), ax))
         found = {}

@@ -23,10 +23,11 @@ from understudy.models.files.pretrained import (
 from understudy.models.files.stored_task import set_task, stored_task
 from understudy.models.files.trained import load_trained
 from understudy.models.multitask import encoder_of
-from understudy.models.structure.layers import head_modules
+from understudy.models.structure.layers import base_model, head_modules
 from understudy.models.students.apart import ApartClassifier
 from understudy.models.students.pair_rows import PairLayout
 from understudy.models.students.pooled import PooledClassifier, PooledEncoder
+from understudy.models.students.student import Student
 
 
 def load_classifier(name: str, task: Task, *, fresh_head: bool = False) -> Any:
@@ -136,8 +137,17 @@ def load_apart_classifier(name: str, task: Task, layout: PairLayout) -> ApartCla
 
 
 def _on_shared_encoder(path: str, task: Task) -> Any:
-    """A classifier like those of a model for several tasks, on a copy of their encoder, with a new head."""
+    """A classifier like the first of a model for several tasks, on a copy of their encoder, with a new head.
+
+    For single texts, of one that reads pairs apart the encoder alone is taken.
+    """
     first = load_tasks(path).model.task_with_shared_encoder(path)
+    if isinstance(first, Student):
+        raise ModelError(
+            f"{path}: holds networks of our own for several tasks, which are trained on one by one. Name the model of one of them: a folder best-… or finetuned-… of its run."
+        )
+    if isinstance(first, ApartClassifier) and not task.is_pair:
+        return load_mean_classifier(path, task)
     config = copy.deepcopy(first.config)
     set_task(config, task)
     model = build_from_config(path, plain_config(config))
@@ -147,9 +157,19 @@ def _on_shared_encoder(path: str, task: Task) -> Any:
     return model.eval()
 
 
-def said_of_transfer(model: Any, name: str) -> str:
-    """A sentence about what a classifier carries over from the model `name`, and what is new in it."""
+def said_of_transfer(model: Any, name: str, *, pooler: bool = True) -> str:
+    """A sentence about what a classifier carries over from the model `name`, and what is new in it.
+
+    Args:
+        pooler: whether the encoder's pooler, if it has one, is carried over; False where a probe was put in its place.
+    """
     new = {id(parameter) for module in head_modules(model) for parameter in module.parameters()}
+    lacked: frozenset[str] = getattr(model, "new_in_encoder", frozenset())
+    new |= {
+        id(parameter)
+        for key, parameter in base_model(model).named_parameters()
+        if key in lacked or (not pooler and key.startswith("pooler."))
+    }
     fresh = [key for key, parameter in model.named_parameters() if id(parameter) in new]
     carried = [parameter for parameter in model.parameters() if id(parameter) not in new]
     count = sum(parameter.numel() for parameter in carried)

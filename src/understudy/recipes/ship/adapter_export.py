@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from understudy.adapters.files import load_adapted
+from understudy.adapters.facts import AdapterFacts
+from understudy.adapters.files import load_adapted, load_adapted_encoder
 from understudy.adapters.heads import first_token_head
 from understudy.adapters.hub.writing import write_hub_adapter
 from understudy.adapters.peft_files import write_peft
 from understudy.errors import ModelError
+from understudy.models.files.names import adapter_folder
 from understudy.settings.configuration import check
 from understudy.settings.ship.adapter_export import AdapterExportSettings
 from understudy.terminal.lines import show
@@ -24,8 +26,13 @@ class AdapterExport(AdapterExportSettings):
             UnderstudyError: if it cannot be loaded, or the other library has no such adapter.
         """
         check(self)
-        trained = load_adapted(self.adapter, force=self.force)
-        facts, output = trained.adapter, Path(self.output).expanduser()
+        folder = adapter_folder(self.adapter)
+        if folder is not None and AdapterFacts.read(folder).head is None:  # such as one for a language
+            model, facts = load_adapted_encoder(self.adapter, force=self.force)
+        else:
+            trained = load_adapted(self.adapter, force=self.force)
+            model, facts = trained.model, trained.adapter
+        output = Path(self.output).expanduser()
         if facts.base.kept is not None:
             raise ModelError(
                 f"{self.adapter}: belongs to a model that was cut from {facts.base.name}, which other libraries do not have. Use it as it is."
@@ -35,9 +42,10 @@ class AdapterExport(AdapterExportSettings):
             raise ModelError(f"{self.adapter}: {what} is not exported. Export the adapters that it is made of.")
         chosen = self.format or ("adapterhub" if facts.method == "bottleneck" else "peft")
         if chosen == "peft":
-            write_peft(output, trained.model, facts)
+            write_peft(output, model, facts)
             show(f"{output}: PeftModel.from_pretrained(base, {str(output)!r}) loads it.")
         else:
-            write_hub_adapter(output, trained.model, facts, first_token_head(trained.model), name=self.name)
+            head = None if facts.head is None else first_token_head(model)
+            write_hub_adapter(output, model, facts, head, name=self.name)
             show(f"{output}: model.load_adapter({str(output)!r}, use_safetensors=True) of AdapterHub loads it.")
         return output

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from rich.text import Text
 
 from understudy.adapters.design import AdapterDesign
 from understudy.adapters.facts import AdapterFacts, mean_facts
-from understudy.adapters.files import NAME, load_adapted, mean_of, stored_count
+from understudy.adapters.files import BELOW, NAME, load_adapted, load_adapted_encoder, mean_of, stored_count
 from understudy.adapters.folding import fold_parallel
+from understudy.adapters.inject import adapter_tensors
 from understudy.adapters.peft_methods import METHODS, merge_peft
 from understudy.errors import ModelError, UnderstudyError
 from understudy.inference.adapted import AdaptedPredictor
@@ -25,7 +26,7 @@ from understudy.models.files.trained import TrainedModel
 from understudy.report.metric_names import human_score, metric_name
 from understudy.report.numbers import ABSENT, human_bytes, human_count
 from understudy.report.tables.cells import lines, plain_table
-from understudy.runs.saving import save_classifier
+from understudy.runs.saving import save_adapter_alone, save_classifier
 from understudy.settings.configuration import check
 from understudy.settings.ship.adapter_folders import (
     AdapterAverageSettings,
@@ -90,6 +91,10 @@ class AdapterMerge(AdapterMergeSettings):
             raise ModelError(
                 f"{self.adapter}: is a fusion, which is no part of any weight of the base. Use it as it is."
             )
+        if trained.adapter.head == "first_token":
+            raise ModelError(
+                f"{self.adapter}: its head is AdapterHub's, which no plain model has. Use it as it is, or train one here on its base."
+            )
         if trained.adapter.below is not None:
             raise ModelError(
                 f"{self.adapter}: is stacked on another adapter, which cannot be added to a weight of the base. Train it without --stack_on."
@@ -122,19 +127,52 @@ class AdapterAverage(AdapterAverageSettings):
         folders = [adapter_folder(name) for name in self.adapters]
         facts = [AdapterFacts.read(folder) for folder in folders if folder is not None]
         whole = mean_facts(self.adapters, facts, force=self.force)
+        output = Path(self.output).expanduser()
+        if whole.task is None:
+            self._average_alone(output, whole)
+            return output
         made: list[AdaptedPredictor] = []
         for name in self.adapters:
             trained = load_adapted(name, force=self.force)
             made.append(AdaptedPredictor(trained.model, trained.tokenizer, trained.adapter))
-        mean, own = mean_of([one.own() for one in made]), made[0].own()
-        with torch.no_grad():
-            for key, value in mean.items():
-                own[key].copy_(value)
-        output = Path(self.output).expanduser()
+        _check_below(self.adapters, [one.model for one in made], whole)
+        _fill(made[0].own(), [one.own() for one in made])
         average = AdaptedPredictor(made[0].model, made[0].tokenizer, replace(whole, base=made[0].facts.base))
         save_classifier(output, average, _texts(average))
         show(f"{output}: the mean of {len(made)} adapters.")
         return output
+
+    def _average_alone(self, output: Path, whole: AdapterFacts) -> None:
+        """The same for adapters without heads."""
+        made = [load_adapted_encoder(name, force=self.force) for name in self.adapters]
+        models = [one.model for one in made]
+        _check_below(self.adapters, models, whole)
+        _fill(adapter_tensors(models[0], NAME), [adapter_tensors(model, NAME) for model in models])
+        save_adapter_alone(output, models[0], replace(whole, base=made[0].facts.base), half=False)
+        show(f"{output}: the mean of {len(made)} adapters, without a head like them.")
+
+
+@torch.no_grad()
+def _fill(own: Mapping[str, torch.nn.Parameter], several: Sequence[Mapping[str, torch.nn.Parameter]]) -> None:
+    """Give parameters the mean of those of several adapters."""
+    for key, value in mean_of(several).items():
+        own[key].copy_(value)
+
+
+def _check_below(names: Sequence[str], models: Sequence[Any], facts: AdapterFacts) -> None:
+    """Check that adapters that are stacked on others are stacked on the same one.
+
+    Raises:
+        ModelError: if they are not.
+    """
+    if facts.below is None:
+        return
+    first, *others = (adapter_tensors(model, BELOW) for model in models)
+    for name, below in zip(names[1:], others):
+        if not all(torch.equal(below[key], value) for key, value in first.items()):
+            raise ModelError(
+                f"{name}: is stacked on another adapter than {names[0]}. Only adapters that are stacked on the same one can be averaged."
+            )
 
 
 def described(folder: Path) -> dict[str, Any]:

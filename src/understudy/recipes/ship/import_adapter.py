@@ -11,13 +11,13 @@ import torch
 from understudy.adapters.facts import AdapterFacts, Base
 from understudy.adapters.files import NAME, fill_head, save_adapter
 from understudy.adapters.heads import headed
-from understudy.adapters.hub.as_ours import facts_of_hub, is_ours
+from understudy.adapters.hub.as_ours import facts_of_hub, is_ours, of_pairs
 from understudy.adapters.hub.names import fetched
 from understudy.adapters.hub.reading import read_hub_adapter
 from understudy.adapters.inject import add_adapter, load_tensors
 from understudy.adapters.peft_files import is_peft, read_peft
 from understudy.adapters.peft_methods import add_peft
-from understudy.data.tasks import Task
+from understudy.data.tasks import Kind, Task
 from understudy.errors import ConfigError, ModelError
 from understudy.inference.adapted import AdaptedPredictor
 from understudy.models.files.classifiers import load_encoder
@@ -83,14 +83,10 @@ class ImportAdapter(ImportAdapterSettings):
         last = [value for key, value in sorted(found.head.items()) if key.endswith("weight") and value.dim() == 2]
         task = None
         if last:
-            outputs = min(len(value) for value in last)
-            plain = Task(
-                text=(("text",),),
-                label="label",
-                kind="single_label",
-                labels=tuple(f"LABEL_{i}" for i in range(outputs)),
-            )
-            task = self._named(plain)
+            outputs = min(len(value) for value in last)  # one output is a number, as transformers has it
+            labels = tuple(f"LABEL_{i}" for i in range(outputs)) if outputs > 1 else ()
+            kind: Kind = "single_label" if outputs > 1 else "regression"
+            task = self._named(Task(text=(("text",),), label="label", kind=kind, labels=labels))
         model = load_encoder(self.model) if task is None else headed(self.model, task, "architecture", {})
         base = Base.of(model, self.model)
         add_peft(model, NAME, found.method, found.design, origin=str(folder))
@@ -112,11 +108,12 @@ class ImportAdapter(ImportAdapterSettings):
         return model, facts
 
     def _named(self, task: Task) -> Task:
-        """The task with the labels of ``--labels``, if there are any.
+        """The task with the labels of ``--labels``, if there are any, and of pairs with ``--pair``.
 
         Raises:
             ConfigError: if they are not as many as the outputs.
         """
+        task = of_pairs(task) if self.pair else task
         if not self.labels:
             return task
         if len(self.labels) != task.outputs or not task.labels:

@@ -6,15 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+from understudy.adapters.facts import AdapterFacts
 from understudy.deploy.hub.contents import left_behind, pushed_files
 from understudy.deploy.hub.sending import send, token_of
 from understudy.errors import ModelError
-from understudy.models.files.names import kind_of, read_model_config, resolve
+from understudy.models.files.names import ADAPTER, kind_of, read_model_config, resolve
 from understudy.report.card.hub import hub_card, plain_hub_card
 from understudy.report.numbers import human_bytes
 from understudy.settings.configuration import check
 from understudy.settings.ship.push import PushSettings
-from understudy.terminal.lines import show
+from understudy.terminal.lines import say, show
 
 
 class Push(PushSettings):
@@ -36,6 +37,10 @@ class Push(PushSettings):
             onnx=None if self.onnx is None else Path(resolve(self.onnx, adapters=True)),
             card=self._card(model, run),
         )
+        if base := _base_of_this_machine(model):
+            say(
+                f"  the adapter's base is {base}, a folder of this machine: nobody else can load it. Push the base too, write its hub id in its place in {model / ADAPTER}, and push again."
+            )
         total = sum(one.size for one in files)
         if self.dry_run:
             width = len(f"{max(one.size for one in files):,}")
@@ -67,6 +72,14 @@ class Push(PushSettings):
             pipeline="text-generation" if language and task is None else "text-classification",
             **named,
         )
+
+
+def _base_of_this_machine(model: Path) -> str | None:
+    """The folder that an adapter belongs to; None for one of the hub, or if it is no adapter."""
+    if kind_of(model) != "adapter":
+        return None
+    base = AdapterFacts.read(model).base.name
+    return base if Path(base).is_absolute() else None
 
 
 def _is_run_of(folder: Path, model: Path) -> bool:

@@ -13,7 +13,6 @@ from understudy.adapters.facts import AdapterFacts
 from understudy.adapters.files import NAME, WEIGHTS, place, place_below, read_tensors, stack
 from understudy.adapters.inject import adapter_tensors, add_adapter, add_fusion, keep_layers, load_tensors
 from understudy.adapters.peft_methods import METHODS, add_peft, ia3_design, lora_design
-from understudy.data.tasks import Task
 from understudy.errors import ConfigError, ModelError
 from understudy.models.files.names import adapter_folder, run_name
 from understudy.settings.adapters import AdapterSettings
@@ -65,11 +64,6 @@ class EarlierAdapter(NamedTuple):
                 f"--drop_adapters: {name} is a {facts.method} adapter, which is not taken out of single layers. Leave one of them out."
             )
         return cls(name, folder, facts)
-
-    def has_head(self, task: Task) -> bool:
-        """Whether it has a head for the task."""
-        known = self.facts.task
-        return known is not None and (known.kind, known.labels) == (task.kind, task.labels)
 
     def placed(self, model: Any, *, without: Collection[int]) -> AddedAdapter:
         """Put it into a model of its base (see :meth:`Base.check`); its method and its design.

@@ -64,9 +64,11 @@ def alone(model: Mapping[str, Any], task: Mapping[str, Any], path: str) -> Alone
     if known == "tfidf":
         return Alone("Without Understudy it does not load: its terms and weights are plain JSON and safetensors.")
     if known == "adapter":
-        return Alone(
-            f"Without Understudy: `understudy adapter export` writes the adapter for AdapterHub or PEFT, and `{_export(path)}` writes it with its base as ONNX."
-        )
+        other = model.get("other_library")
+        whole = f"`{_export(path)}` writes it with its base as ONNX"
+        if other is None:
+            return Alone(f"Without Understudy: {whole}. Other libraries have no such adapter or head.")
+        return Alone(f"Without Understudy: `understudy adapter export` writes the adapter for {other}, and {whole}.")
     if known.startswith("understudy_") and known != "understudy_pooled":
         return Alone(f"Without Understudy: `{_export(path)}` writes it as ONNX, for onnxruntime and tokenizers alone.")
     texts = '["a first text"], ["a second text"]' if len(task["text"]) == 2 else '["a text", "another one"]'

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from understudy.functional.glue_score import task_score
 from understudy.functional.metrics import AVERAGE
+from understudy.functional.scoring import higher_is_better
 from understudy.report.metric_names import metric_name
 from understudy.report.numbers import ABSENT, number
 from understudy.report.scores import MULTI_TASK, Record
@@ -37,7 +38,7 @@ def task_rows(record: Record) -> Iterator[TaskRow]:
         parts = {
             split: scores for split, scores in (model.get("metrics") or {}).items() if split.startswith("validation")
         }
-        names = [metric for scores in parts.values() for metric in scores]
+        names = [metric for scores in parts.values() for metric in scores if higher_is_better(metric)]
         marked = len(parts) > 1
         average = str(model["name"]).partition(",")[0] == AVERAGE  # ", fine-tuned" and the like may follow
         yield TaskRow(

@@ -28,6 +28,8 @@ class ImportAdapterSettings:
     """Of an identifier: which of the two adapters that AdapterHub has for it."""
     labels: Annotated[list[str], Shown("NAME")] = field(default_factory=list)
     """The names of the head's outputs, in their order (those that the files say)."""
+    pair: bool = False
+    """Its head reads two texts, as for paraphrases or inference: the files do not say."""
     overwrite: Annotated[bool, Shown(group="Run")] = False
     """Replace --output if it exists."""
 

@@ -229,9 +229,9 @@ class GlueSettings(TaughtTasksSettings, AdapterSettings, TrainSettings, SeedsSet
             f"{flag}: this is for the layers of one task's model, and --mode joint trains several heads. Leave it out."
             for flag in self.layer_flags()
         ]
-        if self.pooling in ("auto", "apart"):
+        if self.pooling == "auto":
             faults.append(
-                f"--pooling {self.pooling} is for one task's model, and --mode joint reads the rows of all tasks in one way. Say head or mean."
+                "--pooling auto chooses by the probe of one task, and --mode joint trains several. Say head, mean or apart."
             )
         if self.start == "probe":
             faults.append("--start probe is for one task's head, and --mode joint trains several. Leave it out.")

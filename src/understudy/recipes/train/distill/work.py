@@ -207,8 +207,7 @@ class Distillation:
             )
         if self.beside is not None and self.settings.baseline:
             self.beside.begin(self._alone(session, batches.steps(0)))
-        remaining = session.stop.remaining()
-        share = 0.5 if self.settings.baseline and not session.side_by_side else 1.0
+        part = 0.5 if self.settings.baseline and not session.side_by_side else 1.0
         train_phase(
             session,
             self.objective,
@@ -218,7 +217,7 @@ class Distillation:
             learning_rate=self.student.learning_rate,
             fresh=self.student.fresh,
             keep=self.settled.keep,
-            budget_s=None if remaining is None else max(remaining, 0.0) * share,
+            budget_s=session.stop.share(part),
         )
         if session.run.writes:
             self.predictor = self._predictor(session, STUDENT, self.student.model)

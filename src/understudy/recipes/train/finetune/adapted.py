@@ -128,4 +128,4 @@ class Adapted(Transformer):
 def _keeps_head(earlier: EarlierAdapter, settings: FinetuneSettings, splits: Splits) -> bool:
     """Whether the adapter has a head for the task that pools as is asked for."""
     asked = {"head": "architecture", "mean": "mean", "apart": "apart"}.get(settings.pooling, earlier.facts.head)
-    return earlier.has_head(splits.task) and earlier.facts.head == asked
+    return earlier.facts.answers(splits.task) and earlier.facts.head == asked

@@ -28,7 +28,7 @@ class FrozenEncoder(Classification):
         self.length = text_length(self.encoder, self.tokenizer, settings.max_length)
         asked = settings.pooling
         assert asked != "head", "the settings refuse it"
-        check_pairs(settings, splits.task)
+        check_pairs(asked, splits.task, settings.data)
         self.features = features_of(self.encoder, self.tokenizer, splits, pooling=asked)
         for way in self.features:  # what they refuse is said before anything is written
             settle_inputs(way, self.tokenizer)

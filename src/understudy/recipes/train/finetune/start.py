@@ -90,7 +90,7 @@ def load_start(settings: FinetuneSettings, task: Task) -> Any:
         ConfigError: if the texts of pairs are to be read apart, but the rows have one text.
     """
     torch.manual_seed(settings.seed)
-    check_pairs(settings, task)
+    check_pairs(settings.pooling, task, settings.data)
     if settings.pooling == "apart":
         return load_apart_classifier(settings.begins_with, task, pair_layout(load_tokenizer(settings.begins_with)))
     if settings.pooling == "mean":
@@ -98,15 +98,15 @@ def load_start(settings: FinetuneSettings, task: Task) -> Any:
     return load_classifier(settings.begins_with, task, fresh_head=settings.encoder_from is not None)
 
 
-def check_pairs(settings: FinetuneSettings, task: Task) -> None:
+def check_pairs(pooling: str, task: Task, origin: str | None) -> None:
     """Check that there are pairs where their texts are to be read apart.
 
     Raises:
         ConfigError: if the rows have one text.
     """
-    if settings.pooling == "apart" and not task.is_pair:
+    if pooling == "apart" and not task.is_pair:
         raise ConfigError(
-            f"--pooling apart reads the two texts of a pair by themselves, but a row of {settings.data} has one text. Leave it out, or give --pooling mean."
+            f"--pooling apart reads the two texts of a pair by themselves, but a row of {origin} has one text. Leave it out, or give --pooling mean."
         )
 
 
@@ -271,7 +271,7 @@ def start_lines(start: Start | None, settings: FinetuneSettings, model: Any, tas
 
 def start_notes(start: Start | None, settings: FinetuneSettings, model: Any) -> list[str]:
     """What the encoder of another run brings, and what the chosen pooling means for who loads the model."""
-    notes = carried_notes(settings, model)
+    notes = carried_notes(settings, model, probe_as_pooler=start is not None and start.hidden is not None)
     if start is None or start.pooling not in (MEAN, APART) or settings.pooling != "auto":
         return notes
     apart = start.pooling == APART
@@ -287,6 +287,8 @@ def start_notes(start: Start | None, settings: FinetuneSettings, model: Any) -> 
     ]
 
 
-def carried_notes(settings: FinetuneSettings, model: Any) -> list[str]:
+def carried_notes(settings: FinetuneSettings, model: Any, *, probe_as_pooler: bool = False) -> list[str]:
     """With ``--encoder_from``: which weights came from there, and which are new."""
-    return [] if settings.encoder_from is None else [said_of_transfer(model, settings.encoder_from)]
+    if settings.encoder_from is None:
+        return []
+    return [said_of_transfer(model, settings.encoder_from, pooler=not probe_as_pooler)]

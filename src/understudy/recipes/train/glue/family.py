@@ -18,7 +18,7 @@ from understudy.record import RunRecord
 from understudy.report.card.write import write_card
 from understudy.report.scores import MULTI_TASK
 from understudy.report.tables.tasks import tasks_table
-from understudy.runs.seeds import raise_failed, run_child, run_members
+from understudy.runs.seeds import deadline_of, raise_failed, run_child, run_members, share_of
 from understudy.runs.session import check_inputs, go_on, open_folder
 from understudy.settings.configuration import as_dict
 from understudy.settings.train.glue import GlueSettings
@@ -67,6 +67,7 @@ def run_stages(recipe: Any, names: list[str]) -> RunRecord:
             return run.record
         children: dict[str, RunRecord] = {}
         encoder: Path | None = None
+        deadline = deadline_of(recipe)
         try:
             for number, name in enumerate(names, start=1):
                 show(
@@ -75,10 +76,12 @@ def run_stages(recipe: Any, names: list[str]) -> RunRecord:
                 )
                 folder = f"{number}-{name}"
                 start = {} if encoder is None else {"model": "", "encoder_from": str(encoder)}
-                children[folder] = _child(run, recipe, folder, task_recipe(recipe, name, **start))
+                share = share_of(deadline, len(names) + 2 - number)  # the direct run comes after them
+                children[folder] = _child(run, recipe, folder, task_recipe(recipe, name, time_budget=share, **start))
                 encoder = run.folder / folder
             show(f"\n{names[-1]} by itself, to compare")
-            children[DIRECT] = _child(run, recipe, DIRECT, task_recipe(recipe, names[-1]))
+            direct = task_recipe(recipe, names[-1], time_budget=share_of(deadline, 1))
+            children[DIRECT] = _child(run, recipe, DIRECT, direct)
         except Interrupted as error:
             error.remedy = go_on(run.folder, recipe)
             raise
@@ -175,7 +178,11 @@ def _submission(run: Run, names: list[str]) -> None:
 
 def say_family(recipe: Any, names: list[str]) -> RunRecord:
     """Print what several runs would do, without a folder."""
-    show(f"{len(names)} tasks ({' '.join(names)}), {recipe.mode}:")
+    runs, how = {
+        "sequential": (len(names) + 1, f"each on the encoder of the one before, then {names[-1]} by itself"),
+        "transfer": (len(names) ** 2, "each by itself, then each on the encoder of every other"),
+    }.get(recipe.mode, (len(names), "each by itself"))
+    show(f"{len(names)} tasks ({' '.join(names)}), {runs} runs: {how}. A run of each task:")
     for name in names:
         task_recipe(recipe, name).run()
     return RunRecord(command=recipe.command, config=as_dict(recipe), seed=recipe.seed)

@@ -13,7 +13,8 @@ from understudy.data.glue.tasks import ALL, glue_task
 from understudy.data.readers.sources import load_splits
 from understudy.data.tasks import metric_faults
 from understudy.errors import ConfigError, DataError, gathered
-from understudy.functional.scoring import check_suits
+from understudy.functional.scoring import check_suits, higher_is_better
+from understudy.recipes.train.finetune.start import check_pairs
 from understudy.recipes.train.glue.family import run_each, run_stages, say_family
 from understudy.recipes.train.glue.joint.taught import TaughtJoint
 from understudy.recipes.train.glue.joint.work import Joint
@@ -23,7 +24,7 @@ from understudy.record import RunRecord
 from understudy.runs.skeleton import TrainingRecipe, Work
 from understudy.settings.train.glue import GlueSettings
 from understudy.settings.train.task_file import OwnTask, in_keys
-from understudy.terminal.lines import show
+from understudy.terminal.lines import say, show
 
 
 class Glue(TrainingRecipe, GlueSettings):
@@ -81,6 +82,10 @@ class Glue(TrainingRecipe, GlueSettings):
             task = splits.task
             for metric in own.metrics:
                 check_suits(metric, np.zeros((1, task.outputs)), splits.train.labels[:1])
+            if self.mode in ("joint", "transfer") and own.metrics and not any(map(higher_is_better, own.metrics)):
+                raise DataError(
+                    f"{' and '.join(own.metrics)} cannot be averaged with the scores of other tasks, as --mode {self.mode} does. Add pearson or spearman to metrics."
+                )
         except (ConfigError, DataError) as error:
             origin = f"{self.tasks_file}, task '{name}'"
             raise DataError(*(f"{origin}: {in_keys(fault)}" for fault in error.faults)) from None
@@ -93,14 +98,20 @@ class Glue(TrainingRecipe, GlueSettings):
         """Load and check the model, for the first task where there are several."""
         if self.mode == "joint":
             return (TaughtJoint if self.teachers else Joint)(self, data)
-        first = data[0]
-        if faults := metric_faults(self.metric, first.splits.task.metrics):
+        faults: list[str] = []
+        for one in data:
+            with gathered(faults):
+                check_pairs(self.pooling, one.splits.task, one.name)
+        if faults:
             raise ConfigError(*faults)
-        one = AdaptedTask if self.adapts else SingleTask
-        return one(self, replace(first, splits=first.splits.selected_by(self.metric)))
+        first = data[0]
+        if wrong := metric_faults(self.metric, first.splits.task.metrics):
+            raise ConfigError(*wrong)
+        work = AdaptedTask if self.adapts else SingleTask
+        return work(self, replace(first, splits=first.splits.selected_by(self.metric)))
 
     def chosen(self) -> list[str]:
-        """The tasks by name; for ``all``, those of GLUE whose training and development files are there.
+        """The tasks by name; for ``all``, those of GLUE whose training and development files are there; the others are said.
 
         Raises:
             DataError: if none is, or too few for the mode.
@@ -108,7 +119,9 @@ class Glue(TrainingRecipe, GlueSettings):
         if self.names() != [ALL]:
             return self.names()
         assert self.data is not None
-        there = glue_there(self.data)
+        there, lacking = glue_there(self.data)
+        for fault in lacking:
+            say(f"  left out: {fault}")
         if self.mode != "single" and len(there) < 2:
             raise DataError(
                 f"{self.data}: holds {there[0]} alone of GLUE's tasks, but --mode {self.mode} needs several. Add folders, or give --mode single."

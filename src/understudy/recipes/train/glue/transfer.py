@@ -10,11 +10,12 @@ import numpy as np
 from understudy.data.glue.read import TaskData
 from understudy.evaluation.paired import paired_differences
 from understudy.folders.run import Run
+from understudy.functional.scoring import higher_is_better
 from understudy.loading import load
 from understudy.recipes.train.glue.family import conclude, entry_of, is_done, sum_up, task_recipe
 from understudy.record import RunRecord
 from understudy.report.figures.transfer import gains_table, transfer_map
-from understudy.runs.seeds import raise_failed, run_members
+from understudy.runs.seeds import deadline_of, raise_failed, run_members
 from understudy.runs.session import go_on, open_folder
 from understudy.terminal.screen import draw
 
@@ -33,7 +34,9 @@ def run_transfer(recipe: Any, data: list[TaskData]) -> RunRecord:
     with open_folder(recipe) as run:
         if is_done(run):
             return run.record
-        children, failed = run_members(run, recipe, {name: task_recipe(recipe, name) for name in names})
+        deadline, orders = deadline_of(recipe), len(names) * (len(names) - 1)
+        alone = {name: task_recipe(recipe, name) for name in names}
+        children, failed = run_members(run, recipe, alone, deadline=deadline, later=orders)
         raise_failed(run, failed, go_on(run.folder, recipe))  # nothing can be trained on an encoder that is not there
         pairs = {
             _folder(first, second): task_recipe(recipe, second, model="", encoder_from=str(run.folder / first))
@@ -41,7 +44,7 @@ def run_transfer(recipe: Any, data: list[TaskData]) -> RunRecord:
             for second in names
             if first != second
         }
-        after, failed = run_members(run, recipe, pairs)
+        after, failed = run_members(run, recipe, pairs, deadline=deadline)
         if recipe.limit_train is None:
             run.say("the tasks have different numbers of training rows; --limit_train makes them alike.")
         entries = [entry_of(record, name) for name, record in children.items()]
@@ -72,7 +75,8 @@ def _gains(run: Run, data: list[TaskData], after: dict[str, RunRecord]) -> list[
                 direct = _answers(run.folder / second.name, rows.texts)
             other = _answers(run.folder / _folder(first.name, second.name), rows.texts)
             answers = {"after": other, "direct": direct}
-            pairs = paired_differences(task.metrics, answers, rows.labels, level=LEVEL, seed=run.record.seed)
+            metrics = [metric for metric in task.metrics if higher_is_better(metric)]
+            pairs = paired_differences(metrics, answers, rows.labels, level=LEVEL, seed=run.record.seed)
             gain = pairs["after", "direct"]
             entry = entry_of(record, f"{second.name} after {first.name}")
             interval = [gain.low, gain.high]

@@ -75,7 +75,7 @@ def adapted_student(settings: DistillSettings, task: Task, *, teacher: str | Non
         base = Base.of(model, settings.student)
         if earlier is not None:
             earlier.facts.base.check(model, origin=earlier.name)
-        if earlier is None or earlier.facts.head is None or not earlier.has_head(task):
+        if earlier is None or earlier.facts.head is None or not earlier.facts.answers(task):
             added = add_asked(model, settings, seed=settings.seed)
             return _ready(model, settings.student, base, added, rate_of(settings))
         head, options = earlier.facts.head, earlier.facts.head_options
@@ -108,9 +108,10 @@ def _from_adapter(settings: DistillSettings, task: Task, teacher: str, folder: P
         raise ModelError(
             f"{teacher}: is not a plain houlsby, pfeiffer or parallel adapter with a head, so no student can be cut from it. Name a model as --student, with --adapter."
         )
-    whole = headed(resolve(facts.base.name), task, facts.head, facts.head_options)
+    head: Head = "mean" if facts.head == "apart" and not task.is_pair else facts.head
+    whole = headed(resolve(facts.base.name), task, head, facts.head_options)
     facts.base.check(whole, origin=teacher)
-    if facts.task is not None and (facts.task.kind, facts.task.labels) == (task.kind, task.labels):
+    if facts.answers(task):
         place_head(whole, folder)
     keep = _kept(settings, whole)
     model = _cut(whole, keep)
@@ -121,7 +122,7 @@ def _from_adapter(settings: DistillSettings, task: Task, teacher: str, folder: P
     load_tensors(model, NAME, _renumbered(read_tensors(folder / WEIGHTS), held), origin=teacher)
     added = AddedAdapter("bottleneck", design.as_dict(), None)
     made = _ready(model, facts.base.name, replace(facts.base, kept=keep), added, RATES[facts.kind])
-    return replace(made, head=facts.head, head_options=facts.head_options)
+    return replace(made, head=head, head_options={} if head == "mean" else facts.head_options)
 
 
 def _ready(model: Any, name: str, base: Base, added: AddedAdapter, rate: float) -> AdaptedStudent:

@@ -11,10 +11,16 @@ from transformers import PreTrainedTokenizerBase
 from understudy.data.glue.read import TaskData
 from understudy.errors import ConfigError
 from understudy.models.awd_lstm.config import reads_whole
-from understudy.models.files.classifiers import load_classifier, load_mean_classifier, said_of_transfer
+from understudy.models.files.classifiers import (
+    load_apart_classifier,
+    load_classifier,
+    load_mean_classifier,
+    said_of_transfer,
+)
 from understudy.models.files.tokenizers import check_tokenizer, load_tokenizer
-from understudy.models.multitask import MultiTaskModel, share_encoder
+from understudy.models.multitask import MultiTaskModel, share_encoder, start_alike
 from understudy.models.structure.inputs import settle_inputs
+from understudy.models.students.pair_rows import pair_layout
 from understudy.recipes.train.glue.single import LEARNING_RATE
 from understudy.recipes.train.students.classifier import CUT_RATE, build_student
 from understudy.recipes.train.students.cut import cut_student
@@ -41,14 +47,20 @@ def start_tasks(settings: GlueSettings, data: Sequence[TaskData]) -> TasksStart:
         UnderstudyError: if it cannot be loaded or built, or has no encoder that several tasks could share.
     """
     name = settings.encoder_from or settings.model
+    if settings.pooling == "apart" and not any(task.splits.task.is_pair for task in data):
+        raise ConfigError(
+            f"--pooling apart reads the two texts of a pair by themselves, but the rows of {', '.join(task.name for task in data)} have one. Leave it out, or give --pooling mean."
+        )
     tokenizer = load_tokenizer(name)
     torch.manual_seed(settings.seed)
     notes: list[str] = []
     models: dict[str, Any] = {}
     for task in data:
         models[task.name] = _classifier(settings, name, task, tokenizer, notes)
-        if settings.sharing == "hard":  # at once, so that no more than two encoders are in memory
-            share_encoder(next(iter(models.values())), models[task.name])
+        join = share_encoder if settings.sharing == "hard" else start_alike
+        join(
+            next(iter(models.values())), models[task.name]
+        )  # at once: no more than two encoders are in memory if shared
     model = MultiTaskModel(models, shared=settings.sharing == "hard")
     names = {task: settle_inputs(one, tokenizer) for task, one in models.items()}
     return TasksStart(model, tokenizer, names, _usual_rate(settings), notes)
@@ -80,6 +92,9 @@ def _classifier(
         return made.model
     if settings.pooling == "mean":
         model: Any = load_mean_classifier(name, task)
+    elif settings.pooling == "apart":  # tasks of single texts have a head on the mean of the same states
+        apart = task.is_pair
+        model = load_apart_classifier(name, task, pair_layout(tokenizer)) if apart else load_mean_classifier(name, task)
     else:
         model = load_classifier(name, task, fresh_head=settings.encoder_from is not None)
     if reads_whole(model.config):

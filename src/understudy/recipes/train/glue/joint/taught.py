@@ -52,7 +52,7 @@ class TaughtJoint(Joint):
         if faults:
             raise ConfigError(*dict.fromkeys(faults))
         super().__init__(settings, data)
-        self.share = 0.5 if settings.baseline else 1.0
+        self.later = 1 if settings.baseline else 0
         self.untaught = copy.deepcopy(self.model)  # the student without teachers starts from the same weights
         self.on_labels = self.objective
         self.terms = term_names(self._taught_objective({name: Teaching(self._distance(name), 1.0) for name in names}))

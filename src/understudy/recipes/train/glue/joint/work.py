@@ -49,8 +49,8 @@ class Joint:
 
     ends: tuple[str, ...] = ("", AT_BEST, REFINED)
     """What the names of entries end with, in the order of the table."""
-    share = 1.0
-    """What the training of the model may take of the time that is left."""
+    later = 0
+    """How many trainings as long as that of the model come after all others: a time budget is shared."""
 
     def __init__(self, settings: GlueSettings, data: Sequence[TaskData]) -> None:
         self.settings, self.data = settings, {task.name: task for task in data}
@@ -112,8 +112,9 @@ class Joint:
             for name, model in models.items():
                 self.describe(session, name, "", model)
         if self.settings.then == "finetune":
-            for name in self.data:
-                self._refine(session, name)
+            count = len(self.data)  # to refine all of them takes about as long as to train them at once
+            for number, name in enumerate(self.data):
+                self._refine(session, name, share=1 / (count - number + self.later * count))
         self.set_beside(session)
         if session.run.writes:
             for end in self.ends:
@@ -128,7 +129,7 @@ class Joint:
             self.objective,
             self.batches,
             phase="joint",
-            share=self.share,
+            share=1 / (1 + (self.settings.then == "finetune") + self.later),
             keepers={metric: higher_is_better(metric) for metric in primary},
             visit=lambda metric: self._at_its_best(session, primary[metric]),
         )
@@ -150,7 +151,6 @@ class Joint:
             share: of the time that is left.
             phase, keepers, visit: as in :func:`understudy.runs.fitting.phase.train_phase`.
         """
-        remaining = session.stop.remaining()
         train_phase(
             session,
             objective,
@@ -158,7 +158,7 @@ class Joint:
             phase=phase,
             validation=self._validation(session),
             learning_rate=self.learning_rate,
-            budget_s=None if remaining is None else max(remaining, 0.0) * share,
+            budget_s=session.stop.share(share),
             keepers=keepers,
             visit=visit,
         )
@@ -249,8 +249,8 @@ class Joint:
         if session.run.writes:
             self._keep(session, name, "best", AT_BEST, self.model.task(name))
 
-    def _refine(self, session: Session, name: str) -> None:
-        """Train one task by itself, from the weights that are best in common."""
+    def _refine(self, session: Session, name: str, *, share: float) -> None:
+        """Train one task by itself, from the weights that are best in common, in a share of the time that is left."""
         metric = f"{name}/{self.data[name].splits.task.metrics[0]}"
         own: Any = copy.copy(session)
         own.metrics = [metric]
@@ -262,7 +262,7 @@ class Joint:
             phase=f"finetune {name}",
             validation=lambda bare: self._scores(session, name, bare),
             learning_rate=self.learning_rate,
-            budget_s=session.stop.remaining(),
+            budget_s=session.stop.share(share),
         )
         if session.run.writes:
             self._keep(session, name, "finetuned", REFINED, model)
