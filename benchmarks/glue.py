@@ -116,6 +116,7 @@ def cells(setting: Setting) -> Iterator[Cell]:
         yield from (("after, from a probe", "-".join(pair), seed) for pair in AFTER[: setting.pick(len(AFTER), 1)])
         yield from (("distilled", student, seed) for student in STUDENTS)
         yield "joint", "all", seed
+        yield "joint, pairs apart", "all", seed
         yield "transfer", "all", seed
         if seed == setting.seeds[0]:
             yield "seconds", "epoch", seed
@@ -145,9 +146,11 @@ def measured(setting: Setting, cell: Cell) -> dict[str, Any]:
             f"{second}: without {first}{end}": record.model(f"{second} directly"),
         }
         return _row(cell, entries)
-    if kind == "joint":
-        record = run(recipe(setting, seed, "joint", tasks=together(setting), mode="joint", then="finetune"))
-        ends = {"joint": "", "joint, at its own best": ", at its own best", "joint, fine-tuned": ", fine-tuned"}
+    if kind.startswith("joint"):
+        how = {"pooling": "apart"} if kind.endswith("apart") else {}
+        folder = kind.replace(", ", "-").replace(" ", "-")
+        record = run(recipe(setting, seed, folder, tasks=together(setting), mode="joint", then="finetune", **how))
+        ends = {f"{kind}{end}": end for end in ("", ", at its own best", ", fine-tuned")}
         return _row(
             cell,
             {f"{task}: {arm}": record.model(f"{task}{end}") for arm, end in ends.items() for task in together(setting)},

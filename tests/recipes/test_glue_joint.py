@@ -205,7 +205,7 @@ def test_soft_sharing_starts_alike_where_the_checkpoint_has_no_pooler(
     start = start_tasks(settings, [read_task(str(root), name) for name in names])
     assert [float(start.model.distance(name).detach()) for name in names] == pytest.approx([0.0] * 3, abs=1e-10)
     (note,) = start.notes
-    assert note.endswith("new: classifier.bias, classifier.weight, bert.pooler.dense.bias and 1 more.")
+    assert note.endswith("new: bert.pooler.dense.weight, bert.pooler.dense.bias, classifier.weight and 1 more.")
 
 
 def test_a_time_budget_is_shared_by_the_trainings(
