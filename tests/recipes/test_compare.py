@@ -156,6 +156,9 @@ def test_more_labels_than_there_are_have_no_point_on_the_curve(
 ) -> None:
     line = ["--data", reviews, "--models", "tfidf", "static", "--output", tmp_path / "run", *SMALL]
     assert main(words(*line, "--limit_train", 20, 121, 5000)) == 2
+    assert main(words("--train", reviews / "train.csv", *line[2:], "--limit_train", 20, 100)) == 2
+    assert "--limit_train has several numbers, but there is no test split" in capsys.readouterr().err
+    assert main(words(*line, "--limit_train", 20, 121, 5000)) == 2
     told = "--limit_train 121 and 5,000: there are 120 labelled training rows. Name 120 as the largest."
     assert told in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

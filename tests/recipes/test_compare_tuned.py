@@ -151,6 +151,31 @@ def test_a_trial_that_fails_counts_as_failed_and_the_others_choose(
     assert tuning["best"]["static"] in [tuning["trials"]["static"][number]["settings"] for number in (0, 2)]
 
 
+def test_a_model_all_of_whose_trials_failed_is_not_trained_untuned_later(
+    line: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from understudy.errors import ModelError
+    from understudy.recipes.choose.compare import contenders
+
+    whole = contenders.Contending._score
+
+    def bad(self: Any, session: Any, model: Any) -> None:
+        if "static" in session.run.folder.name:
+            raise ModelError("out of memory.")
+        whole(self, session, model)
+
+    monkeypatch.setattr(contenders.Contending, "_score", bad)
+    given = words("--data", line[1], "--models", "static", "tfidf", *line[6:], "--output", tmp_path / "run")
+    assert main(given) == 2
+    assert "static failed: none of its trials succeeded: out of memory." in " ".join(capsys.readouterr().err.split())
+    monkeypatch.setattr(contenders.Contending, "_score", whole)
+    assert main([*given, "--resume"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "static failed: none of its trials succeeded: they failed before this comparison went on." in said
+    assert not (tmp_path / "run" / "static").exists()
+    assert not RunRecord.load(tmp_path / "run" / "record.json").finished
+
+
 def test_proposals_depend_on_the_seed_and_the_scores_alone() -> None:
     ranges = [Range("learning_rate", 1e-5, 1e-2, log=True), Range("epochs", 1, 9), Range("batch_size", choices=(8, 16))]
 

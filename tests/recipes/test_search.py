@@ -158,6 +158,16 @@ def test_predict_reads_the_folder_and_the_card_shows_every_student(
     assert "cannot be built" in card
 
 
+def test_its_page_says_which_student_to_ship_and_shows_them_all(searched: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    assert main(["report", str(searched), "--output", str(page)]) == 0
+    told, findings = page.read_text(encoding="utf-8"), RunRecord.load(searched / "record.json").findings
+    assert f"Ship {findings['chosen']['name']} as " in told
+    assert "There is no verdict" not in told
+    for row in findings["trials"]:
+        assert f">{row['name']}" in told, row["name"]
+
+
 def test_a_finished_search_is_left_alone_and_a_trial_is_a_run_of_its_own(
     searched: Path, line: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

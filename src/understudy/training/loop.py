@@ -19,7 +19,7 @@ from understudy.training.phase import Phase
 from understudy.training.progress.display import Display
 from understudy.training.progress.log import ProgressLog
 from understudy.training.stages import FitResult, Schedule, Stage
-from understudy.training.stop import Stop
+from understudy.training.stop import OUT_OF_TIME, Stop
 from understudy.training.trainer import Trainer
 
 _REPORTS = 20
@@ -220,7 +220,7 @@ class _Loop:
         if ends_epoch:
             state.epoch, state.step_in_epoch = state.epoch + 1, 0
         if deadline is not None and trainer.agree(time.monotonic() > deadline):
-            stopped_by = "time budget"
+            stopped_by = OUT_OF_TIME
         if trainer.agree(self.stop.signal_number is not None):
             training.save()
             raise Interrupted(self.stop.signal_number or 15)

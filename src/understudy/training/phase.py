@@ -20,6 +20,7 @@ from understudy.training.optimizers.nt_asgd import Averaging
 from understudy.training.progress.log import ProgressLog
 from understudy.training.progress.reporter import Reporter
 from understudy.training.stages import FitResult, Stage
+from understudy.training.stop import OUT_OF_TIME
 from understudy.training.trainer import Trainer
 from understudy.training.weights import Weights
 
@@ -225,7 +226,7 @@ class Phase:
             rows=state.rows,
             best_step=self.best.step,
             metrics=self.best.metrics,
-            stopped_by="time budget" if "time budget" in ends else ends[-1],
+            stopped_by=OUT_OF_TIME if OUT_OF_TIME in ends else ends[-1],
             stages=state.stages,
         )
         self.files.finish(asdict(result))

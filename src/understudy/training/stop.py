@@ -11,6 +11,9 @@ from typing import Any
 
 from understudy.errors import Interrupted
 
+OUT_OF_TIME = "time budget"
+"""What training is said to have been stopped by where its time was spent."""
+
 
 class Stop:
     """A request to end running work: a signal, or a spent time budget.

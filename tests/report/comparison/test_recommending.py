@@ -46,7 +46,8 @@ def test_too_few_rows_are_no_reason_to_ship_the_smallest() -> None:
     assert first.startswith(told)
     assert "(-13.0 points, " in first
     errors = {name: 1 - score for name, score in scores.items()}
-    assert "cannot be told apart" not in recommendation(comparison(errors, metric="mse", error=0.1))[0]
+    assert "cannot be told apart" in recommendation(comparison(errors, metric="mse", error=0.1))[0]
+    assert "cannot be told apart" not in recommendation(comparison(errors, metric="mse", error=0.005))[0]
 
 
 def test_a_smaller_model_that_was_not_tested_is_not_called_worse() -> None:
@@ -71,6 +72,9 @@ def test_it_is_said_whether_distilling_helped() -> None:
             {**SCORES, "bilstm+distilled": score}, sizes=sizes, distilled={"bilstm+distilled": "bilstm"}
         )
         assert recommendation(record)[-1].startswith(f"Distilling {said}: bilstm+distilled against bilstm (")
+        record["findings"]["began_as_teacher"] = ["bilstm+distilled"]
+        begins = f"Distilling {said}: bilstm+distilled, which began as layers of its teacher, against bilstm ("
+        assert recommendation(record)[-1].startswith(begins)
 
 
 def test_one_seed_is_said_to_be_one() -> None:

@@ -287,6 +287,10 @@ def test_a_comparison_that_is_not_summed_up_is_shown_as_its_runs(tmp_path: Path)
     record = json.loads((folder / "record.json").read_bytes())
     record |= {"finished": False, "models": [], "findings": {}, "aggregate": {}, "comparisons": []}
     (folder / "record.json").write_text(json.dumps(record))
+    tuning = {"tuning": {"failed": [], "trials": {}, "best": {}}}  # the first trial is loading
+    (folder / "record.json").write_text(json.dumps(record | {"findings": tuning, "children": []}))
+    assert "This run is not finished" in page_of(folder)
+    (folder / "record.json").write_text(json.dumps(record))
     page = page_of(folder)
     assert page.count("This is a run of stopped, which is not finished and not summed up yet.") == 2
     assert "Models disagree</b>: " in page  # the runs answered for the same rows

@@ -72,6 +72,9 @@ def test_a_killed_process_is_taken_for_one_without_memory() -> None:
     assert isinstance(found, UnderstudyError)
     assert "signal 9" in found.faults[0]
     assert isinstance(failure(77, b"{"), ChildError)
+    other = failure(-11, b"")
+    assert isinstance(other, ChildError)
+    assert str(other) == "its process was ended by signal 11"
 
 
 def test_a_signal_is_not_a_failure_of_the_run() -> None:

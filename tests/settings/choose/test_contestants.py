@@ -69,6 +69,8 @@ def test_a_good_list_has_no_faults(tiny_bert: Path) -> None:
         (("tfidf+distilled", "static"), {"teacher": "a/b"}, "TF-IDF learns from the labels alone"),
         (("a/b+lora+distilled", "static"), {"teacher": "a/c"}, "an adapter learns from the labels alone"),
         (("bilstm+lora", "static"), {}, "bilstm is none"),
+        (("a/b+lora+houlsby", "static"), {}, "lora+houlsby is more than one model has"),
+        (("tfidf=a/b", "static"), {}, "tfidf is what TF-IDF with a linear model is called"),
         (("static", "tfidf"), {"teacher": "a/b"}, "--teacher teaches the models named +distilled"),
         (("a/b", "tfidf"), {"encoder": "a/c"}, "--encoder is what students are made of"),
         (("static", "tfidf"), {"unlabeled": "pool.txt"}, "--unlabeled is labelled for the models named +distilled"),
@@ -97,3 +99,11 @@ def test_more_layers_than_there_are_is_said_before_anything_is_trained(key: str,
     assert taught == [f"layers:4+distilled: {said}. Name fewer."]
     assert contestants_faults(["layers:3"], teacher=None, encoder=folder) == []
     assert contestants_faults(["layers:9"], teacher=None, encoder="a/b") == []  # only the hub knows
+
+
+def test_a_model_in_this_folder_is_called_after_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mini" / "inner").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "mini" / "inner")
+    assert contestant("..").name == "mini"
+    assert contestant(".").name == "inner"
+    assert contestant("./").folder == "inner"

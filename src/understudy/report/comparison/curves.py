@@ -168,7 +168,8 @@ def said_crossings(record: Record) -> Iterator[str]:
     """
     for crossing in crossings(record):
         rounded = float(f"{crossing.rows:.2g}")
-        yield f"From about {rounded:,.0f} labels on, {crossing.above} is above {crossing.below}."
+        how = "better than" if selecting_metric(record) in LOWER_IS_BETTER else "above"
+        yield f"From about {rounded:,.0f} labels on, {crossing.above} is {how} {crossing.below}."
 
 
 def _by_labels(record: Record) -> dict[int, Mapping[str, Any]]:

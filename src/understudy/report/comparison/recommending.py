@@ -3,8 +3,8 @@
 1. The best model is the one with the highest mean score.
 2. A model is as good as the best if their difference is not significant: its p value, after Holm's correction over all
    pairs, is at least 0.05. Of these, the smallest on disk is shipped. If that is TF-IDF, TF-IDF is enough.
-   But where the best leads it by two points or more and the interval is wider than ten, they cannot be told apart, and this
-   is said.
+   But where the best leads it by two points or more and the interval is wider than ten (of an error: by a tenth of it, and
+   half of it), they cannot be told apart, and this is said.
 3. The knee of the front of quality against size is named where it is another model.
 4. A distilled model is held against the same one without a teacher: whether distilling helped is said.
 """
@@ -103,8 +103,11 @@ def _smallest(record: Record) -> str | None:
 def _is_open(record: Record, chosen: str, best: str) -> bool:
     """Whether a model whose difference from the best one is not significant may still be much worse than it."""
     found = compared(record, chosen, best)
-    if found is None or selecting_metric(record) in LOWER_IS_BETTER:
+    if found is None:
         return False
+    if selecting_metric(record) in LOWER_IS_BETTER:  # no unit says what is much: a tenth of the best one's error is
+        error = mean_score(record, best) or 0.0
+        return found.difference >= 0.1 * error and found.high - found.low > 0.5 * error
     return -found.difference >= MUCH and found.high - found.low > WIDE
 
 
@@ -122,7 +125,7 @@ def recommendation(record: Record) -> list[str]:
         >>> compared_with = [entry | {"p_holm": 0.3, "rows": 500, "seeds": 3}]
         >>> record = {"task": {"metrics": ["accuracy"]}, "models": models, "comparisons": compared_with, "findings": findings}
         >>> recommendation(record)[0]
-        'TF-IDF is enough: ship it. It has 10.0 kB and 90.0 %; the best, bert, has 100 MB and 91.0 %, which is not significantly more (-1.0 points, -3.0 to +1.0; p = 0.30 after Holm; 500 test rows, 3 seeds; more rows or seeds may tell).'
+        'TF-IDF is enough: ship it. It has 10.0 kB and 90.0 %; the best, bert, has 100 MB and 91.0 %, which is not significantly better (-1.0 points, -3.0 to +1.0; p = 0.30 after Holm; 500 test rows, 3 seeds; more rows or seeds may tell).'
     """
     chosen, best = _smallest(record), best_model(record)
     if chosen is None or best is None:
@@ -158,13 +161,15 @@ def _chosen(record: Record, chosen: str, best: str) -> str:
     if _is_open(record, chosen, best):
         told = f"{name} and the best, {best}, cannot be told apart on so few rows and seeds: test with more"
         return f"{told}. {name} has {_has(record, chosen)}; {best} has {_has(record, best)} ({_apart(record, found)})."
-    return f"{begins} has {_has(record, chosen)}; the best, {best}, has {_has(record, best)}, which is not significantly more ({_apart(record, found)})."
+    return f"{begins} has {_has(record, chosen)}; the best, {best}, has {_has(record, best)}, which is not significantly better ({_apart(record, found)})."
 
 
 def _distilled(record: Record) -> list[str]:
     """Of each distilled model, whether its teacher was of use."""
     said = []
-    pairs: Mapping[str, str] = (record.get("findings") or {}).get("distilled") or {}
+    findings = record.get("findings") or {}
+    pairs: Mapping[str, str] = findings.get("distilled") or {}
+    began = findings.get("began_as_teacher") or []
     for name, alone in pairs.items():
         found = compared(record, name, alone)
         if found is None:
@@ -172,7 +177,8 @@ def _distilled(record: Record) -> list[str]:
         gained = -found.difference if selecting_metric(record) in LOWER_IS_BETTER else found.difference
         how = "helped" if gained > 0 else "did harm"
         verdict = f"Distilling {how}" if found.is_significant else "Distilling did not help"
-        said.append(f"{verdict}: {name} against {alone} ({_apart(record, found)}).")
+        start = ", which began as layers of its teacher," if name in began else ""
+        said.append(f"{verdict}: {name}{start} against {alone} ({_apart(record, found)}).")
     return said
 
 

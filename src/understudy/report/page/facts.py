@@ -18,8 +18,18 @@ from understudy.report.page.charts.drawing import Chart, marker, style_of
 from understudy.report.page.learning import curves_of
 from understudy.report.page.models import ModelLine, model_lines
 from understudy.report.page.runs import PageRun
-from understudy.report.page.tables import Cell, Column, PageTable, cost_table, headed, pairs_table, quality_table
+from understudy.report.page.tables import (
+    Cell,
+    Column,
+    PageTable,
+    cost_table,
+    headed,
+    pairs_table,
+    quality_table,
+    search_table,
+)
 from understudy.report.scores import gap_sentence, little_told, main_model, shown_split
+from understudy.report.searching.sentences import verdict_of_search
 from understudy.report.verdict import family_verdict, verdict
 
 
@@ -96,7 +106,10 @@ def group_of(runs: Sequence[PageRun]) -> PageGroup:
     return PageGroup(
         runs=list(runs),
         lines=lines,
-        tables=[quality_table(lines, runs), cost_table(lines, watts=watts)] if lines else [],
+        tables=[
+            *([quality_table(lines, runs), cost_table(lines, watts=watts)] if lines else []),
+            *(search_table(run) for run in runs if run.is_search),
+        ],
         charts=[chart for chart in drawn if chart is not None],
         curves=[chart for chart in learnt if chart is not None],
         legend=_legend(lines, range(len(lines))),
@@ -138,6 +151,8 @@ def judgement(run: PageRun, lines: Sequence[ModelLine]) -> Judgement:
     record = run.record
     if run.is_comparison:
         sentences = recommendation(record)
+    elif run.is_search:
+        sentences = [said] if (said := verdict_of_search(record)) else []
     elif run.is_family:
         sentences = [found] if (found := family_verdict(record)) else []
     else:
@@ -180,6 +195,11 @@ def _tiles(run: PageRun, line: ModelLine) -> list[Tile]:
     return tiles
 
 
+def _value(written: str) -> float:
+    """What a number as people write it is sorted by."""
+    return float(written.removesuffix(" %").replace(",", ""))
+
+
 _MOST_CLASSES = 20
 """Of more classes than these, the pairs that are confused most are shown instead of the whole matrix."""
 
@@ -195,7 +215,7 @@ def _confusion(run: PageRun, *, several: bool) -> list[PageTable]:
     of = f"{run.name}: {model['name']}" if several else str(model["name"])
     if len(labels) > _MOST_CLASSES:
         rows = [
-            [Cell(label), Cell(answer), Cell(count), Cell(share)]
+            [Cell(label), Cell(answer), Cell(count, _value(count)), Cell(share, _value(share))]
             for label, answer, count, share in confused_pairs(model, labels, 20)
         ]
         columns = [

@@ -29,13 +29,18 @@ class PageRun:
 
     @property
     def is_comparison(self) -> bool:
-        """Whether it compared several models."""
-        return bool(self.record.get("findings"))
+        """Whether it compared several models, and a run of one is finished."""
+        return bool(self.record.get("findings") and self.record.get("models")) and not self.is_search
+
+    @property
+    def is_search(self) -> bool:
+        """Whether it looked for a student within a budget."""
+        return bool(self.record.get("findings")) and self.record.get("command") == "search"
 
     @property
     def is_family(self) -> bool:
         """Whether it sums up several runs of one recipe."""
-        return bool(self.record.get("aggregate")) and not self.is_comparison
+        return bool(self.record.get("aggregate")) and not self.record.get("findings")
 
     @property
     def kind(self) -> str:

@@ -26,6 +26,7 @@ from understudy.report.numbers import (
 from understudy.report.page.models import ModelLine
 from understudy.report.page.runs import PageRun
 from understudy.report.scores import shown_split
+from understudy.report.searching.sentences import budget_words, human_share
 
 Human = Callable[[object], str]
 
@@ -235,3 +236,37 @@ def _counted(value: object) -> str:
 def _watt_hours(value: object) -> str:
     known = number(value)
     return ABSENT if known is None else f"{known:.2g}"
+
+
+def search_table(run: PageRun) -> PageTable:
+    """The students of a search, with what they are worth on the validation split and what they cost."""
+    findings = run.record["findings"]
+    metric: str = findings["metric"]
+    columns = [
+        Column("Student", numeric=False),
+        Column(headed(metric), "On the validation split", descending=metric not in LOWER_IS_BETTER),
+        Column("Of the teacher", descending=True),
+        Column("For one text, median"),
+        Column("Size"),
+        Column("Format", numeric=False),
+        Column("Rung", "The last one that it was trained on", descending=True),
+        Column("Training"),
+        Column("What became of it", numeric=False),
+    ]
+    rows, trials = [], findings.get("trials") or []
+    for row in trials:
+        rows.append(
+            [
+                Cell(str(row["name"]), more=str(row.get("why") or "")),
+                Cell(human_score(metric, row.get("score"), unit=False), number(row.get("score"))),
+                Cell(human_share(row.get("share")), number(row.get("share"))),
+                measured(row.get("latency_ms"), human_milliseconds),
+                measured(row.get("size_bytes"), human_bytes),
+                Cell(str(row.get("format") or ABSENT)),
+                Cell(str(row.get("rung") or ABSENT), number(row.get("rung"))),
+                measured(row.get("seconds"), human_seconds),
+                Cell(str(row["state"])),
+            ]
+        )
+    marks = ["chosen" if row["state"] == "chosen" else "" for row in trials]
+    return PageTable(f"Students for {budget_words(findings['budget'])}", columns, rows, marks)

@@ -29,6 +29,16 @@ class Amount(NamedTuple):
     """In words, for the plan."""
 
 
+def usual_rate(parameters: int, *, recurrent: bool = False) -> float:
+    """The peak rate of a pretrained model that is trained further, by its number of parameters.
+
+    Example:
+        >>> usual_rate(22_000_000), usual_rate(110_000_000), usual_rate(340_000_000)
+        (0.0001, 5e-05, 2e-05)
+    """
+    return _RECURRENT_RATE if recurrent else next(rate for most, rate in _RATES if parameters <= most)
+
+
 def training_amount(
     rows: int,
     *,
@@ -64,7 +74,7 @@ def training_amount(
         >>> training_amount(90, classes=2, parameters=110_000_000, validation=10)[:5]
         (20, 16, 5e-05, None, False)
     """
-    rate = _RECURRENT_RATE if recurrent else next(rate for most, rate in _RATES if parameters <= most)
+    rate = usual_rate(parameters, recurrent=recurrent)
     size = batch_size or (_SMALL_BATCH if rows < _MANY_ROWS else _LARGE_BATCH)
     a_pass = math.ceil(max(rows, 1) / size)
     wanted = _STEPS + _STEPS_A_CLASS * classes

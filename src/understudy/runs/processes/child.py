@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import traceback
 from pathlib import Path
 from typing import Any
@@ -67,8 +68,10 @@ def failure(code: int, said: bytes) -> Exception | None:
         report = {}
     if "faults" in report:
         return ModelError(*report["faults"])
-    if code < 0:
+    if code == -signal.SIGKILL:  # as the system ends a process for which there is no memory
         return out_of_memory(f"its process was killed by signal {-code}")
+    if code < 0:
+        return ChildError(f"its process was ended by signal {-code}")
     if "trace" in report:
         say(report["trace"])
         return ChildError(report["error"])

@@ -34,8 +34,8 @@ def run_apart(
 ) -> tuple[dict[str, RunRecord], dict[str, Exception]]:
     """Run the children of a family that are not finished yet, each in a process of its own and in the folder of its name.
 
-    A child that fails, or whose process is killed, is named in the record's notes and the others go on. The budget is shared
-    evenly among those that are left.
+    A child that fails, or whose process is killed, is named in the record's notes and the others go on. All have the same
+    share of the budget, also where an earlier one has not used its own: more would be other conditions.
 
     Args:
         recipe: the parent's.
@@ -55,6 +55,8 @@ def run_apart(
     waiting, running = list(members), set[str]()
     places: Places = OnRay() if getattr(recipe, "engine", LOCAL) == RAY else Here()
     deadline = None if budget_s is None else time.monotonic() + budget_s
+    rounds = math.ceil(sum(finished_record(run.folder / name) is None for name in members) / parallel)
+    share = None if budget_s is None else budget_s / max(rounds, 1)
     threads = places.threads(recipe.threads, parallel)
     with Stop() as stop:
         try:
@@ -68,7 +70,7 @@ def run_apart(
                     failpoint("family.child")
                     if finished_record(run.folder / name) is None:
                         show(f"\n{name}, {len(members) - len(waiting)} of {len(members)}")
-                        budget = _share_of(deadline, len(waiting) + 1, parallel)
+                        budget = _budget(share, deadline)
                         changes = {"output": str(run.folder / name), "resume": True, "overwrite": False}
                         child = replace(members[name], time_budget=budget, threads=threads, **changes)
                         places.start(name, child, quiet=parallel > 1)
@@ -90,8 +92,8 @@ def run_apart(
     return {name: record for name, record in records.items() if record is not None}, failed
 
 
-def _share_of(deadline: float | None, children: int, parallel: int) -> str | None:
-    """The time budget of the next child: an equal share of what is left."""
-    if deadline is None:
+def _budget(share: float | None, deadline: float | None) -> str | None:
+    """The time budget of the next child: its share, or what is left."""
+    if share is None or deadline is None:
         return None
-    return f"{max((deadline - time.monotonic()) / math.ceil(children / parallel), 1.0):.0f}s"
+    return f"{max(min(share, deadline - time.monotonic()), 1.0):.0f}s"

@@ -55,6 +55,11 @@ class Contestant:
         return _NOT_IN_A_FOLDERS_NAME.sub("-", self.name)
 
     @property
+    def is_cut(self) -> bool:
+        """Whether it is made of some layers of another model."""
+        return self.spec.split(":")[0] == LayersOptions.name
+
+    @property
     def is_encoder(self) -> bool:
         """Whether it is a pretrained model all of whose weights learn from the labels: what can teach, and be cut."""
         return self.kind == "encoder" and self.adapter is None and not self.distilled
@@ -69,6 +74,17 @@ def contestant(entry: str) -> Contestant:
         >>> contestant("small=models/bert-mini+lora").name, contestant("models/bert-mini+lora").name
         ('small', 'bert-mini+lora')
     """
+    own, spec, suffixes = _parts(entry)
+    adapter = next((suffix for suffix in suffixes if suffix in ADAPTERS), None)
+    kind: Literal["encoder", "student", "tfidf"] = (
+        "tfidf" if spec == TFIDF else "student" if spec.split(":")[0] in STUDENTS else "encoder"
+    )
+    name = own or "+".join([_short(spec) if kind == "encoder" else spec, *suffixes])
+    return Contestant(name, spec, kind, adapter, DISTILLED in suffixes)
+
+
+def _parts(entry: str) -> tuple[str | None, str, list[str]]:
+    """The name that an entry gives, its model, and what stands after that."""
     own, spec = None, entry
     if (match := _NAMED.fullmatch(entry)) and not Path(entry).expanduser().exists():
         own, spec = match[1].strip(), match[2]
@@ -76,12 +92,7 @@ def contestant(entry: str) -> Contestant:
     while (parts := spec.rpartition("+"))[1] and parts[2] in (DISTILLED, *ADAPTERS):
         spec = parts[0]
         suffixes.insert(0, parts[2])
-    adapter = next((suffix for suffix in suffixes if suffix in ADAPTERS), None)
-    kind: Literal["encoder", "student", "tfidf"] = (
-        "tfidf" if spec == TFIDF else "student" if spec.split(":")[0] in STUDENTS else "encoder"
-    )
-    name = own or "+".join([_short(spec) if kind == "encoder" else spec, *suffixes])
-    return Contestant(name, spec, kind, adapter, DISTILLED in suffixes)
+    return own, spec, suffixes
 
 
 def _short(spec: str) -> str:
@@ -91,7 +102,8 @@ def _short(spec: str) -> str:
         >>> _short("/data/models/bert-mini"), _short("google/bert-base"), _short("runs/teacher/model")
         ('bert-mini', 'bert-base', 'teacher')
     """
-    parts = [part for part in Path(spec).parts if part not in ("/", ".", "~")]
+    path = Path(spec).resolve() if Path(spec).name in ("", "..") else Path(spec)
+    parts = [part for part in path.parts if part not in ("/", ".", "~")]
     while len(parts) > 1 and parts[-1] in _ANYWHERE:
         parts.pop()
     return parts[-1] if parts else spec
@@ -118,8 +130,7 @@ def contestants_faults(entries: Sequence[str], *, teacher: str | None, encoder: 
     for entry, one in zip(entries, found, strict=True):
         if one.distilled and teacher is None and not has_encoder:
             faults.append(f"{entry}: nobody teaches it. Name a --teacher, or an encoder among --models.")
-        cut = one.spec.split(":")[0] == LayersOptions.name
-        if cut and not one.distilled and encoder is None and not has_encoder:
+        if one.is_cut and not one.distilled and encoder is None and not has_encoder:
             faults.append(f"{entry}: there is no encoder that it could be cut from. Name one with --encoder.")
     first = next((one.spec for one in found if one.is_encoder), None)
     for entry, one in zip(entries, found, strict=True):
@@ -165,6 +176,11 @@ def _faults(entry: str) -> list[str]:
         faults = [f"{entry}: {fault}" for fault in layers_faults(one.spec, LayersOptions())]
     elif one.kind == "student" and ":" in one.spec:
         faults = [f"{entry}: {one.spec.split(':')[0]} takes no number. Leave it out."]
+    suffixes = _parts(entry)[2]
+    if len([suffix for suffix in suffixes if suffix in ADAPTERS]) > 1 or suffixes.count(DISTILLED) > 1:
+        faults.append(f"{entry}: {'+'.join(suffixes)} is more than one model has. Name one after the +.")
+    if one.name == TFIDF and one.kind != "tfidf":
+        faults.append(f"{entry}: {TFIDF} is what TF-IDF with a linear model is called. Give this one another name.")
     if one.adapter is not None and one.kind != "encoder":
         faults.append(f"{entry}: an adapter is trained inside a pretrained model, and {one.spec} is none.")
     if one.adapter is not None and one.distilled:

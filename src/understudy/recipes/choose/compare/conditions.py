@@ -7,10 +7,16 @@ from typing import Any
 
 from understudy.recipes.choose.compare.contenders import CONDITIONS
 from understudy.record import RunRecord
+from understudy.training.stop import OUT_OF_TIME
+
+
+def ran_out(record: RunRecord) -> bool:
+    """Whether a run ended because its time was spent."""
+    return any(phase.get("stopped_by") == OUT_OF_TIME for phase in record.training.values())
 
 
 def same_conditions(records: Mapping[str, RunRecord], names: Mapping[str, str]) -> list[list[str]]:
-    """The models that were trained on the same batches in the same order; those in no group have tokens of their own.
+    """The models that were trained on the same batches in the same order; those in no group have tokens of their own, or ran out of time.
 
     Args:
         records: the finished runs, by folder.
@@ -25,7 +31,7 @@ def same_conditions(records: Mapping[str, RunRecord], names: Mapping[str, str]) 
     orders: dict[tuple[str, int], dict[str, str]] = {}
     for folder, record in records.items():
         known: dict[str, Any] | None = next(iter(record.training.values()), {}).get(CONDITIONS)
-        if known is not None:
+        if known is not None and not ran_out(record):
             orders.setdefault((known["tokens"], record.seed), {})[folder] = known["order"]
     groups: dict[tuple[str, ...], None] = {}
     for found in orders.values():

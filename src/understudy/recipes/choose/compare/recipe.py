@@ -69,14 +69,23 @@ class Compare(TrainingRecipe, CompareSettings):
         with silence(self.quiet):
             return self._run_family(settings)
 
-    def _check_numbers(self, labelled: int) -> None:
-        """Of several numbers of rows, none is larger than what there is: its point would stand where there are no labels.
+    def _check_numbers(self, data: Splits) -> None:
+        """Of several numbers of rows, all report on the same other rows, and none is larger than what there is.
+
+        Otherwise a point of the curves would be of rows of its own, a few where the number is small, or stand where there are no
+        labels.
 
         Raises:
-            ConfigError: if one is.
+            ConfigError: if it is not so.
         """
-        above = [f"{rows:,}" for rows in self.limit_train if rows > labelled]
-        if above and len(self.limit_train) > 1:
+        if len(self.limit_train) < 2:
+            return
+        if data.test is None and data.validation.origin == data.train.origin:
+            raise ConfigError(
+                "--limit_train has several numbers, but there is no test split: each would report on a few rows that are cut off its own. Name a file with --test, or with --validation."
+            )
+        labelled = data.labelled
+        if above := [f"{rows:,}" for rows in self.limit_train if rows > labelled]:
             raise ConfigError(
                 f"--limit_train {' and '.join(above)}: there are {labelled:,} labelled training rows. Name {labelled} as the largest."
             )
@@ -92,7 +101,7 @@ class Compare(TrainingRecipe, CompareSettings):
                 return say_family(self)
             # faults of the data are said once, before anything is written or replaced
             for rows in [[rows] for rows in self.limit_train] or [[]]:
-                self._check_numbers(replace(self, limit_train=rows).read().labelled)
+                self._check_numbers(replace(self, limit_train=rows).read())
             if self.engine == RAY:
                 checked_address()  # before a folder is made
             return run_family(self)

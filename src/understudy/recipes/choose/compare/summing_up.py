@@ -18,7 +18,7 @@ from understudy.evaluation.significance import holm, mcnemar
 from understudy.folders.contents import ANSWERS
 from understudy.folders.run import Run
 from understudy.functional.scoring import higher_is_better
-from understudy.recipes.choose.compare.conditions import same_conditions
+from understudy.recipes.choose.compare.conditions import ran_out, same_conditions
 from understudy.recipes.choose.compare.contenders import PACE
 from understudy.recipes.choose.compare.tuning import TUNING
 from understudy.record import RunRecord
@@ -57,9 +57,14 @@ def sum_up(run: Run, settings: Any, everyone: Mapping[str, Any]) -> bool:
         if _same_batches_wanted(settings)
         else [],
         "distilled": _twins(settings),
+        "began_as_teacher": [one.name for one in settings.contestants() if one.distilled and one.is_cut],
         "runs": {model: list(found) for model, found in _by_model(by_rows[most], everyone).items()},
         "missing": [name for name in everyone if name not in records],
     }
+    if short := [name for name, found in records.items() if ran_out(found)]:
+        run.say(
+            f"the time budget ended the training of {', '.join(short)}: what they have is what they got in their share of it."
+        )
     answers = {rows: _Answers(run.folder, found, everyone) for rows, found in by_rows.items()}
     record.comparisons = _differences(answers[most], metric, split=record.split, seed=settings.seed)
     record.findings["scores"] = _scores(answers[most], metric, seed=settings.seed)
@@ -195,6 +200,8 @@ def _costs(runs: Mapping[str, RunRecord], settings: Any) -> dict[str, Any]:
         cost: dict[str, Any] = {"peak_memory_bytes": record.models[0].get("peak_memory_bytes")}
         training = next(iter(record.training.values()), {})
         cost["seconds"] = training.get("seconds", record.timings.get("train_s"))
+        if cost["seconds"] is not None:  # a teacher's answers are part of what a distilled model costs
+            cost["seconds"] += sum(record.timings.get(name, 0.0) for name in ("label_pool_s", "start_s"))
         cost["steps"], cost["learning_rate"] = training.get("steps"), training.get("learning_rate")
         cost |= training.get(PACE) or {}
         cost["energy_wh"] = _energy(record, cost["seconds"], settings.watts)

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from understudy.errors import require
+from understudy.errors import ModelError, require
 from understudy.folders.run import Run
 from understudy.functional.scoring import higher_is_better
 from understudy.record import RunRecord
@@ -114,7 +114,10 @@ def tune(
     found.setdefault("trials", {}).update(tried)
     found.setdefault("best", {}).update(best)
     run.save()
-    return best, {name: error for name, error in faults.items() if name not in best}
+    before_this = ModelError(
+        "they failed before this comparison went on. Begin it anew (--overwrite) to try them again."
+    )
+    return best, {name: faults.get(name, before_this) for name in recipes if name not in best}
 
 
 def trial_folder(name: str, number: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -123,6 +124,8 @@ def _train(
         if not some:
             continue
         left = None if budget_s is None else max(budget_s - (time.monotonic() - began), 1.0)
+        if left is not None and some is first:  # as much as each of those that come after it
+            left /= 1 + math.ceil((len(members) - 1) / settings.parallel)
         here = {name: members[name] for name in some}
         _, wrong = run_apart(run, settings, here, parallel=parallel, budget_s=left)
         failed |= wrong

@@ -23,10 +23,11 @@ from understudy.models.files.trained import load_trained
 from understudy.models.structure.layers import word_embeddings
 from understudy.models.vocabulary.embeddings import table_from_teacher, table_from_vectors, table_rows
 from understudy.recipes.train.students.cut import cut_student
+from understudy.runs.fitting.amount import usual_rate
 from understudy.settings.student_options import LayersOptions, TableOptions, is_table
 
-CUT_RATE, TRANSFORMER_RATE, RECURRENT_RATE = 1e-4, 5e-5, 3e-3
-"""Peak rates where the settings name none: of a student cut from its teacher, of a loaded one, of an AWD-LSTM."""
+CUT_RATE = 1e-4
+"""The peak rate of a student cut from its teacher, where the settings name none."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def build_student(
         return UntrainedStudent(model, load_tokenizer(teacher), learning_rate=CUT_RATE, fresh=fresh)
     model, own = load_classifier(spec, task), load_tokenizer(spec)
     check_tokenizer(model, own, name=spec)
-    rate = RECURRENT_RATE if reads_whole(model.config) else TRANSFORMER_RATE
+    rate = usual_rate(sum(part.numel() for part in model.parameters()), recurrent=reads_whole(model.config))
     return UntrainedStudent(model, own, learning_rate=rate)
 
 

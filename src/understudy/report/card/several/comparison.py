@@ -14,7 +14,7 @@ from understudy.report.comparison.curves import said_crossings
 from understudy.report.comparison.pictures import NAMES
 from understudy.report.comparison.recommending import human_p, recommendation
 from understudy.report.comparison.tables import compared_rows
-from understudy.report.metric_names import capitalised, human_score, is_share, metric_name
+from understudy.report.metric_names import LOWER_IS_BETTER, capitalised, human_score, is_share, metric_name
 from understudy.report.numbers import number
 from understudy.report.scores import Record, selecting_metric
 
@@ -64,15 +64,26 @@ def comparison_facts(folder: Path, record: Record) -> dict[str, Any]:
 def _tuned(record: Record) -> Iterator[Mapping[str, str]]:
     """What was found for each model that was tuned."""
     metric, known = selecting_metric(record), (record.get("findings") or {}).get("tuning") or {}
+    sign = -1 if metric in LOWER_IS_BETTER else 1  # of a loss the trials have the other sign
     for name, found in (known.get("best") or {}).items():
         trials = known["trials"][name]
         scores = [score for trial in trials if (score := number(trial["score"])) is not None]
         yield {
             "model": name,
-            "settings": ", ".join(f"{setting} {value:.3g}" for setting, value in found.items()),
-            "score": human_score(metric, abs(max(scores, default=0.0)), unit=False),
+            "settings": ", ".join(f"{setting} {_short(value)}" for setting, value in found.items()),
+            "score": human_score(metric, sign * max(scores, default=0.0), unit=False),
             "trials": str(len(trials)),
         }
+
+
+def _short(value: float) -> str:
+    """A setting as people write it: whole numbers whole.
+
+    Example:
+        >>> _short(1024), _short(0.000123456)
+        ('1024', '0.000123')
+    """
+    return str(value) if isinstance(value, int) else f"{value:.3g}"
 
 
 def _headed(metric: str) -> str:
