@@ -110,3 +110,12 @@ def test_constant_answers_and_constant_labels_give_a_number(metric: str, rows: i
     if metric not in ("f1", "matthews"):
         assert 0 <= score(metric, logits, np.full((rows, 2), value, np.float32)) <= 1
         assert score(metric, -logits, np.zeros((rows, 2), np.float32)) in (0.0, 1.0)
+
+
+@pytest.mark.parametrize("metric", ["f1_micro", "f1_macro"])
+@pytest.mark.parametrize("found", [0, 3])
+def test_one_label_of_several_is_that_label_or_not(metric: str, found: int) -> None:
+    """scikit-learn takes a matrix of one column for two classes, of which the second is "not"."""
+    labels = np.array([1, 1, 1, 0, 0, 0, 0, 0, 0], np.float32)[:, None]
+    logits = np.where(np.arange(9) < found, 1.0, -1.0)[:, None]
+    assert score(metric, logits, labels) == (1.0 if found == 3 else 0.0)

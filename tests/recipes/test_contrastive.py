@@ -162,6 +162,7 @@ def test_what_has_no_pairs_is_refused(
         (["--unfreeze", "gradual"], "is a single stage"),
         (["--freeze", "all-but-head"], "Give --features frozen alone"),
         (["--drop_mult", "0.5"], "needs a transformer"),
+        (["--batch_size", "1"], "compares the texts of a step, but --batch_size is 1. Give 2 or more."),
         (["--features", "frozen"], "--contrastive, --learning_rate: this is for layers that are trained in steps"),
     ],
 )
@@ -186,6 +187,8 @@ def test_auto_takes_pairs_where_labels_are_few_and_a_probe_is_unsure(
     for flags in (["--contrastive", "never"], ["--pooling", "head"], ["--unfreeze", "gradual"]):
         assert auto(few, tiny_bert, *flags) == 0
         assert "learns from pairs" not in capsys.readouterr().err
+    assert auto(few, tiny_bert, "--batch_size", "1") == 0
+    assert "not used: a step of one row has no pair" in capsys.readouterr().err
     assert auto(reviews, tiny_bert) == 0
     assert "not used: 60 labels a class, which is more than" in capsys.readouterr().err
 

@@ -169,6 +169,49 @@ def test_a_head_trained_for_these_labels_is_where_training_goes_on(
     assert record(tmp_path / "b").training["train"]["start"]["kept"] in ("fine-tuned", "checkpoint")
 
 
+def test_so_is_a_head_on_the_mean_and_what_is_read_is_on_the_record(
+    reviews: Path, tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ("--data", reviews, "--epochs", 1)
+    assert finetune(*flags, "--model", tiny_bert, "--pooling", "mean", "--output", tmp_path / "a") == 0
+    assert record(tmp_path / "a").training["train"]["start"]["pooling"] == "mean"
+    capsys.readouterr()
+    words = (*flags, "--model", tmp_path / "a", "--dry_run")
+    for more in ((), ("--pooling", "mean")):
+        assert finetune(*words, *more) == 0
+        assert "the checkpoint's own head, which was trained for these labels" in capsys.readouterr().err
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in ("train", "validation", "test"):
+        content = (reviews / f"{name}.csv").read_text(encoding="utf-8")
+        (other / f"{name}.csv").write_text(content.replace("positive", "good").replace("negative", "bad"))
+    given = ("--data", other, "--epochs", 1, "--model", tmp_path / "a", "--pooling", "head")
+    assert finetune(*given, "--output", tmp_path / "b") == 0
+    assert record(tmp_path / "b").training["train"]["start"]["pooling"] == "mean"
+    assert any(f"its head is that of {tmp_path / 'a'}." in note for note in record(tmp_path / "b").notes)
+
+
+def test_copies_of_a_text_are_not_learnt_from_each_other(
+    tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(1)
+    words = ["film", "book", "song", "cast", "plot", "play", "good", "bad", "fine", "dull"]
+    rows = [f"{' '.join(rng.choice(words, 9))},{rng.choice(['a', 'b'])}" for _ in range(40)]
+    for name, copies in (("train", 6), ("validation", 1)):
+        (tmp_path / f"{name}.csv").write_text("\n".join(["text,label", *(rows * copies)]), encoding="utf-8")
+    assert finetune("--data", tmp_path, "--model", tiny_bert, "--output", tmp_path / "run", "--dry_run") == 0
+    said = capsys.readouterr().err
+    assert "20 labels a class, and a probe is not shown to learn anything, so the encoder learns from pairs" in said
+
+
+def test_evaluations_that_are_asked_for_end_nothing_by_themselves(
+    reviews: Path, tiny_bert: Path, tmp_path: Path
+) -> None:
+    flags = ("--data", reviews, "--model", tiny_bert, "--eval_steps", 1, "--start", "head", "--learning_rate", 1e-6)
+    assert finetune(*flags, "--output", tmp_path / "a") == 0
+    assert record(tmp_path / "a").training["train"]["stopped_by"] == "epochs"
+
+
 def test_what_is_worse_than_a_trained_checkpoint_is_not_kept(reviews: Path, tiny_bert: Path, tmp_path: Path) -> None:
     """A rate at which all is forgotten; with --start head nothing is compared."""
     flags = ("--data", reviews, "--pooling", "head", "--validation", reviews / "test.csv")

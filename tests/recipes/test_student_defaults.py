@@ -139,6 +139,13 @@ def test_a_patience_that_is_given_stays(patience: int | None) -> None:
     assert (few.settings.patience, few.keep) == ((None, "last") if patience is None else (4, "best"))
 
 
+@pytest.mark.parametrize("given", [{"eval_steps": 20}, {"optimizer": "nt_asgd"}])
+def test_a_patience_of_epochs_is_none_of_other_evaluations(given: dict[str, Any]) -> None:
+    found = settled(Distill(teacher=["x"], **given), texts=5000, validation=500)
+    assert (found.settings.patience, found.keep) == (None, "best")
+    assert "without a new best" not in str(found.why)
+
+
 @pytest.mark.parametrize(
     ("given", "batch_size", "rate"),
     [

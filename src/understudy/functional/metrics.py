@@ -60,6 +60,8 @@ def f1_macro(logits: np.ndarray, labels: np.ndarray) -> float:
     predicted = decisions(logits, labels)
     if labels.ndim == 1:
         return float(f1_score(labels, predicted, average="macro", zero_division=0))
+    if labels.shape[1] == 1:  # scikit-learn takes one column for two classes
+        return float(f1_score(labels[:, 0], predicted[:, 0], average="binary", zero_division=0))
     occurring = (labels == 1).any(0) | (predicted == 1).any(0)
     if not occurring.any():
         return 0.0
@@ -77,7 +79,10 @@ def f1_micro(logits: np.ndarray, labels: np.ndarray) -> float:
     """
     from sklearn.metrics import f1_score
 
-    return float(f1_score(labels.astype(np.int64), decisions(logits, labels), average="micro", zero_division=0))
+    wanted, predicted = labels.astype(np.int64), decisions(logits, labels)
+    if labels.ndim == 2 and labels.shape[1] == 1:  # scikit-learn takes one column for two classes
+        return float(f1_score(wanted[:, 0], predicted[:, 0], average="binary", zero_division=0))
+    return float(f1_score(wanted, predicted, average="micro", zero_division=0))
 
 
 def matthews(logits: np.ndarray, labels: np.ndarray) -> float:

@@ -9,17 +9,26 @@ from understudy.data.tasks import Task
 FOLDS = 5
 
 
-def deal_folds(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
+def deal_folds(labels: np.ndarray, folds: int, seed: int, *, groups: np.ndarray | None = None) -> np.ndarray:
     """The fold of each row, int ``(rows,)``: of equal sizes, and classes are spread over them evenly.
 
     Args:
         labels: class indices are spread; numbers and several labels a row are dealt at random.
+        groups: what rows with the same value are is dealt at once, ``(rows,)``: copies of a text. Otherwise a model would be held
+            against rows that it was fitted to.
 
     Example:
         >>> dealt = deal_folds(np.array([0, 0, 0, 0, 1, 1]), 2, seed=0)
         >>> np.bincount(dealt).tolist(), np.bincount(dealt[:4]).tolist()
         ([3, 3], [2, 2])
+        >>> deal_folds(np.array([0, 0, 0, 0]), 2, seed=0, groups=np.array([7, 7, 7, 9])).tolist()
+        [0, 0, 0, 1]
     """
+    if groups is not None:
+        _, first, group = np.unique(groups, return_index=True, return_inverse=True)
+        heads = np.sort(first)  # the first row of each group, in order
+        own = np.searchsorted(heads, first[group.reshape(-1)])
+        return deal_folds(labels[heads], folds, seed)[own]
     order = np.random.default_rng([seed, 3]).permutation(len(labels))
     if labels.dtype.kind == "i":
         order = order[np.argsort(labels[order], kind="stable")]

@@ -31,6 +31,7 @@ def fit_linear(
     validation: tuple[np.ndarray, np.ndarray] | None = None,
     strength: float = _USUAL,
     class_weights: ClassWeights = None,
+    groups: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fit a head on dense features, such as the vectors of a frozen encoder.
 
@@ -44,6 +45,7 @@ def fit_linear(
         validation: features and labels to choose the penalty on.
         strength: the inverse penalty without them.
         class_weights: what a row of each class counts.
+        groups: as in :func:`best_fit`.
 
     Returns:
         weight ``(outputs, dim)`` and bias ``(outputs,)``, float32. With two classes, those of the first class are 0.
@@ -69,6 +71,7 @@ def fit_linear(
         default=strength,
         validation=validation,
         class_weights=class_weights,
+        groups=groups,
     )
     weight = found.weight / spread
     bias = found.bias - weight @ mean
@@ -101,6 +104,7 @@ def best_fit(
     default: float,
     validation: tuple[Any, np.ndarray] | None = None,
     class_weights: ClassWeights = None,
+    groups: np.ndarray | None = None,
 ) -> Linear:
     """The fit with the inverse penalty that scores best on the validation rows; of few, on folds of the training rows.
 
@@ -112,6 +116,7 @@ def best_fit(
         default: the inverse penalty if there is no labelled validation row.
         validation: features and labels.
         class_weights: what a row of each class counts in the fit. The score counts all rows alike.
+        groups: rows with one value are in one fold, ``(rows,)``, see :func:`understudy.models.folds.deal_folds`.
 
     Raises:
         DataError: if no row has a label.
@@ -130,7 +135,8 @@ def best_fit(
         return fit_once(features, labels, task, default, {}, class_weights)
     sign = 1 if higher_is_better(task.metrics[0]) else -1
     if labelled_rows(validation[1]).sum() < _ENOUGH_TO_CHOOSE and 1 < len(labels) <= _MOST_FOLDED:
-        strength = _by_folds(features, labels, task, grid=grid, class_weights=class_weights)
+        kept = None if groups is None else groups[known]
+        strength = _by_folds(features, labels, task, grid=grid, class_weights=class_weights, groups=kept)
         return fit_once(features, labels, task, strength, {}, class_weights)
     best, best_score = None, -np.inf
     for found in fit_path(features, labels, task, grid=grid, class_weights=class_weights):
@@ -142,15 +148,26 @@ def best_fit(
 
 
 def _by_folds(
-    features: Any, labels: np.ndarray, task: Task, *, grid: Sequence[float], class_weights: ClassWeights
+    features: Any,
+    labels: np.ndarray,
+    task: Task,
+    *,
+    grid: Sequence[float],
+    class_weights: ClassWeights,
+    groups: np.ndarray | None,
 ) -> float:
-    """The inverse penalty with the best score on held-out folds; of equal ones, that with the lowest loss."""
+    """The inverse penalty with the best score on held-out folds; of equal ones, that with the lowest loss.
+
+    Of copies of one text alone it is the strongest.
+    """
     sign = 1 if higher_is_better(task.metrics[0]) else -1
     reached = [
         (sign * score(task.metrics[0], logits, labels), -float(row_losses(logits, labels, task).mean()), strength)
-        for strength, logits in held_out(features, labels, task, seed=0, grid=grid, class_weights=class_weights)
+        for strength, logits in held_out(
+            features, labels, task, seed=0, grid=grid, class_weights=class_weights, groups=groups
+        )
     ]
-    return max(reached, key=lambda found: found[:2])[2]
+    return max(reached, key=lambda found: found[:2], default=(0.0, 0.0, grid[0]))[2]
 
 
 def held_out(
@@ -162,8 +179,9 @@ def held_out(
     grid: Sequence[float],
     standardise: bool = False,
     class_weights: ClassWeights = None,
+    groups: np.ndarray | None = None,
 ) -> Iterator[tuple[float, np.ndarray]]:
-    """For each inverse penalty the logits of all rows by the fits without their folds; nothing for a single row.
+    """For each inverse penalty the logits of all rows by the fits without their folds; nothing for a single row or group.
 
     Args:
         features: ``(rows, dim)``, float64, dense or sparse (CSR).
@@ -172,6 +190,7 @@ def held_out(
         grid: inverse penalties in rising order.
         standardise: by the mean and spread of the rows that are fitted; of dense features.
         class_weights: what a row of each class counts.
+        groups: as in :func:`best_fit`.
 
     Example:
         >>> task = Task(text=(("text",),), label="score", kind="regression")
@@ -179,8 +198,8 @@ def held_out(
         >>> [(strength, logits[:, 0].round().tolist()) for strength, logits in held_out(rows, rows[:, 0], task, seed=0, grid=(1e9,))]
         [(1000000000.0, [0.0, 1.0, 2.0])]
     """
-    folds = min(FOLDS, len(labels))
-    dealt = deal_folds(labels, folds, seed) if folds > 1 else np.zeros(0, np.int64)
+    folds = min(FOLDS, len(labels) if groups is None else len(np.unique(groups)))
+    dealt = deal_folds(labels, folds, seed, groups=groups) if folds > 1 else np.zeros(0, np.int64)
     paths = []
     for fold in range(folds if folds > 1 else 0):
         inside, outside = np.flatnonzero(dealt != fold), np.flatnonzero(dealt == fold)

@@ -90,6 +90,7 @@ class Tfidf:
             array([1])
         """
         vectorizer, terms, sides = fitted_terms(texts, task)
+        numbers: dict[tuple[str, ...], int] = {}
         found = best_fit(
             term_features(vectorizer, sides),
             labels,
@@ -98,6 +99,7 @@ class Tfidf:
             default=1.0 if task.is_pair else 5.0,
             validation=validation and (term_features(vectorizer, sides_of(validation[0], task)), validation[1]),
             class_weights=class_weights,
+            groups=np.array([numbers.setdefault(text, len(numbers)) for text in texts]),
         )
         return cls(
             task=task,

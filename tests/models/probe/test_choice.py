@@ -8,7 +8,14 @@ from sklearn.linear_model import Ridge
 
 from understudy.data.tasks import Task
 from understudy.models.folds import FOLDS, deal_folds
-from understudy.models.probe.choice import Probe, choose_pooling, cross_validated, paired
+from understudy.models.probe.choice import (
+    Probe,
+    choose_pooling,
+    cross_validated,
+    drawn_rows,
+    paired,
+    serves_apart,
+)
 
 CLASSES = Task(text=(("text",),), label="label", kind="single_label", labels=("a", "b", "c"))
 TWO = Task(text=(("text",),), label="label", kind="single_label", labels=("a", "b"))
@@ -104,3 +111,46 @@ def test_a_probe_learns_where_it_beats_answers_that_do_not_look_at_the_text() ->
     np.testing.assert_allclose(found.beyond.mean, np.log(3) - found.losses.mean(), atol=1e-4)
     noise = np.random.default_rng(2).normal(size=(60, 6))
     assert not cross_validated(noise, labels, CLASSES, seed=0).learns
+
+
+def test_copies_of_a_row_teach_nothing_about_themselves() -> None:
+    """Labels by chance: with copies dealt into several folds, each is known from its copies."""
+    rng = np.random.default_rng(5)
+    vectors, labels = rng.normal(size=(60, 60)), rng.integers(0, 2, 60)
+    alone = cross_validated(vectors, labels, TWO, seed=0)
+    several, texts = (np.repeat(part, 5, axis=0) for part in (vectors, np.arange(60)))
+    apart = cross_validated(several, np.repeat(labels, 5), TWO, seed=0)
+    together = cross_validated(several, np.repeat(labels, 5), TWO, seed=0, groups=texts)
+    assert not alone.learns
+    assert not together.learns
+    assert apart.learns
+    assert together.scores["accuracy"] < 0.7 < apart.scores["accuracy"]
+    assert not len(cross_validated(vectors[:3], labels[:3], TWO, seed=0, groups=np.zeros(3)).losses.nonzero()[0])
+
+
+def test_a_single_row_compares_nothing() -> None:
+    one = probe(np.array([0.5]))
+    assert paired(one.losses, one.losses) is None
+    assert choose_pooling({"mean": one, "head": one}) == ("mean", None)
+    assert serves_apart(one, one) == (False, None)
+
+
+@pytest.mark.parametrize("kind", ["classes", "several", "numbers"])
+def test_of_many_rows_every_class_has_some(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    classes = rng.permutation(np.repeat([0, 1, 2], [19_980, 12, 8]))
+    labels: np.ndarray = classes
+    if kind == "several":
+        labels = np.eye(3, dtype=np.float32)[classes]
+        labels[:3] = np.nan
+    elif kind == "numbers":
+        labels = classes.astype(np.float32)
+    for seed in range(3):
+        rows = drawn_rows(labels, seed)
+        assert 5_000 <= len(rows) < 5_100
+        assert len(np.unique(rows)) == len(rows)
+        if kind != "numbers":
+            known = np.flatnonzero(~np.isnan(labels).reshape(len(labels), -1).any(1)) if kind == "several" else rows
+            wanted = set(np.flatnonzero(classes > 0)) & set(known.tolist() if kind == "several" else range(20_000))
+            assert wanted <= set(rows.tolist())
+    assert drawn_rows(labels[:900], 0).tolist() == [row for row in range(900) if kind != "several" or row > 2]

@@ -78,6 +78,19 @@ def load_classifier(name: str, task: Task, *, fresh_head: bool = False) -> Any:
     return model
 
 
+def pooling_of(name: str) -> str | None:
+    """How a checkpoint of ours pools the states of an encoder: ``mean`` or ``apart``; None for another model.
+
+    Raises:
+        ModelError: if it cannot be read.
+    """
+    path = resolve(name)
+    if is_multitask(path):
+        return None
+    loader, _ = read_pretrained(path)
+    return "apart" if issubclass(loader, ApartClassifier) else "mean" if issubclass(loader, PooledClassifier) else None
+
+
 def load_encoder(name: str) -> Any:
     """The encoder of a checkpoint without a head, in float32 and in eval mode, to turn texts into vectors.
 

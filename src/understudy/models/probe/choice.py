@@ -24,6 +24,40 @@ _MARGIN = 0.02
 """The share of the mean's loss by which the head may be worse and still serve as well."""
 
 
+_ENOUGH_OF_A_CLASS = 50
+"""Rows of every class that are among them, if it has so many: of a class that was not drawn a head would begin at never."""
+
+
+def drawn_rows(labels: np.ndarray, seed: int) -> np.ndarray:
+    """The numbers of the labelled rows that a probe is fitted to: all of them, or some thousands and enough of every class.
+
+    Args:
+        labels: class indices, numbers, or 0 and 1 ``(rows, classes)``.
+        seed: of the draw.
+
+    Example:
+        >>> labels = np.repeat([0, 1, 2], [9_000, 4, 80])
+        >>> drawn = drawn_rows(labels, seed=0)
+        >>> np.bincount(labels[drawn])[1:].tolist(), len(drawn) < 5_100
+        ([4, 50], True)
+    """
+    rows = np.flatnonzero(labelled_rows(labels))
+    if len(rows) <= MOST_ROWS:
+        return rows
+    rng = np.random.default_rng([seed, 4])
+    drawn = rng.choice(rows, MOST_ROWS, replace=False)
+    if labels.dtype.kind == "i":
+        classes = [rows[labels[rows] == number] for number in np.unique(labels[rows])]
+    else:
+        classes = [rows[column == 1] for column in labels[rows].T] if labels.ndim == 2 else []
+    for own in classes:
+        missing = _ENOUGH_OF_A_CLASS - int(np.isin(own, drawn).sum())
+        rest = np.setdiff1d(own, drawn)
+        if missing > 0 and len(rest):
+            drawn = np.append(drawn, rng.choice(rest, min(missing, len(rest)), replace=False))
+    return np.sort(drawn)
+
+
 class Difference(NamedTuple):
     """The mean of paired differences, and the interval of one standard error around it."""
 
@@ -73,6 +107,7 @@ def cross_validated(
     seed: int,
     grid: Sequence[float] = GRID,
     class_weights: Sequence[float] | None = None,
+    groups: np.ndarray | None = None,
 ) -> Probe:
     """A linear model on `vectors` whose penalty has the lowest loss over held-out folds of the same rows.
 
@@ -85,17 +120,19 @@ def cross_validated(
         seed: deals the rows into folds.
         grid: inverse penalties, rising. If losses are equal, the stronger penalty is taken.
         class_weights: what a row of each class counts in the fits and in the losses; 1 by default.
+        groups: rows with one value are in one fold, ``(rows,)``: copies of a text.
 
     Raises:
         DataError: if no row has a label.
     """
     known = labelled_rows(labels)
     rows, wanted = vectors[known].astype(np.float64), labels[known]
+    kept = None if groups is None else groups[known]
     counts = np.ones(len(rows)) if class_weights is None else np.array(class_weights)[wanted]
     best, losses, answers = grid[0], np.zeros(len(rows)), np.zeros((len(rows), task.outputs))
     worse = 0
     for strength, logits in held_out(
-        rows, wanted, task, seed=seed, grid=grid, standardise=True, class_weights=class_weights
+        rows, wanted, task, seed=seed, grid=grid, standardise=True, class_weights=class_weights, groups=kept
     ):
         found = counts * row_losses(logits, wanted, task)
         better = not losses.any() or found.mean() < losses.mean()
@@ -109,14 +146,14 @@ def cross_validated(
     blind = [
         counts * row_losses(logits, wanted, task)
         for _, logits in held_out(
-            np.zeros((len(rows), 1)), wanted, task, seed=seed, grid=grid[:1], class_weights=class_weights
+            np.zeros((len(rows), 1)), wanted, task, seed=seed, grid=grid[:1], class_weights=class_weights, groups=kept
         )
     ]
     return Probe(weight, bias, best, losses, scores, paired(blind[0], losses) if blind else None)
 
 
-def paired(losses: np.ndarray, others: np.ndarray) -> Difference:
-    r"""The mean difference of two models' losses on the same rows, with one standard error to both sides.
+def paired(losses: np.ndarray, others: np.ndarray) -> Difference | None:
+    r"""The mean difference of two models' losses on the same rows, with one standard error to both sides; None for one row.
 
     .. math:: \bar d \pm s_d / \sqrt{n}
 
@@ -124,26 +161,28 @@ def paired(losses: np.ndarray, others: np.ndarray) -> Difference:
         losses, others: ``(rows,)``.
 
     Example:
-        >>> paired(np.array([1.0, 2.0, 3.0]), np.array([0.0, 2.0, 2.0])).mean
-        0.6666666666666666
+        >>> [round(value, 3) for value in paired(np.array([1.0, 2.0, 3.0]), np.array([0.0, 2.0, 2.0]))]
+        [0.667, 0.333, 1.0]
     """
     differences = losses - others
-    error = float(differences.std(ddof=1)) / math.sqrt(len(differences)) if len(differences) > 1 else math.inf
+    if len(differences) < 2:
+        return None
+    error = float(differences.std(ddof=1)) / math.sqrt(len(differences))
     mean = float(differences.mean())
     return Difference(mean, mean - error, mean + error)
 
 
-def serves_apart(apart: Probe, joined: Probe) -> tuple[bool, Difference]:
+def serves_apart(apart: Probe, joined: Probe) -> tuple[bool, Difference | None]:
     """Whether the texts of pairs are read apart: unless the best probe of the joined pairs has the lower loss.
 
     Args:
         apart, joined: probes of the same rows.
 
     Returns:
-        The answer; and by how much the loss of the joined pairs' probe exceeds that of the other.
+        The answer; and by how much the loss of the joined pairs' probe exceeds that of the other, None for a single row.
     """
     difference = paired(joined.losses, apart.losses)
-    return difference.mean > 0, difference
+    return difference is not None and difference.mean > 0, difference
 
 
 def choose_pooling(probes: Mapping[str, Probe]) -> tuple[str, Difference | None]:
@@ -156,7 +195,7 @@ def choose_pooling(probes: Mapping[str, Probe]) -> tuple[str, Difference | None]
         probes: by pooling: ``mean``, and the ways in which a head reads a text. All have the same rows.
 
     Returns:
-        The pooling; and by how much the loss of the head's best way exceeds that of the mean, where there are both.
+        The pooling; and by how much the loss of the head's best way exceeds that of the mean, where there are both and rows.
 
     Example:
         >>> rows = np.zeros((1, 1)), np.zeros(1), 0.1
@@ -171,5 +210,5 @@ def choose_pooling(probes: Mapping[str, Probe]) -> tuple[str, Difference | None]
     if "mean" not in probes:
         return best, None
     difference = paired(probes[best].losses, probes["mean"].losses)
-    serves = difference.high <= _MARGIN * float(probes["mean"].losses.mean())
+    serves = difference is not None and difference.high <= _MARGIN * float(probes["mean"].losses.mean())
     return (best if serves else "mean"), difference

@@ -54,6 +54,7 @@ def cross_validated_pairs(
     seed: int,
     grid: Sequence[float] = GRID,
     class_weights: Sequence[float] | None = None,
+    groups: np.ndarray | None = None,
 ) -> Probe:
     """As :func:`understudy.models.probe.choice.cross_validated`, of compared vectors.
 
@@ -63,7 +64,8 @@ def cross_validated_pairs(
     Raises:
         DataError: if no row has a label.
     """
-    found = cross_validated(with_cosine(features), labels, task, seed=seed, grid=grid, class_weights=class_weights)
+    told = with_cosine(features)
+    found = cross_validated(told, labels, task, seed=seed, grid=grid, class_weights=class_weights, groups=groups)
     return found._replace(weight=without_cosine(found.weight))
 
 
@@ -74,6 +76,7 @@ def fit_linear_pairs(
     *,
     validation: tuple[np.ndarray, np.ndarray],
     class_weights: Sequence[float] | None = None,
+    groups: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """As :func:`understudy.models.linear.fit_linear`, of compared vectors.
 
@@ -85,5 +88,7 @@ def fit_linear_pairs(
         DataError: if no row has a label.
     """
     told = (with_cosine(validation[0]), validation[1])
-    weight, bias = fit_linear(with_cosine(features), labels, task, validation=told, class_weights=class_weights)
+    weight, bias = fit_linear(
+        with_cosine(features), labels, task, validation=told, class_weights=class_weights, groups=groups
+    )
     return without_cosine(weight), bias

@@ -97,6 +97,7 @@ def train_phase(
         "learning_rate": max(rates.values()),
         "learning_rates": rates,
         "padding_ratio": batches.padding_ratio(),
+        **({"keep": keep} if keep == "last" else {}),
     }
     if result.stopped_by == "time budget":
         session.run.say(f"{phase}: ended by the time budget after {result.steps:,} steps, with the best so far.")

@@ -15,7 +15,7 @@ from understudy.errors import ModelError
 from understudy.inference.logits import logits
 from understudy.inference.predictor import Predictor
 from understudy.models.linear import fit_linear
-from understudy.models.probe.choice import MOST_ROWS, above, cross_validated, serves_apart
+from understudy.models.probe.choice import above, cross_validated, drawn_rows, serves_apart
 from understudy.models.probe.pairs import cross_validated_pairs, fit_linear_pairs
 from understudy.models.structure.inputs import settle_inputs
 from understudy.models.structure.layers import base_model, head_modules
@@ -133,7 +133,8 @@ def linear_on_means(
     way = features[number]
     fit = fit_linear_pairs if isinstance(way, ApartClassifier) else fit_linear
     validation = (vectors(way, outside), splits.validation.labels)
-    fitted = fit(read[number], train.labels, splits.task, validation=validation, class_weights=splits.class_weights)
+    more: dict[str, Any] = {"validation": validation, "class_weights": splits.class_weights}
+    fitted = fit(read[number], train.labels, splits.task, groups=train.texts.keys(), **more)
     weight, bias = map(torch.from_numpy, fitted)
     whole: PooledEncoder
     if isinstance(way, ApartClassifier):
@@ -145,16 +146,17 @@ def linear_on_means(
 
 def _chosen(session: Session, read: list[np.ndarray], train: Rows, splits: Splits) -> int:
     """Which vectors serve better by cross-validation: 0 for those of joined pairs, 1 for those of texts read apart."""
-    rows = np.flatnonzero(train.labelled)[:MOST_ROWS]
+    seed = session.settings.seed
+    rows = drawn_rows(train.labels, seed)
     joined, compared = (vectors[rows] for vectors in read)
+    labels, groups = train.labels[rows], train.texts.keys()[rows]
+    more: dict[str, Any] = {"seed": seed, "class_weights": splits.class_weights, "groups": groups}
     apart, difference = serves_apart(
-        cross_validated_pairs(
-            compared, train.labels[rows], splits.task, seed=session.settings.seed, class_weights=splits.class_weights
-        ),
-        cross_validated(
-            joined, train.labels[rows], splits.task, seed=session.settings.seed, class_weights=splits.class_weights
-        ),
+        cross_validated_pairs(compared, labels, splits.task, **more),
+        cross_validated(joined, labels, splits.task, **more),
     )
+    if difference is None:
+        return 0
     session.run.say(
         f"the probe reads the texts of a pair {'apart' if apart else 'joined'}: the loss of joined pairs is {above(difference)} that of pairs read apart, in cross-validation."
     )

@@ -119,6 +119,8 @@ class FinetuneSettings(DataSettings, AdapterSettings, TrainSettings, SeedsSettin
             faults.append(
                 f"{asked} trains the encoder, but --freeze all-but-head freezes it. Give --features frozen alone."
             )
+        if self.batch_size == 1:
+            faults.append(f"{asked} compares the texts of a step, but --batch_size is 1. Give 2 or more.")
         if self.drop_mult is not None:
             faults.append(f"{asked} needs a transformer, and --drop_mult is for an AWD-LSTM. Leave one of them out.")
         return faults

@@ -13,6 +13,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from understudy.data.batches.bucketed import PacedBatches
 from understudy.data.batches.pairs.batches import PairBatches
+from understudy.data.readers.duplicates import grouped
 from understudy.data.splits import Splits
 from understudy.data.tokens.encode import Encoded, encode
 from understudy.errors import ConfigError
@@ -31,7 +32,8 @@ from understudy.objectives.contrastive import Contrastive
 from understudy.objectives.terms import term_names
 from understudy.recipes.train.finetune.classification import Classification
 from understudy.recipes.train.finetune.contrast_choice import ContrastChoice, choose_contrastive, class_counts
-from understudy.recipes.train.finetune.start import Start, as_probe, carried_notes
+from understudy.recipes.train.finetune.start import Start, as_probe
+from understudy.recipes.train.finetune.start_words import carried_notes, pooled_note
 from understudy.report.scores import PROBE
 from understudy.runs.devices import processes
 from understudy.runs.fitting.amount import training_amount
@@ -81,7 +83,11 @@ def choose_for(
     if start is None or asked or not pools or contrast_faults(splits, names):
         return ContrastChoice(False, "")
     metric = "f1_micro" if splits.task.kind == "multi_label" else "accuracy"
-    return choose_contrastive(splits.train.labels, probe=start.probe.scores[metric])
+    if settings.batch_size == 1:
+        return ContrastChoice(False, "a step of one row has no pair")
+    heads, _ = grouped(splits.train.texts)
+    probe = start.probe.scores[metric] if start.probe.learns else 0.0
+    return choose_contrastive(splits.train.labels[heads], probe=probe)
 
 
 def contrast_faults(splits: Splits, names: Sequence[str]) -> list[str]:
@@ -132,7 +138,8 @@ class ContrastiveEncoder(Classification):
         parts = {"train": splits.train, "validation": splits.validation}
         self.parts = {name: encode(rows.texts, self.tokenizer, max_length=self.length) for name, rows in parts.items()}
         cuts = said_of_cuts(self.parts, self.length, more=how_to_read_more(self.model))
-        self.notes = [*cuts, *carried_notes(settings, self.model)]
+        pooled = [pooled_note("the mean of the states is read")] if settings.pooling == "auto" else []
+        self.notes = [*cuts, *carried_notes(settings, self.model), *pooled]
         self.batches = self._batches(settings)
         self.objective = Contrastive(self.model)
         self.terms = term_names(self.objective)
@@ -215,14 +222,17 @@ class ContrastiveEncoder(Classification):
         with session.run.timed("probe_s"):
             vectors = self._vectors(session, self.model, self.parts["train"])
             labels, weights = self.splits.train.labels, self.splits.class_weights
-            found = cross_validated(vectors, labels, self.splits.task, seed=self.settings.seed, class_weights=weights)
+            more: dict[str, Any] = {"class_weights": weights, "groups": self.splits.train.texts.keys()}
+            found = cross_validated(vectors, labels, self.splits.task, seed=self.settings.seed, **more)
         return found.weight, found.bias
 
     def _gained(self, session: Session, began: np.ndarray, head: Head) -> bool:
         """Whether contrastive training has not lost to the probe on the validation rows; put on the record and said."""
         metric, _ = session.metric()
         labels = self.splits.validation.labels
-        found = worth(began, self._outputs(session, self.model, head), labels, metric, seed=self.settings.seed)
+        ended, seed = self._outputs(session, self.model, head), self.settings.seed
+        # a gain is to be expected also where the probe learns nothing: pairs are for just that, and few rows cannot prove it
+        found = worth(began, ended, labels, metric, seed=seed)
         kept = "contrastive" if found.keeps_end else "probe"
         session.run.record.training["contrast"]["start"] = {"gain": found.gain, "gain_error": found.error, "kept": kept}
         if not found.keeps_end:

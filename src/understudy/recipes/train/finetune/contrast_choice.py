@@ -38,18 +38,21 @@ def choose_contrastive(labels: np.ndarray, *, probe: float) -> ContrastChoice:
     Args:
         labels: of the training rows: class indices, or 0 and 1 ``(rows, classes)``.
         probe: what a linear probe of the encoder reaches in cross-validation on these rows: accuracy, or the micro F1 of
-            several labels.
+            several labels; 0 if it is not shown to learn anything: where most rows are of one class, that is right too.
 
     Example:
         >>> choose_contrastive(np.array([0, 0, 1, 1]), probe=0.5)
         ContrastChoice(contrastive=True, why='2 labels a class, and a probe is right for 50 % of held-out rows')
+        >>> choose_contrastive(np.array([0, 0, 1, 1]), probe=0.0).why
+        '2 labels a class, and a probe is not shown to learn anything'
         >>> choose_contrastive(np.array([0, 0, 1, 1]), probe=0.9).contrastive
         False
     """
     middle = round(float(np.median(class_counts(labels))))
     if middle > FEW:
         return ContrastChoice(False, f"{middle} labels a class, which is more than {FEW}")
-    said = f"{middle} labels a class, and a probe is right for {100 * probe:.0f} % of held-out rows"
+    right = f"is right for {100 * probe:.0f} % of held-out rows" if probe else "is not shown to learn anything"
+    said = f"{middle} labels a class, and a probe {right}"
     if probe >= SEPARATED:
         return ContrastChoice(False, f"{said}, which is not below {100 * SEPARATED:.0f} %")
     return ContrastChoice(True, said)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,17 +23,16 @@ from understudy.models.files.classifiers import (
     load_apart_classifier,
     load_classifier,
     load_mean_classifier,
-    said_of_transfer,
+    pooling_of,
 )
 from understudy.models.files.stored_task import set_task
 from understudy.models.files.tokenizers import load_tokenizer
 from understudy.models.probe.choice import (
-    MOST_ROWS,
     Difference,
     Probe,
-    above,
     choose_pooling,
     cross_validated,
+    drawn_rows,
     serves_apart,
 )
 from understudy.models.probe.heads import LINEAR, OWN, HeadParts, head_parts, made_linear, start_head
@@ -69,11 +68,13 @@ class Start:
     vectors: np.ndarray | None = field(default=None, repr=False)
     """The pooled vectors of the training rows, which the norms of an AWD-LSTM's head need."""
     seconds: float = 0.0
+    read: str = "head"
+    """How the classifier that begins so reads a row: ``mean``, ``apart`` or ``head``."""
 
     def on_record(self) -> dict[str, Any]:
         """Plain values, for the record."""
         return {
-            "pooling": self.pooling if self.pooling in (MEAN, APART) else "head",
+            "pooling": self.read,
             "rows": self.rows,
             "inverse_penalty": self.probe.strength,
             "cross_validated": {name: float(value) for name, value in self.probe.scores.items()},
@@ -91,6 +92,9 @@ def load_start(settings: FinetuneSettings, task: Task) -> Any:
     """
     torch.manual_seed(settings.seed)
     check_pairs(settings.pooling, task, settings.data)
+    goes_on = settings.encoder_from is None and settings.pooling in (MEAN, APART)
+    if goes_on and pooling_of(settings.begins_with) == settings.pooling:  # its head may be for these labels
+        return load_classifier(settings.begins_with, task)
     if settings.pooling == "apart":
         return load_apart_classifier(settings.begins_with, task, pair_layout(load_tokenizer(settings.begins_with)))
     if settings.pooling == "mean":
@@ -161,9 +165,8 @@ def _probed(
 ) -> Start | None:
     began = time.monotonic()
     task, labels = splits.task, splits.train.labels
-    rows = np.flatnonzero(splits.train.labelled)
-    if len(rows) > MOST_ROWS:
-        rows = np.sort(np.random.default_rng([settings.seed, 4]).choice(rows, MOST_ROWS, replace=False))
+    assert labels is not None
+    rows = drawn_rows(labels, settings.seed)
     parts = _head(model, encoded, names)
     mean = settings.pooling == "auto" and has_mean(model)
     if parts is None and not mean:
@@ -181,16 +184,18 @@ def _probed(
             hidden = scales, shifts
     elif parts is not None:
         ways[OWN] = vectors[READ]
-    weights = splits.class_weights
-    fit = cross_validated_pairs if isinstance(model, ApartClassifier) else cross_validated
-    probes = {
-        way: fit(part, labels[rows], task, seed=settings.seed, class_weights=weights) for way, part in ways.items()
+    told: dict[str, Any] = {
+        "seed": settings.seed,
+        "class_weights": splits.class_weights,
+        "groups": splits.train.texts.keys()[rows],
     }
+    fit = cross_validated_pairs if isinstance(model, ApartClassifier) else cross_validated
+    probes = {way: fit(part, labels[rows], task, **told) for way, part in ways.items()}
     pooling, difference = choose_pooling(probes)
     joined: Difference | None = None
     if layout is not None:
         compared = apart_vectors(model, layout, encoded, rows, max_tokens=most)
-        probes[APART] = cross_validated_pairs(compared, labels[rows], task, seed=settings.seed, class_weights=weights)
+        probes[APART] = cross_validated_pairs(compared, labels[rows], task, **told)
         apart, joined = serves_apart(probes[APART], probes[pooling])
         pooling = APART if apart else pooling
     return Start(
@@ -203,7 +208,13 @@ def _probed(
         hidden if pooling == LINEAR else None,
         vectors[READ] if reads_whole(model.config) else None,
         time.monotonic() - began,
+        pooling if pooling in (MEAN, APART) else _read(model),
     )
+
+
+def _read(model: Any) -> str:
+    """How a classifier reads a row."""
+    return APART if isinstance(model, ApartClassifier) else MEAN if isinstance(model, PooledClassifier) else "head"
 
 
 def _head(model: Any, encoded: Encoded, names: Sequence[str]) -> Any:
@@ -240,55 +251,3 @@ def as_probe(model: Any) -> Any:
     """The classifier, of which nothing but the head learns or has learnt."""
     base_model(model).requires_grad_(False)
     return model
-
-
-def start_lines(start: Start | None, settings: FinetuneSettings, model: Any, task: Task) -> Mapping[str, str]:
-    """What the head begins with and reads, and why, for the plan."""
-    if start is None:
-        if getattr(model, "keeps_head", False):
-            return {"start": "the checkpoint's own head, which was trained for these labels"}
-        why = "" if settings.start == "head" else "; the head of this architecture cannot begin as a probe"
-        return {"start": f"a head at random{why}"}
-    metric = task.metrics[0]
-    score = f"{metric} {start.probe.scores[metric]:.3f}"
-    learns = "" if start.probe.learns else "; it is not shown to learn anything, so training must prove itself"
-    lines = {"start": f"a linear probe of {start.rows:,} rows ({score} in cross-validation{learns})"}
-    said = []
-    if start.pooling != APART and start.difference is not None:
-        compared = f"its probe's loss is {above(start.difference)} the mean's"
-        if start.pooling == MEAN:
-            said.append(f"mean; the head is not shown to serve as well ({compared})")
-        else:
-            said.append(f"head, which serves as well as the mean ({compared})")
-    if start.joined is not None:
-        compared = f"the loss of the joined pairs' probe is {above(start.joined)} theirs"
-        if start.pooling == APART:
-            said.append(f"apart: each text of a pair is read by itself ({compared})")
-        else:
-            said.append(f"texts of pairs are not read apart ({compared})")
-    return {**lines, "pooling": "; ".join(said)} if said else lines
-
-
-def start_notes(start: Start | None, settings: FinetuneSettings, model: Any) -> list[str]:
-    """What the encoder of another run brings, and what the chosen pooling means for who loads the model."""
-    notes = carried_notes(settings, model, probe_as_pooler=start is not None and start.hidden is not None)
-    if start is None or start.pooling not in (MEAN, APART) or settings.pooling != "auto":
-        return notes
-    apart = start.pooling == APART
-    read = f"pooling: {'the texts of a pair are read apart' if apart else 'the mean of the states is read'}, so the"
-    if settings.adapts:
-        return [
-            *notes,
-            f"{read} adapter can be used here, but not be exported (--pooling head keeps to heads of others).",
-        ]
-    return [
-        *notes,
-        f"{read} saved model loads with understudy.load, not with transformers alone (--pooling head keeps to transformers).",
-    ]
-
-
-def carried_notes(settings: FinetuneSettings, model: Any, *, probe_as_pooler: bool = False) -> list[str]:
-    """With ``--encoder_from``: which weights came from there, and which are new."""
-    if settings.encoder_from is None:
-        return []
-    return [said_of_transfer(model, settings.encoder_from, pooler=not probe_as_pooler)]

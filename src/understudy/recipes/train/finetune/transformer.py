@@ -20,15 +20,8 @@ from understudy.models.structure.inputs import settle_inputs
 from understudy.objectives.supervised import Supervised
 from understudy.objectives.terms import term_names
 from understudy.recipes.train.finetune.classification import Classification
-from understudy.recipes.train.finetune.start import (
-    Start,
-    as_probe,
-    begin,
-    find_start,
-    load_start,
-    start_lines,
-    start_notes,
-)
+from understudy.recipes.train.finetune.start import Start, as_probe, begin, find_start, load_start
+from understudy.recipes.train.finetune.start_words import start_lines, start_notes
 from understudy.report.scores import PROBE
 from understudy.runs.fitting.amount import Amount, training_amount
 from understudy.runs.fitting.batches import phase_batches
@@ -191,7 +184,8 @@ class Transformer(Classification):
 
     def _settled(self, settings: FinetuneSettings) -> FinetuneSettings:
         """The settings with what was chosen where they leave it open."""
-        patience = self.amount.patience if settings.patience is None else settings.patience
+        # it is in evaluations at the end of each epoch: who asks for others says when to stop
+        patience = settings.patience if settings.watches else self.amount.patience
         return replace(settings, epochs=self.amount.epochs, batch_size=self.amount.batch_size, patience=patience)
 
 

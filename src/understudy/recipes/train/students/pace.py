@@ -80,7 +80,8 @@ def settled(settings: DistillSettings, *, texts: int, validation: int) -> Settle
     """Settings with numbers for what they leave open.
 
     What is given stays: with a number of epochs only the batch size may be open, and it is 32; the rate is doubled only
-    where batch size and rate are both open; where the settings watch evaluations, the best weights are kept.
+    where batch size and rate are both open; where the settings watch evaluations, the best weights are kept, and nothing ends
+    training early but what they name.
     """
     if settings.epochs != "auto":
         given = settings if settings.batch_size is not None else replace(settings, batch_size=_ROWS)
@@ -89,7 +90,7 @@ def settled(settings: DistillSettings, *, texts: int, validation: int) -> Settle
     keep: Keep = "best" if settings.watches else found.keep
     chosen: dict[str, Any] = {"epochs": found.epochs}
     said = [f"{found.epochs} by {texts:,} texts"]
-    if settings.patience is None and found.patience is not None:
+    if not settings.watches and found.patience is not None:  # in evaluations at the end of each epoch
         chosen["patience"] = found.patience
         said.append(f"fewer after {found.patience} evaluations without a new best")
     if keep == "last":
