@@ -36,6 +36,8 @@ def test_predictions_name_what_is_likely() -> None:
     assert dict(best) == {"label": "b", "probabilities": best.probabilities}
     assert predictions(values, several)[0].label == ["a", "b"]  # one half is enough
     assert predictions(values, several, threshold=0.6)[0].label == ["b"]
+    cut = predictions(values, several, top_k=1)[0]
+    assert (cut.label, list(cut.probabilities)) == (["a", "b"], ["b"])  # only probabilities are left out
     assert predictions(values[:, 1:2], number)[0] == predictions(np.array([[1.0]]), number)[0]
     assert predictions(values[:, 1:2], number)[0].label == 1.0
 

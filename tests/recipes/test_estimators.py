@@ -182,3 +182,11 @@ def test_what_was_not_fitted_does_not_answer() -> None:
 
 def test_the_public_names_are_found_by_completion() -> None:
     assert {"TextClassifier", "Finetune", "load"} <= set(dir(understudy))
+
+
+def test_every_fit_keeps_its_runs_in_a_folder_of_its_own(frame: Any, tmp_path: Path, quick: None) -> None:
+    model = TextClassifier(output=tmp_path / "runs")
+    scores = cross_val_score(model, frame["text"], frame["label"], cv=3, error_score="raise")
+    assert np.isfinite(scores).all()
+    for folder in ("model", "fit-2/model", "fit-3/model"):
+        assert (tmp_path / "runs" / folder / "record.json").exists(), folder

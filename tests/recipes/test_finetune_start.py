@@ -264,3 +264,12 @@ def test_models_that_are_not_trained_in_steps_refuse_what_they_cannot_use(
     said = capsys.readouterr().err
     assert all(flag in said for flag in ("--start", "--epochs", "--batch_size", "--clip", "--schedule"))
     assert ("--pooling" in said) == (model == "tfidf")
+
+
+def test_training_that_diverges_says_what_to_do(
+    reviews: Path, tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ("--data", reviews, "--model", tiny_bert, "--start", "head", "--eval_steps", 1, "--clip", 0)
+    assert finetune(*flags, "--learning_rate", 1e30, "--output", tmp_path / "a") == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "Give a lower --learning_rate, or train in full precision" in said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from accelerate import Accelerator
 
 from understudy.cli import main
 from understudy.settings.choose.compare import CompareSettings
+from understudy.training.progress.log import ProgressLog
+from understudy.training.progress.reporter import Reporter
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -32,3 +35,23 @@ def test_runs_are_grouped_by_model_and_told_apart_by_seed(
 
 def test_a_model_has_its_name_for_a_group() -> None:
     assert CompareSettings(models=["mine=a/b+lora"]).tracked_group() == "mine"
+
+
+def test_every_phase_is_in_the_tracker_whole(tmp_path: Path) -> None:
+    """wandb drops what has a lower step than it has seen, and every phase counts its steps from 1."""
+    told: list[tuple[dict[str, Any], int | None]] = []
+    metrics: list[tuple[str, str]] = []
+
+    def tracker(name: str) -> Any:
+        run = SimpleNamespace(define_metric=lambda names, step_metric: metrics.append((names, step_metric)))
+        return SimpleNamespace(name=name, tracker=run, log=lambda numbers, step: told.append((numbers, step)))
+
+    accelerator: Any = SimpleNamespace(
+        trackers=[tracker("wandb"), tracker("tensorboard")], is_main_process=True, device="cpu"
+    )
+    log = ProgressLog(tmp_path / "progress.csv", [], writes=False)
+    for phase in ("student", "student without teacher"):
+        Reporter(log, accelerator, phase).write({"step": 3, "loss": 0.5})
+    assert [step for _, step in told] == [None, 3, None, 3]
+    assert told[2][0] == {"student without teacher/step": 3, "student without teacher/loss": 0.5}
+    assert metrics == [(f"{name}/*", f"{name}/step") for name in ("student", "student without teacher")]

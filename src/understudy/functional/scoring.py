@@ -9,6 +9,11 @@ import numpy as np
 from understudy.errors import ConfigError, DataError, nearest
 from understudy.functional.metrics import AVERAGE, DISTANCE, LANGUAGE_MODEL_METRICS, METRICS
 
+
+class NotFinite(ValueError):
+    """Logits are infinite or not numbers: the weights are damaged, or training has gone wrong."""
+
+
 _LOWER_IS_BETTER = {"mse", "loss", "perplexity", DISTANCE}
 
 _SUITS: dict[str, tuple[str, ...]] = {
@@ -102,7 +107,7 @@ def scored_rows(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.
     logits, labels = logits[labelled], labels[labelled]
     if not np.isfinite(logits).all():
         broken = int((~np.isfinite(logits)).reshape(len(logits), -1).any(1).sum())
-        raise ValueError(f"logits must be finite, but {broken} of {len(logits)} rows hold NaN or infinity")
+        raise NotFinite(f"logits must be finite, but {broken} of {len(logits)} rows hold NaN or infinity")
     if single and labels.max() >= logits.shape[-1]:
         raise ValueError(f"labels must be classes below {logits.shape[-1]}, but {labels.max()} is among them")
     return logits, labels

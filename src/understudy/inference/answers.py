@@ -153,12 +153,11 @@ def predictions(
     found = []
     for row in probabilities(logits.astype(np.float64), task, temperature=temperature).tolist():
         by_label = dict(zip(task.labels, row, strict=True))
+        several = [label for label, share in by_label.items() if share >= threshold]
+        label = several if task.kind == "multi_label" else max(by_label, key=by_label.__getitem__)
         if top_k is not None:
             by_label = dict(sorted(by_label.items(), key=lambda item: -item[1])[:top_k])
-        several = [label for label, share in by_label.items() if share >= threshold]
-        found.append(
-            Prediction(several if task.kind == "multi_label" else max(by_label, key=by_label.__getitem__), by_label)
-        )
+        found.append(Prediction(label, by_label))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -13,6 +14,8 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from torch import nn
 
+from understudy.errors import ConfigError
+from understudy.functional.scoring import NotFinite
 from understudy.training.best_weights import BestWeights
 from understudy.training.checkpoint import set_random_state
 from understudy.training.checkpoint_files import PhaseFiles
@@ -122,7 +125,7 @@ class Phase:
             self.trainer.optimizer.optimizer if isinstance(self.trainer.optimizer.optimizer, Averaging) else None
         )
         with averaging.averaged() if averaging else nullcontext():
-            scores = [dict(evaluate(self.model))] if self.accelerator.is_main_process else [{}]
+            scores = [self._scored(evaluate, metric)] if self.accelerator.is_main_process else [{}]
             self.model.train(training)
             if self.accelerator.num_processes > 1:
                 broadcast_object_list(scores)
@@ -141,6 +144,22 @@ class Phase:
             averaging.evaluated(score)
         self.reporter.write(self._where() | {f"validation_{name}": value for name, value in metrics.items()})
         self.reporter.pause(time.monotonic() - started)
+
+    def _scored(self, evaluate: Callable[[nn.Module], Mapping[str, float]], metric: str) -> dict[str, float]:
+        """The scores of the bare model.
+
+        Raises:
+            ConfigError: if its answers, or the score that decides, are not finite: training has diverged.
+        """
+        try:
+            scores = dict(evaluate(self.model))
+        except NotFinite:
+            scores = {metric: math.nan}
+        if not math.isfinite(scores[metric]):
+            raise ConfigError(
+                f"the model's answers are not finite numbers at step {self.state.step}. Give a lower --learning_rate, or train in full precision (--precision fp32)."
+            )
+        return scores
 
     def save_due(self, save_steps: int | None) -> bool:
         """Whether to write a checkpoint: every `save_steps`, or as often as it costs 3 % of the time."""

@@ -23,7 +23,9 @@ def written(folder: Path, content: str) -> str:
 
 
 def test_classes_are_in_the_order_of_the_task(tmp_path: Path) -> None:
-    rows = read_known_task(written(tmp_path, "text,label\nx,bad\ny,good\nz,\nw,bad\n"), CLASSES)
+    notes: list[str] = []
+    rows = read_known_task(written(tmp_path, "text,label\nx,bad\ny,good\nz,\nw,bad\n"), CLASSES, notes=notes)
+    assert "1 row without a label left out (first: " in notes[-1]
     assert rows.labels.tolist() == [1, 0, 1]
     assert [rows.texts[i] for i in range(3)] == [("x",), ("y",), ("w",)]
 
@@ -49,6 +51,7 @@ def test_numbers_of_pairs_in_other_columns(tmp_path: Path) -> None:
     [
         ("text,label\nx,bda\n", CLASSES, {}, "Did you mean 'bad'"),
         ("text,label\nx,\n", CLASSES, {}, "no row has a label"),
+        ("text,label\nx,bad\n,good\n", CLASSES, {}, "line 3: the text is empty"),
         ("text,rating\nx,1\n", CLASSES, {}, "no label column"),
         ("text,label\nx,bad\n", CLASSES, {"label": ["lable"]}, "Did you mean 'label'"),
         ("text,sad,dull\nx,1,0\n", SEVERAL, {"label": ["sad", "dull"]}, "the model's labels are sad, funny"),
@@ -58,3 +61,9 @@ def test_numbers_of_pairs_in_other_columns(tmp_path: Path) -> None:
 def test_faults_are_said(content: str, task: Task, options: dict[str, list[str]], message: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=message):
         read_known_task(written(tmp_path, content), task, **options)
+
+
+def test_a_label_with_a_comma_is_one(tmp_path: Path) -> None:
+    task = Task(text=(("text",),), label="label", kind="multi_label", labels=("Toys, Games", "Books"))
+    rows = read_known_task(written(tmp_path, 'text,label\nx,"Toys, Games"\ny,Books\n'), task)
+    np.testing.assert_array_equal(rows.labels, [[1, 0], [0, 1]])

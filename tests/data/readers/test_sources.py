@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from understudy.data.readers.sources import load_splits
+from understudy.data.readers.sources import load_splits, read_texts
 from understudy.data.splits import Splits
 from understudy.data.tasks import NO_LABEL
 from understudy.errors import DataError
@@ -354,6 +354,13 @@ def test_pool_is_cleaned_and_leaks_are_counted(tmp_path: Path) -> None:
     assert "no text column 'text'" in faults(train=train, unlabeled=wrong)[0]
 
 
+def test_validation_rows_that_report_too_are_counted(tmp_path: Path) -> None:
+    for name, rows in (("train", "a,1\nb,0\n"), ("validation", "c,1\nd,0\n"), ("test", "c,1\ne,0\n")):
+        (tmp_path / f"{name}.csv").write_text(f"text,label\n{rows}", encoding="utf-8")
+    (note,) = [note for note in load_splits(str(tmp_path)).notes if "1 validation row also in the test split" in note]
+    assert note.endswith("Test scores may be too good.")
+
+
 def test_limit_train_is_balanced_and_holds_the_cut(tmp_path: Path) -> None:
     rows = [(f"row {i}", "rare" if i < 4 else ("a", "b")[i % 2]) for i in range(200)]
     path = write(tmp_path / "a.csv", ["text", "label"], rows)
@@ -400,3 +407,11 @@ def test_real_data(name: str, kind: str, pair: bool, outputs: int, sizes: tuple[
     assert splits.test is not None
     assert (splits.task.kind, splits.task.is_pair, splits.task.outputs) == (kind, pair, outputs)
     assert (len(splits.train), len(splits.validation), len(splits.test)) == sizes
+
+
+def test_lines_that_are_left_out_of_an_input_are_said(tmp_path: Path) -> None:
+    path = tmp_path / "texts.csv"
+    path.write_text("text\na\n\nb\n", encoding="utf-8")
+    notes: list[str] = []
+    assert len(read_texts(str(path), notes=notes)) == 2
+    assert any("empty line" in note for note in notes)

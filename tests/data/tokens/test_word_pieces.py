@@ -64,6 +64,11 @@ def test_scripts_without_spaces_have_no_words_to_keep_whole(kind: str) -> None:
     assert max(map(len, words)) < 4
 
 
+def test_a_line_ends_the_word_before_it() -> None:
+    tokenizer = trained("byte-level", ["milk\nbread\tbutter eggs"])
+    assert words_of(tokenizer, "milk\nbread\tbutter eggs") == ["milk", "bread", "butter", "eggs"]
+
+
 def test_whole_words_are_words() -> None:
     tokenizer = train_tokenizer(TEXTS, "words:40")
     assert words_of(tokenizer, "the player plays") == ["the", "player", "plays"]

@@ -99,6 +99,12 @@ def test_pairs_several_labels_and_numbers(tmp_path: Path) -> None:
     )
     np.testing.assert_allclose(scipy.special.expit(lists(np.arange(1)).numpy()), [[0.5, 0.999]], atol=1e-6)
 
+    missing = write(tmp_path / "missing.csv", ["text", "label"], [["a", "sad|funny"], ["b", ""], ["c", "[]"]])
+    asked = FileTeacher(missing, Texts.of(["a", "b", "c"]), MULTI)
+    assert (asked.covered, asked.uncovered) == (2, 1)  # an empty cell is an answer that failed, [] is one
+    assert asked(np.array([1])).isnan().all()
+    np.testing.assert_allclose(scipy.special.expit(asked(np.array([2])).numpy()), [[0.001, 0.001]], atol=1e-6)
+
     numbers = FileTeacher(
         write(tmp_path / "numbers.csv", ["text", "score"], [["a", 1.5], ["a", 2.0]]), Texts.of(["a"]), NUMBER
     )
@@ -194,3 +200,11 @@ def test_what_predict_writes_is_the_same_teacher_in_either_format(tmp_path: Path
     (tmp_path / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     with pytest.raises(DataError, match=r"own.jsonl, line 2: no probability in column 'probability_fair'"):
         FileTeacher(tmp_path / "own.jsonl", texts, TASK)
+
+
+def test_thousands_of_classes_have_a_smaller_floor(tmp_path: Path) -> None:
+    task = Task(text=(("text",),), label="label", kind="single_label", labels=tuple(f"c{i}" for i in range(2000)))
+    found = FileTeacher(write(tmp_path / "many.csv", ["text", "label"], [["a", "c7"]]), Texts.of(["a"]), task)
+    shares = scipy.special.softmax(found(np.arange(1)).numpy().astype(np.float64))
+    assert shares.argmax() == 7
+    assert shares.max() > 0.85

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from understudy.adapters.design import design_of
+from understudy.adapters.inject import adapter_tensors, add_adapter
 from understudy.errors import ConfigError
 from understudy.models.students.bilstm import BiLSTM, BiLSTMConfig
 from understudy.models.students.pooled import PooledClassifier
@@ -79,6 +81,11 @@ def test_only_pretrained_blocks_under_adam_have_a_cap(tiny_bert: Any) -> None:
     assert rate_cap(model, everything, adam) == rate_cap(model, [*head, *block], adam) == TRANSFORMER_CAP
     assert rate_cap(model, head, adam) is None
     assert rate_cap(model, everything, sgd_) is None
+    adapted = AutoModelForSequenceClassification.from_pretrained(tiny_bert)
+    add_adapter(adapted, "task", design_of("houlsby"))
+    learning = [*adapter_tensors(adapted, "task").values(), *adapted.classifier.parameters()]
+    assert rate_cap(adapted, learning, adam) is None  # the encoder is as it was
+    assert rate_cap(adapted, [*learning, *adapted.bert.encoder.layer[3].parameters()], adam) == TRANSFORMER_CAP
     pooled = PooledClassifier.assemble(model.bert, torch.zeros(2, 32), torch.zeros(2))
     assert rate_cap(pooled, pooled.parameters(), adam) == TRANSFORMER_CAP
     student = BiLSTM(BiLSTMConfig(vocab_size=9, num_labels=2))

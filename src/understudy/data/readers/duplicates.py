@@ -78,12 +78,19 @@ def drop_leaked(rows: Rows, drawn: np.ndarray, table: SourceTable, test: Rows, n
     return drawn[~leaked | labelled]
 
 
-def note_repeats(rows: Rows, others: Rows, notes: list[str], *, split: str = "validation") -> None:
-    """Note the training rows whose text is also in a split of its own that models are scored on; they are kept."""
+def note_repeats(
+    rows: Rows, others: Rows, notes: list[str], *, split: str = "validation", are: str = "training"
+) -> None:
+    """Note the rows whose text is also in a split of its own that models are scored on; they are kept.
+
+    Args:
+        split: that of `others`.
+        are: what the rows are.
+    """
     number = int(np.isin(rows.texts.keys(), others.texts.keys()).sum())
     if number:
         notes.append(
-            f"{rows.origin}: {counted(number, 'training row')} also in the {split} split {others.origin}, kept. {split.capitalize()} scores may be too good."
+            f"{rows.origin}: {counted(number, f'{are} row')} also in the {split} split {others.origin}, kept. {split.capitalize()} scores may be too good."
         )
 
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from understudy.data.readers.cached_tables import SourceTable, read_source
-from understudy.data.readers.columns import find_labels, pairs_unfolded, task_columns, texts_of
-from understudy.data.readers.faults import Faults
+from understudy.data.readers.columns import blank_rows, find_labels, pairs_unfolded, task_columns, texts_of
+from understudy.data.readers.faults import Faults, counted
 from understudy.data.readers.formats.parsed import NAME_THE_COLUMNS
 from understudy.data.readers.formats.reading import AS_WRITTEN, Reading
 from understudy.data.readers.labels.learning import known_labels
@@ -71,6 +71,18 @@ def read_known_task(
     if not rows.labelled.any():
         raise DataError(
             f"{table.origin}: no row has a label in column '{label_name(named)}', so nothing can be measured on it. Name another file, or another column with --label."
+        )
+    faults.rows(
+        table.origin,
+        "with an empty text",
+        blank_rows(whole, columns),
+        lambda row: f"{whole.where(row)}: the text is empty. Fill it in, or remove the row.",
+    )
+    faults.check()
+    bare = np.flatnonzero(~rows.labelled)
+    if len(bare):
+        said.append(
+            f"{table.origin}: {counted(len(bare), 'row')} without a label left out (first: {whole.where(int(bare[0]))})."
         )
     return rows.take(np.flatnonzero(rows.labelled))
 

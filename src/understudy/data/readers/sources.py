@@ -126,7 +126,7 @@ def read_texts(
     check_use(reading, [] if source is None else [source], faults)
     table = None if source is None else _read(source, faults, heard)
     if notes is not None and table is not None:
-        notes += [f"{table.origin}: {what}" for what in table.said]
+        notes += [*heard, *(f"{table.origin}: {what}" for what in table.said)]
     found = None
     if table is not None:
         wanted = (text,) if isinstance(text, str) else tuple(text)
@@ -253,6 +253,8 @@ def _select(
         train, validation = _cut(train, share, seed, limit is not None, notes)
     else:
         note_repeats(train, validation, notes)
+        if test is not None:  # what chooses the weights would be what reports
+            note_repeats(validation, test, notes, split="test", are="validation")
     return train, validation, everything.texts.take(rest)
 
 

@@ -71,5 +71,6 @@ def _is_punctuation(text: str) -> bool:
     For BERT, ASCII symbols are punctuation (``$20`` is two words) and other symbols are not (``€20`` is one word).
     """
     return bool(text) and all(
-        unicodedata.category(character)[0] in ("PSZ" if character.isascii() else "PZ") for character in text
+        character.isspace() or unicodedata.category(character)[0] in ("PSZ" if character.isascii() else "PZ")
+        for character in text
     )

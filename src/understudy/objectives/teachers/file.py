@@ -20,6 +20,8 @@ from understudy.data.texts import Texts
 from understudy.objectives.teachers.cache_files import places_of, sortable
 from understudy.objectives.teachers.file_answers import read_answers, rename_text, unfolded
 
+_FLOOR = 1e-3
+
 
 class FileTeacher:
     r"""Answers read from a csv, tsv, jsonl or parquet file, joined to the texts by exact equality.
@@ -41,7 +43,8 @@ class FileTeacher:
         task: its labels, kind and columns. In a file without these columns, the usual names are looked for.
         text: the file's text columns, one entry a text, where their names are neither the task's nor usual.
         label: the file's label column; it is read even where there are probabilities.
-        floor: the smallest probability, :math:`\epsilon`.
+        floor: the smallest probability, :math:`\epsilon`; by default a thousandth, and with many classes a tenth of each one's even
+            share.
 
     Attributes:
         covered: how many of `texts` have an answer.
@@ -60,8 +63,9 @@ class FileTeacher:
         *,
         text: Sequence[str] = (),
         label: str | None = None,
-        floor: float = 1e-3,
+        floor: float | None = None,
     ) -> None:
+        floor = min(_FLOOR, 0.1 / max(task.outputs, 1)) if floor is None else floor
         if not 0 < floor < 1 / max(task.outputs, 2):
             raise ValueError(f"floor must lie between 0 and {1 / max(task.outputs, 2):.3g}, but is {floor}")
         self.outputs = task.outputs

@@ -95,7 +95,11 @@ def read_answers(
         told = np.flatnonzero(values >= 0)
         shares[told, values[told]] = 1
         return shares
-    return values.reshape(len(values), task.outputs).astype(np.float64)
+    given = values.reshape(len(values), task.outputs).astype(np.float64)
+    if task.kind == "multi_label":  # an empty cell is an answer that is missing; that no label fits is said by []
+        cells = pc.fill_null(table.cells.column(column), "")
+        given[pc.equal(pc.utf8_trim_whitespace(cells), "").to_numpy(zero_copy_only=False)] = np.nan
+    return given
 
 
 def _probability_columns(table: SourceTable, task: Task, text: TextColumns, faults: Faults) -> list[str]:

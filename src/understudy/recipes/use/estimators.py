@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -74,7 +75,12 @@ class TextEstimator(BaseEstimator):
         check_settings(Finetune, self.settings, own, name="settings")
         check_settings(Distill, self.student_settings, own, name="student_settings")
         with contextlib.ExitStack() as stack:
-            folder = Path(self.output or stack.enter_context(tempfile.TemporaryDirectory()))
+            first = "model" if self.student is None else "teacher"
+            asked = {"resume", "overwrite"} & {name for name, value in (self.settings or {}).items() if value}
+            if self.output is None:
+                folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            else:
+                folder = Path(self.output) if asked else _unused(Path(self.output), first)
             if not self.verbose:
                 stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
                 stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
@@ -252,6 +258,19 @@ class TextRegressor(RegressorMixin, TextEstimator):
     def predict(self, X: Any) -> np.ndarray:
         """The number of each text."""
         return self._logits(X)[:, 0].astype(np.float64)
+
+
+def _unused(output: Path, first: str) -> Path:
+    """A folder for the runs of one fit: the one that was named, or below it one for each further fit.
+
+    Clones in a cross-validation have the same parameters, and may be fitted at the same time.
+    """
+    for number in itertools.count(1):
+        folder = output if number == 1 else output / f"fit-{number}"
+        with contextlib.suppress(FileExistsError):
+            (folder / first).mkdir(parents=True)
+            return folder
+    raise AssertionError("there is always another number")
 
 
 def _packed(folder: Path) -> bytes:

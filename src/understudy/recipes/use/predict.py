@@ -71,12 +71,12 @@ class Predict(PredictSettings):
             UnderstudyError: if the model or the texts cannot be read, or the output not written.
         """
         check(self)
-        asked = self.asked()
-        spread = self._spread(asked) if self.engine == RAY else None
         count = 0
         with ExitStack() as stack:
-            if self.threads is not None:
+            if self.threads is not None:  # before a graph is loaded, which keeps the number
                 stack.enter_context(on_threads(self.threads))
+            asked = self.asked()
+            spread = self._spread(asked) if self.engine == RAY else None
             write = self._open(stack)
             blocks = spread.blocks() if spread else _answered(asked.lines, self.texts(asked.task), self.batch_size)
             first = list(islice(blocks, 1))  # faults of the input are found before anything is written
@@ -147,7 +147,7 @@ class Predict(PredictSettings):
 
         def identity() -> str:
             files = [files_fingerprint(name) for name in (*self.models(), *self.adapters)]
-            return self._identity([*files, *(task.as_dict() for task in tasks.values())])
+            return self._identity([*files, *(task.as_dict() for task in tasks.values()), *names])
 
         return Asked(first, csv_header_of_each(tasks), lines, identity)
 

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from understudy.adapters.inject import encoder_tensors
 from understudy.errors import ConfigError
 from understudy.models.structure.layers import base_model
 from understudy.training.lr_finder.curve import Curve, memory
@@ -113,7 +114,7 @@ def _noise(curve: Curve, start: int) -> float:
 def rate_cap(model: nn.Module, parameters: Iterable[nn.Parameter], optimizer: torch.optim.Optimizer) -> float | None:
     """:data:`TRANSFORMER_CAP` if Adam trains pretrained blocks of a transformer; else None, for no limit.
 
-    There is no limit if only a new head learns, for this package's own architectures, and for plain SGD.
+    There is no limit if only a new head or an adapter learns, for this package's own architectures, and for plain SGD.
 
     Args:
         model: the model to train.
@@ -124,5 +125,5 @@ def rate_cap(model: nn.Module, parameters: Iterable[nn.Parameter], optimizer: to
     foreign = isinstance(base, PreTrainedModel) and not base.config.model_type.startswith("understudy_")
     if not (isinstance(optimizer, torch.optim.Adam) and foreign):
         return None
-    blocks = {id(parameter) for parameter in base.parameters()}
-    return TRANSFORMER_CAP if any(id(parameter) in blocks for parameter in parameters) else None
+    own = {tensor.data_ptr() for _, tensor in encoder_tensors(model)}
+    return TRANSFORMER_CAP if any(parameter.data_ptr() in own for parameter in parameters) else None

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from understudy.errors import ConfigError
 from understudy.training.progress.log import ProgressLog, rate_column
+from understudy.training.progress.trackers import WANDB
 
 _EVERY_S = 1.0
 """Seconds between two reports, unless the loop asks for more of them."""
@@ -34,6 +35,9 @@ class Reporter:
         self._sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=accelerator.device))
         self._steps = self._rows = 0
         self._since = time.monotonic()
+        for tracker in accelerator.trackers:
+            if tracker.name == WANDB and accelerator.is_main_process:
+                tracker.tracker.define_metric(f"{phase}/*", step_metric=f"{phase}/step")
 
     def add(self, losses: Iterable[tuple[str, Tensor]]) -> None:
         """Add the losses of a micro-batch: names and scalars, detached, already divided by the count of the step."""
@@ -93,7 +97,9 @@ class Reporter:
         if self._accelerator.is_main_process:
             self.log.write({"phase": self.phase, **row})
             numbers = {f"{self.phase}/{key}": value for key, value in row.items() if isinstance(value, int | float)}
-            self._accelerator.log(numbers, step=row["step"])
+            for tracker in self._accelerator.trackers:
+                # wandb drops what has a lower step than it has seen, and every phase counts from 1
+                tracker.log(numbers, step=None if tracker.name == WANDB else row["step"])
 
     def state_dict(self) -> dict[str, Any]:
         """What was counted since the last report, and the size of the file."""

@@ -6,7 +6,8 @@ from typing import Any
 
 from understudy.errors import ConfigError, require
 
-TRACKERS = ("tensorboard", "wandb")
+WANDB = "wandb"
+TRACKERS = ("tensorboard", WANDB)
 """The values of ``--track``."""
 
 
@@ -41,9 +42,9 @@ def shown_as(tracker: str, *, run: str, group: str | None, seed: int) -> dict[st
         >>> shown_as("tensorboard", run="bert-seed-1", group="bert", seed=1)
         {}
     """
-    if tracker != "wandb":
+    if tracker != WANDB:
         return {}
-    return {"wandb": {"name": run, "job_type": f"seed {seed}", **({} if group is None else {"group": group})}}
+    return {WANDB: {"name": run, "job_type": f"seed {seed}", **({} if group is None else {"group": group})}}
 
 
 def flat(config: dict[str, Any]) -> dict[str, Any]:

@@ -101,7 +101,8 @@ def known_labels(table: SourceTable, column: str, task: Task) -> Labels:
     """How a column of answers to a known task is read."""
     values, _ = distinct_values(table, column)
     several = task.kind == "multi_label"
-    joints = joints_of(values) if several else "|;"
+    named_with_commas = any("," in name for name in task.labels)
+    joints = joints_of(values) if several and not named_with_commas else "|;"
     integers = task.kind != "regression" and all(whole(name) for name in task.labels)
     labels = Labels(column, task.kind, task.labels, integers, joints=joints)
     positions = _positions(values, joints, table.origin, column, Faults()) if several else 0

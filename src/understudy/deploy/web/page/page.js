@@ -1,6 +1,6 @@
 // What is on the page: one text while it is typed, many texts from a file. The model itself is in worker.js.
 
-import { asCsv, linesOf, parseTable, readFile } from "./tables.js";
+import { asCsv, joined, linesOf, readFile } from "./tables.js";
 
 const SHOWN = 200; // rows of the table; all are saved
 const $ = (id) => document.getElementById(id);
@@ -129,12 +129,13 @@ function shown({ label, probabilities, ms, cut }) {
 /** The texts that "Label all" would label. */
 function given() {
   if (table) {
-    const chosen = [...$("columns").querySelectorAll("select")].map((one) => Number(one.value));
-    const at = chosen.length ? chosen : pair ? [0, 1] : [0];
-    return table.rows.map((row) => (pair ? at.map((i) => row[i] ?? "") : (row[at[0]] ?? "")));
+    const chosen = [...$("columns").querySelectorAll("select")].map((one) => one.value.split(",").map(Number));
+    const at = chosen.length ? chosen : pair ? [[0], [1]] : [[0]];
+    return table.rows.map((row) => (pair ? at.map((columns) => joined(row, columns)) : joined(row, at[0])));
   }
   const lines = linesOf($("lines").value);
-  return pair ? parseTable(lines.join("\n"), "\t").map((row) => [row[0], row[1] ?? ""]) : lines;
+  if (!pair) return lines;
+  return lines.map((line) => line.split("\t")).map(([first, second]) => [first, second ?? ""]);
 }
 
 function enable() {
@@ -226,12 +227,19 @@ function chooser(names, columns, number) {
   const best = likely.reduce((found, rank, i) => (rank >= 0 && (found < 0 || rank < likely[found]) ? i : found), -1);
   const label = made("label", "", pair ? `Text ${number + 1}: ` : "Column: ");
   const select = made("select");
+  const all = columns.map((name) => names.indexOf(name));
+  if (columns.length > 1 && all.every((i) => i >= 0)) {
+    const option = made("option", "", columns.join(" + "));
+    option.value = all.join(",");
+    select.append(option);
+  }
   names.forEach((name, i) => {
     const option = made("option", "", name || `column ${i + 1}`);
     option.value = i;
     select.append(option);
   });
-  select.value = best >= 0 ? best : Math.min(number, names.length - 1);
+  if (select.options[0].value === all.join(",") && all.length > 1) select.selectedIndex = 0;
+  else select.value = best >= 0 ? best : Math.min(number, names.length - 1);
   select.addEventListener("change", enable);
   label.append(select);
   return label;

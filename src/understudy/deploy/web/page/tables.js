@@ -60,6 +60,15 @@ export function linesOf(content) {
   return content.split(/\r\n|\r|\n/).filter((line) => line.trim() !== "");
 }
 
+/** Some columns of a row as one text, with a space between them and without blank ones: as the model was trained. */
+export function joined(row, columns) {
+  if (columns.length === 1) return row[columns[0]] ?? "";
+  return columns
+    .map((i) => row[i] ?? "")
+    .filter((one) => one.trim() !== "")
+    .join(" ");
+}
+
 /** A table as the content of a CSV file. */
 export function asCsv(rows) {
   const cell = (value) => (/[",\r\n]/.test(String(value)) ? `"${String(value).replaceAll('"', '""')}"` : String(value));
