@@ -195,9 +195,7 @@ def load_adapted(name: str, *, base: str | None = None, force: bool = False) -> 
     base = facts.base.name if base is None else base
     with _explained_base(name, folder), noting([]):  # that the base's own head is not read goes without saying
         model = headed(resolve(base), facts.task, facts.head, facts.head_options)
-    facts.check(model, origin=name, force=force)
-    # with force it belongs to this one from now on
-    found = replace(facts.base, fingerprint=encoder_fingerprint(model)) if force else facts.base
+    bound = _bound(facts, model, origin=name, force=force)
     place_head(model, folder)
     if facts.base.kept is not None:
         model = cut_layers(model, facts.base.kept)
@@ -211,8 +209,14 @@ def load_adapted(name: str, *, base: str | None = None, force: bool = False) -> 
         task=facts.task,
         max_length=facts.max_length,
         temperature=facts.temperature,
-        adapter=replace(facts, base=found),
+        adapter=bound,
     )
+
+
+def _bound(facts: AdapterFacts, model: Any, *, origin: str, force: bool) -> AdapterFacts:
+    """The facts, checked against a model of a base; with `force` they belong to this one from now on."""
+    facts.check(model, origin=origin, force=force)
+    return replace(facts, base=replace(facts.base, fingerprint=encoder_fingerprint(model))) if force else facts
 
 
 class AdaptedEncoder(NamedTuple):
@@ -236,10 +240,9 @@ def load_adapted_encoder(name: str, *, force: bool = False) -> AdaptedEncoder:
     facts = AdapterFacts.read(folder)
     with _explained_base(name, folder), noting([]):
         model = load_encoder(facts.base.name)
-    facts.check(model, origin=name, force=force)
-    found = replace(facts.base, fingerprint=encoder_fingerprint(model)) if force else facts.base
+    bound = _bound(facts, model, origin=name, force=force)
     place(model, folder, facts)
-    return AdaptedEncoder(model.eval(), replace(facts, base=found))
+    return AdaptedEncoder(model.eval(), bound)
 
 
 @contextmanager
