@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from understudy.data.tasks import Task
@@ -34,6 +36,20 @@ def deal_folds(labels: np.ndarray, folds: int, seed: int, *, groups: np.ndarray 
         order = order[np.argsort(labels[order], kind="stable")]
     found = np.empty(len(labels), np.int64)
     found[order] = np.arange(len(labels)) % folds
+    return found
+
+
+def copies(texts: Sequence[tuple[str, ...]], rows: np.ndarray) -> np.ndarray:
+    """A number a text, int ``(texts,)``: the same for those of the named rows that are alike, and 0 for the others.
+
+    Example:
+        >>> copies([("a",), ("b",), ("a",), ("c",)], np.array([1, 2, 0, 3])).tolist()
+        [1, 0, 1, 2]
+    """
+    numbers: dict[tuple[str, ...], int] = {}
+    found = np.zeros(len(texts), np.int64)
+    for row in rows.tolist():
+        found[row] = numbers.setdefault(texts[row], len(numbers))
     return found
 
 

@@ -16,7 +16,7 @@ from understudy.models.logistic import ClassWeights, Linear, fit_once
 _GRID = (0.001, 0.01, 0.1, 1.0)
 """Inverse penalties for standardised dense features; the ridge penalty is one over each of them."""
 _USUAL = 0.1
-_ENOUGH_TO_CHOOSE, _MOST_FOLDED = 100, 2_000
+_ENOUGH_TO_CHOOSE, MOST_FOLDED = 100, 2_000
 """Labelled validation rows that can choose a penalty, and the rows up to which folds of the training rows choose instead of
 fewer. Ten rows mostly tie, and a tie takes the strongest penalty: folds were 1.3 points better on ten sets with 100 labels."""
 _DEAD = 1e-4
@@ -134,7 +134,7 @@ def best_fit(
     if validation is None or not labelled_rows(validation[1]).any():
         return fit_once(features, labels, task, default, {}, class_weights)
     sign = 1 if higher_is_better(task.metrics[0]) else -1
-    if labelled_rows(validation[1]).sum() < _ENOUGH_TO_CHOOSE and 1 < len(labels) <= _MOST_FOLDED:
+    if labelled_rows(validation[1]).sum() < _ENOUGH_TO_CHOOSE and 1 < len(labels) <= MOST_FOLDED:
         kept = None if groups is None else groups[known]
         strength = _by_folds(features, labels, task, grid=grid, class_weights=class_weights, groups=kept)
         return fit_once(features, labels, task, strength, {}, class_weights)

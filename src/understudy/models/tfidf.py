@@ -28,7 +28,8 @@ from understudy.data.tasks import Task
 from understudy.errors import ModelError
 from understudy.models.files.names import check_undamaged
 from understudy.models.files.stored_task import checked_temperature
-from understudy.models.linear import best_fit, spread_columns
+from understudy.models.folds import copies
+from understudy.models.linear import MOST_FOLDED, best_fit, labelled_rows, spread_columns
 from understudy.models.term_features import fitted_terms, sides_of, term_features
 from understudy.models.terms import Terms, terms_of
 
@@ -90,7 +91,7 @@ class Tfidf:
             array([1])
         """
         vectorizer, terms, sides = fitted_terms(texts, task)
-        numbers: dict[tuple[str, ...], int] = {}
+        known = np.flatnonzero(labelled_rows(labels))
         found = best_fit(
             term_features(vectorizer, sides),
             labels,
@@ -99,7 +100,7 @@ class Tfidf:
             default=1.0 if task.is_pair else 5.0,
             validation=validation and (term_features(vectorizer, sides_of(validation[0], task)), validation[1]),
             class_weights=class_weights,
-            groups=np.array([numbers.setdefault(text, len(numbers)) for text in texts]),
+            groups=copies(texts, known) if len(known) <= MOST_FOLDED else None,
         )
         return cls(
             task=task,
