@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,9 @@ import pytest
 
 import forked
 from understudy.cli import main
+from understudy.errors import ModelError
 from understudy.evaluation import cost
+from understudy.recipes.choose.compare.contenders import Contending
 from understudy.recipes.choose.compare.tuning import Tuner, best_settings
 from understudy.record import RunRecord
 from understudy.report import plots
@@ -104,7 +106,9 @@ sys.path.insert(0, sys.argv.pop(1))
 import test_compare_tuned as toys
 import understudy.recipes.choose.compare.family as family
 import understudy.recipes.choose.compare.tuning as tuning
+from understudy.errors import ModelError
 from understudy.evaluation import cost
+from understudy.recipes.choose.compare.contenders import Contending
 from understudy.report import plots
 family.run_apart = tuning.run_apart = toys.here
 family.draw_comparison = plots.draw_all = lambda folder, record: []
@@ -129,20 +133,23 @@ def test_a_tuned_comparison_that_is_killed_proposes_the_same_settings_again(
     assert again.aggregate == whole.aggregate
 
 
-def test_a_trial_that_fails_counts_as_failed_and_the_others_choose(
-    line: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from understudy.errors import ModelError
-    from understudy.recipes.choose.compare import contenders
-
-    whole = contenders.Contending._score
+def out_of_memory(monkeypatch: pytest.MonkeyPatch, name: str) -> Callable[[], None]:
+    """From here on, runs in whose folder's name this is have no memory to be scored in; what ends that."""
+    whole = Contending._score
 
     def bad(self: Any, session: Any, model: Any) -> None:
-        if session.run.folder.name == "trial-2-static":
+        if name in session.run.folder.name:
             raise ModelError("out of memory.")
         whole(self, session, model)
 
-    monkeypatch.setattr(contenders.Contending, "_score", bad)
+    monkeypatch.setattr(Contending, "_score", bad)
+    return lambda: monkeypatch.setattr(Contending, "_score", whole)
+
+
+def test_a_trial_that_fails_counts_as_failed_and_the_others_choose(
+    line: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out_of_memory(monkeypatch, "trial-2-static")
     given = words("--data", line[1], "--models", "static", "tfidf", *line[6:], "--output", tmp_path / "run")
     assert main(given) == 0
     assert "trial-2-static failed: out of memory." in " ".join(capsys.readouterr().err.split())
@@ -154,21 +161,11 @@ def test_a_trial_that_fails_counts_as_failed_and_the_others_choose(
 def test_a_model_all_of_whose_trials_failed_is_not_trained_untuned_later(
     line: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from understudy.errors import ModelError
-    from understudy.recipes.choose.compare import contenders
-
-    whole = contenders.Contending._score
-
-    def bad(self: Any, session: Any, model: Any) -> None:
-        if "static" in session.run.folder.name:
-            raise ModelError("out of memory.")
-        whole(self, session, model)
-
-    monkeypatch.setattr(contenders.Contending, "_score", bad)
+    put_back = out_of_memory(monkeypatch, "static")
     given = words("--data", line[1], "--models", "static", "tfidf", *line[6:], "--output", tmp_path / "run")
     assert main(given) == 2
     assert "static failed: none of its trials succeeded: out of memory." in " ".join(capsys.readouterr().err.split())
-    monkeypatch.setattr(contenders.Contending, "_score", whole)
+    put_back()
     assert main([*given, "--resume"]) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert "static failed: none of its trials succeeded: they failed before this comparison went on." in said

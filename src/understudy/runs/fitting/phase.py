@@ -20,6 +20,7 @@ from understudy.training import schedules
 from understudy.training.loop import fit
 from understudy.training.optimizers.lazy_adamw import sparse_gradients
 from understudy.training.stages import FitResult, Schedule
+from understudy.training.stop import OUT_OF_TIME
 from understudy.training.unfreezing.plan import LearningPlan
 
 
@@ -99,7 +100,7 @@ def train_phase(
         "padding_ratio": batches.padding_ratio(),
         **({"keep": keep} if keep == "last" else {}),
     }
-    if result.stopped_by == "time budget":
+    if result.stopped_by == OUT_OF_TIME:
         session.run.say(f"{phase}: ended by the time budget after {result.steps:,} steps, with the best so far.")
     return result
 

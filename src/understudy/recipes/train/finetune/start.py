@@ -12,6 +12,7 @@ import torch
 from accelerate.utils import broadcast_object_list
 from transformers import PreTrainedTokenizerBase
 
+from understudy.adapters.heads import head_of
 from understudy.data.splits import Splits
 from understudy.data.tasks import Task
 from understudy.data.tokens.encode import Encoded, collate, encode
@@ -214,7 +215,8 @@ def _probed(
 
 def _read(model: Any) -> str:
     """How a classifier reads a row."""
-    return APART if isinstance(model, ApartClassifier) else MEAN if isinstance(model, PooledClassifier) else "head"
+    way, _ = head_of(model)
+    return "head" if way == "architecture" else way
 
 
 def _head(model: Any, encoded: Encoded, names: Sequence[str]) -> Any:
