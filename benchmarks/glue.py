@@ -22,6 +22,11 @@ from evidence import ROOT, Setting, begin, earlier, run, spread, target, write
 ROWS, WHOLE, EPOCHS, RATE, LENGTH, BATCH = 1000, 10_000, 3, 1e-4, 128, 32
 SINGLE = ("wnli", "rte", "mrpc", "stsb", "cola", "sst2")
 JOINT = ("mrpc", "rte", "stsb", "sst2")
+JOINT_WAYS: dict[str, dict[str, str]] = {
+    "joint": {},
+    "joint, pairs apart": {"pooling": "apart"},
+    "joint, from probes": {"start": "probe", "pooling": "auto"},
+}
 AFTER = (("mrpc", "stsb"), ("sick", "stsb"), ("snli", "rte"))
 STUDENTS: dict[str, dict[str, Any]] = {
     "bilstm": {"epochs": 20, "learning_rate": 2e-3},
@@ -115,8 +120,7 @@ def cells(setting: Setting) -> Iterator[Cell]:
         yield from (("after", "-".join(pair), seed) for pair in AFTER[: setting.pick(len(AFTER), 1)])
         yield from (("after, from a probe", "-".join(pair), seed) for pair in AFTER[: setting.pick(len(AFTER), 1)])
         yield from (("distilled", student, seed) for student in STUDENTS)
-        yield "joint", "all", seed
-        yield "joint, pairs apart", "all", seed
+        yield from ((way, "all", seed) for way in JOINT_WAYS)
         yield "transfer", "all", seed
         if seed == setting.seeds[0]:
             yield "seconds", "epoch", seed
@@ -146,10 +150,9 @@ def measured(setting: Setting, cell: Cell) -> dict[str, Any]:
             f"{second}: without {first}{end}": record.model(f"{second} directly"),
         }
         return _row(cell, entries)
-    if kind.startswith("joint"):
-        how = {"pooling": "apart"} if kind.endswith("apart") else {}
-        folder = kind.replace(", ", "-").replace(" ", "-")
-        record = run(recipe(setting, seed, folder, tasks=together(setting), mode="joint", then="finetune", **how))
+    if kind in JOINT_WAYS:
+        settings: dict[str, Any] = {"tasks": together(setting), "mode": "joint", "then": "finetune", **JOINT_WAYS[kind]}
+        record = run(recipe(setting, seed, kind.replace(", ", "-").replace(" ", "-"), **settings))
         ends = {f"{kind}{end}": end for end in ("", ", at its own best", ", fine-tuned")}
         return _row(
             cell,
@@ -248,6 +251,8 @@ def gains_of(rows: list[dict[str, Any]]) -> dict[str, Any]:
         base = f"{task}: single"
         if how.startswith("after "):
             base = f"{task}: without {how.removeprefix('after ')}"
+        elif how.startswith("joint, from probes"):
+            base = f"{task}: single, by its probe"
         elif how.startswith("distilled "):
             base = f"{task}: {how.removeprefix('distilled ')} without teachers"
         pairs = [(scores[arm, seed], scores.get((base, seed))) for name, seed in scores if name == arm]

@@ -413,7 +413,7 @@ def test_constant_answers_are_said_and_reported_as_zero(glue: Words, tmp_path: P
         ),
         (
             ["--tasks", "rte", "cola", "--mode", "joint", "--pooling", "auto"],
-            "--pooling auto chooses by the probe of one task",
+            "--pooling auto compares probes of the encoder. Give --start probe too",
         ),
         (
             ["--tasks", "rte", "cola", "--mode", "sequential", "--pooling", "apart"],

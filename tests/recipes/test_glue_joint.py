@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -193,6 +193,50 @@ def test_pairs_are_read_apart_on_the_encoder_that_reads_single_texts_too(
         start_tasks(settings, [read_task(str(root), "cola")])
 
 
+@pytest.mark.parametrize("sharing", ["hard", "soft"])
+def test_heads_begin_as_probes_of_one_encoder(
+    root: Path, tiny_bert: Path, sharing: Literal["hard", "soft"], tmp_path: Path
+) -> None:
+    names = ["cola", "rte"]
+    settings = GlueSettings(
+        data=str(root),
+        tasks=names,
+        mode="joint",
+        start="probe",
+        pooling="auto",
+        sharing=sharing,
+        max_length=24,
+        model=str(tiny_bert),
+    )
+    start = start_tasks(settings, [read_task(str(root), name) for name in names])
+    encoder = BertModel.from_pretrained(tiny_bert)
+    for name in names:
+        found = start.probes[name]
+        model = start.model.task(name)
+        assert isinstance(model, PooledClassifier | ApartClassifier)
+        assert isinstance(model, ApartClassifier) == (found.read == "apart")
+        for key, value in encoder.state_dict().items():  # the encoder is as it was
+            if "pooler" not in key:
+                assert torch.equal(value, model.encoder.state_dict()[key]), key
+        assert torch.equal(model.classifier.weight, torch.from_numpy(found.probe.weight))
+    assert (start.model.task("cola").encoder is start.model.task("rte").encoder) == (sharing == "hard")
+    assert start.probes["rte"].joined is not None  # both ways were tried for the pairs
+    assert start.probes["cola"].joined is None
+
+
+def test_a_run_whose_heads_begin_as_probes(joint: Words, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = joint(tmp_path / "run", "--tasks", "rte", "stsb", "--start", "probe", "--pooling", "auto", "--epochs", 1)
+    assert main(words) == 0
+    said = capsys.readouterr().err
+    assert "heads are linear probes, scored in cross-validation: rte of" in said
+    found = record_of(tmp_path / "run").training["joint"]["start"]
+    assert list(found) == ["rte", "stsb"]
+    model = understudy.load(tmp_path / "run")
+    for name, start in found.items():
+        assert isinstance(model[name].model, ApartClassifier if start["pooling"] == "apart" else PooledClassifier)
+        assert "loss_of_joined_above_apart" in start
+
+
 def test_soft_sharing_starts_alike_where_the_checkpoint_has_no_pooler(
     root: Path, tiny_bert: Path, tmp_path: Path
 ) -> None:
@@ -270,7 +314,11 @@ def test_its_folder_teaches_and_lends_its_encoder(
         (["--task_weights", "1", "2", "0"], "task_weights must be positive"),
         (["--soft_weight", "1"], "--soft_weight belongs to --sharing soft"),
         (["--sampling_temperature", "2"], "--sampling_temperature belongs to --sampling temperature"),
-        (["--start", "probe"], "--start probe is for one task's head, and --mode joint trains several"),
+        (["--start", "probe"], "which all tasks share. Give --pooling auto, mean or apart too"),
+        (
+            ["--start", "probe", "--pooling", "auto", "--teachers", "a", "b", "c", "--student", "bilstm"],
+            "--start probe is for an encoder of transformers, but --student is bilstm",
+        ),
         (["--submit"], "--submit answers for tasks that are trained singly"),
         (["--mode", "single", "--then", "finetune"], "--then belongs to --mode joint, but the mode is single"),
     ],

@@ -174,7 +174,7 @@ class GlueSettings(TaughtTasksSettings, AdapterSettings, TrainSettings, SeedsSet
 
     def _mode_faults(self) -> list[str]:
         faults, several = [], len(self.names()) > 1 or self.names() == [ALL]
-        if self.pooling == "auto" and self.start != "probe" and self.mode != "joint":
+        if self.pooling == "auto" and self.start != "probe":
             faults.append(
                 "--pooling auto compares probes of the encoder. Give --start probe too, or say --pooling head, mean or apart."
             )
@@ -229,12 +229,14 @@ class GlueSettings(TaughtTasksSettings, AdapterSettings, TrainSettings, SeedsSet
             f"{flag}: this is for the layers of one task's model, and --mode joint trains several heads. Leave it out."
             for flag in self.layer_flags()
         ]
-        if self.pooling == "auto":
+        if self.start == "probe" and self.student is not None and is_table(self.student):
             faults.append(
-                "--pooling auto chooses by the probe of one task, and --mode joint trains several. Say head, mean or apart."
+                f"--start probe is for an encoder of transformers, but --student is {self.student}. Leave one of them out."
             )
-        if self.start == "probe":
-            faults.append("--start probe is for one task's head, and --mode joint trains several. Leave it out.")
+        elif self.start == "probe" and self.pooling == "head":
+            faults.append(
+                "--start probe with --mode joint: a head of the architecture may have a layer in the encoder, which all tasks share. Give --pooling auto, mean or apart too."
+            )
         faults += self.taught_faults(None if self.names() == [ALL] else self.names())
         if self.student is not None and is_table(self.student) and self.pooling != "head":
             faults.append(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
 from understudy.data.glue.read import TaskData
+from understudy.data.tokens.encode import encode
 from understudy.errors import ConfigError
 from understudy.models.awd_lstm.config import reads_whole
 from understudy.models.files.classifiers import (
@@ -19,16 +21,21 @@ from understudy.models.files.classifiers import (
 )
 from understudy.models.files.tokenizers import check_tokenizer, load_tokenizer
 from understudy.models.multitask import MultiTaskModel, share_encoder, start_alike
+from understudy.models.probe.choice import serves_apart
+from understudy.models.probe.vectors import APART, MEAN
 from understudy.models.structure.inputs import settle_inputs
 from understudy.models.students.pair_rows import pair_layout
-from understudy.recipes.train.glue.single import LEARNING_RATE
+from understudy.recipes.train.finetune.start import Start, begin, find_start
+from understudy.recipes.train.glue.single import LEARNING_RATE, as_finetune
 from understudy.recipes.train.students.classifier import CUT_RATE, build_student
 from understudy.recipes.train.students.cut import cut_student
+from understudy.runs.text_limits import text_length
 from understudy.settings.student_options import is_table, options_of
 from understudy.settings.train.glue import GlueSettings
 
 
-class TasksStart(NamedTuple):
+@dataclass(frozen=True)
+class TasksStart:
     """An untrained model for several tasks, and what is needed to train it."""
 
     model: MultiTaskModel
@@ -38,6 +45,8 @@ class TasksStart(NamedTuple):
     learning_rate: float
     """Where the settings name none."""
     notes: list[str]
+    probes: Mapping[str, Start] = field(default_factory=dict)
+    """What each task's head begins as, where it is a probe."""
 
 
 def start_tasks(settings: GlueSettings, data: Sequence[TaskData]) -> TasksStart:
@@ -55,15 +64,57 @@ def start_tasks(settings: GlueSettings, data: Sequence[TaskData]) -> TasksStart:
     torch.manual_seed(settings.seed)
     notes: list[str] = []
     models: dict[str, Any] = {}
+    probes: dict[str, Start] = {}
+    join = share_encoder if settings.sharing == "hard" else start_alike
+
+    def build(task: TaskData, pooling: Any) -> Any:
+        made = _classifier(replace(settings, pooling=pooling), name, task, tokenizer, notes)
+        join(next(iter(models.values()), made), made)  # at once: no more than two encoders are in memory if shared
+        return made
+
     for task in data:
-        models[task.name] = _classifier(settings, name, task, tokenizer, notes)
-        join = share_encoder if settings.sharing == "hard" else start_alike
-        join(
-            next(iter(models.values())), models[task.name]
-        )  # at once: no more than two encoders are in memory if shared
+        if settings.start == "probe":
+            models[task.name], start = _begun(settings, task, tokenizer, build)
+            probes |= {} if start is None else {task.name: start}
+        else:
+            models[task.name] = build(task, settings.pooling)
     model = MultiTaskModel(models, shared=settings.sharing == "hard")
     names = {task: settle_inputs(one, tokenizer) for task, one in models.items()}
-    return TasksStart(model, tokenizer, names, _usual_rate(settings), notes)
+    return TasksStart(model, tokenizer, names, _usual_rate(settings), notes, probes)
+
+
+def _begun(
+    settings: GlueSettings, data: TaskData, tokenizer: PreTrainedTokenizerBase, build: Callable[[TaskData, Any], Any]
+) -> tuple[Any, Start | None]:
+    """A task's classifier whose head is a probe; with ``--pooling auto`` pairs are read as they probe better."""
+    rows, several = data.splits, settings.pooling == "auto" and data.splits.task.is_pair
+    ways: list[Any] = [MEAN if settings.pooling == "auto" else settings.pooling, *[APART] * several]
+    found: list[tuple[Any, Start | None]] = []
+    for pooling in ways:
+        model = build(data, pooling)
+        length, names = text_length(model, tokenizer, settings.max_length), settle_inputs(model, tokenizer)
+        own = as_finetune(replace(settings, pooling=pooling))
+        start = find_start(model, tokenizer, own, rows, length=length, names=names)
+        if start is not None:
+            model = begin(model, start, rows.task, encode(rows.train.texts, tokenizer, max_length=length), names)
+        found.append((model, start))
+    joined, apart = found[0], found[-1]
+    if joined[1] is None or apart[1] is None or apart is joined:
+        return joined
+    better, difference = serves_apart(apart[1].probe, joined[1].probe)
+    model, start = apart if better else joined
+    assert start is not None
+    return model, replace(start, joined=difference)
+
+
+def probe_lines(probes: Mapping[str, Start]) -> Mapping[str, str]:
+    """Which heads begin as probes, what those read and how well they do, for the plan."""
+    said = []
+    for name, start in probes.items():
+        reads = "each text of a pair by itself" if start.read == APART else "the mean of the states"
+        metric, score = next(iter(start.probe.scores.items()))
+        said.append(f"{name} of {reads} ({metric} {score:.3f})")
+    return {"start": f"heads are linear probes, scored in cross-validation: {'; '.join(said)}"} if said else {}
 
 
 def _usual_rate(settings: GlueSettings) -> float:

@@ -26,7 +26,7 @@ from understudy.objectives.multitask import MultiTask
 from understudy.objectives.supervised import Supervised
 from understudy.objectives.teachers.teacher import Teacher
 from understudy.objectives.terms import term_names
-from understudy.recipes.train.glue.joint.start import start_tasks
+from understudy.recipes.train.glue.joint.start import probe_lines, start_tasks
 from understudy.recipes.train.glue.joint.subject import dev_parts, subject_of
 from understudy.recipes.train.glue.results import scored_parts
 from understudy.runs.entries import has_entry, put_on_record
@@ -58,6 +58,7 @@ class Joint:
         self.model, self.tokenizer, self.names = start.model, start.tokenizer, start.names
         self.learning_rate = start.learning_rate
         self.notes: Sequence[str] = start.notes
+        self.probes = start.probes
         self.length = text_length(self.model, self.tokenizer, settings.max_length)
         self._encode()
         self.objective = MultiTask(
@@ -91,6 +92,7 @@ class Joint:
         lines = {
             "tasks": ", ".join(f"{name} ({len(task.splits.train):,} rows)" for name, task in self.data.items()),
             "encoders": encoders,
+            **probe_lines(self.probes),
             "steps": f"{self.batches.steps(0):,} an epoch ({settings.sampling}: {said}), {settings.epochs} epochs at most",
             "loss weights": weights,
             **learning_lines(self.plan, settings),
@@ -124,6 +126,9 @@ class Joint:
     def train_all(self, session: Session) -> None:
         """Fit the model; the best weights of each task are kept beside those that are best in common."""
         primary = {f"{name}/{task.splits.task.metrics[0]}": name for name, task in self.data.items()}
+        if self.probes:
+            found = {name: start.on_record() for name, start in self.probes.items()}
+            session.run.record.training.setdefault("joint", {})["start"] = found
         self.fit(
             session,
             self.objective,
