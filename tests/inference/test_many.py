@@ -16,13 +16,14 @@ import understudy
 from understudy.adapters.design import AdapterDesign, design_of
 from understudy.adapters.facts import AdapterFacts, Base
 from understudy.adapters.files import NAME, save_adapter
-from understudy.adapters.heads import Head, head_tensors, headed
+from understudy.adapters.heads import Head, headed
 from understudy.adapters.hub import names
 from understudy.adapters.inject import adapter_tensors, add_adapter
 from understudy.cli import main
 from understudy.data.tasks import Task
 from understudy.errors import ModelError
 from understudy.models.files.classifiers import load_encoder
+from understudy.models.structure.layers import head_tensors
 
 TEXTS = ["a good film", "the bad book was very sad", "lovely", "quite a dreadful song is the play", "nice cast"]
 TASKS = {

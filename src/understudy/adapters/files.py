@@ -17,7 +17,7 @@ from torch import Tensor
 
 from understudy.adapters.design import AdapterDesign
 from understudy.adapters.facts import AdapterFacts, encoder_fingerprint
-from understudy.adapters.heads import head_tensors, headed
+from understudy.adapters.heads import headed
 from understudy.adapters.inject import adapter_tensors, add_adapter, add_fusion, designs, load_tensors, route_of
 from understudy.adapters.peft_methods import METHODS, add_peft
 from understudy.atomic import OUTPUT, new_folder
@@ -29,6 +29,7 @@ from understudy.models.files.pretrained import noting
 from understudy.models.files.tokenizers import check_tokenizer, load_tokenizer
 from understudy.models.files.trained import TrainedModel, load_trained
 from understudy.models.shrink.cut import cut_layers
+from understudy.models.structure.layers import head_tensors
 
 WEIGHTS, HEAD, WEIGHTS_BELOW = "adapter.safetensors", "head.safetensors", "below.safetensors"
 NAME, BELOW = "task", "below"

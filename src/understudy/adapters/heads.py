@@ -21,7 +21,7 @@ from understudy.models.files.classifiers import (
     load_mean_classifier,
 )
 from understudy.models.files.stored_task import set_task
-from understudy.models.structure.layers import base_model, head_modules
+from understudy.models.structure.layers import base_model
 from understudy.models.students.apart import ApartClassifier, compared
 from understudy.models.students.pair_rows import PairLayout, split_pairs
 from understudy.models.students.pooled import PooledClassifier, PooledEncoder, mean_pooled
@@ -221,15 +221,6 @@ def first_token_head(model: Any) -> FirstTokenHead:
     return head.eval()
 
 
-def head_tensors(model: Any) -> dict[str, nn.Parameter]:
-    """The parameters of a model's head by name, and those of a pooler that its checkpoint lacked."""
-    own = {id(parameter) for part in head_modules(model) for parameter in part.parameters()}
-    base = base_model(model)
-    lacked: frozenset[str] = getattr(model, "new_in_encoder", frozenset())
-    own |= {id(parameter) for name, parameter in base.named_parameters() if name in lacked}
-    return {name: parameter for name, parameter in model.named_parameters() if id(parameter) in own}
-
-
 def head_of_tensors(
     encoder: Any, head: Head, task: Task, options: dict[str, Any], tensors: Mapping[str, Tensor], *, origin: str
 ) -> nn.Module:
@@ -239,7 +230,7 @@ def head_of_tensors(
 
     Args:
         options: of a :class:`FirstTokenHead`; the layout of an :class:`ApartHead`.
-        tensors: as :func:`head_tensors` names them.
+        tensors: as :func:`understudy.models.structure.layers.head_tensors` names them.
         origin: where they are from, for messages.
 
     Raises:

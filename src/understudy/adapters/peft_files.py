@@ -12,12 +12,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from understudy.adapters.facts import AdapterFacts
-from understudy.adapters.heads import head_tensors
 from understudy.adapters.inject import adapter_tensors
 from understudy.adapters.peft_methods import METHODS
 from understudy.atomic import OUTPUT, new_folder
 from understudy.errors import ModelError, require, shortened
-from understudy.models.structure.layers import base_model
+from understudy.models.structure.layers import base_model, head_tensors
 from understudy.models.students.pooled import PooledEncoder
 
 _WEIGHTS = "adapter_model.safetensors"

@@ -9,9 +9,9 @@ from transformers import PreTrainedTokenizerBase
 
 from understudy.adapters.facts import AdapterFacts
 from understudy.adapters.files import NAME
-from understudy.adapters.heads import head_tensors
 from understudy.adapters.inject import adapter_tensors
 from understudy.inference.predictor import Predictor
+from understudy.models.structure.layers import head_tensors
 
 
 class AdaptedPredictor(Predictor):

@@ -28,7 +28,7 @@ class ReadAdapter(NamedTuple):
     weights: dict[str, Tensor]
     """By the names of :func:`understudy.adapters.inject.adapter_tensors`."""
     head: dict[str, Tensor]
-    """By the names of :func:`understudy.adapters.heads.head_tensors`; empty if it has none."""
+    """By the names of :func:`understudy.models.structure.layers.head_tensors`; empty if it has none."""
 
 
 def read_adapter(

@@ -23,7 +23,7 @@ from understudy.models.files.pretrained import (
 from understudy.models.files.stored_task import set_task, stored_task
 from understudy.models.files.trained import load_trained
 from understudy.models.multitask import encoder_of
-from understudy.models.structure.layers import base_model, head_modules
+from understudy.models.structure.layers import base_model, head_modules, head_tensors
 from understudy.models.students.apart import ApartClassifier
 from understudy.models.students.pair_rows import PairLayout
 from understudy.models.students.pooled import PooledClassifier, PooledEncoder
@@ -176,13 +176,10 @@ def said_of_transfer(model: Any, name: str, *, pooler: bool = True) -> str:
     Args:
         pooler: whether the encoder's pooler, if it has one, is carried over; False where a probe was put in its place.
     """
-    new = {id(parameter) for module in head_modules(model) for parameter in module.parameters()}
-    lacked: frozenset[str] = getattr(model, "new_in_encoder", frozenset())
-    new |= {
-        id(parameter)
-        for key, parameter in base_model(model).named_parameters()
-        if key in lacked or (not pooler and key.startswith("pooler."))
-    }
+    new = {id(parameter) for parameter in head_tensors(model).values()}
+    if not pooler:
+        inside = base_model(model).named_parameters()
+        new |= {id(parameter) for key, parameter in inside if key.startswith("pooler.")}
     fresh = [key for key, parameter in model.named_parameters() if id(parameter) in new]
     carried = [parameter for parameter in model.parameters() if id(parameter) not in new]
     count = sum(parameter.numel() for parameter in carried)

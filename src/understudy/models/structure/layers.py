@@ -50,6 +50,15 @@ def head_modules(model: Any) -> list[nn.Module]:
     return [] if base is model else [child for child in model.children() if not _contains(child, base)]
 
 
+def head_tensors(model: Any) -> dict[str, nn.Parameter]:
+    """The parameters of a model's head by name, and those of a pooler that its checkpoint lacked."""
+    own = {id(parameter) for part in head_modules(model) for parameter in part.parameters()}
+    base = base_model(model)
+    lacked: frozenset[str] = getattr(model, "new_in_encoder", frozenset())
+    own |= {id(parameter) for name, parameter in base.named_parameters() if name in lacked}
+    return {name: parameter for name, parameter in model.named_parameters() if id(parameter) in own}
+
+
 def encoder_layers(model: Any) -> nn.ModuleList:
     """The stack of blocks of a transformer: the one list of modules with one entry a layer.
 

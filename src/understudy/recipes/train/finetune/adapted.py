@@ -6,10 +6,11 @@ from typing import Any
 
 from understudy.adapters.facts import AdapterFacts, Base
 from understudy.adapters.files import NAME, place_head
-from understudy.adapters.heads import Head, head_of, head_tensors, headed
+from understudy.adapters.heads import Head, head_of, headed
 from understudy.adapters.inject import learn_only
 from understudy.data.splits import Splits
 from understudy.inference.adapted import AdaptedPredictor
+from understudy.models.structure.layers import head_tensors
 from understudy.recipes.train.adapting import EarlierAdapter, add_asked, rate_of
 from understudy.recipes.train.finetune.start import Start, as_probe
 from understudy.recipes.train.finetune.transformer import Transformer

@@ -6,12 +6,11 @@ import torch
 
 from understudy.adapters.facts import AdapterFacts, Base
 from understudy.adapters.files import NAME
-from understudy.adapters.heads import head_tensors
 from understudy.adapters.inject import adapter_tensors, learn_only
 from understudy.adapters.layers.invertible import undo_before_words
 from understudy.data.readers.corpus import Corpus
 from understudy.inference.logits import parameter_summary
-from understudy.models.structure.layers import output_table
+from understudy.models.structure.layers import head_tensors, output_table
 from understudy.recipes.train.adapting import EarlierAdapter, add_asked, rate_of
 from understudy.recipes.train.pretrain.masked import HiddenWords
 from understudy.runs.saving import save_adapter_alone

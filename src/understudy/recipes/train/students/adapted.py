@@ -12,7 +12,7 @@ import torch
 from understudy.adapters.design import AdapterDesign
 from understudy.adapters.facts import AdapterFacts, Base
 from understudy.adapters.files import NAME, WEIGHTS, place_head, read_tensors
-from understudy.adapters.heads import Head, head_of, head_tensors, headed
+from understudy.adapters.heads import Head, head_of, headed
 from understudy.adapters.inject import add_adapter, learn_only, load_tensors
 from understudy.data.tasks import Task
 from understudy.errors import ModelError
@@ -20,7 +20,7 @@ from understudy.models.files.classifiers import load_classifier
 from understudy.models.files.names import adapter_folder, resolve
 from understudy.models.files.tokenizers import check_tokenizer, load_tokenizer
 from understudy.models.shrink.cut import choose_layers, cut_layers, layer_count
-from understudy.models.structure.layers import encoder_layers
+from understudy.models.structure.layers import encoder_layers, head_tensors
 from understudy.recipes.train.adapting import RATES, AddedAdapter, EarlierAdapter, add_asked, rate_of
 from understudy.recipes.train.students.classifier import UntrainedStudent
 from understudy.settings.student_options import LayersOptions
