@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -12,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from understudy_runtime.errors import UnderstudyError, require
-from understudy_runtime.limits import TOKEN, Limits
+from understudy_runtime.limits import TOKEN, Limits, known_token
 from understudy_runtime.lines import say
 from understudy_runtime.predictor import ExportedPredictor
 
@@ -41,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             ],
             host=asked.host,
             port=asked.port,
-            token=os.environ.get(TOKEN) if asked.token is None else asked.token,
+            token=known_token(asked.token),
             limits=limits,
             reload_seconds=asked.reload_seconds,
             explainer=lambda model: None,

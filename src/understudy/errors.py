@@ -80,8 +80,12 @@ def nearest(word: str, known: Iterable[str]) -> str:
         " Did you mean 'positive'?"
         >>> nearest("zebra", ["negative", "positive"])
         ''
+        >>> nearest("int4", ["int8", "int4-weight"])
+        " Did you mean 'int4-weight'?"
     """
-    close = difflib.get_close_matches(word, [str(name) for name in known], n=1, cutoff=0.6)
+    names = [str(name) for name in known]
+    begun = [name for name in names if name.startswith(word)] if len(word) > 1 else []
+    close = begun[:1] if len(begun) == 1 else difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     return f" Did you mean '{close[0]}'?" if close else ""
 
 

@@ -88,7 +88,7 @@ def _grouped(arguments: list[str], faults: list[str]) -> list[tuple[str, list[st
         elif groups:
             groups[-1][1].append(argument)
         else:
-            faults.append(f"'{argument}' stands before any flag. Name the flag that it belongs to.")
+            faults.append(f"'{argument}' stands before any flag. Name the flag that it belongs to, as in --help.")
     return groups
 
 

@@ -175,7 +175,18 @@ def machine() -> dict[str, Any]:
         "transformers": transformers.__version__,
         "capability": torch.backends.cpu.get_cpu_capability(),
         "machine": platform.machine(),
+        "processor": processor(),
     }
+
+
+def processor() -> str:
+    """Who made the processor, and whether it multiplies tiles: each maker's has kernels of its own."""
+    try:
+        told = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return platform.processor()
+    maker = re.search(r"vendor_id\s*: (\w+)", told)
+    return f"{maker[1] if maker else 'unknown'}{', AMX' if 'amx_tile' in told else ''}"
 
 
 def described(place: Path) -> dict[str, Any]:

@@ -524,6 +524,14 @@ def test_a_head_that_nothing_trained_is_not_passed_on(
     states = ["--ce_weight", 0, "--mlm_weight", 0, "--cosine_weight", 0, "--relation_weight", 1, "--limit_train", 16]
     record = run(corpus, tiny_bert, tmp_path / "headless", "--student", "layers:2", *states)
     assert any("it is saved without one" in note for note in record.notes)
+    card = (tmp_path / "headless" / "README.md").read_text(encoding="utf-8")
+    assert "An encoder (`layers:2`) that stands in for" in card
+    assert "pipeline_tag: feature-extraction" in card
+    assert "AutoModel.from_pretrained" in card
+    assert "understudy finetune --model" in card
+    assert not [
+        word for word in ("fill-mask", "AutoModelForMaskedLM", "fill in a word", "what is likely") if word in card
+    ]
     assert main(["fill-mask", str(tmp_path / "headless"), "the [MASK] film"]) == 2
     assert "masked-LM head" in capsys.readouterr().err
     assert main(command(corpus, tmp_path / "headless", tmp_path / "next", "--student", "layers:1")) == 2
@@ -531,6 +539,7 @@ def test_a_head_that_nothing_trained_is_not_passed_on(
     assert load_classifier(str(tmp_path / "headless"), TASK).config.num_hidden_layers == 2
     run(corpus, teacher, tmp_path / "headed", "--student", "layers:2", *states)
     assert main(["fill-mask", str(tmp_path / "headed"), "the [MASK] film"]) == 0
+    assert "AutoModelForMaskedLM" in (tmp_path / "headed" / "README.md").read_text(encoding="utf-8")
 
 
 def test_teachers_that_cannot_teach_are_refused(

@@ -17,6 +17,7 @@ from understudy.data.tasks import Task
 from understudy.models.files.multitask import TrainedTasks, save_tasks
 from understudy.models.files.stored_task import set_task
 from understudy.models.multitask import MultiTaskModel
+from understudy.recipes.ship.exportable import rows_of_run
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -74,6 +75,20 @@ def test_a_run_is_compared_on_its_validation_rows(
     assert main(["export", str(teacher), "--output", str(out)]) == 0
     assert "on 40 validation rows of its run" in capsys.readouterr().out
     same_answers(teacher, out)
+
+
+def test_rows_that_may_have_been_trained_on_are_not_called_validation_rows(
+    reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = (reviews / "train.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    data = tmp_path / "data.csv"
+    data.write_text("".join(rows[:40]), encoding="utf-8")
+    words = ["finetune", "--data", str(data), "--model", "tfidf", "--output", str(tmp_path / "run")]
+    assert main(words) == 0
+    assert rows_of_run(str(tmp_path / "run")) is not None
+    data.write_text("".join(rows[:44]), encoding="utf-8")
+    assert rows_of_run(str(tmp_path / "run")) is None
+    assert "the data of its run have changed since" in capsys.readouterr().err
 
 
 def test_an_exported_model_predicts_measures_and_teaches(

@@ -407,6 +407,7 @@ def test_constant_answers_are_said_and_reported_as_zero(glue: Words, tmp_path: P
         (["--task", "qqp"], "no folder for QQP"),
         (["--tasks", "qqp", "mnli"], "no folder for MNLI"),
         (["--task", "ax"], "'ax' is the diagnostic set"),
+        (["--task", "rte", "--data", __file__], "is a file, but --data names a folder that holds a folder a task"),
         (
             ["--task", "rte", "--pooling", "auto"],
             "--pooling auto compares probes of the encoder. Give --start probe too",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file, save_file
 from test_glue_joint import killed
 
@@ -22,6 +25,8 @@ from understudy.inference.adapted import AdaptedPredictor
 from understudy.models.files.classifiers import load_encoder
 from understudy.models.masked import load_masked_model
 from understudy.record import RunRecord
+from understudy.report.card.hub import model_index
+from understudy.report.numbers import human_bytes, human_count
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -129,6 +134,36 @@ def test_a_new_head_learns_with_the_adapter_and_its_table_does_not(
     width, vocabulary = 32, load_encoder(str(tiny_bert)).config.vocab_size
     assert entry["trainable_parameters"] == own + width * width + 3 * width + vocabulary  # transform, norm, bias
     assert entry["own_bytes"] == 2 * own
+
+
+@pytest.mark.parametrize("kind", ["pfeiffer", "lora"])
+def test_the_card_tells_how_to_stack_on_it(
+    reviews: Path, masked: Path, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a command that runs as it is written, and of what the folder holds alone."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(masked, "base")
+    shutil.copy(reviews / "train.csv", "reviews.csv")
+    words = pretraining(reviews, Path("base"), Path("runs/twi"), "--adapter", kind, "--limit_train", "16")
+    assert main(words) == 0
+    _, front, body = Path("runs/twi/README.md").read_text(encoding="utf-8").split("---\n", 2)
+    facts = yaml.safe_load(front)
+    assert "pipeline_tag" not in facts
+    assert facts["tags"] == ["understudy", "adapter"]
+    own = sum(value.numel() for value in read_tensors(Path("runs/twi/model/adapter.safetensors")).values())
+    whole = sum(value.numel() for value in load_masked_model("base").model.parameters())
+    assert "An adapter for a masked language model (`base`)" in body
+    sizes = f"It has {human_count(own)} parameters ({human_bytes(4 * own)}). The model, which has {human_count(whole)},"
+    assert sizes in body
+    assert not [word for word in ("fill-mask", "AutoModel", "fill in a word", "what is likely") if word in body]
+    told, _ = re.findall(r"```bash\n(.*?)\n```", body, re.DOTALL)
+    way = "--load_adapter" if kind == "lora" else "--adapter pfeiffer --stack_on"
+    assert told == f"understudy finetune --model base {way} runs/twi --data reviews.csv"
+    assert main([*shlex.split(told)[1:], "--epochs", "1", "--no_baseline", "--output", "runs/mood", *SHORT]) == 0
+    # the hub's card names the task that was scored
+    record = RunRecord.load(Path("runs/twi/record.json"))
+    (entry,) = model_index(vars(record), "twi")
+    assert entry["results"][0]["task"] == {"type": "fill-mask"}
 
 
 @pytest.fixture(scope="module")

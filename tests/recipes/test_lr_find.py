@@ -265,3 +265,31 @@ def test_the_sweep_of_a_language_model(tmp_path: Path) -> None:
     assert sweep["cap"] is None
     assert 1e-4 < sweep["rate"] < 1.0
     assert (run / "lr_find.png").exists()
+
+
+@pytest.mark.parametrize("command", [["lr-find", "pretrain"], ["pretrain", "--learning_rate", "auto"]])
+def test_a_budget_that_ends_within_the_sweep_is_said(
+    command: list[str], reviews: Path, tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = [*command, "--data", str(reviews / "pool.txt"), "--model", str(tiny_bert), "--batch_size", "8"]
+    assert main([*asked, "--time_budget", "0.000001s", "--output", str(tmp_path / "run")]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "the time budget ended after 1 of 100 steps of the sweep. Name a --learning_rate, or give a longer" in said
+    assert not record(tmp_path / "run").finished
+
+
+def test_below_a_frozen_layer_the_highest_that_learns_has_the_rate_that_was_found(
+    reviews: Path, tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = flags(reviews, tiny_bert, "--freeze", "head", "--discriminative", "4", "--output", str(tmp_path / "run"))
+    assert main(["finetune", *asked, "--learning_rate", "auto"]) == 0
+    training = record(tmp_path / "run").training["train"]
+    found = training["sweep"]["rate"]
+    assert training["learning_rate"] == pytest.approx(found)
+    assert max(training["learning_rates"].values()) == pytest.approx(found)
+    assert "head" not in training["learning_rates"]
+    capsys.readouterr()
+    assert main(["lr-find", "finetune", *asked, "--overwrite"]) == 0
+    said = shlex.split(capsys.readouterr().out.splitlines()[-1])
+    named = float(said[said.index("--learning_rate") + 1])
+    assert named == pytest.approx(4 * record(tmp_path / "run").training["sweep"]["rate"], rel=0.05)

@@ -53,8 +53,19 @@ def test_standard_input_is_decoded_as_data_files_are(
     give(monkeypatch, b"a good film\na caf\xe9\n")
     assert main([*command, "--batch_size", "1"]) == 2
     found = capfd.readouterr()
-    assert "standard input, line 2: not UTF-8 (byte 0xe9 at position 6 of the line)" in found.err
+    assert "standard input, line 2: not UTF-8 (byte 0xe9 at position 6 of the line). Write texts as UTF-8" in found.err
     assert [json.loads(line)["text"] for line in found.out.splitlines()] == ["a good film"]
+
+
+def test_flags_of_a_table_are_refused_where_lines_are_read(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    give(monkeypatch, b"id;headline\n1;a good film\n")
+    given = ["--text", "headline", "--separator", "semicolon", "--encoding", "cp1252"]
+    assert main(["predict", "--model", str(model), *given]) == 2
+    told = capsys.readouterr().err
+    for name in ("text", "separator", "encoding"):
+        assert f"--{name} says how --input is read, but there is no such file" in told
 
 
 def test_nothing_is_written_if_the_input_cannot_be_read(
@@ -88,6 +99,13 @@ def test_a_name_with_gz_is_compressed(model: Path, reviews: Path, tmp_path: Path
         assert main([*command, str(tmp_path / f"{name}.gz")]) == 0
         assert gzip.decompress((tmp_path / f"{name}.gz").read_bytes()) == (tmp_path / name).read_bytes()
     assert len(read_texts(tmp_path / "p.csv.gz")) == 150
+
+
+def test_nothing_is_written_into_a_model(model: Path, reviews: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["predict", "--model", str(model), "--input", str(reviews / "test.csv")]
+    for place in (model / "model" / "out.csv", model / "model" / "more" / "out.csv"):
+        assert main([*words, "--output", str(place)]) == 2
+        assert f"{place}: lies inside a model. Name another --output." in capsys.readouterr().err
 
 
 def test_a_name_that_promises_another_format_is_refused(

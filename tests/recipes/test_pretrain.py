@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import random
+import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -319,6 +320,10 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(
         ({}, "no model: name awd_lstm, a run"),
         ({"model": "awd_lstn"}, "Did you mean 'awd_lstm'?"),
         ({"model": "awd_lstm", "tokenizer": "bp:8000"}, "tokenizer 'bp:8000' is neither words:N nor bpe:N"),
+        (
+            {"model": "awd_lstm", "tokenizer": "gpt2"},
+            "name its folder, or its hub id with the owner, such as openai-community/gpt2.",
+        ),
         ({"model": "awd_lstm", "tokenizer": "bpe:3"}, "must have more than the 5 special tokens"),
         ({"model": "awd_lstm", "bptt": 4}, "bptt must be at least 10, but is 4"),
         ({"model": "awd_lstm", "metric": "f1"}, "metric must be one of loss, perplexity, accuracy"),
@@ -360,6 +365,30 @@ def test_a_text_file_of_one_line_and_no_texts_at_all(tmp_path: Path, capsys: pyt
     assert "holds a single text, so no validation part can be cut off" in capsys.readouterr().err
     assert main(["pretrain", "--model", "awd_lstm"]) == 2
     assert "no texts: name a file, a folder or a hub data set with --data" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("part", ["valid", "test"])
+def test_a_part_without_a_token_to_predict_is_refused_before_training(
+    part: str, texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(texts, tmp_path / "texts")
+    (tmp_path / "texts" / f"{part}.txt").write_text("\u200d\n", encoding="utf-8")  # cleaned away: the end alone is left
+    assert main(command({"data": tmp_path / "texts", **TINY, "output": tmp_path / "run"})) == 2
+    name = {"valid": "validation"}.get(part, part)
+    assert f"{name}: the model's tokenizer makes 1 token of all its texts" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_card_of_a_backward_model_that_is_trained_further_says_so(texts: Path, tmp_path: Path) -> None:
+    values = {**TINY, "data": texts, "epochs": 1}
+    assert main(command({**values, "backward": True, "output": tmp_path / "first"})) == 0
+    further = {name: values[name] for name in ("data", "batch_size", "epochs")}
+    assert main(command({**further, "model": tmp_path / "first", "output": tmp_path / "next"})) == 0
+    entry = RunRecord.load(tmp_path / "next" / "record.json").model("model")
+    assert entry["backward"] is True
+    for run in ("first", "next"):
+        assert "language model that reads from right to left" in (tmp_path / run / "README.md").read_text("utf-8")
 
 
 def test_an_encoder_that_sees_ahead_is_not_taken_for_a_causal_model(

@@ -137,6 +137,23 @@ def test_an_exported_model_goes_alone_or_with_its_run(
     assert not hub.files
 
 
+def test_an_export_of_other_labels_does_not_go_with_an_adapter(
+    run: Path, hub: Hub, reviews: Path, tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnxruntime")
+    words = ["finetune", "--data", str(reviews), "--model", str(tiny_bert), "--adapter", "houlsby", "--epochs", "1"]
+    assert main([*words, "--output", str(tmp_path / "adapter"), "--no_baseline"]) == 0
+    other = tmp_path / "exported"
+    assert main(["export", str(run), "--output", str(other)]) == 0
+    words = ["push", str(tmp_path / "adapter"), "--to", "ada/small", "--onnx", str(other), "--dry_run"]
+    assert main(words) == 0
+    told = json.loads((other / "config.json").read_text())
+    told["understudy"]["task"]["labels"] = ["fine", "poor"]
+    (other / "config.json").write_text(json.dumps(told))
+    assert main(words) == 2
+    assert "was made of another model" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("route", "status", "message"),
     [

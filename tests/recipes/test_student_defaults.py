@@ -13,6 +13,7 @@ import torch
 from transformers import AutoTokenizer
 
 from understudy.cli import main
+from understudy.deploy.onnx.export import export_onnx
 from understudy.errors import ConfigError, ModelError
 from understudy.loading import load
 from understudy.models.files.classifiers import load_encoder
@@ -271,6 +272,96 @@ def test_texts_that_teach_nothing_do_not_count(reviews: Path, tmp_path: Path, al
     assert plan["rows"].startswith(f"{texts} to train on")
     assert plan["steps"].startswith(f"{-(-texts // 32) * work.plan.epochs} of 32 rows")
     assert work.tokens == int(work.encoded.lengths[:texts].sum())
+
+
+def test_only_labels_teach_where_the_teacher_has_no_share(
+    reviews: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The student is then the student without a teacher, weight for weight, and the teacher labels nothing for it."""
+    made: dict[str, Any] = {}
+    ours = distillation.compare_all
+
+    def kept(session: Any, teachers: Any, students: Any, *rest: Any) -> None:
+        made.update(students)
+        ours(session, teachers, students, *rest)
+
+    monkeypatch.setattr(distillation, "compare_all", kept)
+    pool = str(reviews / "pool.txt")
+    recipe = settings(reviews, teacher, unlabeled=pool, alpha=1.0, epochs=2, output=str(tmp_path / "run"))
+    work = work_of(recipe)
+    assert len(work.taught) == 120
+    assert work.plan_lines()["pool"] == "150 texts without labels, which teach nothing at --alpha 1"
+    recipe.run()
+    taught, alone = (predictor.model.state_dict() for predictor in made.values())
+    assert all(torch.equal(taught[name], alone[name]) for name in taught)
+    record = RunRecord.load(tmp_path / "run" / "record.json")
+    assert record.teacher_forward_texts == 0
+    assert record.training["student"]["steps"] == 2 * 4
+    assert any("150 texts have no label, which alone teaches at --alpha 1" in note for note in record.notes)
+    assert any("learns from the labels alone" in note for note in record.notes)
+
+
+def test_copies_are_no_texts_to_learn_words_from(
+    reviews: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Vocabulary and start of the embeddings are those of the same run without copies."""
+    begun: list[torch.Tensor] = []
+
+    def stop(self: Distillation, session: Any, teacher: Any) -> int:
+        begun.append(self.student.model.embeddings.weight.detach().clone())  # type: ignore[union-attr,operator]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Distillation, "train_student", stop)
+    found = []
+    for copies in (0, 2):
+        recipe = settings(
+            reviews, teacher, unlabeled=str(reviews / "pool.txt"), augment=copies, tokenizer="words:20", epochs=1
+        )
+        work = work_of(recipe)
+        found.append(work.student.tokenizer.get_vocab())
+        with pytest.raises(KeyboardInterrupt):
+            dataclasses.replace(recipe, output=str(tmp_path / f"{copies}")).run()
+    assert len(work.texts) > 300
+    copied = len(work.texts) - 270
+    said = f"150 texts without labels, and {copied} varied copies of training texts"
+    assert work.plan_lines()["pool"] == said
+    assert found[0] == found[1]
+    assert torch.equal(*begun)
+
+
+@pytest.mark.parametrize(("patience", "enough", "said"), [(None, 41, True), (None, 40, False), (2, 41, False)])
+def test_a_min_delta_without_a_patience_is_said(
+    reviews: Path, teacher: Path, monkeypatch: pytest.MonkeyPatch, patience: int | None, enough: int, said: bool
+) -> None:
+    monkeypatch.setattr(paces, "_ENOUGH", enough)
+    notes = work_of(settings(reviews, teacher, min_delta=0.01, patience=patience)).notes
+    assert any("min_delta: has no effect" in note for note in notes) is said
+
+
+@pytest.mark.parametrize("length", [None, 20, 16])
+def test_an_exported_teacher_keeps_its_length_and_says_so(
+    reviews: Path, teacher: Path, tmp_path: Path, length: int | None
+) -> None:
+    pytest.importorskip("onnxruntime")
+    trained = load(teacher)
+    trained.max_length = 20
+    export_onnx(tmp_path / "exported", trained, ["a good film"])
+    notes = work_of(settings(reviews, tmp_path / "exported", max_length=length)).notes
+    told = [note for note in notes if "exported" in note and "tokens of a text" in note]
+    end = "was exported to read 20 tokens of a text, and does so whatever --max_length (16) is."
+    assert told == ([f"{tmp_path / 'exported'}: {end}"] if length == 16 else [])
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"task": "sst2"}, "--task sst2 names one of a model's several tasks, but every --teacher is a file"),
+        ({"alpha": 1.0, "augment": 3}, "--augment makes texts for the teacher to label, but at --alpha 1"),
+    ],
+)
+def test_settings_without_effect_are_refused(given: dict[str, Any], said: str, reviews: Path, tmp_path: Path) -> None:
+    (tmp_path / "answers.csv").write_text("text,label\na,positive\n", encoding="utf-8")
+    assert any(said in fault for fault in settings(reviews, tmp_path / "answers.csv", **given).faults())
 
 
 def test_a_contextual_start_without_an_encoder_is_refused(

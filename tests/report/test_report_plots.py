@@ -107,12 +107,22 @@ def test_learning_curves_of_several_rates_and_of_nothing(tmp_path: Path) -> None
     assert not (tmp_path / "b.png").exists()
 
 
-def drawn(progress: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def drawn(progress: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> dict[str, Any]:
     """The panels of learning curves by the first words of their titles."""
     figures: list[Figure] = []
     monkeypatch.setattr(curves, "save_figure", lambda figure, out: figures.append(figure) or out)
-    assert plots.learning_curves(progress, tmp_path / "a.png") is not None
+    assert plots.learning_curves(progress, tmp_path / "a.png", **options) is not None
     return {ax.get_title(loc="left").partition(" of ")[0]: ax for ax in figures[0].axes}
+
+
+def test_the_ring_is_at_the_weights_that_were_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    progress = tmp_path / "progress.csv"
+    rows = "a,1,0.5,0.9\na,2,0.4,0.8\na,3,0.3,0.7\n"
+    progress.write_text(f"phase,step,loss,validation_accuracy\n{rows}", encoding="utf-8")
+    for kept, step in ((None, 1), ({"a": 3}, 3), ({"b": 3}, 1)):
+        (panel,) = (ax for name, ax in drawn(progress, tmp_path, monkeypatch, kept=kept).items() if "ccuracy" in name)
+        (ring,) = (line for line in panel.lines if line.get_markerfacecolor() == "none")
+        assert ring.get_xdata() == [step]
 
 
 def test_every_groups_rate_is_drawn_as_it_was_with_gaps_where_it_was_frozen(

@@ -412,6 +412,57 @@ def test_a_budget_is_shared_by_the_steps_to_come(tmp_path: Path, monkeypatch: py
     assert [part["steps"] for part in result.stages] == [1]  # no time for a second stage
 
 
+def test_what_was_learnt_since_the_last_evaluation_counts_when_the_time_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step takes a second, four are an epoch, and the score rises: the sixth step's weights are the best."""
+    x, y = rows(64, dtype=torch.float32)
+    clock, scores = [0.0], [0.0]
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+
+    class Slow(Rows):
+        def windows(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]:
+            for window in super().windows(epoch, start):
+                clock[0] += 1.0
+                yield window
+
+    def evaluate(model: nn.Module) -> dict[str, float]:
+        scores[0] += 1.0
+        return {"accuracy": scores[0]}
+
+    given: dict[str, Any] = {"evaluate": evaluate, "metric": "accuracy"}
+    model = deep()
+    stages = [stage(model, "head", epochs=3)]
+    result = train(tmp_path / "cut", model, Slow(x, y, [16]), stages, budget_s=5.5, **given)
+    assert (result.steps, result.best_step, result.metrics) == (6, 6, {"accuracy": 2.0})
+
+    clock[0], scores[0], model = 0.0, 0.0, deep()
+    stages = [stage(model, "head", epochs=3), stage(model, "low", "head")]
+    result = train(tmp_path / "two", model, Slow(x, y, [16]), stages, budget_s=5.5, **given)
+    assert result.stages[0] == {"name": "head", "steps": 5, "stopped_by": "time budget"}
+    assert scores[0] == 3.0  # at the end of an epoch, of the first stage, and of the second
+
+
+def test_a_training_that_reached_its_end_was_not_ended_by_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = rows(64, dtype=torch.float32)
+    clock = [0.0]
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+
+    def evaluate(model: nn.Module) -> dict[str, float]:
+        clock[0] += 100.0
+        return {"accuracy": 1.0}
+
+    model, given = deep(), {"evaluate": evaluate, "metric": "accuracy", "budget_s": 50.0}
+    result = train(tmp_path / "one", model, Rows(x, y, [16]), [stage(model, "head", epochs=1)], **given)
+    assert (result.steps, result.stopped_by) == (4, "epochs")
+    model = deep()
+    stages = [stage(model, "head", epochs=1), stage(model, "low", "head", epochs=1)]
+    result = train(tmp_path / "two", model, Rows(x, y, [16]), stages, **given)
+    assert [part["stopped_by"] for part in result.stages] == ["time budget"]  # there was none for the second
+
+
 @pytest.fixture
 def half_precision() -> Iterator[Accelerator]:
     """Autocast to bf16; the settings of accelerate are global, so they are put back."""

@@ -14,8 +14,8 @@ import numpy as np
 from understudy.errors import ModelError
 
 PYTORCH = "from understudy.loading import load; model = load(sys.argv[1])"
-EXPORTED = "from understudy.inference.exported.predictor import ExportedPredictor as load; model = load(sys.argv[1])"
-"""How a format is loaded: an exported model without torch, as in the small runtime."""
+EXPORTED = "from understudy.inference.exported.predictor import ExportedPredictor as load; model = load(sys.argv[1], threads=int(sys.argv[3]))"
+"""How a format is loaded: an exported model without torch, as in the small runtime; ONNX Runtime asks no variable for its threads."""
 _ANSWER = """import json, sys
 text = json.loads(sys.argv[2])
 {load}
@@ -55,7 +55,7 @@ def cold_start(
         ModelError: if the process fails.
     """
     seconds, peaks = [], []
-    command = [sys.executable, "-c", _ANSWER.format(load=load), folder, json.dumps(text)]
+    command = [sys.executable, "-c", _ANSWER.format(load=load), folder, json.dumps(text), str(threads)]
     fixed = {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false" if threads == 1 else "true"}
     for _ in range(times):
         begin = time.perf_counter()

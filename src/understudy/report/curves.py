@@ -45,13 +45,16 @@ def _points(columns: Mapping[str, np.ndarray], name: str) -> tuple[np.ndarray, n
     return steps[there], values[there]
 
 
-def learning_curves(progress_csv: Path, out: Path, *, metric: str | None = None) -> Path | None:
+def learning_curves(
+    progress_csv: Path, out: Path, *, metric: str | None = None, kept: Mapping[str, int] | None = None
+) -> Path | None:
     """Draw loss, validation score, learning rate and momentum by step, one colour for each phase.
 
     Args:
         progress_csv: the run's ``progress.csv``.
         out: the PNG to write.
         metric: the validation metric to draw; if it is None or not in the file, the first one in the file.
+        kept: by phase, the step whose weights were kept; by default that of the best score.
 
     Returns:
         `out`, or None if the file holds nothing to draw.
@@ -81,7 +84,7 @@ def learning_curves(progress_csv: Path, out: Path, *, metric: str | None = None)
             elif names == ["momentum"]:
                 _draw_momentum(ax, phases, looks)
             else:
-                _draw_score(ax, phases, score, looks)
+                _draw_score(ax, phases, score, looks, kept or {})
         axes[-1].set_xlabel("optimizer step")
         axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
         axes[-1].xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
@@ -126,7 +129,11 @@ def _smooth(values: np.ndarray, span: int) -> np.ndarray:
 
 
 def _draw_score(
-    ax: Axes, phases: Mapping[str, Mapping[str, np.ndarray]], column: str, looks: Mapping[str, tuple[str, str]]
+    ax: Axes,
+    phases: Mapping[str, Mapping[str, np.ndarray]],
+    column: str,
+    looks: Mapping[str, tuple[str, str]],
+    kept: Mapping[str, int],
 ) -> None:
     metric = column.removeprefix("validation_")
     lower = metric in LOWER_IS_BETTER
@@ -137,8 +144,10 @@ def _draw_score(
         colour = looks[phase][0]
         ax.plot(steps, values, color=colour, linewidth=1.8, marker="o", markersize=3.5 if steps.size < 40 else 0)
         best = int(np.flatnonzero(values == (values.min() if lower else values.max()))[-1])  # the last of equal scores
+        if (at := np.flatnonzero(steps == kept.get(phase))).size:
+            best = int(at[-1])
         ax.plot(steps[best], values[best], "o", markersize=9, markerfacecolor="none", color=colour, markeredgewidth=1.6)
-    ax.set_title(f"{metric_name(metric)} on the validation split (ring: the best weights, which were kept)")
+    ax.set_title(f"{metric_name(metric)} on the validation split (ring: the weights that were kept)")
     ax.set_ylabel(metric_name(metric, short=True))
     ax.margins(y=0.12)
     score_axis(ax.yaxis, metric)

@@ -200,10 +200,11 @@ def draw_all(folder: Path, record: Record) -> list[Path]:
     plots, progress = Path(folder) / "plots", Path(folder) / "progress.csv"
     main, labels = main_model(record), record["task"].get("labels") or []
     chosen_by = (record.get("config") or {}).get("metric") or selecting_metric(record)
+    kept = {phase: told["best_step"] for phase, told in (record.get("training") or {}).items() if told.get("best_step")}
     names = ("learning-curves", "quality-latency", "quality-size", "confusion", "reliability")
     curves, latency, size, matrix, diagram = (plots / f"{name}.png" for name in names)
     drawn = [
-        learning_curves(progress, curves, metric=chosen_by) if progress.is_file() else None,
+        learning_curves(progress, curves, metric=chosen_by, kept=kept) if progress.is_file() else None,
         quality_against(record, latency, "latency"),
         quality_against(record, size, "size"),
         confusion_matrix(main, labels, matrix),

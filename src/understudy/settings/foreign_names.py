@@ -56,6 +56,7 @@ _SAME = {
 _FIRST_OF = {
     "model_name_or_path": ("model", "models", "teacher"),
     "model_name": ("model", "models", "teacher"),
+    "task_name": ("task",),
 }
 """Of these names, the first that the command has."""
 _INSTEAD = {
@@ -69,13 +70,15 @@ _INSTEAD = {
     "evaluation_strategy": "leave it out: every epoch ends with an evaluation, --eval_steps adds more",
     "eval_strategy": "leave it out: every epoch ends with an evaluation, --eval_steps adds more",
     "save_strategy": "leave it out: checkpoints are written often enough to cost 3 % of the time; --save_steps changes this",
-    "load_best_model_at_end": "leave it out: a run ends with the weights of its best evaluation",
+    "load_best_model_at_end": "leave it out: a run ends with the weights of its best evaluation, or the last ones where few rows can choose",
     "warmup_steps": "give --warmup, a share of all steps",
     "max_steps": "give --epochs, or --time_budget",
     "per_device_eval_batch_size": "leave it out: evaluation chooses its batches by length",
     "line_by_line": "give --blocks line",
     "use_fast": "leave it out: fast tokenizers are used where there are any",
     "task_name": "give --data, with the rows of the task",
+    "tokenizer_name": "leave it out: the model's own tokenizer is used",
+    "num_labels": "leave it out: the labels are counted in the rows",
 }
 
 

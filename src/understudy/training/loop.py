@@ -179,14 +179,17 @@ class _Loop:
         self.training.start_clock()
         while True:
             stopped_by = self._stage()
-            name = trainer.stages[state.stage].name
+            name, is_last = trainer.stages[state.stage].name, state.stage + 1 == len(trainer.stages)
+            is_over = self.end is not None and trainer.agree(time.monotonic() > self.end)
+            if is_over and not is_last:
+                stopped_by = OUT_OF_TIME
             state.stages.append({"name": name, "steps": state.stage_step, "stopped_by": stopped_by})
-            out_of_time = self.end is not None and trainer.agree(time.monotonic() > self.end)
-            if out_of_time or state.stage + 1 == len(trainer.stages):
+            # what was learnt since the last evaluation counts as well
+            if not self.training.best.found or (state.step_in_epoch and not self.scores.due(ends_epoch=False)):
+                self.scores.assess()
+            if is_over or is_last:
                 break
             self.training.next_stage()
-        if not self.training.best.found:
-            self.scores.assess()
 
     def _stage(self) -> str:
         """Train to the end of the stage; what ended it."""
@@ -219,7 +222,8 @@ class _Loop:
             self.display.update(state.stage_step, training.progress())
         if ends_epoch:
             state.epoch, state.step_in_epoch = state.epoch + 1, 0
-        if deadline is not None and trainer.agree(time.monotonic() > deadline):
+        going_on = stopped_by == "epochs" and state.stage_step < total
+        if going_on and deadline is not None and trainer.agree(time.monotonic() > deadline):
             stopped_by = OUT_OF_TIME
         if trainer.agree(self.stop.signal_number is not None):
             training.save()

@@ -11,8 +11,8 @@ import httpx
 import pytest
 from serving_stubs import LABELS, NUMBER, PAIRS, SEVERAL, Stub, asked, client, shares_of
 
-from understudy.deploy.serve.limits import Limits
-from understudy.errors import ModelError
+from understudy.deploy.serve.limits import TOKEN, Limits, known_token
+from understudy.errors import ConfigError, ModelError
 
 
 async def predicted(found: httpx.AsyncClient, **body: Any) -> dict[str, Any]:
@@ -249,6 +249,19 @@ def test_an_answer_that_takes_too_long_is_given_up() -> None:
     model = Stub()
     asked(talk, {"stub": model}, limits=Limits(answer_seconds=0.05))
     assert sum(map(len, model.batches)) <= 1 + 32 + 32, "what nobody waits for is not computed"
+
+
+def test_a_token_is_taken_without_the_line_end_of_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TOKEN, "secret\n")
+    assert known_token(None) == "secret"
+    assert known_token("of the flag") == "of the flag"
+    monkeypatch.setenv(TOKEN, "\n")
+    with pytest.raises(ConfigError, match=f"{TOKEN} is empty"):
+        known_token(None)
+    with pytest.raises(ConfigError, match="--token is empty"):
+        known_token("")
+    monkeypatch.delenv(TOKEN)
+    assert known_token(None) is None
 
 
 def test_the_token_is_asked_for_everywhere_but_at_the_health() -> None:

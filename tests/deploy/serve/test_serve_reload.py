@@ -158,6 +158,18 @@ def test_tasks_of_one_folder_are_swapped_together(tmp_path: Path) -> None:
     assert set(models) == {"joint/b", "joint/c", "x"}
 
 
+def test_a_model_whose_name_begins_like_another_s_stays(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    write(folder, "one")
+    sources = [ServedFolder("a", folder, lambda: Written(folder)), ServedFolder("a/b", folder / "no", lambda: Stub())]
+    models = ServedModels(sources)
+    write(folder, "two")
+    models.refresh()
+    models.refresh()
+    assert list(models) == ["a", "a/b"]
+    assert models["a"].answers.work(["x"])[0].label == "two"
+
+
 def test_faults_of_all_folders_are_told_together(tmp_path: Path) -> None:
     for name, word in {"one": "broken", "two": "bug"}.items():
         write(tmp_path / name, word)

@@ -6,8 +6,10 @@ import base64
 import csv
 import json
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +22,14 @@ sys.path += [str(Path(__file__).parents[1] / "onnx"), str(Path(__file__).parents
 from export_toys import TASKS, network, predictor, texts_for, words
 
 from chromium import Tab, chromium, served, tab
+from understudy.deploy import web
 from understudy.deploy.onnx.export import TOLERANCE, export_onnx
 from understudy.deploy.onnx.int8 import int8_graph, parts_of
-from understudy.deploy.web.agreement import agreement
+from understudy.deploy.web.agreement import agreement, check_agreement
 from understudy.deploy.web.folder import write_web
 from understudy.deploy.web.packages import ONNXRUNTIME, TOKENIZERS, package_files
 from understudy.errors import ModelError
-from understudy.inference.exported.facts import GRAPH
+from understudy.inference.exported.facts import GRAPH, QuantizedFacts
 from understudy.inference.exported.predictor import ExportedPredictor
 from understudy.models.files.stored_task import set_task
 
@@ -94,6 +97,11 @@ def bert(task: Any) -> Any:
         parameter.data.normal_(std=0.3)
     set_task(model.config, task)
     return model
+
+
+def folder_of_page() -> Path:
+    """Where the page's own code lies."""
+    return Path(web.__file__).parent / "page"
 
 
 def page(folder: Path, kind: str, name: str, *, int8: bool = False, tokenizer: Any = None) -> ExportedPredictor:
@@ -330,6 +338,55 @@ def test_names_of_special_tokens_are_read_as_the_model_reads_them(tmp_path: Path
     found = agreement(tmp_path / "page", source, ["the [SEP] film", "[CLS][PAD] was", "[UNK]"])
     assert found is not None
     assert found.other_ids == 0
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
+def test_the_numbers_of_small_weights_are_compared_too(tmp_path: Path) -> None:
+    source = page(tmp_path, "static", "regression")
+    scores = {"metric": "pearson", "rows": 9, "before": 0.9, "after": 0.9, "low": 0.0, "high": 0.0, "level": 0.95}
+    sizes = {"parts": 1, "bytes_before": 8, "bytes_after": 2}
+    made: dict[str, Any] = {"to": "int8", "left": (), "origin": "rows", "max_drop": 1.0, **sizes, **scores}
+    source.facts = replace(source.facts, quantized=QuantizedFacts(**made))
+    texts = texts_for(source.task)
+    found = agreement(tmp_path / "page", source, texts)
+    assert found is not None
+    check_agreement(tmp_path / "page", found, source, texts, tolerance=TOLERANCE)
+    with pytest.raises(ModelError, match="answers otherwise than the model"):
+        check_agreement(tmp_path, replace(found, difference=0.5), source, texts, tolerance=TOLERANCE)
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
+def test_files_that_somebody_drops_are_read_as_they_are() -> None:
+    program = """
+        import { readFile, rowsOf } from "./tables.js";
+        const told = (make) => { try { return make(); } catch (error) { return error.message; } };
+        console.log(JSON.stringify([
+            readFile("pairs.txt", "one\\ttwo\\n\\nthree\\n", [], true),
+            rowsOf("a\\tb", false),
+            readFile("x.csv", "3,Wall St.,Short sellers\\n", ["text"], false),
+            readFile("x.csv", "id,text\\n1,a film\\n", ["text"], false),
+            told(() => readFile("x.csv", 'text\\n"open\\nnever\\n', ["text"], false)),
+        ]));
+    """
+    words = ["node", "--input-type=module", "--eval", program.replace("\\\\", "\\")]
+    done = subprocess.run(words, cwd=folder_of_page(), capture_output=True, text=True, check=True)
+    pairs, line, guessed, named, fault = json.loads(done.stdout)
+    assert pairs == {"names": None, "rows": [["one", "two"], ["three"]], "guessed": False}
+    assert line == [["a\tb"]]
+    assert (guessed["names"], guessed["guessed"]) == (["3", "Wall St.", "Short sellers"], True)
+    assert (named["rows"], named["guessed"]) == ([["1", "a film"]], False)
+    assert fault == "a quotation mark is opened and never closed. Save the file again."
+
+
+def test_two_pages_have_two_fingerprints(tmp_path: Path) -> None:
+    """A teacher's answers are kept by it: the table is what the answers of a page come from."""
+    page(tmp_path, "static", "single_label")
+    shutil.copytree(tmp_path / "page", tmp_path / "other")
+    (tmp_path / "other" / "checksums.json").unlink()
+    with np.load(tmp_path / "page" / "bag.npz") as arrays:
+        np.savez(tmp_path / "other" / "bag.npz", **{name: 2 * arrays[name] for name in arrays})
+    one, other = (ExportedPredictor(tmp_path / name) for name in ("page", "other"))
+    assert one.fingerprint() != other.fingerprint()
 
 
 def test_a_page_is_an_exported_model_too(tmp_path: Path) -> None:

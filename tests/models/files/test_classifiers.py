@@ -167,7 +167,7 @@ class TestFaults:
     def test_tfidf_is_no_network(self, task: Task, tmp_path: Path) -> None:
         (tmp_path / "config.json").write_text('{"understudy": {"kind": "tfidf"}}', encoding="utf-8")
         (tmp_path / "model.safetensors").touch()
-        with pytest.raises(ModelError, match="not a network"):
+        with pytest.raises(ModelError, match="is no network"):
             load_classifier(str(tmp_path), task)
 
     def test_pairs_and_single_texts(

@@ -14,6 +14,7 @@ from transformers import (
     AutoModel,
     BertConfig,
     BertForMaskedLM,
+    BertModel,
     DistilBertConfig,
     DistilBertForMaskedLM,
     ElectraConfig,
@@ -24,6 +25,9 @@ from understudy.errors import ModelError
 from understudy.models.shrink.directions import principal_directions, strongest_units
 from understudy.models.shrink.narrow import _of_table, narrow
 from understudy.models.structure.blocks import block_parts
+from understudy.models.students.apart import ApartClassifier
+from understudy.models.students.pair_rows import PairLayout
+from understudy.models.students.pooled import PooledClassifier, PooledConfig
 
 IDS = torch.tensor([[5, 9, 23, 41, 7, 30], [3, 4, 5, 6, 7, 8]])
 HEADS, NARROW, WIDE = 2, 8, 24
@@ -283,3 +287,39 @@ def test_distilberts_own_names_are_known() -> None:
     assert (student.config.dim, student.config.hidden_dim) == (8, 24)
     assert student.get_output_embeddings().weight is student.get_input_embeddings().weight
     assert student(IDS).logits.shape == (2, 6, 50)
+
+
+@pytest.mark.parametrize("reads", ["mean", "apart"])
+def test_a_head_on_means_reads_the_units_that_are_kept(reads: str) -> None:
+    """The same as to narrow the encoder alone and to choose the head's columns by hand, each compared vector by itself."""
+    encoder = BertModel(bert(WIDE).config).eval()
+    layout = PairLayout.of([[2], [3], 1, 1, 1])
+
+    def assembled(inner: Any, parts: list[Tensor]) -> Any:
+        weight = torch.cat(parts, dim=1)
+        if reads == "mean":
+            return PooledClassifier.assemble(inner, weight, torch.ones(3))
+        return ApartClassifier.assemble(inner, weight, torch.ones(3), layout=layout)
+
+    parts = [torch.randn(3, WIDE) for _ in range(1 if reads == "mean" else 2)]
+    student = narrow(assembled(encoder, parts), NARROW)
+    units = strongest_units(block_parts(encoder), NARROW)
+    expected = assembled(narrow(encoder, NARROW), [(part.double() @ units).float() for part in parts])
+    segments = torch.tensor([[0, 0, 0, 1, 1, 1]] * 2)
+    torch.testing.assert_close(
+        student(IDS, token_type_ids=segments).logits, expected(IDS, token_type_ids=segments).logits
+    )
+    assert PooledConfig.from_dict(student.config.to_dict()).encoder_config.hidden_size == NARROW
+    assert (
+        narrow(assembled(encoder, parts), NARROW, start="random").classifier.weight.shape
+        == student.classifier.weight.shape
+    )
+
+
+def test_directions_that_mix_units_are_refused_under_a_head_that_compares_them() -> None:
+    layout = PairLayout.of([[2], [3], 1, 1, 1])
+    model = ApartClassifier.assemble(bert(WIDE).bert, torch.randn(3, 2 * WIDE), torch.zeros(3), layout=layout)
+    with pytest.raises(
+        ModelError, match=r"compares the vectors of two texts unit by unit.*Start from its units, or at"
+    ):
+        narrow(model, NARROW, start="svd")

@@ -155,7 +155,7 @@ def test_pruning_twice_is_pruning_once(model: Any, inputs: dict[str, Tensor], tm
     prune(model, heads=HEADS, neurons=NEURONS).save_pretrained(tmp_path)
     twice = prune(reloaded(tmp_path), heads=[[1], [0], [0, 3]], neurons=[[0, 3], [1], [2]])
     expected = zeroed(model, inputs, [[2], [1], [0, 3]], [[0, 6], [1], [2]])
-    torch.testing.assert_close(answers(twice, inputs), expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(answers(twice, inputs), expected, rtol=0, atol=3e-6)
 
 
 def test_its_parameters_are_known_without_its_weights(model: Any, tmp_path: Path) -> None:

@@ -208,3 +208,79 @@ def test_thousands_of_classes_have_a_smaller_floor(tmp_path: Path) -> None:
     shares = scipy.special.softmax(found(np.arange(1)).numpy().astype(np.float64))
     assert shares.argmax() == 7
     assert shares.max() > 0.85
+
+
+@pytest.mark.parametrize("prefix", ["", "p_", "probability_"])
+def test_columns_are_the_classes_in_whatever_case(prefix: str, tmp_path: Path) -> None:
+    header = ["text", "label", prefix + "GOOD", prefix + "Bad", prefix + "fair"]
+    path = write(tmp_path / "answers.csv", header, [["a", "fair", 0.7, 0.1, 0.2]])
+    found = FileTeacher(path, Texts.of(["a"]), TASK)
+    np.testing.assert_allclose(scipy.special.softmax(found(np.arange(1))[0].numpy()), [0.1, 0.2, 0.7], atol=1e-6)
+    assert len(found.notes) == 1
+
+
+def test_classes_that_differ_in_case_alone_are_not_mixed_up(tmp_path: Path) -> None:
+    task = Task(text=(("text",),), label="label", kind="single_label", labels=("us", "US"))
+    path = write(tmp_path / "exact.csv", ["text", "p_US", "p_us"], [["a", 0.9, 0.1]])
+    exact = FileTeacher(path, Texts.of(["a"]), task)
+    np.testing.assert_allclose(scipy.special.softmax(exact(np.arange(1))[0].numpy()), [0.1, 0.9], atol=1e-6)
+    unclear = write(tmp_path / "unclear.csv", ["text", "p_Us", "p_us"], [["a", 0.9, 0.1]])
+    with pytest.raises(DataError, match=r"a column for every class, but 'p_US' is missing"):
+        FileTeacher(unclear, Texts.of(["a"]), task)
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        (["p_b", "p_f", "p_g"], "columns 'p_b', 'p_f', 'p_g' are not read (named after no class)"),
+        (["line", "share", "note"], "column 'share' is not read (named after no class)"),
+        (["line", "good", "note"], "column 'good' is not read (not one for each class)"),
+        (["line", "rank", "note"], None),
+    ],
+)
+def test_shares_beside_a_label_column_are_not_passed_over_in_silence(
+    columns: list[str], said: str | None, tmp_path: Path
+) -> None:
+    values = {"line": [1, 2], "rank": [0, 3], "note": ["", "late"]}
+    rows = [["a", "good", 0.2, 0.3, 0.5], ["b", "bad", 1, "", 0]]
+    for place, name in enumerate(columns, 2):
+        for row, value in zip(rows, values.get(name, [0.2, 1])):
+            row[place] = value  # type: ignore[call-overload]
+    path = write(tmp_path / "answers.csv", ["text", "label", *columns], rows)
+    notes = FileTeacher(path, Texts.of(["a", "b"]), TASK).notes
+    end = "; the label column teaches as hard decisions."
+    assert notes[:-1] == (() if said is None else (f"{path}: {said}{end}",))
+    assert not [note for note in FileTeacher(path, Texts.of(["a"]), TASK, label="label").notes if "not read" in note]
+
+
+def of_mappings(path: Path, *mappings: dict[str, float]) -> str:
+    """JSON lines as ``understudy predict`` writes them."""
+    rows = [{"text": chr(97 + i), "label": "good", "probabilities": known} for i, known in enumerate(mappings)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def test_keys_are_the_classes_in_whatever_case(tmp_path: Path) -> None:
+    path = of_mappings(tmp_path / "own.jsonl", {"Bad": 0.1, "FAIR": 0.2, "good": 0.7}, {})
+    found = FileTeacher(path, Texts.of(["a", "b"]), TASK)
+    np.testing.assert_allclose(scipy.special.softmax(found(np.arange(1))[0].numpy()), [0.1, 0.2, 0.7], atol=1e-6)
+    assert (found.covered, found.uncovered) == (1, 1)
+
+
+def test_probabilities_of_no_class_are_a_fault_of_their_row(tmp_path: Path) -> None:
+    known = {"bad": 0.1, "fair": 0.2, "good": 0.7}
+    path = of_mappings(tmp_path / "own.jsonl", known, {"b": 0.1, "g": 0.9})
+    with pytest.raises(DataError) as raised:
+        FileTeacher(path, Texts.of(["a", "b"]), TASK)
+    assert str(raised.value) == (
+        f"{path}, line 2: none of its probabilities is of a class: the keys are 'b', 'g', but the classes are 'bad', 'fair', 'good'. Rename the keys."
+    )
+
+
+def test_keys_that_are_no_class_are_said(tmp_path: Path) -> None:
+    path = of_mappings(tmp_path / "own.jsonl", {"funny": 0.1, "sad": 0.2, "angry": 0.7}, {"funny": 1, "Sad": 0})
+    found = FileTeacher(path, Texts.of(["a", "b"]), MULTI)
+    np.testing.assert_allclose(scipy.special.expit(found(np.arange(1))[0].numpy()), [0.1, 0.2], atol=1e-6)
+    assert found.notes[0] == (
+        f"{path}: 1 row with probabilities that are not read, because their keys are no class: 'angry'."
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from markdown_it import MarkdownIt
 
@@ -75,3 +76,16 @@ def test_a_parent_with_models_and_without_an_aggregate_gets_the_usual_card(
     _, body, _ = written(tmp_path, record)
     assert "| student | 87.1 % (86.4–87.7)" in body
     assert "understudy predict" in body
+
+
+@pytest.mark.parametrize("config", [{"adapter": "pfeiffer"}, {"load_adapter": "runs/twi"}])
+def test_a_family_of_adapters_for_a_language_fills_no_masks(
+    config: dict[str, str], family: dict[str, Any], tmp_path: Path
+) -> None:
+    family |= {"command": "pretrain", "config": {"model": "runs/base", "data": "twi.txt", **config}}
+    family["task"] = {"kind": "masked_language_model", "metrics": ["loss", "perplexity", "accuracy"]}
+    family["aggregate"] = {"model": {"loss": {"mean": 2.5, "sd": 0.1, "n": 3}}}
+    front, body, _ = written(tmp_path, family)
+    assert "pipeline_tag" not in front
+    assert front["tags"] == ["understudy", "adapter"]
+    assert "made an adapter for a masked language model (`runs/base`)" in body

@@ -189,6 +189,12 @@ def test_a_language_model_has_a_card_of_its_own(kind: str, model_type: str, said
     assert "Latency" not in body
 
 
+def test_what_an_adapter_adds_to_its_base_is_a_sentence_of_its_own(record: dict[str, Any], tmp_path: Path) -> None:
+    record["models"][1] |= {"own_parameters": 42_000, "own_bytes": 168_000}
+    _, body = front_and_body(write_card(tmp_path, record))
+    assert "It has 4.2M parameters. 42.0k of them (1 %, 168 kB) are the adapter" in body
+
+
 @settings(deadline=None, derandomize=True, max_examples=150)
 @given(
     st.text(alphabet=st.sampled_from("ab1 .)#-+=*_`[]()<>&|~\\!$\n\t{}%\"':/"), min_size=1, max_size=12).filter(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 import random
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -159,7 +161,7 @@ def used(objective: nn.Module) -> LazyAdamW:
     return optimizer
 
 
-@pytest.mark.parametrize("ends", ["divergence", "a signal", "an error"])
+@pytest.mark.parametrize("ends", ["divergence", "a signal", "an error", "the time"])
 def test_everything_is_put_back_bit_by_bit(ends: str) -> None:
     objective = Regression()
     optimizer = used(objective)
@@ -177,13 +179,14 @@ def test_everything_is_put_back_bit_by_bit(ends: str) -> None:
     stop = Stop()
     if ends == "a signal":
         stop.signal_number = 15
-    error = {"divergence": None, "a signal": Interrupted, "an error": ZeroDivisionError}[ends]
+    error = {"a signal": Interrupted, "an error": ZeroDivisionError, "the time": ConfigError}.get(ends)
+    budget_s = 0.0 if ends == "the time" else None
     if error is None:
         assert sweep(objective, Pairs(), optimizer, highest=1e4).diverged
     else:
         with pytest.raises(error):
-            sweep(objective, Pairs(), optimizer, stop=stop)
-    assert moved[-1] or ends == "a signal"
+            sweep(objective, Pairs(), optimizer, stop=stop, budget_s=budget_s)
+    assert moved[-1] or ends in ("a signal", "the time")
     after = everything(objective, optimizer)
     assert [key for key in before if not same(before[key], after[key])] == []
     assert all(a is b for a, b in zip(parameters, objective.parameters()))
@@ -289,3 +292,13 @@ def test_a_loss_that_is_no_number_ends_it_and_a_first_one_is_an_error() -> None:
     bowl.at = 1
     with pytest.raises(ConfigError, match="loss is nan before the first step"):
         sweep(bowl, One(), sgd(bowl))
+
+
+def test_a_sweep_ends_with_its_time_unless_it_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = itertools.count()
+    clock = SimpleNamespace(monotonic=lambda: next(seconds))
+    monkeypatch.setattr("understudy.training.lr_finder.sweep.time", clock)
+    bowl = Bowl(0.01)
+    with pytest.raises(ConfigError, match=r"ended after 6 of 20 steps of the sweep\. Name a --learning_rate, or give"):
+        sweep(bowl, One(), sgd(bowl), highest=1e-3, steps=20, budget_s=5.5)
+    assert len(sweep(bowl, One(), sgd(bowl), highest=1e-3, steps=20, budget_s=19.5).rates) == 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -175,3 +176,17 @@ def test_another_optimizer_gets_the_same_groups(objective: Supervised) -> None:
     made = stage.optimizer()
     assert isinstance(made, torch.optim.SGD)
     assert {group["weight_decay"] for group in made.param_groups} == {0.3, 0.0}
+
+
+@pytest.mark.parametrize("frozen", [[], ["head"], ["head", "pooler"], ["embeddings"]])
+@pytest.mark.parametrize("rates", [{"learning_rate": 0.3, "discriminative": 2.0}, {"learning_rate": (1e-3, 0.1)}])
+def test_the_highest_that_learns_gets_the_rate_that_a_sweep_found(
+    objective: Supervised, frozen: list[str], rates: dict[str, Any]
+) -> None:
+    plan = LearningPlan(objective, epochs=1, freeze=frozen, **rates)
+    groups = plan.groups(plan.with_highest(0.05))
+    assert max(group.learning_rate for group in groups if group.name in plan.names) == pytest.approx(0.05)
+    steps = [
+        [high.learning_rate / low.learning_rate for low, high in pairwise(each)] for each in (groups, plan.groups())
+    ]
+    assert steps[0] == pytest.approx(steps[1])

@@ -70,7 +70,7 @@ def encode(
         max_length: the most tokens of a row, special tokens included. The longer text of a pair is truncated first.
             None: no limit.
         split: continue a longer single text in further rows instead of truncating it.
-        end_id: a token to add after every single text, for tokenizers that add none.
+        end_id: a token to add after every single text, for tokenizers that add no end.
         cache: keep the arrays in the cache folder, memory-mapped: memory does not grow with the rows, and the next run
             finds them. An incomplete entry is made again.
 

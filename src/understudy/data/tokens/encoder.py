@@ -47,7 +47,7 @@ class TextEncoder:
         self.max_length = max_length
         self.split = split
         self.end_id = end_id
-        """A token that is added after every single text, for tokenizers that add none."""
+        """A token that is added after every single text, for tokenizers that add no end."""
         self.pad_id = 0 if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
         self.pad_segment = int(tokenizer.pad_token_type_id)
         self.padding_side = tokenizer.padding_side

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from understudy.adapters.facts import AdapterFacts
 from understudy.checksums import CHECKSUMS, checksums_of, saved_files
 from understudy.data.tasks import Task
 from understudy.errors import ModelError
@@ -84,15 +85,25 @@ def _of(folder: Path) -> list[PushedFile]:
     return found
 
 
+def _tasks_of(model: Path, kind: str) -> list[Task]:
+    """What a model can answer for, as far as its folder says it."""
+    if kind == "adapter":
+        task = AdapterFacts.read(model).task
+        return [] if task is None else [task]
+    own = read_model_config(model).get("understudy")
+    own = own if isinstance(own, dict) else {}
+    told = [own, *(own.get("tasks") or [])]
+    return [Task.from_dict(one["task"]) for one in told if isinstance(one, dict) and one.get("task")]
+
+
 def _export_of(model: Path, onnx: Path) -> Path:
     """An exported folder, if it can have been made of a model: it answers with the same labels, and has its kind."""
     if kind_of(onnx) != EXPORTED:
         raise ModelError(f"{onnx}: is no exported model. Make one with understudy export {model} --output FOLDER.")
     facts, kind = ExportedFacts.read(onnx), kind_of(model)
-    own = {} if kind == "adapter" else read_model_config(model).get("understudy") or {}
-    task = Task.from_dict(own["task"]) if isinstance(own, dict) and own.get("task") else facts.task
     alike = kind in ("adapter", "multitask") or facts.of == kind  # of these a part was exported, of a kind of its own
-    if not alike or (facts.task.labels, facts.task.kind) != (task.labels, task.kind):
+    known = [(task.labels, task.kind) for task in _tasks_of(model, kind)]
+    if not alike or (known and (facts.task.labels, facts.task.kind) not in known):
         labels = ", ".join(facts.task.labels) or "numbers"
         raise ModelError(
             f"{onnx}: was made of another model: its kind is {facts.of}, its labels are {labels:.80}. Make one of this with understudy export {model} --output FOLDER."

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass, fields
+
+from understudy.errors import ConfigError
 
 TOKEN = "UNDERSTUDY_TOKEN"
 """The environment variable of the token: a command line can be read by every user of a machine."""
@@ -49,3 +52,15 @@ class Limits:
             *faults,
             f"max_queue is {self.max_queue:,}, but must be at least max_texts, {self.max_texts:,}: otherwise a call of so many texts would always be refused. Raise the one or lower the other.",
         ]
+
+
+def known_token(given: str | None) -> str | None:
+    """The token that callers must send: the one given, else that of the environment, else none.
+
+    Raises:
+        ConfigError: if it is there and blank, which would lock everybody out, or nobody.
+    """
+    found = os.environ.get(TOKEN) if given is None else given
+    if found is not None and not found.strip():
+        raise ConfigError(f"{TOKEN if given is None else '--token'} is empty. Give a token, or leave it out.")
+    return None if found is None else found.strip()

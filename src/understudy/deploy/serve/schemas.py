@@ -147,7 +147,7 @@ def _sentence(fault: Any) -> str:
         return f"the body must be a JSON object: {fault['msg']}."
     if fault["type"] == "extra_forbidden":
         return f"'{place[0]!s:.80}' is not known here. Leave it out."
-    if fault["type"] == "missing":
+    if fault["type"] == "missing" and len(place) == 1:
         return f"{place[0]} is missing. Give it."
     if place[0] in ("text", "texts"):
         deeper = len(place) > 1 and isinstance(place[1], int) and place[0] == "texts"

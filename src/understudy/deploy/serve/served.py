@@ -91,6 +91,8 @@ class ServedFolder:
     """The one that is watched."""
     load: Callable[[], Any]
     """A model, or several by name."""
+    names: frozenset[str] = frozenset()
+    """What is served of it."""
     seen: object = None
     """What the folder looked like when it was last read."""
     changing: object = None
@@ -129,6 +131,7 @@ class ServedModels(Mapping[str, ServedModel]):
                 found = self._load(source)
                 if twice := sorted(found.keys() & self._models.keys()):
                     faults.append(f"two models are called '{twice[0]}'. Give one another name: NAME=FOLDER.")
+                source.names = frozenset(found)
                 self._models |= found
             except UnderstudyError as error:
                 faults += error.faults
@@ -184,13 +187,13 @@ class ServedModels(Mapping[str, ServedModel]):
             return
         if look(source.folder) != now:
             return  # it changed while it was read: look again next time
-        models = {name: model for name, model in self._models.items() if not _of(source, name)}
+        models = {name: model for name, model in self._models.items() if name not in source.names}
         if twice := sorted(found.keys() & models.keys()):
             self._refuse(source, now, f"{source.folder}: another model is called '{twice[0]}'")
             return
         order = dict.fromkeys([*(name for name in self._models if name in models or name in found), *found])
         self._models = {name: found.get(name) or models[name] for name in order}
-        source.seen, source.problem = now, None
+        source.seen, source.problem, source.names = now, None, frozenset(found)
         self.say(f"{source.name}: {source.folder} was loaded again.")
         self.on_reload(source.name, True)
 
@@ -213,10 +216,6 @@ class ServedModels(Mapping[str, ServedModel]):
         except Exception as error:  # a half-written folder can fail anywhere in a library
             said = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
             raise ModelError(f"{source.folder}: cannot be loaded ({said}). Copy the folder again.") from error
-
-
-def _of(source: ServedFolder, name: str) -> bool:
-    return name == source.name or name.startswith(f"{source.name}/")
 
 
 def look(folder: Path) -> object:

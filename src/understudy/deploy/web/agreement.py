@@ -21,7 +21,7 @@ from understudy.inference.exported.predictor import ExportedPredictor
 _SCRIPT = Path(__file__).parent / "check.js"
 _WAIT_S = 600
 _MOST_OTHER = 0.01
-"""The share of texts that may get other ids or, with int8 weights, another label."""
+"""The share of texts that may get other ids or, with small weights, another label; and of the largest number that one may differ by."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,10 @@ def agreement(folder: Path, source: ExportedPredictor, texts: Sequence[Text]) ->
         [one.label for one in predictions(logits, source.task, temperature=source.temperature)]
         for logits in (expected, found)
     ]
-    regression = source.task.kind == "regression"
     return Agreement(
         texts=len(texts),
         other_ids=int((~same).sum()),
-        other_labels=0 if regression else sum(one != other for one, other in zip(*labels)),
+        other_labels=0 if source.task.kind == "regression" else sum(one != other for one, other in zip(*labels)),
         difference=float(np.abs(found - expected)[same].max(initial=0)),
     )
 
@@ -89,6 +88,7 @@ def check_agreement(
 
     Args:
         tolerance: with float32 weights, the largest difference of a logit, times the largest logit where that is above 1.
+            Small weights of a regression may make a hundredth.
 
     Raises:
         ModelError: if more than one text in a hundred gets other ids or another label, or a logit differs by more than that.
@@ -97,9 +97,10 @@ def check_agreement(
         raise ModelError(
             f"{folder}: is not written, because @huggingface/tokenizers, which reads texts in a browser, splits {found.other_ids:,} of {found.texts:,} texts otherwise than this model's tokenizer. Distil it into a student with word pieces or words of its own: --student bilstm or static."
         )
-    most = tolerance * max(1.0, float(np.abs(source.logits(texts)).max()))
-    exact = source.facts.quantized is None
-    if found.other_labels > _MOST_OTHER * found.texts or (exact and found.difference > most):
+    largest = max(1.0, float(np.abs(source.logits(texts)).max()))
+    exact, regression = source.facts.quantized is None, source.task.kind == "regression"
+    most = largest * (tolerance if exact else _MOST_OTHER if regression else np.inf)
+    if found.other_labels > _MOST_OTHER * found.texts or found.difference > most:
         raise ModelError(
             f"{folder}: is not written, because the page answers otherwise than the model: a logit differs by {found.difference:.1e} and {found.other_labels:,} of {found.texts:,} labels differ. Please report this model."
         )

@@ -94,15 +94,15 @@ class ExportedPredictor(Answering):
         }
 
     def fingerprint(self) -> str:
-        """SHA-256 of what the logits depend on: the graph, the tokenizer, how texts are read."""
+        """SHA-256 of what the logits depend on: the graph or the table, the tokenizer, how texts are read."""
         return self._fingerprint
 
     @cached_property
     def _fingerprint(self) -> str:
         facts = self.facts
         sides = [facts.padding_side, facts.truncation_side, facts.spell_special, facts.pad_id, facts.pad_segment]
-        found = hashlib.sha256(json.dumps(["onnx", facts.max_length, facts.inputs, *sides]).encode())
-        for path in sorted(self.folder.glob(f"{GRAPH}*")):
+        found = hashlib.sha256(json.dumps(["exported", facts.max_length, facts.inputs, *sides]).encode())
+        for path in sorted([*self.folder.glob(f"{GRAPH}*"), *self.folder.glob(BAG)]):
             found.update(path.read_bytes())
         found.update(self.encoder.content.encode())
         return found.hexdigest()
@@ -233,5 +233,5 @@ def _session(path: Path, threads: int | None) -> Any:
         raise
     except Exception as error:  # ONNX Runtime's own classes
         raise ModelError(
-            f"{path}: is no ONNX graph that can be read ({' '.join(str(error).split())[:200]}). {_AGAIN}"
+            f"{path}: is no ONNX graph that ONNX Runtime {onnxruntime.__version__} can read ({' '.join(str(error).split())[:200]}). {_AGAIN} Weights of four bits need ONNX Runtime 1.23 or newer."
         ) from None

@@ -70,7 +70,7 @@ def load_classifier(name: str, task: Task, *, fresh_head: bool = False) -> Any:
         raise ModelError(
             f"{path}: lacks weights outside the head, or has them in another shape: {first_names(broken)}. Give a complete checkpoint of this architecture."
         )
-    model.keeps_head = keeps_head
+    model.keeps_head = keeps_head and names.isdisjoint(lacking)
     if not keeps_head:
         _initialise_head(model)
     prefix = f"{model.base_model_prefix}."

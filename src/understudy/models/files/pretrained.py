@@ -83,7 +83,7 @@ def read_pretrained(path: str) -> Checkpoint:
         own = settings.get("understudy")
         if isinstance(own, dict) and own.get("kind") == "tfidf":
             raise ModelError(
-                f"{path}: is a TF-IDF model, which is not a network. Give a run of an encoder or of a student."
+                f"{path}: is a TF-IDF model, which predicts labels and is no network. Name an encoder or a student, or where texts are written, a language model."
             )
         if isinstance(own, dict) and own.get("kind") == MULTITASK:
             raise ModelError(

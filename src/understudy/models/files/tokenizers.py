@@ -36,6 +36,10 @@ def read_tokenizer(path: str) -> PreTrainedTokenizerBase:
         ModelError: as :func:`load_tokenizer`.
     """
     if Path(path).is_dir() and not any(any(Path(path).glob(pattern)) for pattern in _TOKENIZER_FILES):
+        if (Path(path) / "tfidf.json").is_file():
+            raise ModelError(
+                f"{path}: is a TF-IDF model, in which nothing is trained further. Name an encoder, or tfidf for a new one."
+            )
         raise ModelError(
             f"{path}: holds no tokenizer (tokenizer.json or vocab.txt). Copy the tokenizer's files into it."
         )

@@ -105,7 +105,7 @@ def cut_layers(model: nn.Module, keep: Sequence[int]) -> Any:
         raise ModelError(
             f"this model's {total} layers share their weights in {groups} groups. Layers can be left out only if all share their weights, or none do. Keep all layers, or take another teacher."
         )
-    _cut_config(_encoder_config(config), keep, total)
+    _cut_config(encoder_config(config), keep, total)
     weights = model.state_dict() if groups < total else _renumbered(model.state_dict(), prefix, keep)
     with torch.random.fork_rng(
         devices=[]
@@ -137,8 +137,8 @@ def _stack_prefix(model: nn.Module) -> str:
     return next(name for name, module in model.named_modules() if module is stack) + "."
 
 
-def _encoder_config(config: Any) -> Any:
-    """The configuration that holds the number of layers. In a pooled classifier it is one level down."""
+def encoder_config(config: Any) -> Any:
+    """The configuration of the layers and their widths. In a pooled classifier it is one level down."""
     inner = getattr(config, "encoder_config", None)
     return config if inner is None else inner
 

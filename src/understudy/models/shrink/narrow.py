@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from understudy.errors import ModelError
+from understudy.models.shrink.cut import encoder_config
 from understudy.models.shrink.directions import float64, lower_rank, principal_directions, project_norm, strongest_units
 from understudy.models.structure.blocks import BlockParts, block_parts
 from understudy.models.structure.layers import base_model, word_embeddings
+from understudy.models.students.apart import ApartClassifier
 
 Start = Literal["units", "svd", "random"]
 
@@ -61,8 +63,12 @@ def narrow(model: Any, width: int, *, start: Start = "units") -> Any:
         raise ModelError(
             f"{type(model).__name__}: its embedding table is {width} wide too. This teacher maps its table to its blocks, but a student of that width has no such map. Give another width, such as {width + heads}, or start at random."
         )
+    if start == "svd" and isinstance(model, ApartClassifier):
+        raise ModelError(
+            f"{type(model).__name__}: its head compares the vectors of two texts unit by unit, which the principal directions mix. Start from its units, or at random."
+        )
     config = copy.deepcopy(model.config)
-    _narrow_config(config, width, wide)
+    _narrow_config(encoder_config(config), width, wide)
     if start == "random":
         student = type(model)(config)
     else:
@@ -159,7 +165,10 @@ def _cut_norm(theirs: nn.LayerNorm, ours: nn.LayerNorm, basis: Tensor) -> None:
 
 
 def _cut_rest(model: Any, student: Any, basis: Tensor, *, skip: set[int]) -> None:
-    """Embeddings, pooler and head: every dimension of the hidden size is expressed in the new directions."""
+    """Embeddings, pooler and head: every dimension of the hidden size is expressed in the new directions.
+
+    A head may read several vectors of that size side by side.
+    """
     theirs = dict(model.named_modules())
     for name, module in student.named_modules():
         own = [parameter for parameter in module.parameters(recurse=False) if id(parameter) not in skip]
@@ -173,5 +182,5 @@ def _cut_rest(model: Any, student: Any, basis: Tensor, *, skip: set[int]) -> Non
             if tensor.shape[0] != parameter.shape[0]:
                 tensor = basis.T @ tensor
             if tensor.dim() == 2 and tensor.shape[1] != parameter.shape[1]:
-                tensor = tensor @ basis
+                tensor = (tensor.view(len(tensor), -1, len(basis)) @ basis).flatten(1)
             parameter.copy_(tensor)

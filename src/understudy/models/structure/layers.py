@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+import torch
 from torch import nn
 
 from understudy.errors import ModelError
@@ -57,6 +59,22 @@ def head_tensors(model: Any) -> dict[str, nn.Parameter]:
     lacked: frozenset[str] = getattr(model, "new_in_encoder", frozenset())
     own |= {id(parameter) for name, parameter in base.named_parameters() if name in lacked}
     return {name: parameter for name, parameter in model.named_parameters() if id(parameter) in own}
+
+
+@torch.no_grad()
+def begin_at_mean(model: Any, targets: np.ndarray) -> None:
+    """Let a new head of a regression begin with the mean of its targets, which a bias that begins at 0 takes long to reach.
+
+    Args:
+        model: a classifier; one that ``keeps_head`` is left as it is.
+        targets: of any shape; rows without one are NaN.
+    """
+    if getattr(model, "keeps_head", False):
+        return
+    layers = [layer for part in head_modules(model) for layer in part.modules() if isinstance(layer, nn.Linear)]
+    known = targets[~np.isnan(targets)]
+    if layers and layers[-1].bias is not None and known.size:
+        layers[-1].bias.fill_(float(known.mean()))
 
 
 def encoder_layers(model: Any) -> nn.ModuleList:

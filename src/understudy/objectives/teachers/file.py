@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from understudy.data.readers.cached_tables import read_source
-from understudy.data.readers.columns import quoted, task_columns, texts_of
+from understudy.data.readers.columns import pairs_unfolded, quoted, task_columns, texts_of
 from understudy.data.readers.faults import Faults
 from understudy.data.readers.places.in_python import named
 from understudy.data.readers.places.locate import locate_file
@@ -26,8 +26,8 @@ _FLOOR = 1e-3
 class FileTeacher:
     r"""Answers read from a csv, tsv, jsonl or parquet file, joined to the texts by exact equality.
 
-    The file has the text, and either a column of probabilities for each class (named like the class, with or without
-    ``probability_`` or ``p_`` before it) or a label column. Several rows with one text are votes, which are averaged.
+    The file has the text, and either a column of probabilities for each class (named like the class in whatever case, with
+    or without ``probability_`` or ``p_`` before it) or a label column. Several rows with one text are votes, which are averaged.
     Probabilities become logits that suit the squared error as well as a divergence: they are kept above a floor, summed
     to one again, and their logarithms are centred,
 
@@ -49,7 +49,7 @@ class FileTeacher:
     Attributes:
         covered: how many of `texts` have an answer.
         uncovered: how many have none.
-        notes: sentences that say what was averaged, what has no answer and what was not used.
+        notes: sentences that say what was averaged, what has no answer and what was not read or not used.
 
     Raises:
         DataError: with every fault of the file, or if none of the texts is in it.
@@ -75,8 +75,10 @@ class FileTeacher:
         table = None if source is None else read_source(source, faults)
         faults.check()
         assert table is not None
-        table = unfolded(table, task)
         notes: list[str] = []
+        table = pairs_unfolded(table)
+        if label is None:
+            table = unfolded(table, task, faults, notes)
         columns = task_columns(
             table.names,
             task.text,
@@ -87,7 +89,7 @@ class FileTeacher:
             label=task.label,
             remedy=rename_text(task),
         )
-        answers = read_answers(table, task, label, columns, faults)
+        answers = read_answers(table, task, label, columns, faults, notes)
         answered = None if columns is None else texts_of(table, columns, faults)
         faults.check()
         assert answers is not None

@@ -63,6 +63,17 @@ class OnlineTeacher:
         return torch.from_numpy(out if self._columns is None else out[:, self._columns])
 
 
+class NoAnswers:
+    """Answers for no text: the teacher of students that learn from labels alone."""
+
+    def __init__(self, outputs: int) -> None:
+        self.outputs, self.forward_texts = outputs, 0
+
+    def __call__(self, rows: np.ndarray) -> Tensor:
+        """NaN throughout: float32 ``(rows, outputs)``."""
+        return torch.full((len(rows), self.outputs), torch.nan)
+
+
 class AveragedTeacher:
     r"""Several teachers as one: the weighted mean of their logits, over those that answer.
 

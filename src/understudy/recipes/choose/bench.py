@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +79,7 @@ class Bench(BenchSettings):
                         told.append({} if words is None else {"words": words})
                         folders.append(folder)
         entries = measure_in_turn(
-            contenders, texts, on_threads=on_threads, batch_sizes=self.batch_sizes, rounds=self.rounds
+            contenders, texts, on_threads=_on_exactly, batch_sizes=self.batch_sizes, rounds=self.rounds
         )
         if self.cold_start:
             for contender, folder, some, more in zip(contenders, folders, texts, told):
@@ -121,6 +123,21 @@ class Bench(BenchSettings):
             assert graph is not None
             shrink_onnx(folder / "int8", graph)
         return [(kind, places[kind]) for kind in wanted or ["pytorch"]]
+
+
+@contextmanager
+def _on_exactly(threads: int) -> Iterator[None]:
+    """Inside ``with``, so many threads compute; of one, texts are split by it as well."""
+    name = "TOKENIZERS_PARALLELISM"
+    before = os.environ.get(name)
+    os.environ[name] = "false" if threads == 1 else "true"
+    try:
+        with on_threads(threads):
+            yield
+    finally:
+        del os.environ[name]
+        if before is not None:
+            os.environ[name] = before
 
 
 def _of_length(text: Sequence[str], words: int) -> tuple[str, ...]:

@@ -68,6 +68,7 @@ def sweep_and_say(session: Session, work: Trainable, settings: Any) -> None:
             lowest=settings.lowest,
             highest=settings.highest,
             steps=settings.steps,
+            budget_s=session.stop.remaining(),
             table=folder / "lr_find.csv",
             picture=folder / "lr_find.png",
         )
@@ -103,6 +104,6 @@ def usage(settings: Any, plan: LearningPlan, rate: float) -> str:
             words.append(f"--{name}" if value else f"--{group}{dot}no_{switch}")
         else:
             words += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
-    first, last = plan.learning_rate if isinstance(plan.learning_rate, tuple) else (1.0, 1.0)
-    found = f"{rate * first / last:.1e}:{rate:.1e}" if first != last else f"{rate:.1e}"
+    rates = plan.with_highest(rate)
+    found = ":".join(f"{one:.1e}" for one in (rates if isinstance(rates, tuple) else (rates,)))
     return shlex.join([*words, "--learning_rate", found])

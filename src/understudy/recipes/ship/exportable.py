@@ -12,6 +12,7 @@ from understudy.inference.exported.predictor import ExportedPredictor
 from understudy.inference.multitask import TaskPredictors
 from understudy.inference.predictor import LinearPredictor, Predictor
 from understudy.loading import load
+from understudy.record import RunRecord
 from understudy.settings.configuration import build
 from understudy.settings.documents import read_documents
 from understudy.terminal.lines import say
@@ -52,12 +53,18 @@ def rows_of_run(name: str) -> Splits | None:
     if config is None:
         return None
     try:
+        validated = RunRecord.load(config.with_name("record.json")).data["validation"]["fingerprint"]
         (content,) = read_documents(str(config))
         command = str(content.pop("command"))
         if command not in ("finetune", "distill", "prune"):
             return None
         found = build(recipe_class(command), content).read()
-    except (UnderstudyError, ValueError, LookupError) as error:
+    except (UnderstudyError, OSError, ValueError, LookupError) as error:
         say(f"  {name}: the rows of its run cannot be read any more ({' '.join(str(error).split())[:160]}).")
         return None
-    return found if isinstance(found, Splits) else None
+    if not isinstance(found, Splits):
+        return None
+    if found.validation.texts.fingerprint != validated:  # a split of another file may hold what was trained on
+        say(f"  {name}: the data of its run have changed since, so its validation rows are not known any more.")
+        return None
+    return found

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from pathlib import Path
 
 import torch
 
-from understudy.deploy.serve.limits import TOKEN
+from understudy.deploy.serve.limits import known_token
 from understudy.errors import require
 from understudy.inference.attribution import explainer
 from understudy.loading import load
@@ -43,7 +42,7 @@ class Serve(ServeSettings):
                 ],
                 host=self.host,
                 port=self.port,
-                token=os.environ.get(TOKEN) if self.token is None else self.token,
+                token=known_token(self.token),
                 limits=self.limits(),
                 reload_seconds=self.reload_seconds,
                 explainer=explainer,

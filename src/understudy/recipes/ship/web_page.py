@@ -51,7 +51,7 @@ def export_page(
         )
     kind = source.facts.quantized.to if source.facts.quantized else "fp32"
     show(
-        f"{output}: a page with {source.facts.of} in {kind}; a visitor loads {human_bytes(sum(loaded.values()))}. {_told(found, origin)}"
+        f"{output}: a page with {source.facts.of} in {kind}; a visitor loads {human_bytes(sum(loaded.values()))}. {_told(found, origin, source)}"
     )
     show(f"Try it: python -m http.server --bind 127.0.0.1 --directory {output} 8000, then open http://127.0.0.1:8000")
     return output
@@ -101,10 +101,13 @@ def _title(model: str) -> str:
     return path.parent.name if path.name == "model" else path.name
 
 
-def _told(found: Agreement | None, origin: str) -> str:
+def _told(found: Agreement | None, origin: str, source: ExportedPredictor) -> str:
     if found is None:
         return "Node.js is not installed, so its answers were not compared with the model's."
-    said = f"Run by Node.js, its logits differ by {found.difference:.1e} at most on {found.texts:,} texts, {origin} among them"
+    number = source.task.kind == "regression"
+    said = f"Run by Node.js, its {'numbers' if number else 'logits'} differ by {found.difference:.1e} at most on {found.texts:,} texts, {origin} among them"
     others = [f"{found.other_ids:,} are split otherwise"] * bool(found.other_ids)
     others += [f"{found.other_labels:,} get another label"] * bool(found.other_labels)
-    return f"{said}; {' and '.join(others)}." if others else f"{said}; all labels are the same."
+    if others:
+        return f"{said}; {' and '.join(others)}."
+    return f"{said}." if number else f"{said}; all labels are the same."

@@ -61,6 +61,7 @@ class Demo(DemoSettings):
             data=data,
             model=teacher,
             pooling="mean",
+            start="head",  # at this rate, from a probe it ends below the probe
             epochs=self.teacher_epochs,
             learning_rate=2e-4,  # a small encoder on few rows: better on validation paragraphs than 5e-5 and 1e-4
             batch_size=16,

@@ -43,7 +43,7 @@ from understudy.runs.cluster.connection import checked_address
 from understudy.runs.devices import on_threads
 from understudy.settings.configuration import check
 from understudy.settings.engine import LOCAL, RAY
-from understudy.settings.use.predict import PredictSettings
+from understudy.settings.use.predict import PredictSettings, is_special
 from understudy.terminal.lines import say, visible
 
 LinesOf = Callable[[Block], str]
@@ -181,7 +181,7 @@ class Predict(PredictSettings):
             sys.stdout.flush()
             return lambda text: binary.write((visible(text) if on_terminal else text).encode())
         path = Path(self.output).expanduser()
-        if _is_special(path):  # it cannot be renamed in the end
+        if is_special(path):  # it cannot be renamed in the end
             stream: Any = stack.enter_context(path.open("wb"))
         else:
             stream = stack.enter_context(new_file(path.resolve(), remedy=OUTPUT))
@@ -193,7 +193,7 @@ class Predict(PredictSettings):
         """The texts of the input, in their order."""
         for name in self.input:
             path = Path(name).expanduser()
-            if _is_special(path):  # its name tells no format, and it can be read only once
+            if is_special(path):  # its name tells no format, and it can be read only once
                 with open(path, "rb") as stream:
                     yield from _lines(stream, name, len(task.text))
             else:
@@ -247,11 +247,6 @@ def _loaded(base: AdaptedBase, adapters: list[str], *, force: bool) -> list[str]
     return names
 
 
-def _is_special(path: Path) -> bool:
-    """Whether a path is a pipe, such as the shell's ``<(...)``, or a device."""
-    return path.exists() and not (path.is_file() or path.is_dir())
-
-
 def _say(notes: list[str]) -> None:
     for note in notes:
         say(f"  {note}")
@@ -264,7 +259,7 @@ def _lines(stream: BinaryIO, origin: str, arity: int) -> Iterator[tuple[str, ...
         DataError: with the line, where it is not UTF-8, holds a NUL byte or is no pair.
     """
     faults = Faults()
-    lines = Lines(stream, Parsed(origin, faults))
+    lines = Lines(stream, Parsed(origin, faults), remedy="Write texts as UTF-8 there, or save them and name --input.")
     for line in lines:
         faults.check()
         if "\0" in line:

@@ -10,7 +10,7 @@ import yaml
 
 from understudy.models.files.names import STUDENTS, UNTRAINED_LANGUAGE_MODELS
 from understudy.report.card.embeddings import EMBEDDING_MODEL
-from understudy.report.card.language import LANGUAGE_MODELS
+from understudy.report.card.language import LANGUAGE_MODELS, language_words
 from understudy.report.scores import Record, is_distilled
 
 _HUB_METRICS = {
@@ -45,14 +45,14 @@ def front_facts(record: Record) -> dict[str, Any]:
     distilled = is_distilled(record)
     named = (config.get("teacher") if distilled else config.get("model")) or []
     bases = [name for name in ([named] if isinstance(named, str) else named) if is_hub_id(name)]
-    language = LANGUAGE_MODELS.get(record["task"]["kind"])
-    pipeline = language.pipeline if language else "text-classification"
-    if record["task"]["kind"] == EMBEDDING_MODEL:
+    kind = record["task"]["kind"]
+    pipeline = language_words(record).pipeline if kind in LANGUAGE_MODELS else "text-classification"
+    if kind == EMBEDDING_MODEL:
         pipeline = "feature-extraction"
     facts: dict[str, Any] = {
         "library_name": "understudy",
-        "pipeline_tag": pipeline,
-        "tags": ["understudy", pipeline, *(["knowledge-distillation"] if distilled else [])],
+        **({"pipeline_tag": pipeline} if pipeline else {}),
+        "tags": ["understudy", pipeline or "adapter", *(["knowledge-distillation"] if distilled else [])],
         "metrics": list(dict.fromkeys(map(hub_metric, metrics))),
     }
     if bases:

@@ -72,7 +72,8 @@ def model_index(record: Record, name: str) -> list[dict[str, Any]]:
         return []
     data = _data_name(record)
     dataset = {"name": data, "type": re.sub(r"[^\w./-]+", "-", data) or "data", "split": split}
-    task = {"type": str(front_facts(record)["pipeline_tag"])}
+    # an adapter for a language has no pipeline; what was scored is the model with it in
+    task = {"type": str(front_facts(record).get("pipeline_tag", "fill-mask"))}
     return [{"name": name, "results": [{"task": task, "dataset": dataset, "metrics": metrics}]}]
 
 

@@ -59,7 +59,7 @@ def train_phase(
     found = None
     if settings.learning_rate == "auto":
         with on_threads(session.threads):
-            found = rate_for(session, plan, batches, phase=phase, usual=learning_rate, fresh=fresh)
+            found = rate_for(session, plan, batches, phase=phase, usual=learning_rate, fresh=fresh, budget_s=budget_s)
     if budget_s is not None:
         budget_s -= time.monotonic() - started
     with session.run.timed(f"{phase}_s"), on_threads(session.threads), compiled(objective.model, settings):
@@ -101,7 +101,8 @@ def train_phase(
         **({"keep": keep} if keep == "last" else {}),
     }
     if result.stopped_by == OUT_OF_TIME:
-        session.run.say(f"{phase}: ended by the time budget after {result.steps:,} steps, with the best so far.")
+        kept = "the last weights" if keep == "last" else "the best so far"
+        session.run.say(f"{phase}: ended by the time budget after {result.steps:,} steps, with {kept}.")
     return result
 
 

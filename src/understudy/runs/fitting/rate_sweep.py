@@ -16,6 +16,7 @@ from understudy.settings.training import TrainSettings
 from understudy.training.lr_finder.curve import Curve
 from understudy.training.lr_finder.suggestion import Suggestion, rate_cap, suggest
 from understudy.training.lr_finder.sweep import HIGHEST, LOWEST, STEPS, sweep
+from understudy.training.optimizers.groups import Rate
 from understudy.training.unfreezing.plan import LearningPlan
 
 
@@ -29,6 +30,7 @@ def find_rate(
     steps: int = STEPS,
     usual: float = 0.0,
     fresh: bool = False,
+    budget_s: float | None,
     table: Path,
     picture: Path,
 ) -> tuple[Curve, Suggestion]:
@@ -37,13 +39,14 @@ def find_rate(
     Args:
         usual: the command's default rate; the cap is never lower.
         fresh: whether the weights are random, so that there is nothing to forget.
+        budget_s: seconds that the sweep may take; None for no limit.
         table, picture: where the curve goes, even if it suggests nothing.
 
     Returns:
         The curve, and what it suggests; there is a cap if pretrained layers of a transformer learn in any stage.
 
     Raises:
-        ConfigError: if it suggests nothing.
+        ConfigError: if it suggests nothing, or the time ends before the sweep does.
     """
     settings: TrainSettings = session.settings
     optimizer = stages(plan, settings)[0].optimizer()
@@ -59,6 +62,7 @@ def find_rate(
             steps=steps,
             clip=settings.clip,
             stop=session.stop,
+            budget_s=budget_s,
             display=session.display,
         )
     learning = [p for group in plan.groups() if group.name in plan.names for p in group.parameters]
@@ -75,12 +79,22 @@ def find_rate(
 
 
 def rate_for(
-    session: Session, plan: LearningPlan, batches: BatchSource, *, phase: str, usual: float, fresh: bool
-) -> float:
+    session: Session,
+    plan: LearningPlan,
+    batches: BatchSource,
+    *,
+    phase: str,
+    usual: float,
+    fresh: bool,
+    budget_s: float | None = None,
+) -> Rate:
     """The rate of a phase under ``--learning_rate auto``: found once, put on the record, and read from there later.
 
     Args:
-        usual, fresh: see :func:`find_rate`.
+        usual, fresh, budget_s: see :func:`find_rate`.
+
+    Returns:
+        What the plan takes so that its highest group that learns has the rate that was found.
     """
     known = session.run.record.training.setdefault(phase, {}).get("sweep")
     if known is None:
@@ -93,6 +107,7 @@ def rate_for(
                 batches,
                 usual=usual,
                 fresh=fresh,
+                budget_s=budget_s,
                 table=folder / f"{name}.csv",
                 picture=folder / "plots" / f"{name}.png",
             )
@@ -102,7 +117,7 @@ def rate_for(
         for warning in sweep_warnings(curve, suggestion):
             session.run.say(f"{phase}: {warning}")
     session.run.say(f"{phase}: a sweep suggests the learning rate {known['rate']:.1e}.")
-    return float(known["rate"])
+    return plan.with_highest(float(known["rate"]))
 
 
 def on_record(curve: Curve, suggestion: Suggestion) -> dict[str, Any]:

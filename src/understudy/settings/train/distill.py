@@ -119,6 +119,10 @@ class DistillSettings(DataSettings, AdapterSettings, TrainSettings, SeedsSetting
             faults.append("--engine ray has models label the texts, but --teacher names none. Leave it out.")
         if not self.teacher:
             faults.append("no teacher: name a model folder, a hub id or a file of outputs with --teacher.")
+        if self.task is not None and self.teacher and all(is_outputs_file(name) for name in self.teacher):
+            faults.append(
+                f"--task {self.task} names one of a model's several tasks, but every --teacher is a file. Leave it out."
+            )
         for name in self.teacher:
             if not is_outputs_file(name):
                 faults += model_faults(name, adapters=True)
@@ -137,6 +141,10 @@ class DistillSettings(DataSettings, AdapterSettings, TrainSettings, SeedsSetting
             faults.append(f"teacher_weights must be positive, but are {' '.join(map(str, self.teacher_weights))}.")
         if self.pool_rest and self.limit_train is None:
             faults.append("--pool_rest adds the rows that --limit_train leaves out: give --limit_train too.")
+        if self.augment and self.alpha == 1:
+            faults.append(
+                "--augment makes texts for the teacher to label, but at --alpha 1 the labels alone teach. Leave one of them out."
+            )
         if not self.augment:
             faults += [
                 f"--augment is 0, so {flag} has no effect. Leave it out, or give --augment 20, for example."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt
@@ -101,6 +102,10 @@ class GlueSettings(TaughtTasksSettings, AdapterSettings, TrainSettings, SeedsSet
     def data_faults(self) -> list[str]:
         """What is wrong with the names of data and tasks."""
         faults: list[str] = []
+        if self.data is not None and Path(self.data).expanduser().is_file():
+            return [
+                f"{self.data}: is a file, but --data names a folder that holds a folder a task. For one file there is understudy finetune."
+            ]
         mine: dict[str, OwnTask] = {}
         with gathered(faults):
             mine = self.own_tasks()

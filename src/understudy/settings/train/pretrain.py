@@ -113,6 +113,9 @@ class PretrainSettings(CorpusSettings, MaskingSettings, AdapterSettings, TrainSe
         faults: list[str] = []
         with gathered(faults):
             parse_spec(self.tokenizer)
+        if ":" not in self.tokenizer:
+            way = "To take a model's, name its folder, or its hub id with the owner, such as openai-community/gpt2."
+            faults = [f"{fault} {way}" for fault in faults]
         return faults
 
     def regularising_faults(self) -> list[str]:

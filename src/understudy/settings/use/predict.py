@@ -9,7 +9,6 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Ge, Gt, Le
 
 from understudy.cores import MOST_THREADS
-from understudy.data.readers.formats.reading import reading_faults
 from understudy.folders.contents import clashes
 from understudy.models.files.names import adapter_folder
 from understudy.settings.data import ReadingSettings
@@ -55,7 +54,8 @@ class PredictSettings(ReadingSettings, EngineSettings):
     def faults(self) -> list[str]:
         """What is wrong with these settings, as far as it shows without loading weights."""
         faults = [fault for name in self.models() for fault in model_faults(name, adapters=True)]
-        faults += reading_faults(self.reading) + self.engine_faults()
+        files = [name for name in self.input if not is_special(Path(name).expanduser())]
+        faults += self.texts_faults(read=bool(files), flags=("text",), files="--input") + self.engine_faults()
         if self.engine == RAY and not (self.input and self.output):
             faults.append("--engine ray labels files and writes a file. Name them with --input and --output.")
         if not self.models():
@@ -88,10 +88,19 @@ class PredictSettings(ReadingSettings, EngineSettings):
             faults += [
                 f"{name}: is a pipe or a device, which can be read only once. Save the texts, or leave out --engine ray."
                 for name, path in paths.items()
-                if path.exists() and not (path.is_file() or path.is_dir())
+                if is_special(path)
             ]
+        folders = [Path(name).expanduser() for name in [*self.models(), *self.adapters]]
+        inside = [
+            path.resolve()
+            for folder in folders
+            for path in (folder, folder / "model")
+            if (path / "config.json").is_file()
+        ]
         if self.output and Path(self.output).expanduser().is_dir():
             faults.append(f"{self.output}: is a folder, but the output is one file. Name a file with --output.")
+        elif self.output and any(Path(self.output).expanduser().resolve().is_relative_to(own) for own in inside):
+            faults.append(f"{self.output}: lies inside a model. Name another --output.")
         elif self.output and Path(self.output).expanduser().exists() and not self.overwrite:
             faults.append(f"{self.output}: exists already. Name another --output, or give --overwrite.")
         elif self.output and self.overwrite:
@@ -105,3 +114,8 @@ class PredictSettings(ReadingSettings, EngineSettings):
     def models(self) -> list[str]:
         """The models' names; Python callers may give a bare one."""
         return [self.model] if isinstance(self.model, str) else self.model
+
+
+def is_special(path: Path) -> bool:
+    """Whether a path is a pipe, such as the shell's ``<(...)``, or a device."""
+    return path.exists() and not (path.is_file() or path.is_dir())

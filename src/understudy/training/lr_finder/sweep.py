@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -41,6 +42,7 @@ def sweep(
     steps: int = STEPS,
     clip: float = 1.0,
     stop: Stop | None = None,
+    budget_s: float | None = None,
     display: Display | None = None,
 ) -> Curve:
     r"""Train with a learning rate that grows with every step, and put everything back (see :func:`preserved`).
@@ -59,9 +61,10 @@ def sweep(
         steps: the number of steps, including these two.
         clip: the largest 2-norm of the gradient; 0 for no limit.
         stop: when a signal has come, everything is put back and :class:`Interrupted` is raised.
+        budget_s: seconds that the sweep may take.
 
     Raises:
-        ConfigError: if the first loss is not finite.
+        ConfigError: if the first loss is not finite, or the time ends before the sweep does.
         Interrupted: on SIGTERM or Ctrl-C.
 
     Reference:
@@ -69,6 +72,7 @@ def sweep(
     """
     accelerator, display = accelerator or Accelerator(cpu=True), display or Display(visible=False)
     rates, losses = np.geomspace(lowest, highest, steps), np.empty(steps)
+    end = None if budget_s is None else time.monotonic() + budget_s
     top = max(group["initial_lr"] for group in optimizer.param_groups)
     reporter = Reporter(ProgressLog(Path("sweep"), [], writes=False), accelerator, "sweep")
     stage = Stage("sweep", 1, lambda: optimizer, learns=[p for g in optimizer.param_groups for p in g["params"]])
@@ -91,8 +95,12 @@ def sweep(
                 display.update(taken, f"rate {rate:.1e}  loss {smoothed[-1]:.4f}")
                 if trainer.agree(stop is not None and stop.signal_number is not None):
                     raise Interrupted((stop and stop.signal_number) or 15, saved=False)
-                if diverged:
+                if diverged or taken == steps:
                     break
+                if end is not None and trainer.agree(time.monotonic() > end):
+                    raise ConfigError(
+                        f"the time budget ended after {taken} of {steps} steps of the sweep. Name a --learning_rate, or give a longer --time_budget."
+                    )
         finally:
             trainer.leave()
     display.close()

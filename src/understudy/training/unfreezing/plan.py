@@ -98,6 +98,17 @@ class LearningPlan:
         rates = layer_rates(len(self.layers), rate, discriminative=self.discriminative or 1.0)
         return [Group(name, parameters, rate) for (name, parameters), rate in zip(self.layers, rates)]
 
+    def with_highest(self, learning_rate: float) -> Rate:
+        """What replaces the plan's rate so that the highest group of the first stage learns at `learning_rate`.
+
+        It is higher than that where layers above are frozen, because these keep their place in the series of rates.
+        """
+        top = max(group.learning_rate for group in self.groups() if group.name in self.parts[0].learns)
+        if isinstance(self.learning_rate, tuple):
+            first, last = self.learning_rate
+            return learning_rate * (first / top), learning_rate * (last / top)
+        return learning_rate * (self.learning_rate / top)
+
     def stages(
         self,
         *,

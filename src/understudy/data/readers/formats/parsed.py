@@ -126,15 +126,24 @@ class Lines:
     Args:
         longest: a line with at least so many bytes comes in pieces of at most so many, so that memory does not grow
             with the line. It is cut before a space if there is one. None: lines stay whole.
+        remedy: what to do about bytes that are not UTF-8.
     """
 
-    def __init__(self, stream: BinaryIO, parsed: Parsed, *, longest: int | None = None) -> None:
+    def __init__(
+        self,
+        stream: BinaryIO,
+        parsed: Parsed,
+        *,
+        longest: int | None = None,
+        remedy: str = "Save the file as UTF-8, or name its encoding with --encoding, such as cp1252.",
+    ) -> None:
         self.bytes = 0
         self.number = 0
         """The number of the last line, counted from 1."""
         self._stream = stream
         self._parsed = parsed
         self._longest = longest
+        self._remedy = remedy
 
     def _numbered(self) -> Iterator[tuple[int, bytes]]:
         if self._longest is None:
@@ -170,7 +179,7 @@ class Lines:
                 self._parsed.faults.row(
                     origin,
                     "that are not UTF-8",
-                    f"{origin}, line {number}: not UTF-8 (byte 0x{raw[error.start]:02x} at position {error.start + 1} of the line). Save the file as UTF-8, or name its encoding with --encoding, such as cp1252.",
+                    f"{origin}, line {number}: not UTF-8 (byte 0x{raw[error.start]:02x} at position {error.start + 1} of the line). {self._remedy}",
                 )
                 line = raw.decode(errors="replace")
             yield line

@@ -1,6 +1,6 @@
 // What is on the page: one text while it is typed, many texts from a file. The model itself is in worker.js.
 
-import { asCsv, joined, linesOf, readFile } from "./tables.js";
+import { asCsv, joined, readFile, rowsOf } from "./tables.js";
 
 const SHOWN = 200; // rows of the table; all are saved
 const $ = (id) => document.getElementById(id);
@@ -36,7 +36,7 @@ worker.addEventListener("message", ({ data }) => {
 
 async function begin() {
   $("state").textContent = "Loading the model…";
-  const response = await fetch(new URL("config.json", import.meta.url));
+  const response = await fetch(new URL("config.json", import.meta.url), { cache: "no-cache" }); // files of two exports do not mix
   if (!response.ok) throw new Error(`config.json cannot be fetched (${response.status}). Is the whole folder on the server?`);
   facts = (await response.json()).understudy;
   pair = facts.task.text.length === 2;
@@ -128,14 +128,10 @@ function shown({ label, probabilities, ms, cut }) {
 
 /** The texts that "Label all" would label. */
 function given() {
-  if (table) {
-    const chosen = [...$("columns").querySelectorAll("select")].map((one) => one.value.split(",").map(Number));
-    const at = chosen.length ? chosen : pair ? [[0], [1]] : [[0]];
-    return table.rows.map((row) => (pair ? at.map((columns) => joined(row, columns)) : joined(row, at[0])));
-  }
-  const lines = linesOf($("lines").value);
-  if (!pair) return lines;
-  return lines.map((line) => line.split("\t")).map(([first, second]) => [first, second ?? ""]);
+  const chosen = table ? [...$("columns").querySelectorAll("select")].map((one) => one.value.split(",").map(Number)) : [];
+  const rows = table ? table.rows : rowsOf($("lines").value, pair);
+  if (!chosen.length) return rows.map((row) => (pair ? row : row[0]));
+  return rows.map((row) => (pair ? chosen.map((columns) => joined(row, columns)) : joined(row, chosen[0])));
 }
 
 function enable() {
@@ -147,6 +143,11 @@ function enable() {
 function run() {
   const texts = given();
   if (!ready || !texts.length || batch) return;
+  const odd = pair ? texts.findIndex((one) => one.length !== 2) : -1;
+  if (odd >= 0) {
+    $("many-state").textContent = `Row ${(odd + 1).toLocaleString("en")} is no pair. Write its two texts with a tab between them, or drop a table with a column for each.`;
+    return;
+  }
   batch = { job: ++job, texts, answers: [], began: performance.now() };
   $("stop").hidden = false;
   $("save").hidden = true;
@@ -209,11 +210,18 @@ function save() {
 async function take(file) {
   if (!file || !facts) return;
   const known = facts.task.text.flat().map((name) => name.toLowerCase());
-  table = readFile(file.name, await file.text(), known);
+  try {
+    const content = new TextDecoder("utf-8", { fatal: true }).decode(await file.arrayBuffer());
+    table = readFile(file.name, content, known, pair);
+  } catch (error) {
+    $("many-state").textContent = `${file.name}: ${error instanceof TypeError ? "is not UTF-8. Save it as UTF-8." : error.message}`;
+    return;
+  }
   $("lines").value = "";
   $("lines").placeholder = `${file.name}: ${table.rows.length.toLocaleString("en")} rows. Type here to leave it.`;
-  $("many-state").textContent = table.rows.length ? "" : `${file.name} has no rows.`;
-  const names = table.names ?? (table.rows[0] ?? []).map((_, i) => `column ${i + 1}`);
+  const guessed = table.guessed ? `The first row is taken for the names of the columns: ${table.names.join(", ")}.` : "";
+  $("many-state").textContent = table.rows.length ? guessed : `${file.name} has no rows.`;
+  const names = table.names ?? [];
   $("columns").replaceChildren();
   $("columns").hidden = names.length < 2;
   if (names.length > 1) facts.task.text.forEach((columns, number) => $("columns").append(chooser(names, columns, number)));
@@ -260,7 +268,11 @@ function about() {
     const score = (value) => (100 * value).toFixed(2);
     told[`${quantized.metric}`] = `${score(quantized.after)} in ${quantized.to}, ${score(quantized.before)} before (${quantized.rows.toLocaleString("en")} rows)`;
   }
-  if (web.checked) told.Checked = `against the original on ${web.checked.texts.toLocaleString("en")} texts: ${web.checked.other_labels ? `${web.checked.other_labels} labels differ` : "same answers"}`;
+  if (web.checked) {
+    const { texts, other_labels: others, difference } = web.checked;
+    const found = task.kind === "regression" ? `numbers differ by ${difference.toPrecision(1)} at most` : others ? `${others} labels differ` : "same answers";
+    told.Checked = `against the original on ${texts.toLocaleString("en")} texts: ${found}`;
+  }
   $("about").replaceChildren(...Object.entries(told).flatMap(([name, value]) => [made("dt", "", name), made("dd", "", value)]));
   const licence = (file, name) => {
     const link = made("a", "", name);

@@ -31,6 +31,7 @@ export function parseTable(content, separator) {
       endRow();
     } else value += one;
   }
+  if (quoted) throw new Error("a quotation mark is opened and never closed. Save the file again.");
   if (value !== "" || row.length) endRow();
   return rows;
 }
@@ -43,16 +44,23 @@ export function separatorOf(content) {
 }
 
 /**
- * {names, rows} of a file: the names of its columns, and its rows. A .txt has one text a line. The first row of a table has
- * the names if one of them is in `known` or if there are several columns.
+ * {names, rows, guessed} of a file: the names of its columns, and its rows. A .txt has one text a line, or the two of a pair with
+ * a tab between them. The first row of a table has the names if one of them is in `known` or, which is a guess, if there are
+ * several columns.
  */
-export function readFile(name, content, known) {
-  if (!/\.(csv|tsv)$/i.test(name)) return { names: null, rows: linesOf(content).map((line) => [line]) };
+export function readFile(name, content, known, pair) {
+  if (!/\.(csv|tsv)$/i.test(name)) return { names: null, rows: rowsOf(content, pair), guessed: false };
   const rows = parseTable(content, separatorOf(content));
   const usual = new Set([...known, "text", "sentence", "review", "title", "content", "body"]);
   const first = rows[0] ?? [];
-  const named = first.length > 1 || first.some((one) => usual.has(one.trim().toLowerCase()));
-  return named ? { names: first.map((one) => one.trim()), rows: rows.slice(1) } : { names: null, rows };
+  const told = first.some((one) => usual.has(one.trim().toLowerCase()));
+  if (!told && first.length < 2) return { names: null, rows, guessed: false };
+  return { names: first.map((one) => one.trim()), rows: rows.slice(1), guessed: !told };
+}
+
+/** The rows of a text: its lines that are not blank, those of pairs divided at tabs. */
+export function rowsOf(content, pair) {
+  return linesOf(content).map((line) => (pair ? line.split("\t") : [line]));
 }
 
 /** The lines of a text that are not blank. */

@@ -6,7 +6,7 @@ let model;
 const cancelled = new Set(); // numbers of jobs
 
 async function read(name, progress) {
-  const response = await fetch(new URL(name, import.meta.url));
+  const response = await fetch(new URL(name, import.meta.url), { cache: "no-cache" });
   if (!response.ok) throw new Error(`${name} cannot be fetched (${response.status}). Is the whole folder on the server?`);
   const chunks = [];
   let size = 0;

@@ -240,7 +240,7 @@ class Pruning:
     def _taught_batches(self, teacher: Teacher) -> BucketedBatches:
         """The texts that the unpruned model has answered, or with a label where labels are learnt from."""
         from_labels = self.settings.alpha > 0
-        known = answered(teacher, len(self.texts))
+        known = answered(teacher, len(self.texts)) & (self.settings.alpha < 1)
         rows = taught_rows(known, self.splits.train.labelled, from_labels=from_labels)
         labels = all_labels(self.splits.train.labels, len(self.texts))
         return self._batches(self.encoded, labels, teacher, rows=rows)

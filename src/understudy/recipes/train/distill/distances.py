@@ -1,15 +1,17 @@
-"""What ``--distance`` can be: one table of the distances between student and teacher."""
+"""What ``--distance`` can be: one table of the distances between student and teacher; and the loss that has one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from understudy.data.splits import Splits
 from understudy.data.tasks import Kind
 from understudy.functional.logit_distances import bernoulli_kl, forward_kl, hard_cross_entropy, logit_mse
-from understudy.objectives.distill import Distance
+from understudy.objectives.distill import Distance, DistillClassifier
+from understudy.settings.train.distill import DistillSettings
 
 DISTANCES: Mapping[str, Mapping[Kind, Distance]] = {
     "mse": {"single_label": logit_mse, "multi_label": logit_mse, "regression": logit_mse},
@@ -38,3 +40,10 @@ def distance(name: str, kind: Kind, *, temperature: float) -> Distance:
     """
     found: Callable[..., Tensor] = DISTANCES[name][kind]
     return partial(found, temperature=temperature) if name in SOFTENED else found
+
+
+def objective_of(model: nn.Module, settings: DistillSettings, splits: Splits) -> DistillClassifier:
+    """The loss of a student: labels and distance, weighted as the settings say."""
+    kind = splits.task.kind
+    apart = distance(settings.distance, kind, temperature=settings.temperature)
+    return DistillClassifier(model, kind, apart, alpha=settings.alpha, class_weights=splits.class_weights)

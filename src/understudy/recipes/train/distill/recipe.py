@@ -41,6 +41,9 @@ class Distill(TrainingRecipe, DistillSettings):
         if self.class_weights and not self.alpha:
             note = "class_weights: --alpha is 0, so the student learns from no label. The weights are those of the student without teacher, TF-IDF and the probe."
             found = replace(found, notes=(*found.notes, note))
+        if self.alpha == 1:
+            note = "alpha: is 1, so the student learns from the labels alone. The teacher labels no text for it."
+            found = replace(found, notes=(*found.notes, note))
         return found
 
     def say_plan(self, work: Work, threads: Threads) -> None:

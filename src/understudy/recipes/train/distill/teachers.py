@@ -15,6 +15,7 @@ from understudy.data.texts import Texts
 from understudy.data.tokens.encoder import Text
 from understudy.errors import gathered
 from understudy.inference.answering import Answering
+from understudy.inference.exported.predictor import ExportedPredictor
 from understudy.inference.predictor import Ensemble, LinearPredictor, Predictor
 from understudy.models.awd_lstm.config import reads_whole
 from understudy.objectives.teachers.cached import CachedTeacher
@@ -108,9 +109,10 @@ class Teachers:
 
     @property
     def notes(self) -> list[str]:
-        """Which models read other columns than they were trained on, and what the files were found to hold."""
+        """Which models read other columns than they were trained on or another length than asked, and what is in the files."""
         read = self.task.text
         other = [said_of_columns(name, known.trained or read, read) for name, known in self.models.items()]
+        other += [self._said_of_length(name, known.model) for name, known in self.models.items()]
         return [note for notes in (*other, *(file.notes for file in self.files.values())) for note in notes]
 
     def read_files(self, texts: Texts, faults: list[str]) -> None:
@@ -159,6 +161,14 @@ class Teachers:
         """The one model among the teachers, with its outputs in the task's order."""
         ((model, columns, _),) = self.models.values()
         return model if (columns == np.arange(len(columns))).all() else _Ordered(model, columns)
+
+    def _said_of_length(self, name: str, model: Answering) -> list[str]:
+        asked = self._max_length
+        if not isinstance(model, ExportedPredictor) or asked in (None, model.facts.max_length):
+            return []
+        return [
+            f"{name}: was exported to read {model.facts.max_length:,} tokens of a text, and does so whatever --max_length ({asked:,}) is."
+        ]
 
     def _has_layers(self, name: str) -> bool:
         return name not in self.models or isinstance(self.models[name].model, Predictor)

@@ -14,17 +14,19 @@ from understudy.objectives.teachers.teacher import Teacher
 from understudy.settings.train.distill import AugmentationOptions
 
 
+def real_texts(splits: Splits) -> Texts:
+    """Training texts and the pool, in this order: what vocabularies and embeddings are made from."""
+    return Texts.concat([part for part in (splits.train.texts, splits.unlabeled) if part is not None])
+
+
 def all_texts(splits: Splits, *, copies: int, options: AugmentationOptions, mask_token: str) -> Texts:
-    """Training texts, the pool, and the varied copies, in this order.
+    """Training texts, the pool, and the varied copies, in this order: what a teacher answers for.
 
     Args:
         copies: varied copies of each training text; they are cached.
         mask_token: replaces masked words in the copies.
     """
-    train = splits.train.texts
-    parts = [train]
-    if splits.unlabeled is not None:
-        parts.append(splits.unlabeled)
+    train, parts = splits.train.texts, [real_texts(splits)]
     if copies:
         make = partial(
             augment,
@@ -40,6 +42,27 @@ def all_texts(splits: Splits, *, copies: int, options: AugmentationOptions, mask
         if len(made):
             parts.append(made)
     return Texts.concat(parts)
+
+
+def said_of_pool(pool: int, copies: int, *, alpha: float) -> str:
+    """What there is beside the training rows, for the plan.
+
+    Example:
+        >>> said_of_pool(1500, 0, alpha=0.5), said_of_pool(0, 40, alpha=0)
+        ('1,500 texts without labels', '0 texts without labels, and 40 varied copies of training texts')
+    """
+    said = f"{pool:,} texts without labels"
+    if copies:
+        said += f", and {copies:,} varied copies of training texts"
+    return f"{said}, which teach nothing at --alpha 1" if alpha == 1 and pool else said
+
+
+def said_of_left_out(texts: int, *, alpha: float) -> str:
+    """A sentence about texts from which nothing is learnt."""
+    why = "no label, which alone teaches at --alpha 1"
+    if alpha < 1:
+        why = "neither a teacher's answer nor a label to learn from"
+    return f"student: {texts:,} texts have {why}, and are left out."
 
 
 def all_labels(known: np.ndarray, texts: int) -> np.ndarray:

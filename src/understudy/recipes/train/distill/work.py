@@ -16,22 +16,29 @@ from understudy.data.splits import Splits
 from understudy.data.tasks import metric_faults
 from understudy.data.tokens.encode import Encoded, encode
 from understudy.errors import ConfigError, gathered
-from understudy.inference.adapted import AdaptedPredictor
 from understudy.inference.answering import Answering
 from understudy.inference.predictor import Predictor
 from understudy.models.structure.inputs import settle_inputs
-from understudy.objectives.distill import DistillClassifier
+from understudy.models.structure.layers import begin_at_mean
 from understudy.objectives.supervised import Supervised
-from understudy.objectives.teachers.teacher import Teacher
+from understudy.objectives.teachers.teacher import NoAnswers, Teacher
 from understudy.objectives.terms import term_names
 from understudy.recipes.train.distill.comparison import compare_all, tfidf_and_warning
-from understudy.recipes.train.distill.distances import distance, distance_faults
+from understudy.recipes.train.distill.distances import distance_faults, objective_of
 from understudy.recipes.train.distill.teachers import Teachers
-from understudy.recipes.train.distill.texts import all_labels, all_texts, answered, taught_rows
-from understudy.recipes.train.students.adapted import AdaptedStudent, adapted_student, adapts_student
+from understudy.recipes.train.distill.texts import (
+    all_labels,
+    all_texts,
+    answered,
+    real_texts,
+    said_of_left_out,
+    said_of_pool,
+    taught_rows,
+)
+from understudy.recipes.train.students.adapted import adapted_student, adapts_student, ready
 from understudy.recipes.train.students.classifier import UntrainedStudent, build_student
-from understudy.recipes.train.students.pace import settled
-from understudy.recipes.train.students.start import contextual_start, reader_of, table_start
+from understudy.recipes.train.students.pace import said_of_min_delta, settled
+from understudy.recipes.train.students.start import reader_of, start_embeddings, table_start
 from understudy.report.scores import ALONE, STUDENT
 from understudy.runs.fitting.batches import phase_batches
 from understudy.runs.fitting.beside import Beside, Training
@@ -70,6 +77,7 @@ class Distillation:
             engine=settings.engine,
             faults=faults,
         )
+        self.real_texts = real_texts(splits)
         self.texts = all_texts(
             splits,
             copies=0 if faults else settings.augment,  # copies take their time
@@ -89,7 +97,7 @@ class Distillation:
             raise ConfigError(*dict.fromkeys(faults))
         self._encode()
         self.groups = self.plan.with_own_rates
-        self.objective = self._objective()
+        self.objective = objective_of(self.student.model, self.settings, splits)
         self.terms = term_names(self.objective)
         self.beside: Beside | None = None
 
@@ -104,14 +112,17 @@ class Distillation:
                 settings.student,
                 self.task,
                 teacher=source,
-                texts=self.texts,
+                texts=self.real_texts,
                 tokenizer=settings.tokenizer,
                 embeddings=table_start(settings.embeddings, self.reader),
                 options=options_of(settings),
                 seed=settings.seed,
+                of_several=settings.task,
             )
         model: Any = self.student.model
         self.names = settle_inputs(model, self.student.tokenizer)
+        if self.task.kind == "regression":
+            begin_at_mean(model, self.labelled.labels)
         self.start = copy.deepcopy(model)  # the student without teacher starts from the same weights
         with gathered(faults):
             self.plan = learning_plan(
@@ -128,16 +139,18 @@ class Distillation:
         self.encoded_validation = encode(self.splits.validation.texts, tokenizer, max_length=self.length)
         parts = {"student": self.encoded, "validation": self.encoded_validation}
         self.notes = [*([self.student.note] if self.student.note else []), *self.teachers.notes]
+        self.notes += said_of_min_delta(self.settings)
         self.notes += said_of_cuts(parts, self.length, more=how_to_read_more(self.student.model))
 
     def plan_lines(self) -> Mapping[str, str]:
         """Rows, tokens, steps, time and memory."""
         plan = rows_plan(self.plan, self._labelled_batches(), self.splits, self.settings, rows=len(self.taught))
+        copies = len(self.texts) - len(self.real_texts)
         return {
             "teacher": " + ".join(self.settings.teacher),
             "student": self.settings.student,
             **({"embeddings": self.student.begins} if self.student.begins else {}),
-            "pool": f"{len(self.texts) - len(self.splits.train):,} texts without labels",
+            "pool": said_of_pool(len(self.real_texts) - len(self.splits.train), copies, alpha=self.settings.alpha),
             **plan,
             **({"epochs": self.settled.why} if self.settled.why else {}),
         }
@@ -165,7 +178,9 @@ class Distillation:
             session.run.record.training.setdefault(STUDENT, {})["settled"] = self.settled.why
         tfidf = None
         with Beside(session, STUDENT, ALONE) as self.beside:
-            teacher = self.teachers.label(session, self.texts)
+            teacher: Teacher = NoAnswers(self.task.outputs)
+            if self.settings.alpha < 1:  # at 1 an answer counts for nothing
+                teacher = self.teachers.label(session, self.texts)
             if self.settings.references and session.run.writes:
                 tfidf = tfidf_and_warning(session, self.teachers, self.splits)
             self._start_embeddings(session)
@@ -184,27 +199,21 @@ class Distillation:
             return
         torch.manual_seed(self.settings.seed)
         with session.run.timed("start_s"):
-            table = contextual_start(
+            start_embeddings(
+                [self.start, self.student.model],
                 self.reader,
-                self.texts,
+                self.real_texts,
                 self.student.tokenizer,
-                self.start.config.embedding_size,
                 device=session.device,
                 on_batch=lambda _: session.stop_if_asked(),
             )
-        models: list[Any] = [self.start, self.student.model]
-        for model in models:
-            with torch.no_grad():
-                model.embeddings.weight.copy_(table)
 
     def train_student(self, session: Session, teacher: Teacher) -> int:
         """Train the student on labels, if any, and on the teacher's answers. Returns the optimizer steps of an epoch."""
         batches = self._taught_batches(teacher)
         if len(batches.rows) < len(self.texts):
             left_out = len(self.texts) - len(batches.rows)
-            session.run.say(
-                f"student: {left_out:,} texts have neither a teacher's answer nor a label to learn from, and are left out."
-            )
+            session.run.say(said_of_left_out(left_out, alpha=self.settings.alpha))
         if self.beside is not None and self.settings.baseline:
             self.beside.begin(self._alone(session, batches.steps(0)))
         part = 0.5 if self.settings.baseline and not session.side_by_side else 1.0
@@ -247,15 +256,7 @@ class Distillation:
         )
 
     def _predictor(self, session: Session, name: str, model: nn.Module) -> Predictor:
-        tokenizer = self.student.tokenizer
-        if isinstance(self.student, AdaptedStudent):
-            half = self.settings.adapter_half
-            adapted = AdaptedPredictor(model, tokenizer, self.student.facts(self.task, self.length), half=half)
-            if half:
-                adapted.round()
-            predictor: Predictor = adapted
-        else:
-            predictor = Predictor(model, tokenizer, self.task, self.length)
+        predictor = ready(self.student, model, self.task, self.length, half=self.settings.adapter_half)
         calibrate(session, name, predictor, self.splits)
         return predictor
 
@@ -271,6 +272,7 @@ class Distillation:
         return self._batches(self.encoded, labels, teacher, rows=rows)
 
     def _taught_rows(self, known: np.ndarray, settings: DistillSettings) -> np.ndarray:
+        known = known & (settings.alpha < 1)
         return taught_rows(known, self.splits.train.labelled, from_labels=settings.alpha > 0)
 
     def _labelled_batches(self) -> BucketedBatches:
@@ -291,9 +293,3 @@ class Distillation:
             rows=rows,
             teacher=teacher,
         )
-
-    def _objective(self) -> DistillClassifier:
-        settings, kind = self.settings, self.task.kind
-        apart = distance(settings.distance, kind, temperature=settings.temperature)
-        weights = self.splits.class_weights
-        return DistillClassifier(self.student.model, kind, apart, alpha=settings.alpha, class_weights=weights)

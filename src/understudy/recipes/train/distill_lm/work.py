@@ -232,6 +232,8 @@ class LanguageDistillation:
             with session.run.timed("evaluate_s"):
                 scores["test"] = Evaluation(self._scores(session, model, "test"))
         facts: dict[str, Any] = {"model_type": model.config.model_type, "mask_token": self.tokenizer.mask_token}
+        if name == STUDENT and self.headless:
+            facts["headless"] = True
         if name in (STUDENT, TEACHER):
             with session.run.timed("bench_s"):
                 facts |= cost.measure(self._reader(model, session), self._sample())

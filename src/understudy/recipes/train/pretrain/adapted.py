@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from understudy.adapters.facts import AdapterFacts, Base
@@ -65,6 +67,11 @@ class AdaptedWords(HiddenWords):
     def save(self, session: Session) -> None:
         """Write the adapter, without the model."""
         save_adapter_alone(session.run.folder / "model", self.model, self.facts, half=self.settings.adapter_half)
+
+    def saved_as(self) -> dict[str, Any]:
+        """That it is an adapter, and whether one for a task can be stacked on it."""
+        alone = self.facts.below is None and self.facts.base.kept is None
+        return {"model_type": "adapter", "stacks": self.facts.method == "bottleneck" and alone}
 
     def summary(self) -> dict[str, int]:
         """Parameters and bytes of the model, and of the adapter alone, as it is stored."""

@@ -9,10 +9,11 @@ import torch
 from understudy.data.batches.blocks import CausalBlocks, scoring_blocks
 from understudy.data.batches.streams import SCORING_STREAMS, StreamBatches, scoring_batches
 from understudy.data.readers.corpus import Corpus
+from understudy.data.readers.faults import counted
 from understudy.data.texts import Texts
 from understudy.data.tokens.end_of_text import encode_streams
 from understudy.data.tokens.vocabulary import train_tokenizer
-from understudy.errors import ConfigError
+from understudy.errors import ConfigError, DataError
 from understudy.inference.logits import token_budget
 from understudy.models.awd_lstm.config import set_reading
 from understudy.models.files.lengths import max_length
@@ -40,8 +41,24 @@ class NextToken(LanguageWork):
         )
         self.trained_before = settings.model != NEW
         self.parts = {name: encode_streams(texts, self.tokenizer) for name, texts in corpus.texts().items()}
+        self._check_parts()
         remedy = {} if self.trained_before else {"remedy": "give a larger --tokenizer (bpe:16000, say)"}
         self.notes = [*notes, *unknown_notes(self.parts, self.tokenizer, **remedy)]
+
+    def _check_parts(self) -> None:
+        """Check that each part has a token to predict.
+
+        Raises:
+            DataError: with every part that has none.
+        """
+        few = {name: len(encoded.ids) for name, encoded in self.parts.items() if len(encoded.ids) < 2}
+        if few:
+            raise DataError(
+                *(
+                    f"{name}: the model's tokenizer makes {counted(tokens, 'token')} of all its texts, but the first one is only read, so at least 2 are needed. Give text that the tokenizer knows, or more of it."
+                    for name, tokens in few.items()
+                )
+            )
 
 
 class Streams(NextToken):

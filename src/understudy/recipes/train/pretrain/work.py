@@ -112,7 +112,12 @@ class LanguageWork:
         """Put the model on the record; the trained one comes first."""
         facts = {"model_type": self.model.config.model_type, **self.summary()}
         facts |= {"mask_token": self.tokenizer.mask_token} if self.kind == "masked_language_model" else {}
+        facts |= {} if name == BEFORE_TRAINING else self.saved_as()
         put_on_record(session, name, scores=scores, facts=facts, order=("model",))
+
+    def saved_as(self) -> dict[str, Any]:
+        """What the record says of the saved model beside its architecture and size."""
+        return {"backward": True} if getattr(self.model.config, "backward", False) else {}
 
     def summary(self) -> dict[str, int]:
         """Parameters and bytes of the model."""

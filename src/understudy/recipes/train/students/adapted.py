@@ -16,6 +16,8 @@ from understudy.adapters.heads import Head, head_of, headed
 from understudy.adapters.inject import add_adapter, learn_only, load_tensors
 from understudy.data.tasks import Task
 from understudy.errors import ModelError
+from understudy.inference.adapted import AdaptedPredictor
+from understudy.inference.predictor import Predictor
 from understudy.models.files.classifiers import load_classifier
 from understudy.models.files.names import adapter_folder, resolve
 from understudy.models.files.tokenizers import check_tokenizer, load_tokenizer
@@ -23,6 +25,7 @@ from understudy.models.shrink.cut import choose_layers, cut_layers, layer_count
 from understudy.models.structure.layers import encoder_layers, head_tensors
 from understudy.recipes.train.adapting import RATES, AddedAdapter, EarlierAdapter, add_asked, rate_of
 from understudy.recipes.train.students.classifier import UntrainedStudent
+from understudy.recipes.train.students.cut import in_order, new_head, order_of_labels, whole_teacher
 from understudy.settings.student_options import LayersOptions
 from understudy.settings.train.distill import DistillSettings
 
@@ -81,6 +84,7 @@ def adapted_student(settings: DistillSettings, task: Task, *, teacher: str | Non
         head, options = earlier.facts.head, earlier.facts.head_options
         model = headed(settings.student, task, head, options)
         place_head(model, earlier.folder)
+        model.keeps_head = True
         made = _ready(model, settings.student, base, add_asked(model, settings, seed=settings.seed), rate_of(settings))
         return replace(made, head=head, head_options=options, note=f"{earlier.name}: its head is kept.")
     if teacher is None:
@@ -90,15 +94,31 @@ def adapted_student(settings: DistillSettings, task: Task, *, teacher: str | Non
     folder = adapter_folder(teacher)
     if folder is not None:
         return _from_adapter(settings, task, teacher, folder)
-    whole = load_classifier(teacher, task)
+    whole, note = whole_teacher(teacher, task, of_several=settings.task)
     keep = _kept(settings, whole)
     base = replace(Base.of(whole, teacher), kept=keep)
     model = _cut(whole, keep)
-    return _ready(model, teacher, base, add_asked(model, settings, seed=settings.seed), rate_of(settings))
+    made = _ready(model, teacher, base, add_asked(model, settings, seed=settings.seed), rate_of(settings))
+    return replace(made, note=note)
+
+
+def ready(student: UntrainedStudent, model: Any, task: Task, length: int, *, half: bool) -> Predictor:
+    """A trained model of a student, ready for raw text.
+
+    Args:
+        model: the student's own, or one that began like it.
+        half: of an adapter: round its weights to two bytes, as they are saved.
+    """
+    if not isinstance(student, AdaptedStudent):
+        return Predictor(model, student.tokenizer, task, length)
+    adapted = AdaptedPredictor(model, student.tokenizer, student.facts(task, length), half=half)
+    if half:
+        adapted.round()
+    return adapted
 
 
 def _from_adapter(settings: DistillSettings, task: Task, teacher: str, folder: Path) -> AdaptedStudent:
-    """Some layers of a teacher's base with the teacher's adapter in them, and its head if it has the same labels."""
+    """Some layers of a teacher's base with the teacher's adapter in them, and its head if it has these labels."""
     if settings.adapts:
         raise ModelError(
             f"{teacher}: is an adapter, which the student {settings.student} begins with. Leave out --adapter, or name a model as --student."
@@ -109,10 +129,16 @@ def _from_adapter(settings: DistillSettings, task: Task, teacher: str, folder: P
             f"{teacher}: is not a plain houlsby, pfeiffer or parallel adapter with a head, so no student can be cut from it. Name a model as --student, with --adapter."
         )
     head: Head = "mean" if facts.head == "apart" and not task.is_pair else facts.head
-    whole = headed(resolve(facts.base.name), task, head, facts.head_options)
+    order = order_of_labels(facts.task, task)
+    known = task if facts.task is None or order is None else replace(task, labels=facts.task.labels)
+    whole = headed(resolve(facts.base.name), known, head, facts.head_options)
     facts.base.check(whole, origin=teacher)
-    if facts.answers(task):
+    note = None
+    if order is not None and facts.answers(known):
         place_head(whole, folder)
+        whole.keeps_head = in_order(whole, order, task)
+    else:
+        note = new_head(teacher)
     keep = _kept(settings, whole)
     model = _cut(whole, keep)
     blocks = len(encoder_layers(whole))
@@ -122,7 +148,7 @@ def _from_adapter(settings: DistillSettings, task: Task, teacher: str, folder: P
     load_tensors(model, NAME, _renumbered(read_tensors(folder / WEIGHTS), held), origin=teacher)
     added = AddedAdapter("bottleneck", design.as_dict(), None)
     made = _ready(model, facts.base.name, replace(facts.base, kept=keep), added, RATES[facts.kind])
-    return replace(made, head=head, head_options={} if head == "mean" else facts.head_options)
+    return replace(made, head=head, head_options={} if head == "mean" else facts.head_options, note=note)
 
 
 def _ready(model: Any, name: str, base: Base, added: AddedAdapter, rate: float) -> AdaptedStudent:
@@ -142,6 +168,7 @@ def _kept(settings: DistillSettings, whole: Any) -> list[int]:
 def _cut(whole: Any, keep: Sequence[int]) -> Any:
     model = cut_layers(whole, keep)
     model.new_in_encoder = getattr(whole, "new_in_encoder", frozenset())
+    model.keeps_head = getattr(whole, "keeps_head", False)
     return model
 
 

@@ -22,7 +22,7 @@ from understudy.models.files.tokenizers import check_tokenizer, load_tokenizer
 from understudy.models.files.trained import load_trained
 from understudy.models.structure.layers import word_embeddings
 from understudy.models.vocabulary.embeddings import table_from_teacher, table_from_vectors, table_rows
-from understudy.recipes.train.students.cut import cut_student
+from understudy.recipes.train.students.cut import cut_student, whole_teacher
 from understudy.runs.fitting.amount import usual_rate
 from understudy.settings.student_options import LayersOptions, TableOptions, is_table
 
@@ -56,6 +56,7 @@ def build_student(
     embeddings: str,
     options: Sequence[Any],
     seed: int,
+    of_several: str | None = None,
 ) -> UntrainedStudent:
     """An untrained student; the same arguments give the same weights.
 
@@ -67,6 +68,7 @@ def build_student(
         embeddings: ``contextual`` (random until they are started), ``teacher``, ``random`` or a word-vector file, for
             bilstm and static; ``auto`` takes the teacher's where it has any, and is never refused.
         options: those of every kind of student; the one that is built uses its own.
+        of_several: of a teacher for several tasks, the one whose head a student cut from it takes.
 
     Raises:
         ModelError: where the teacher does not have what the student is to take from it.
@@ -82,9 +84,11 @@ def build_student(
             raise ModelError(
                 f"student {spec} is cut from its teacher, but no teacher is a network. Choose {', '.join(group.name for group in options if is_table(group.name))} or a model folder."
             )
-        model = cut_student(load_classifier(teacher, task), spec, layers)
-        fresh = layers.start == "random"
-        return UntrainedStudent(model, load_tokenizer(teacher), learning_rate=CUT_RATE, fresh=fresh)
+        whole, note = whole_teacher(teacher, task, of_several=of_several)
+        model, fresh = cut_student(whole, spec, layers), layers.start == "random"
+        model.keeps_head = note is None and not fresh
+        said = None if fresh else note
+        return UntrainedStudent(model, load_tokenizer(teacher), learning_rate=CUT_RATE, note=said, fresh=fresh)
     model, own = load_classifier(spec, task), load_tokenizer(spec)
     check_tokenizer(model, own, name=spec)
     rate = usual_rate(sum(part.numel() for part in model.parameters()), recurrent=reads_whole(model.config))

@@ -67,6 +67,13 @@ def pace(student: str, *, texts: int, validation: int) -> Pace:
     return Pace(epochs, math.ceil(epochs / 2), rows, faster)
 
 
+def said_of_min_delta(settings: DistillSettings) -> list[str]:
+    """A sentence where ``--min_delta`` is given and settled settings have no patience that it could be for."""
+    if not settings.min_delta or settings.patience is not None:
+        return []
+    return ["min_delta: has no effect, because these settings come to no patience. Give --patience too."]
+
+
 class Settled(NamedTuple):
     """Settings without anything open."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +104,23 @@ def contextual_start(
         )
         _keep(file, states)
     return table_from_teacher(contextual_table(words, states), teacher.tokenizer, tokenizer, width)
+
+
+def start_embeddings(
+    students: Sequence[Any],
+    teacher: Predictor,
+    texts: Texts,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    device: torch.device | str,
+    on_batch: Callable[[int], None],
+) -> None:
+    """Start the embeddings of students of one shape at the same table, see :func:`contextual_start`."""
+    width = students[0].config.embedding_size
+    table = contextual_start(teacher, texts, tokenizer, width, device=device, on_batch=on_batch)
+    for student in students:
+        with torch.no_grad():
+            student.embeddings.weight.copy_(table)
 
 
 def _keep(file: Path, states: TokenStates) -> None:
