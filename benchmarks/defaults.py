@@ -66,7 +66,10 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
 
 
 def pieces(setting: Setting, name: str, labels: str, seed: int) -> Path:
-    """A folder with some training rows, drawn by the seed, and at most 1,000 test rows, as JSON lines."""
+    """A folder with some training rows, drawn by the seed, and at most 1,000 test rows, as JSON lines.
+
+    Of several labels, those that no training row has are left out of the test rows.
+    """
     folder = setting.runs / "defaults" / "data" / f"{name.replace('/', '-')}-{labels}-{seed}"
     if (folder / "test.jsonl").exists():
         return folder
@@ -78,6 +81,8 @@ def pieces(setting: Setting, name: str, labels: str, seed: int) -> Path:
     random.Random(0).shuffle(test)
     train = a_class(train, int(labels.split("_")[0])) if labels.endswith("a_class") else train[: int(labels)]
     order.shuffle(train)
+    seen = {label for row in train for label in row.get("labels", ())}
+    test = [row | {"labels": [one for one in row["labels"] if one in seen]} if "labels" in row else row for row in test]
     folder.mkdir(parents=True, exist_ok=True)
     for part, rows in (("train", train), ("test", test[: setting.pick(TEST_ROWS, 60)])):
         lines = [json.dumps(columns_of(name, row), ensure_ascii=False) + "\n" for row in rows]
