@@ -72,9 +72,14 @@ def read_flags(settings: type, arguments: list[str], faults: list[str]) -> dict[
             was = f"but was given {' '.join(given)}" if given else "but none follows it"
             faults.append(f"--{word} takes one value, {was}.")
         else:
-            with gathered(faults):
+            wrong: list[str] = []
+            with gathered(wrong):
                 hint = field_types(flag.owner)[flag.field]
                 _put(values, name, convert(hint, given if several else given[0], name=name))
+            if wrong and several and any("," in one for one in given):
+                apart = " ".join(part for one in given for part in one.split(","))
+                wrong[-1] += f" Values stand apart: --{word} {apart}."
+            faults += wrong
     return values
 
 

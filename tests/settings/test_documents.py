@@ -158,6 +158,11 @@ def test_flags_are_checked_alike(flag: str, value: str, capsys: pytest.CaptureFi
     assert "Traceback" not in capsys.readouterr().err
 
 
+def test_values_that_commas_divide_are_told_to_stand_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["finetune", "--data", "x.csv", "--model", "tfidf", "--seeds", "0,1"]) == 2
+    assert "is '0,1'. Values stand apart: --seeds 0 1." in capsys.readouterr().err
+
+
 def test_a_file_whose_name_is_no_utf8_or_too_long_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["finetune", "--model", "tfidf", "--data", "caf\udce9.csv"]) == 2
     assert (
