@@ -93,6 +93,12 @@ def test_printed_config_runs_the_same_command(tmp_path: Path, capsys: pytest.Cap
         (["finetune", "--data", "nowhere.csv", "--model", "tfidf"], "nowhere.csv"),
         (["finetune", "--data", "a.csv", "--model", "tfidff"], "Did you mean 'tfidf'?"),
         (["distill", "--config"], "--config needs a value"),
+        (["distill", "--config", "a.yaml", "--config=b.yaml"], "--config names one file, but is given twice."),
+        (["distill", "--print-config=true"], "--print_config takes no value."),
+        (
+            ["finetune", "--data", "a.csv", "--model", "tfidf", "--text", "premise", "--text", "the hypothesis"],
+            "--text is given more than once. Write its values after one: --text premise 'the hypothesis'.",
+        ),
         (["distill", "--config", "none.yaml"], "none.yaml: no such file"),
         (
             ["distill", "--data", "a.csv", "--teacher", "x/y", "--student", "layers:none"],

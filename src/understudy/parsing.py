@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
+import shlex
 import typing
 from typing import Any
 
@@ -27,6 +29,7 @@ def parse(command: str, arguments: list[str]) -> Any:
     settings = settings_class(command)
     arguments, config = _take_value(arguments, "--config")
     arguments, shows = _take_bare(arguments, "--print_config")
+    _refuse_own(arguments)
     arguments = _named(settings, arguments)
     _check_flags(command, settings, arguments)
     faults: list[str] = []
@@ -48,7 +51,8 @@ def read_flags(settings: type, arguments: list[str], faults: list[str]) -> dict[
     """Flags as nested values of the fields' types. Whether a value is in its range is left to the settings' own check.
 
     Args:
-        faults: values of another type, words without a flag, switches with a value and flags without one are added.
+        faults: values of another type, words without a flag, switches with a value, flags without one and lists that are
+            given twice are added. Of a flag with one value the last one counts, as usual.
 
     Example:
         >>> from understudy.settings.train.distill import DistillSettings
@@ -57,6 +61,7 @@ def read_flags(settings: type, arguments: list[str], faults: list[str]) -> dict[
     """
     known = {flag.name: flag for flag in flags(settings)}
     values: dict[str, Any] = {}
+    lists: dict[str, list[list[str]]] = {}
     for word, given in _grouped(arguments, faults):
         name, on = word, True
         if name not in known:  # the check of flags let it through, so it switches something off
@@ -72,6 +77,8 @@ def read_flags(settings: type, arguments: list[str], faults: list[str]) -> dict[
             was = f"but was given {' '.join(given)}" if given else "but none follows it"
             faults.append(f"--{word} takes one value, {was}.")
         else:
+            if several:
+                lists.setdefault(name, []).append(given)
             wrong: list[str] = []
             with gathered(wrong):
                 hint = field_types(flag.owner)[flag.field]
@@ -80,6 +87,11 @@ def read_flags(settings: type, arguments: list[str], faults: list[str]) -> dict[
                 apart = " ".join(part for one in given for part in one.split(","))
                 wrong[-1] += f" Values stand apart: --{word} {apart}."
             faults += wrong
+    faults += [
+        f"--{name} is given more than once. Write its values after one: --{name} {shlex.join(itertools.chain(*given))}."
+        for name, given in lists.items()
+        if len(given) > 1
+    ]
     return values
 
 
@@ -153,6 +165,19 @@ def _meant(flag: str, command: str, names: dict[str, bool], known: set[str]) -> 
     if owners:
         return f" It is a flag of {', '.join(owners)}, not of {command}."
     return nearest(flag, known)
+
+
+def _refuse_own(arguments: list[str]) -> None:
+    """Refuse what is left of the flags that are no settings.
+
+    Raises:
+        ConfigError: if one is left.
+    """
+    for argument in arguments:
+        flag = argument.partition("=")[0].replace("-", "_").replace("__", "--", 1)
+        if flag in _OWN_FLAGS:
+            said = "names one file, but is given twice" if flag == "--config" else "takes no value"
+            raise ConfigError(f"{flag} {said}.")
 
 
 def _take_value(arguments: list[str], flag: str) -> tuple[list[str], str | None]:

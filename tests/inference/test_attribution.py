@@ -248,3 +248,21 @@ def test_which_models_can_be_explained() -> None:
     assert set(told["tokens"][0]) == {"token", "score", "start", "end", "text"}
     assert explainer(Ensemble([model, model])) is None
     assert explainer(object()) is None
+
+
+@pytest.mark.parametrize(
+    ("rows", "text", "term", "where"),
+    [
+        (["не да", "нет нет"], "нет, не да", "не", [(5, 7)]),
+        (["été la", "prété la"], "prété, Été", "été", [(7, 10)]),
+        (["很好吃很好吃KFC", "不好吃不好吃KFCs"], "好好吃KFC，KFCs", "kfc", [(3, 6)]),
+        (["很好吃很好吃KFC", "不好吃不好吃KFCs"], "很好吃", "好", [(1, 2)]),
+    ],
+)
+def test_a_term_is_not_found_inside_another_word(
+    rows: list[str], text: str, term: str, where: list[tuple[int, int]]
+) -> None:
+    task = Task(text=(("text",),), label="label", kind="single_label", labels=("bad", "good"))
+    model = LinearPredictor(Tfidf.fit([(row,) for row in rows] * 5, np.array([0, 1] * 5), task))
+    found = attribute_weights(model, text).tokens
+    assert [(token.start, token.end) for token in found if token.token == term] == where

@@ -90,6 +90,14 @@ def test_the_mean_of_two(runs: Path, tiny_bert: Path, tmp_path: Path, capsys: py
     assert told["share"].startswith(f"{100 * own / (own + base):.2g} % of ")
     for key in ("parameters", "size", "task", "base", "fingerprint"):
         assert told[key] == trained[key] != "–"
+    shorter = shutil.copytree(seeds[1] / "model", tmp_path / "shorter")
+    told = json.loads((shorter / "adapter_config.json").read_text())
+    told["understudy"]["max_length"] -= 7
+    (shorter / "adapter_config.json").write_text(json.dumps(told))
+    for first, second in ((seeds[0], shorter), (shorter, seeds[0])):  # whichever is named first
+        words = ["adapter", "average", "--adapters", str(first), str(second), "--output", str(tmp_path / "long")]
+        assert main([*words, "--overwrite"]) == 0
+        assert understudy.load(tmp_path / "long").max_length == told["understudy"]["max_length"] + 7
     pairs = shutil.copytree(seeds[1] / "model", tmp_path / "pairs")  # another task, whose labels have the same names
     told = json.loads((pairs / "adapter_config.json").read_text())
     told["understudy"]["task"]["text"] = [["one"], ["two"]]

@@ -167,7 +167,7 @@ def test_an_adapter_that_training_makes_worse_is_kept_as_it_was(
 ) -> None:
     options = ["--epochs", "1", "--learning_rate", "0.01", "--no_baseline"]
     finetuned(reviews, larger_bert, tmp_path / "first", "--adapter", "houlsby", "--reduction", "2", *options)
-    monkeypatch.setattr(transformer, "worth", lambda *_, **__: Worth(-0.5, 0.1, 0.0))
+    monkeypatch.setattr(transformer, "worth", lambda *_, **__: Worth(-0.5, 0.1, 0.0, "accuracy"))
     record = finetuned(reviews, larger_bert, tmp_path / "run", "--load_adapter", str(tmp_path / "first"), *options)
     assert record.training["train"]["start"]["kept"] == "checkpoint"
     for file in ("adapter.safetensors", "head.safetensors"):

@@ -15,6 +15,7 @@ import pytest
 import understudy
 from understudy.cli import main
 from understudy.evaluation import cost
+from understudy.recipes.choose.compare.summing_up import _costs
 from understudy.record import RunRecord
 from understudy.report import plots
 from understudy.runs.seeds import run_members
@@ -101,6 +102,14 @@ def test_the_record_says_what_was_found(compared: tuple[Path, dict[str, list[Any
     child = RunRecord.load(folder / "layers-2+distilled-seed-1" / "record.json")
     assert child.config["teacher"] == str(folder / "bert-seed-1")
     assert (folder / "README.md").read_text(encoding="utf-8").count("](plots/") == 14
+
+
+def test_the_energy_of_tfidf_is_that_of_one_thread() -> None:
+    for kind, threads in (("bert", 4), ("tfidf", 1)):
+        record = RunRecord(command="compare", config={}, seed=0, timings={"train_s": 36.0})
+        record.hardware = {"threads": 8, "training_threads": 4}
+        record.models = [{"name": "a", "model_type": kind}]
+        assert _costs({"a": record}, SimpleNamespace(watts=10))["energy_wh"] == pytest.approx(0.1 * threads)
 
 
 def test_each_run_is_a_run_of_its_own(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from transformers import AutoModelForSequenceClassification
 
 import understudy
 from understudy.cli import main
+from understudy.data.texts import Texts
 from understudy.models.files.classifiers import load_encoder
 from understudy.recipes.train.distill import texts as student_texts
 from understudy.recipes.train.distill.recipe import Distill
@@ -211,6 +213,29 @@ def test_copies_are_made_once_and_kept_on_disk(
     assert list(texts[0]) == expected
     recipe.augmentation.seed = 1
     assert recipe.prepare(recipe.read()).texts.fingerprint != texts[0].fingerprint
+
+
+def test_copies_that_have_become_texts_to_be_scored_on_are_left_out(reviews: Path) -> None:
+    recipe = Distill(data=str(reviews), student="static", augment=2)
+    splits, notes = recipe.read(), list[str]()
+    options = {"copies": 2, "options": recipe.augmentation, "mask_token": "[MASK]", "notes": notes}
+    everything = list(student_texts.all_texts(splits, **options))
+    assert not notes
+    *first, last = everything[len(splits.train) :][:4]
+    held_out = {
+        "validation": replace(splits.validation, texts=Texts.of([*first, *list(splits.validation.texts)[3:]])),
+        "test": replace(splits.test, texts=Texts.of([last, *list(splits.test.texts)[1:]])),
+    }
+    found = list(student_texts.all_texts(replace(splits, **held_out), **options))
+    assert found == [text for text in everything if text not in (*first, last)]
+    assert notes == ["--augment: 4 varied texts left out: the text is in the validation or the test split."]
+
+
+def test_an_encoding_holds_for_a_file_of_answers(reviews: Path, tmp_path: Path) -> None:
+    answers = tmp_path / "llm.csv"
+    answers.write_text((reviews / "train.csv").read_text(encoding="utf-8") + "café,positive\n", encoding="cp1252")
+    recipe = Distill(data=str(reviews), teacher=[str(answers)], student="static", encoding="cp1252")
+    assert any("answers for 120 of 120 texts" in note for note in recipe.prepare(recipe.read()).notes)
 
 
 def test_a_file_of_word_vectors_says_how_much_it_covers(reviews: Path, teacher: Path, tmp_path: Path) -> None:

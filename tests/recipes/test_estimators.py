@@ -6,6 +6,7 @@ import pickle
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 import understudy
 from understudy import TextClassifier, TextRegressor
+from understudy.errors import DataError
 from understudy.recipes.use.estimator_inputs import text_rows
 
 pandas: Any = pytest.importorskip("pandas", reason="pandas comes with datasets")
@@ -190,3 +192,29 @@ def test_every_fit_keeps_its_runs_in_a_folder_of_its_own(frame: Any, tmp_path: P
     assert np.isfinite(scores).all()
     for folder in ("model", "fit-2/model", "fit-3/model"):
         assert (tmp_path / "runs" / folder / "record.json").exists(), folder
+
+
+def test_a_fit_that_fails_leaves_what_was_fitted(frame: Any, quick: None) -> None:
+    model = TextClassifier().fit(frame["text"], frame["label"])
+    before = model.predict(frame["text"]).tolist()
+    with pytest.raises(DataError, match="the text"):
+        model.fit([" ", *frame["text"][1:]], [3, 7] * (len(frame) // 2))
+    assert model.predict(frame["text"]).tolist() == before
+    assert model.classes_.tolist() == ["negative", "positive"]
+
+
+def test_fits_in_threads_leave_the_streams_of_the_process(frame: Any, quick: None, capsys: Any) -> None:
+    before = sys.stdout, sys.stderr
+    seen = []
+
+    def fit(seed: int) -> None:
+        model = TextClassifier(random_state=seed)
+        load = model._load
+        model._load = lambda: seen.append((sys.stdout, sys.stderr)) or load()
+        model.fit(frame["text"], frame["label"])
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(fit, range(2)))
+    assert seen == [before] * 2
+    assert (sys.stdout, sys.stderr) == before
+    assert "".join(capsys.readouterr()) == ""

@@ -14,7 +14,9 @@ import understudy
 from understudy import cli
 from understudy.models.files.classifiers import load_encoder
 from understudy.models.structure.layers import base_model, head_modules
+from understudy.recipes.train.finetune import transformer
 from understudy.record import RunRecord
+from understudy.runs.fitting.worth import Worth
 
 pytestmark = pytest.mark.usefixtures("quick_throughout")
 
@@ -120,6 +122,18 @@ def test_every_kind_of_label(kind: str, tiny_bert: Path, tmp_path: Path) -> None
     found = record(tmp_path / "a").training["train"]["start"]
     assert found["rows"] == 60
     assert found["kept"] in ("probe", "fine-tuned")
+
+
+def test_a_loss_in_mse_is_told_with_its_unit(tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transformer, "worth", lambda *given, **_: Worth(-0.179, 0.05, 0.0, given[3]))
+    data, _ = kinds(tmp_path)["regression"]
+    flags = ("--data", data, "--metric", "mse", "--model", tiny_bert, "--epochs", 1)
+    assert finetune(*flags, "--output", tmp_path / "a") == 0
+    found = record(tmp_path / "a")
+    start = found.training["train"]["start"]
+    assert (start["kept"], start["gain_of"]) == ("probe", "the labels' variance")
+    said = "fine-tuning lost 0.179 ± 0.050 of the labels' variance in mse on 20 validation rows, which is no gain"
+    assert any(note.startswith(said) for note in found.notes)
 
 
 def test_killed_and_resumed_it_ends_with_the_same_bits(

@@ -25,6 +25,7 @@ from understudy.data.glue.read import read_task
 from understudy.errors import DataError
 from understudy.functional.temperature import fit_temperature
 from understudy.models.students.apart import ApartClassifier
+from understudy.recipes.ship.exportable import rows_of_run
 from understudy.recipes.train.glue import family
 from understudy.recipes.train.glue.recipe import Glue
 from understudy.record import RunRecord
@@ -376,6 +377,45 @@ def test_finetune_takes_an_encoder_by_hand(
     assert "--model and --encoder_from both say where to start" in capsys.readouterr().err
     assert main([*words, "--encoder_from", str(tmp_path / "first"), "--features", "frozen"]) == 2
     assert "--features frozen takes the encoder of --model" in capsys.readouterr().err
+
+
+def test_the_encoder_of_a_run_that_reads_the_mean_is_probed_in_both_ways(glue: Words, tmp_path: Path) -> None:
+    """How a run read its own rows says nothing of how pairs are to be read."""
+    assert main(glue(tmp_path / "first", "--task", "cola", "--pooling", "mean", "--start", "probe")) == 0
+    words = glue(tmp_path / "second", "--task", "rte", "--start", "probe", "--pooling", "auto")
+    words[words.index("--model")] = "--encoder_from"
+    words[words.index("--encoder_from") + 1] = str(tmp_path / "first")
+    assert main(words) == 0
+    record = record_of(tmp_path / "second")
+    start = record.training["train"]["start"]
+    assert "loss_of_joined_above_apart" in start
+    apart = isinstance(understudy.load(tmp_path / "second").model, ApartClassifier)
+    assert (start["pooling"] == "apart") == apart
+
+
+def test_a_head_that_is_not_the_architecture_s_is_said(glue: Words, tmp_path: Path) -> None:
+    assert main(glue(tmp_path / "first", "--task", "cola", "--pooling", "mean")) == 0
+    words = glue(tmp_path / "second", "--task", "rte")
+    words[words.index("--model")] = "--encoder_from"
+    words[words.index("--encoder_from") + 1] = str(tmp_path / "first")
+    assert main(words) == 0
+    assert any("its head is that of" in note for note in record_of(tmp_path / "second").notes)
+
+
+def test_a_new_head_for_scores_begins_with_their_mean(glue: Words, root: Path, tmp_path: Path) -> None:
+    words = glue(tmp_path / "run", "--task", "stsb")
+    words[words.index("1e-3")] = "1e-9"
+    assert main(words) == 0
+    scores = read_task(str(root), "stsb").splits.train.labels
+    bias = understudy.load(tmp_path / "run").model.classifier.bias
+    assert float(bias.detach()) == pytest.approx(float(scores.mean()), abs=1e-3)
+
+
+def test_the_rows_of_a_run_are_found_again(glue: Words, tmp_path: Path) -> None:
+    assert main(glue(tmp_path / "run", "--task", "rte")) == 0
+    found = rows_of_run(str(tmp_path / "run"))
+    assert found is not None
+    assert found.task.labels == understudy.load(tmp_path / "run").task.labels
 
 
 def test_constant_answers_are_said_and_reported_as_zero(glue: Words, tmp_path: Path) -> None:

@@ -15,9 +15,11 @@ from understudy.cli import main
 from understudy.models.files.fingerprints import weights_fingerprint
 from understudy.models.files.trained import load_trained
 from understudy.record import RunRecord
+from understudy.runs.fitting import rate_sweep
 from understudy.runs.fitting.learning import learning_plan, stages
 from understudy.settings.training import TrainSettings
 from understudy.training import loop
+from understudy.training.lr_finder.sweep import OutOfTime
 from understudy.training.optimizers.lazy_adamw import LazyAdamW
 from understudy.training.optimizers.nt_asgd import NTASGD
 
@@ -276,6 +278,29 @@ def test_a_budget_that_ends_within_the_sweep_is_said(
     said = " ".join(capsys.readouterr().err.split())
     assert "the time budget ended after 1 of 100 steps of the sweep. Name a --learning_rate, or give a longer" in said
     assert not record(tmp_path / "run").finished
+
+
+def test_a_later_sweep_that_ends_with_the_time_does_not_lose_what_was_learnt(
+    reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["finetune", "--data", str(reviews), "--model", "tfidf", "--output", str(tmp_path / "teacher")]) == 0
+    find_rate, calls = rate_sweep.find_rate, list[str]()
+
+    def watched(*args: Any, **options: Any) -> Any:
+        calls.append("")
+        if len(calls) > 1:
+            raise OutOfTime("the time budget ended after 3 of 100 steps of the sweep. Name a rate.")
+        return find_rate(*args, **options)
+
+    monkeypatch.setattr(rate_sweep, "find_rate", watched)
+    words = ["distill", "--data", str(reviews), "--teacher", str(tmp_path / "teacher"), "--student", "static"]
+    words += ["--learning_rate", "auto", "--epochs", "1", "--threads", "1", "--static.embedding", "8"]
+    assert main([*words, "--output", str(tmp_path / "run")]) == 0
+    said = capsys.readouterr().err
+    assert "the time budget ended after 3 of 100 steps of the sweep, so the rate is the usual one" in said
+    training = record(tmp_path / "run").training
+    assert "sweep" in training["student"]
+    assert "sweep" not in training["student without teacher"]
 
 
 def test_below_a_frozen_layer_the_highest_that_learns_has_the_rate_that_was_found(

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import BertConfig, BertModel, BertTokenizer
 
@@ -141,6 +142,30 @@ def test_fine_tuning_between_the_rounds_on_named_rows(trained: Path, reviews: Pa
     assert sizes(tmp_path / "run")[0] == [1] * 4
     with open(tmp_path / "run" / "progress.csv", newline="") as file:
         assert {row["phase"] for row in csv.DictReader(file)} == {"round 1"}
+
+
+def test_what_a_row_counts_by_its_class_counts_here_too(
+    trained: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [
+        "prune",
+        str(trained),
+        "--heads",
+        "0.5",
+        "--recovery",
+        "finetune",
+        "--epochs",
+        "1",
+        "--data",
+        str(reviews),
+    ]
+    for name, weights in (("plain", []), ("weighted", ["--class_weights", "negative=9", "positive=1"])):
+        assert main([*command, *weights, "--output", str(tmp_path / name)]) == 0
+    one, other = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("plain", "weighted"))
+    assert not torch.equal(one["classifier.bias"], other["classifier.bias"])
+    words = ["prune", str(trained), "--heads", "0.5", "--class_weights", "balanced", "--output", str(tmp_path / "no")]
+    assert main(words) == 2
+    assert "--class_weights: belongs to --data or --train" in capsys.readouterr().err
 
 
 def test_magnitude_says_what_it_saves(trained: Path, tmp_path: Path) -> None:

@@ -97,6 +97,9 @@ def test_an_exported_folder_on_rows_of_a_file(
     capsys.readouterr()
     assert main(["bench", "--models", str(out), str(exported), "--rounds", "1", "--batch_sizes", "4", "--json"]) == 0
     assert [entry["format"] for entry in json.loads(capsys.readouterr().out)] == ["int8", "onnx"]
+    assert main(["bench", "--models", str(out), "--formats", "onnx", "int8", "--rounds", "1"]) == 2
+    assert f"{out}: is exported as int8, so it cannot be measured as onnx." in capsys.readouterr().err
+    assert main(["bench", "--models", str(out), "--formats", "int8", "--rounds", "1", "--batch_sizes", "4"]) == 0
 
 
 def test_files_without_a_header_and_with_other_columns(exported: Path, reviews: Path, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from understudy.evaluation.quality import evaluate
 from understudy.folders.contents import strangers
 from understudy.inference.exported.predictor import ExportedPredictor
 from understudy.recipes.choose.search import trials
+from understudy.recipes.choose.search.finishing import _fronts
 from understudy.recipes.choose.search.trials import some_of, texts_of
 from understudy.record import RunRecord
 from understudy.runs.seeds import run_members
@@ -126,6 +127,34 @@ def test_only_what_fits_is_trained_and_the_best_of_each_rung_goes_on(searched: P
     assert rows["layers:9"]["state"] == "cannot be built"
     assert "4 layers" in rows["layers:9"]["why"] or "9" in rows["layers:9"]["why"]
     assert {name for name, row in rows.items() if row["state"] == "does not fit"} == set(costs) - fits
+
+
+def test_what_left_before_the_last_rung_stands_as_the_pytorch_model_that_was_scored(searched: Path) -> None:
+    findings = RunRecord.load(searched / "record.json").findings
+    trained = [row for row in findings["trials"] if row.get("rung")]
+    last = max(row["rung"] for row in trained)
+    early = [row for row in trained if row["rung"] < last]
+    assert early
+    for row in early:
+        costs = findings["measured"][row["name"]]["formats"]["pytorch"]
+        assert row["format"] == "pytorch"
+        assert (row["latency_ms"], row["size_bytes"]) == (costs["latency_ms"], costs["size_bytes"])
+    for row in trained:  # the teacher's labelling and the scoring are not what a student costs to train
+        record = RunRecord.load(searched / f"rung-{row['rung']}-{row['name'].replace(':', '-')}" / "record.json")
+        name = "train" if row["name"] == "tfidf" else "student"
+        timings = {key: value for key, value in record.timings.items() if key != f"{name}_s"}
+        assert row["seconds"] == record.training.get(name, {}).get("seconds", record.timings.get("train_s"))
+        assert row["seconds"] < sum(record.timings.values())
+        assert timings
+
+
+def test_a_student_whose_format_was_not_measured_is_on_no_front() -> None:
+    rows: list[dict[str, Any]] = [
+        {"name": "a", "score": 0.9, "format": "int8", "latency_ms": 1.0, "size_bytes": 10},
+        {"name": "b", "score": 0.95, "format": "pytorch"},
+        {"name": "c", "format": "onnx", "latency_ms": 0.1, "size_bytes": 5},
+    ]
+    assert _fronts(rows, "accuracy") == {"latency": ["a"], "size": ["a"]}
 
 
 def test_the_folder_holds_the_chosen_model_as_it_is_scored(searched: Path, reviews: Path) -> None:

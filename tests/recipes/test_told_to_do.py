@@ -221,7 +221,7 @@ def test_the_command_that_lr_find_suggests_has_the_settings_of_the_sweep() -> No
         "0.25",
     ]
     swept = parse("lr-find pretrain", flags)
-    command = usage(swept, SimpleNamespace(learning_rate=1.0), 0.002)  # type: ignore[arg-type]
+    command = usage(swept, SimpleNamespace(with_highest=float), 0.002)  # type: ignore[arg-type]
     trained = parse("pretrain", shlex.split(command)[2:])
     assert command.startswith("understudy pretrain ")
     assert given(trained) == {"learning_rate": 0.002} | {

@@ -286,7 +286,7 @@ def _kind(task: Task | None) -> tuple[str, bool] | None:
 
 
 def mean_facts(names: Sequence[str], facts: Sequence[AdapterFacts], *, force: bool = False) -> AdapterFacts:
-    """The facts of the average of several adapters of one task and one shape; of their temperatures the geometric mean.
+    """The facts of the average of several adapters of one task and one shape; the geometric mean of their temperatures, the most of their tokens.
 
     Args:
         force: as for :func:`check_alike`.
@@ -295,4 +295,5 @@ def mean_facts(names: Sequence[str], facts: Sequence[AdapterFacts], *, force: bo
         ModelError: if they differ.
     """
     check_alike(names, facts, force=force)
-    return replace(facts[0], temperature=statistics.geometric_mean(one.temperature for one in facts))
+    mean = statistics.geometric_mean(one.temperature for one in facts)
+    return replace(facts[0], temperature=mean, max_length=max(one.max_length for one in facts))

@@ -16,7 +16,7 @@ from understudy.errors import ModelError
 from understudy.inference.predictor import LinearPredictor, Predictor
 from understudy.models.structure.layers import word_embeddings
 from understudy.models.students.apart import ApartClassifier
-from understudy.models.terms import terms_of
+from understudy.models.terms import Terms, edges_of, terms_of
 
 GRADIENT, WEIGHTS = "gradient x input", "exact linear weights"
 
@@ -194,7 +194,7 @@ def attribute_weights(model: LinearPredictor, text: Text, label: str | None = No
         for term in own:
             if term not in shares:
                 continue
-            places = _places(term, part)
+            places = _places(term, part, tfidf.terms)
             both = sum(term in terms_of(tfidf.terms)(other) for other in parts)
             score = shares[term] / both / max(len(places), 1)
             if not places:
@@ -210,11 +210,11 @@ def _output(task: Task, label: str | None, logits: np.ndarray) -> tuple[str, int
     return task.labels[output], output
 
 
-def _places(term: str, text: str) -> list[tuple[int, int]]:
+def _places(term: str, text: str, kind: Terms) -> list[tuple[int, int]]:
     """Where a term stands in a text, whatever its case and what is between its words."""
     pattern = r"\W+".join(map(re.escape, term.split(" ")))
-    edges = (r"(?<!\w)", r"(?!\w)") if " " in term or term.isascii() else ("", "")
-    return [found.span() for found in re.finditer(edges[0] + pattern + edges[1], text, re.IGNORECASE)]
+    before, after = edges_of(term, kind)
+    return [found.span() for found in re.finditer(before + pattern + after, text, re.IGNORECASE)]
 
 
 def _placed(

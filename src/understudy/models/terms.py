@@ -72,6 +72,19 @@ def terms_of(kind: Terms) -> Callable[[str], list[str]]:
     return character_terms if kind == "characters" else word_terms
 
 
+def edges_of(term: str, kind: Terms) -> tuple[str, str]:
+    r"""Patterns for what stands before and after a term in a text: no letter that would make it a part of another word.
+
+    Example:
+        >>> edges_of("не", "words"), edges_of("好", "characters")
+        (('(?<!\\w)', '(?!\\w)'), ('', ''))
+    """
+    if kind == "characters" and _UNSPACED_LETTER.match(term):
+        return "", ""
+    letter = rf"[^\W{_UNSPACED}]" if kind == "characters" else r"\w"
+    return f"(?<!{letter})", f"(?!{letter})"
+
+
 def fitting_terms(texts: Iterable[str]) -> Terms:
     """``characters`` if at least half of the letters of the first thousand texts are of scripts without spaces.
 

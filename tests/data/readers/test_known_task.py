@@ -30,6 +30,17 @@ def test_classes_are_in_the_order_of_the_task(tmp_path: Path) -> None:
     assert [rows.texts[i] for i in range(3)] == [("x",), ("y",), ("w",)]
 
 
+def test_another_label_column_than_that_of_the_task_is_said(tmp_path: Path) -> None:
+    task = Task(text=(("text",),), label="mood", kind="single_label", labels=("good", "bad"))
+    path, notes = written(tmp_path, "text,label\nx,bad\ny,good\n"), list[str]()
+    assert read_known_task(path, task, notes=notes).labels.tolist() == [1, 0]
+    assert notes == [
+        f"{path}: there is no column 'mood', so 'label' is read. Name what to read with --label, if that is wrong."
+    ]
+    read_known_task(path, task, label=["label"], notes=notes)
+    assert len(notes) == 1
+
+
 def test_several_labels_as_lists_and_as_columns(tmp_path: Path) -> None:
     rows = read_known_task(written(tmp_path, 'text,label\nx,"funny"\ny,"funny|sad"\n'), SEVERAL)
     np.testing.assert_array_equal(rows.labels, [[0, 1], [1, 1]])

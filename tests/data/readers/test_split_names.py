@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,58 @@ def test_splits_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     splits = load_splits("owner/name")
     assert firsts(splits) == ["text 0", "text 100", None]
     assert "owner/name: splits that are not read as a split: validation_mismatched, extra." in splits.notes
+
+
+def tables(*names: str) -> dict[str, dict[str, list[str]]]:
+    return {name: {"text": [f"{name} {i}" for i in range(4)], "label": ["a", "b"] * 2} for name in names}
+
+
+def written(form: str, path: Path, *names: str) -> object:
+    """One source that holds several tables."""
+    import datasets
+
+    if form == "json":
+        path = path / "a.json"
+        path.write_text(
+            json.dumps({name: [dict(zip(t, row)) for row in zip(*t.values())] for name, t in tables(*names).items()})
+        )
+    elif form == "xlsx":
+        path = path / "a.xlsx"
+        book = pytest.importorskip("openpyxl", reason="the extra 'excel'").Workbook()
+        book.remove(book.active)
+        for name, table in tables(*names).items():
+            sheet = book.create_sheet(name)
+            for row in (list(table), *zip(*table.values())):
+                sheet.append(row)
+        book.save(path)
+    else:
+        made = datasets.DatasetDict({name: datasets.Dataset.from_dict(t) for name, t in tables(*names).items()})
+        if form == "python":
+            return made
+        path = path / "a"
+        made.save_to_disk(str(path))
+    return path
+
+
+@pytest.mark.parametrize("form", ["json", "xlsx", "disk", "python"])
+def test_of_two_tables_of_one_split_none_is_dropped_unsaid(form: str, tmp_path: Path) -> None:
+    data = written(form, tmp_path, "train_a", "train_b", "test")
+    with pytest.raises(DataError, match="train_a and train_b are both the train split"):
+        load_splits(data)
+    if form != "python":
+        write(tmp_path / "other.csv", 0)
+        assert firsts(load_splits(data, train=tmp_path / "other.csv"))[::2] == ["text 0", "test 0"]
+    (tmp_path / "more").mkdir()
+    splits = load_splits(written(form, tmp_path / "more", "train", "train_extra", "test"))
+    assert len(splits.train) + len(splits.validation) == 4
+    assert any(note.endswith("that are not read as a split: train_extra.") for note in splits.notes)
+
+
+@pytest.mark.parametrize("form", ["json", "xlsx", "disk", "python"])
+def test_of_mnlis_validation_rows_the_matched_ones_are_read(form: str, tmp_path: Path) -> None:
+    splits = load_splits(written(form, tmp_path, "train", "validation_matched", "validation_mismatched"))
+    assert firsts(splits) == ["train 0", "validation_matched 0", None]
+    assert any(note.endswith("that are not read as a split: validation_mismatched.") for note in splits.notes)
 
 
 def _copies(rows: int, every: int) -> str:

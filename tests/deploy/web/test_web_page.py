@@ -364,13 +364,15 @@ def test_files_that_somebody_drops_are_read_as_they_are() -> None:
             readFile("pairs.txt", "one\\ttwo\\n\\nthree\\n", [], true),
             rowsOf("a\\tb", false),
             readFile("x.csv", "3,Wall St.,Short sellers\\n", ["text"], false),
+            readFile("x.tsv", "text\\nGood, but long\\n", ["text"], false),
             readFile("x.csv", "id,text\\n1,a film\\n", ["text"], false),
             told(() => readFile("x.csv", 'text\\n"open\\nnever\\n', ["text"], false)),
         ]));
     """
     words = ["node", "--input-type=module", "--eval", program.replace("\\\\", "\\")]
     done = subprocess.run(words, cwd=folder_of_page(), capture_output=True, text=True, check=True)
-    pairs, line, guessed, named, fault = json.loads(done.stdout)
+    pairs, line, guessed, column, named, fault = json.loads(done.stdout)
+    assert column["rows"] == [["Good, but long"]]
     assert pairs == {"names": None, "rows": [["one", "two"], ["three"]], "guessed": False}
     assert line == [["a\tb"]]
     assert (guessed["names"], guessed["guessed"]) == (["3", "Wall St.", "Short sellers"], True)

@@ -8,7 +8,12 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from understudy.evaluation.single_rows.doubts import doubtful_classes, doubtful_numbers, doubtful_sets
+from understudy.evaluation.single_rows.doubts import (
+    doubtful_classes,
+    doubtful_numbers,
+    doubtful_sets,
+    suggested_classes,
+)
 
 
 def by_loop(probabilities: np.ndarray, labels: np.ndarray) -> list[float]:
@@ -37,6 +42,17 @@ def test_doubts_are_those_of_the_loop(seed: int, classes: int, rows: int) -> Non
     np.testing.assert_allclose(
         doubtful_classes(probabilities, labels), by_loop(probabilities, labels), rtol=1e-9, atol=1e-12
     )
+
+
+@settings(deadline=None, derandomize=True, max_examples=60)
+@given(seed=st.integers(0, 10_000), classes=st.integers(2, 5), rows=st.integers(1, 40))
+def test_the_doubt_is_the_margin_of_the_suggested_class(seed: int, classes: int, rows: int) -> None:
+    random = np.random.default_rng(seed)
+    probabilities, labels = random.dirichlet(np.ones(classes), rows), random.integers(-1, classes, rows)
+    suggested, doubts = suggested_classes(probabilities, labels), by_loop(probabilities, labels)
+    for row, label, other, doubt in zip(probabilities, labels, suggested, doubts, strict=True):
+        assert (other != label) == (doubt > 0)
+        assert doubt == pytest.approx(row[other] - row[label])
 
 
 def test_labels_that_were_changed_are_found() -> None:

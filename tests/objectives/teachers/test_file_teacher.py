@@ -13,6 +13,7 @@ import pytest
 import scipy.special
 import torch
 
+from understudy.data.readers.formats.reading import Reading
 from understudy.data.tasks import Task
 from understudy.data.texts import Texts
 from understudy.errors import DataError
@@ -284,3 +285,26 @@ def test_keys_that_are_no_class_are_said(tmp_path: Path) -> None:
     assert found.notes[0] == (
         f"{path}: 1 row with probabilities that are not read, because their keys are no class: 'angry'."
     )
+
+
+def test_flags_on_reading_serve_a_file_that_cannot_be_read_as_it_is(tmp_path: Path) -> None:
+    texts, told = Texts.of(["un café", "un thé"]), Reading(columns=("label", "text"), encoding="cp1252")
+    (tmp_path / "old.csv").write_text("good,un café\nbad,un thé\n", encoding="cp1252")
+    old = FileTeacher(tmp_path / "old.csv", texts, TASK, reading=told)
+    (tmp_path / "new.csv").write_text("text,label\nun café,good\nun thé,bad\n", encoding="utf-8")
+    new = FileTeacher(
+        tmp_path / "new.csv", texts, TASK, reading=told
+    )  # as `predict` writes, whatever the rows are like
+    assert (old.covered, new.covered) == (2, 2)
+    assert torch.equal(old(np.arange(2)), new(np.arange(2)))
+    with pytest.raises(DataError, match="name its encoding with --encoding"):
+        FileTeacher(tmp_path / "old.csv", texts, TASK)
+
+
+def test_another_label_column_than_that_of_the_task_is_said(tmp_path: Path) -> None:
+    task = Task(text=(("text",),), label="mood", kind="single_label", labels=("bad", "good"))
+    path = write(tmp_path / "a.csv", ["text", "label"], [["a", "good"], ["b", "bad"]])
+    assert FileTeacher(path, Texts.of(["a", "b"]), task).notes[0] == (
+        f"{path}: there is no column 'mood', so 'label' is read. Rename the column of answers to 'mood', as in the training rows, if that is wrong."
+    )
+    assert len(FileTeacher(path, Texts.of(["a", "b"]), task, label="label").notes) == 1

@@ -169,6 +169,20 @@ def test_the_card_has_the_tables_the_tests_and_the_pictures(folder: Path) -> Non
     assert "first evaluation whose score is its best;" in card
 
 
+def test_a_model_with_fewer_seeds_is_shown_with_their_number(folder: Path) -> None:
+    record = comparison(runs=RUNS)
+    whole = write_card(folder, record).read_text(encoding="utf-8")
+    assert "n = 2" not in printed(quality_table(record)) + whole
+    assert "each with 3 seeds" in whole
+    record["findings"]["scores"]["static"]["n"] = 2
+    assert printed(quality_table(record)).count("n = 2") == 1
+    card = write_card(folder, record).read_text(encoding="utf-8")
+    assert "| static (n = 2) (dominated by bilstm) |" in card
+    assert "| bert |" in card
+    assert "each with at most 3 seeds" in card
+    assert "over 3 seeds (fewer where n is given)" in card
+
+
 def test_the_card_of_a_regression_speaks_of_no_right_answers(folder: Path) -> None:
     record = comparison(metric="mse")
     record["config"]["min_delta"] = 0.01

@@ -77,6 +77,15 @@ def test_it_is_said_whether_distilling_helped() -> None:
         assert recommendation(record)[-1].startswith(begins)
 
 
+def test_a_difference_over_fewer_seeds_is_said_to_be_of_those_that_both_have() -> None:
+    record = comparison()
+    assert "that both have" not in recommendation(record)[0]
+    record["findings"]["scores"]["bert"]["n"] = 2
+    for pair in record["comparisons"]:
+        pair["seeds"] = 2
+    assert "1,000 test rows, 2 seeds that both have)" in recommendation(record)[0]
+
+
 def test_one_seed_is_said_to_be_one() -> None:
     assert recommendation(comparison(seeds=[0]))[-1].startswith("One seed: what another seed would change")
 

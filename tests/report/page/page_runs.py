@@ -231,6 +231,41 @@ def write_distillation(folder: Path, data: Path, *, hostile: bool = False) -> Pa
     return folder
 
 
+def write_search(folder: Path, data: Path) -> Path:
+    """A finished search over two students on two rungs: the one that is better in the end was worse at first."""
+    task, parts, _ = described(data)
+    shared = {"command": "search", "task": task}
+    scores = {("static:8", 1): 0.7, ("bilstm:8", 1): 0.6, ("bilstm:8", 2): 0.9}
+    for (name, rung), score in scores.items():
+        child = folder / f"rung-{rung}-{name.replace(':', '-')}"
+        config = {"students": [name], "rung": rung, "data": str(data)}
+        some = parts | {"train": {"rows": 40, "fingerprint": "ef" * 32}} if rung == 1 else parts
+        save(child, **shared, config=config, data=some, models=[entry("student", score, task["metrics"], 10**5)])
+        progress(child / "progress.csv", top=score, phase="student")
+    names = {"static:8": 1, "bilstm:8": 2}
+    costs = {"format": "pytorch", "latency_ms": 0.1, "size_bytes": 10**5, "seconds": 61.0}
+    trials = [
+        {"name": name, "rung": rung, "score": scores[name, rung], "share": 1.0, "state": "trained", **costs}
+        for name, rung in names.items()
+    ]
+    trials[1]["state"] = "chosen"
+    return save(
+        folder,
+        **shared,
+        config={"students": list(names), "data": str(data)},
+        data=parts,
+        models=[entry(name, 0.9, task["metrics"], 10**5) for name in ("student", "teacher")],
+        children=[f"rung-{rung}-{name.replace(':', '-')}/record.json" for name, rung in scores],
+        findings={
+            "metric": "accuracy",
+            "budget": {"size_bytes": 1e6},
+            "trials": trials,
+            "front": {},
+            "chosen": {"name": "bilstm:8", "format": "pytorch"},
+        },
+    )
+
+
 def write_language_model(folder: Path) -> Path:
     """A finished pretraining, whose data are not there any more."""
     model = {

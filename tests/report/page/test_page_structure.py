@@ -13,9 +13,25 @@ from typing import Any
 
 import numpy as np
 import pytest
-from page_runs import HOSTILE, save, write_comparison, write_distillation, write_language_model, write_rows
+from page_runs import (
+    HOSTILE,
+    described,
+    entry,
+    save,
+    write_comparison,
+    write_distillation,
+    write_language_model,
+    write_rows,
+    write_search,
+)
 
+from understudy.data.tasks import Task
 from understudy.recipes.choose.report import Report
+from understudy.report.page.answers import KeptAnswers
+from understudy.report.page.learning import curves_of
+from understudy.report.page.models import model_lines
+from understudy.report.page.rows import rows_to_read
+from understudy.report.page.runs import read_runs
 
 VOID = {"meta", "link", "input", "br", "img", "hr"}
 IN_SVG = {"path", "circle", "rect", "polyline"}
@@ -303,6 +319,77 @@ def test_several_runs_stand_side_by_side(runs: dict[str, Path]) -> None:
     for said in ("comparison: encoder", "distillation: student", "Bold: settings in which the runs differ"):
         assert said in read.text
     assert len(re.findall(r"<h3>rows <small>comparison, distillation</small>", page)) == 1  # one card of the same data
+
+
+def test_a_search_shows_the_curve_of_the_student_that_it_chose_and_its_own_data(tmp_path: Path) -> None:
+    data = write_rows(tmp_path / "rows")
+    folder = write_search(tmp_path / "search", data)
+    (run,) = found = read_runs([folder])
+    assert run.one() == (folder, run.record)
+    scores, losses = curves_of(found, model_lines(found), "accuracy")
+    assert [curve.name for curve in scores] == [curve.name for curve in losses] == ["student"]
+    assert scores[0].values[-1] == pytest.approx(0.9 - 0.3 / 30)  # that of the last rung
+    text = Reader(page_of(folder)).text
+    assert run.record["data"]["train"]["fingerprint"][:12] in text
+    assert "efefef" not in text  # the fewer rows of the first rung
+    del run.record["findings"]["chosen"]  # type: ignore[attr-defined]
+    assert curves_of(found, model_lines(found), "accuracy") == ([], [])
+
+
+def test_several_tasks_show_the_data_of_all(tmp_path: Path) -> None:
+    task, parts, _ = described(write_rows(tmp_path / "rows"))
+    folder = tmp_path / "glue"
+    for name in ("mrpc", "rte"):
+        models = [entry("model", 0.9, task["metrics"], 10)]
+        save(folder / name, command="glue", config={}, task=task, data=parts, models=models)
+    save(
+        folder,
+        command="glue",
+        config={},
+        task={"kind": "multi_task", "metrics": ["accuracy"]},
+        data={f"{name}, {part}": known for name in ("mrpc", "rte") for part, known in parts.items()},
+        models=[entry(name, 0.9, ["accuracy"], 10) for name in ("mrpc", "rte")],
+        children=["mrpc/record.json", "rte/record.json"],
+    )
+    text = Reader(page_of(folder)).text
+    assert "mrpc, train" in text
+    assert "rte, train" in text
+
+
+def test_the_notes_of_all_runs_of_a_data_set_are_shown(tmp_path: Path) -> None:
+    data = write_rows(tmp_path / "rows")
+    folders = [write_distillation(tmp_path / name, data) for name in ("one", "two")]
+    family = write_comparison(tmp_path / "family", data, models=2)
+    for folder, notes in ((folders[1], ["Of two."]), (family, ["Of the family."]), (family / "model-0-seed-0", ["A."])):
+        record = json.loads((folder / "record.json").read_bytes())
+        (folder / "record.json").write_text(json.dumps(record | {"notes": [*record["notes"], *notes]}))
+    notes = re.findall(r"<li>(.*?)</li>", page_of(*folders, family).split('<ul class="notes">')[1].split("</ul>")[0])
+    leak = "12 training rows also stand in the test split."
+    assert notes == [f"one, two: {leak}", "two: Of two.", "family: Of the family.", "family: A."]
+    alone = page_of(family)
+    assert "<li>Of the family.</li>" in alone
+    assert "<li>A.</li>" in alone
+
+
+def suggestions(shares: list[list[float]], labels: np.ndarray, kind: str) -> dict[int, str]:
+    """What the page suggests, by the number of the row."""
+    task = Task(text=(("text",),), label="label", kind=kind, labels=("A", "B", "C"))  # type: ignore[arg-type]
+    kept = KeptAnswers(["model"], np.array([shares]), labels, task, {})
+    found = rows_to_read(kept, None, split="test", most=100).rows
+    return {row.number: row.suggestion for row in found if row.suggestion}
+
+
+def test_the_suggested_class_is_the_one_that_is_in_doubt() -> None:
+    sure_of_a, sure_of_b, sure_of_c, odd = [0.98, 0.01, 0.01], [0.35, 0.4, 0.25], [0.1, 0.1, 0.8], [0.5, 0.45, 0.05]
+    shares = [sure_of_a] * 5 + [sure_of_b] * 5 + [sure_of_c] * 5 + [odd]
+    labels = np.array([0] * 5 + [1] * 5 + [2] * 6)
+    assert suggestions(shares, labels, "single_label") == {16: "B"}  # A is likelier, and less likely than A's rows are
+
+
+def test_of_several_labels_only_those_in_doubt_are_changed() -> None:
+    shares = [[0.9, 0.9, 0.1]] * 5 + [[0.1, 0.1, 0.2]] * 5 + [[0.05, 0.6, 0.2]]
+    labels = np.array([[1, 1, 0]] * 5 + [[0, 0, 0]] * 5 + [[1, 0, 0]], np.float32)
+    assert suggestions(shares, labels, "multi_label") == {11: "none"}  # B is likely, but not as it is in its own rows
 
 
 def test_the_same_runs_give_the_same_bytes(runs: dict[str, Path]) -> None:

@@ -76,6 +76,34 @@ def test_numbers(metric: str) -> None:
     assert not worth(near, far, labels, metric).keeps_end
 
 
+def test_a_loss_in_mse_is_said_as_a_share_of_the_variance() -> None:
+    labels = 40 + 10 * RNG.normal(size=300).astype(np.float32)
+    near, far = (labels[:, None] + noise for noise in (0.0, 5.0))
+    found = worth(near, far, labels, "mse")
+    share = 25 / np.var(labels)
+    assert (
+        found.said(300) == f"lost {share:.3f} ± {found.error:.3f} of the labels' variance in mse on 300 validation rows"
+    )
+    assert found.on_record() == {
+        "gain": pytest.approx(-share, rel=1e-4),
+        "gain_error": found.error,
+        "gain_of": "the labels' variance",
+    }
+    other = worth(*models(0.95, 0.6, 100), "accuracy")
+    assert other.said(100) == f"changed accuracy on 100 validation rows by -0.350 ± {other.error:.3f}"
+    assert list(other.on_record()) == ["gain", "gain_error"]
+
+
+def test_a_training_in_mse_that_diverged_is_not_kept() -> None:
+    """Its error is as large as its loss, which excuses nothing."""
+    rng = np.random.default_rng(0)
+    labels = rng.normal(size=60).astype(np.float32)
+    start, end = labels[:, None] + 0.05, 300 * rng.normal(size=(60, 1))
+    found = worth(start, end, labels, "mse")
+    assert found.gain < -1000
+    assert not found.keeps_end
+
+
 def test_rows_without_a_label_are_left_out() -> None:
     start, end, labels = models(0.5, 0.9, 200)
     known = worth(start, end, labels, "accuracy")

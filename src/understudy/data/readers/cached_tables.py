@@ -17,7 +17,7 @@ from understudy.data.readers.faults import Faults, place_of, quoted
 from understudy.data.readers.formats.parsed import Parsed, Unreadable
 from understudy.data.readers.places.source import AS_IT_IS, How, Source, file_source
 
-_VERSION = b"3"
+_VERSION = b"4"
 """To be raised when the layout of the cached tables changes, or how a format is read."""
 
 

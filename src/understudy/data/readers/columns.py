@@ -191,6 +191,11 @@ def find_label(
     return None
 
 
+def said_of_label(origin: str, own: str, found: str, remedy: str = "Name what to read with --label") -> str:
+    """A sentence about a label column that is read in place of the task's own."""
+    return f"{origin}: there is no column {quoted([own])}, so {quoted([found])} is read. {remedy}, if that is wrong."
+
+
 def find_labels(
     names: Sequence[str], wanted: Sequence[str], *, text: Sequence[str], origin: str, faults: Faults
 ) -> tuple[str, ...]:

@@ -8,7 +8,14 @@ from dataclasses import replace
 import numpy as np
 
 from understudy.data.readers.cached_tables import SourceTable, read_source
-from understudy.data.readers.columns import blank_rows, find_labels, pairs_unfolded, task_columns, texts_of
+from understudy.data.readers.columns import (
+    blank_rows,
+    find_labels,
+    pairs_unfolded,
+    said_of_label,
+    task_columns,
+    texts_of,
+)
 from understudy.data.readers.faults import Faults, counted
 from understudy.data.readers.formats.parsed import NAME_THE_COLUMNS
 from understudy.data.readers.formats.reading import AS_WRITTEN, Reading
@@ -57,7 +64,7 @@ def read_known_task(
     columns = task_columns(
         table.names, task.text, tuple(text), origin=table.origin, faults=faults, notes=said, headed=table.headed
     )
-    named = _labels(table, task, label, [name for entry in columns or () for name in entry], faults)
+    named = _labels(table, task, label, [name for entry in columns or () for name in entry], faults, said)
     faults.check()
     assert columns is not None
     whole = with_label_column(table, named)
@@ -88,7 +95,7 @@ def read_known_task(
 
 
 def _labels(
-    table: SourceTable, task: Task, wanted: Sequence[str], text: Sequence[str], faults: Faults
+    table: SourceTable, task: Task, wanted: Sequence[str], text: Sequence[str], faults: Faults, notes: list[str]
 ) -> tuple[str, ...]:
     """The columns of the labels: those that were asked for, else the task's own, else the one with a usual name."""
     if not wanted and task.label in table.names:
@@ -96,6 +103,8 @@ def _labels(
     if not wanted and task.kind == "multi_label" and set(task.labels) <= set(table.names):
         return task.labels
     found = find_labels(table.names, wanted, text=text, origin=table.origin, faults=faults)
+    if found and not wanted:
+        notes.append(said_of_label(table.origin, task.label, found[0]))
     if len(found) > 1 and set(found) != set(task.labels):
         faults.add(
             f"{table.origin}: --label names {', '.join(found)}, but the model's labels are {', '.join(task.labels) or 'numbers'}. Name one column, or the column of each label."

@@ -10,6 +10,34 @@ _FAR = 3.0
 """A number is far from what models say from so many standard deviations on."""
 
 
+def suggested_classes(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    r"""The class that a label should be, by the rule of :func:`doubtful_classes`: where it is not in doubt, the label itself.
+
+    Args:
+        probabilities: ``(rows, classes)``, of models that did not learn from these rows.
+        labels: ``(rows,)``, classes; negative for a row without one.
+
+    Returns:
+        ``(rows,)``. It need not be the likeliest class: that may be below its own threshold.
+
+    Example:
+        >>> suggested_classes(np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [0.1, 0.9]]), np.array([0, 0, 1, 0]))
+        array([0, 0, 1, 1])
+    """
+    known = np.flatnonzero(labels >= 0)
+    shares, given = probabilities[known].astype(np.float64), labels[known]
+    classes = shares.shape[1]
+    counts = np.bincount(given, minlength=classes)
+    own = shares[np.arange(len(given)), given]
+    sums = np.bincount(given, weights=own, minlength=classes)
+    thresholds = np.where(counts > 0, sums / np.maximum(counts, 1), np.inf)  # no row has it: never a candidate
+    candidates = np.where(shares >= thresholds, shares, -1.0)
+    best = candidates.argmax(1)
+    found = labels.copy()
+    found[known] = np.where(candidates.max(1) > own, best, given)
+    return found
+
+
 def doubtful_classes(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     r"""How much a label is in doubt, by confident learning; 0 for a label that is not.
 
@@ -37,17 +65,10 @@ def doubtful_classes(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarra
         array([0. , 0. , 0. , 0.8])
     """
     known = np.flatnonzero(labels >= 0)
-    shares, given = probabilities[known].astype(np.float64), labels[known]
-    classes = shares.shape[1]
-    counts = np.bincount(given, minlength=classes)
-    own = shares[np.arange(len(given)), given]
-    sums = np.bincount(given, weights=own, minlength=classes)
-    thresholds = np.where(counts > 0, sums / np.maximum(counts, 1), np.inf)  # no row has it: never a candidate
-    candidates = np.where(shares >= thresholds, shares, -1.0)
-    best = candidates.argmax(1)
-    margin = shares[np.arange(len(given)), best] - own
+    shares = probabilities[known].astype(np.float64)
+    rows, suggested = np.arange(len(known)), suggested_classes(probabilities, labels)[known]
     found = np.zeros(len(labels))
-    found[known] = np.where((candidates.max(1) >= 0) & (best != given) & (margin > 0), margin, 0.0)
+    found[known] = shares[rows, suggested] - shares[rows, labels[known]]
     return found
 
 

@@ -73,7 +73,7 @@ def begin_at_mean(model: Any, targets: np.ndarray) -> None:
         return
     layers = [layer for part in head_modules(model) for layer in part.modules() if isinstance(layer, nn.Linear)]
     known = targets[~np.isnan(targets)]
-    if layers and layers[-1].bias is not None and known.size:
+    if layers and layers[-1].out_features == 1 and layers[-1].bias is not None and known.size:
         layers[-1].bias.fill_(float(known.mean()))
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from understudy.data.readers.cached_tables import read_source
-from understudy.data.readers.columns import pairs_unfolded, quoted, task_columns, texts_of
+from understudy.data.readers.cached_tables import SourceTable, read_source
+from understudy.data.readers.columns import TextColumns, pairs_unfolded, quoted, task_columns, texts_of
 from understudy.data.readers.faults import Faults
+from understudy.data.readers.formats.reading import AS_WRITTEN, Reading
 from understudy.data.readers.places.in_python import named
 from understudy.data.readers.places.locate import locate_file
 from understudy.data.readers.places.source import How
@@ -45,6 +46,7 @@ class FileTeacher:
         label: the file's label column; it is read even where there are probabilities.
         floor: the smallest probability, :math:`\epsilon`; by default a thousandth, and with many classes a tenth of each one's even
             share.
+        reading: how the file is read, where it cannot be read as it is: what suits the training rows need not suit the answers.
 
     Attributes:
         covered: how many of `texts` have an answer.
@@ -64,31 +66,21 @@ class FileTeacher:
         text: Sequence[str] = (),
         label: str | None = None,
         floor: float | None = None,
+        reading: Reading = AS_WRITTEN,
     ) -> None:
         floor = min(_FLOOR, 0.1 / max(task.outputs, 1)) if floor is None else floor
         if not 0 < floor < 1 / max(task.outputs, 2):
             raise ValueError(f"floor must lie between 0 and {1 / max(task.outputs, 2):.3g}, but is {floor}")
         self.outputs = task.outputs
         self.forward_texts = 0
-        faults = Faults()
-        source = locate_file(str(named(path, "teacher")), faults, How(table=True), role="teacher")
-        table = None if source is None else read_source(source, faults)
-        faults.check()
+        name = str(named(path, "teacher"))
+        found = _read(name, task, text, label, AS_WRITTEN)
+        if found.faults and any(reading.given()):
+            found = _read(name, task, text, label, reading)
+        table, columns, faults, notes = found
+        if table is None:
+            faults.check()
         assert table is not None
-        notes: list[str] = []
-        table = pairs_unfolded(table)
-        if label is None:
-            table = unfolded(table, task, faults, notes)
-        columns = task_columns(
-            table.names,
-            task.text,
-            text,
-            origin=table.origin,
-            faults=faults,
-            notes=notes,
-            label=task.label,
-            remedy=rename_text(task),
-        )
         answers = read_answers(table, task, label, columns, faults, notes)
         answered = None if columns is None else texts_of(table, columns, faults)
         faults.check()
@@ -97,12 +89,12 @@ class FileTeacher:
 
         given = ~np.isnan(answers[:, 0])
         keys, votes, means = _averaged(sortable(answered.keys())[given], answers[given])
-        at, found = (
+        at, known = (
             places_of(keys, sortable(texts.keys()))
             if len(keys)
             else (np.zeros(len(texts), np.int64), np.zeros(len(texts), bool))
         )
-        self.covered = int(found.sum())
+        self.covered = int(known.sum())
         self.uncovered = len(texts) - self.covered
         self.notes = (
             *notes,
@@ -110,7 +102,7 @@ class FileTeacher:
                 table.origin,
                 texts=len(texts),
                 covered=self.covered,
-                unused=len(keys) - len(np.unique(at[found])),
+                unused=len(keys) - len(np.unique(at[known])),
                 empty=int((~given).sum()),
                 repeated=int((votes > 1).sum()),
             ),
@@ -126,11 +118,42 @@ class FileTeacher:
         self._logits = np.concatenate([_as_logits(means, task, floor), np.full((1, self.outputs), np.nan)]).astype(
             np.float32
         )
-        self._index = np.where(found, at, len(keys))
+        self._index = np.where(known, at, len(keys))
 
     def __call__(self, rows: np.ndarray) -> Tensor:
         """Logits of rows: float32 ``(rows, outputs)``; NaN for a text that the file does not answer for."""
         return torch.from_numpy(self._logits[self._index[rows]])
+
+
+class _Found(NamedTuple):
+    """A file of answers, its text columns, and what there is to say."""
+
+    table: SourceTable | None
+    columns: TextColumns | None
+    faults: Faults
+    notes: list[str]
+
+
+def _read(name: str, task: Task, text: Sequence[str], label: str | None, reading: Reading) -> _Found:
+    faults, notes = Faults(), list[str]()
+    source = locate_file(name, faults, How(reading, table=True), role="teacher")
+    table = None if source is None else read_source(source, faults)
+    if table is None or faults:
+        return _Found(None, None, faults, notes)
+    table = pairs_unfolded(table)
+    if label is None:
+        table = unfolded(table, task, faults, notes)
+    columns = task_columns(
+        table.names,
+        task.text,
+        text,
+        origin=table.origin,
+        faults=faults,
+        notes=notes,
+        label=task.label,
+        remedy=rename_text(task),
+    )
+    return _Found(table, columns, faults, notes)
 
 
 def _averaged(keys: np.ndarray, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from understudy.data.readers.cached_tables import SourceTable
-from understudy.data.readers.columns import TextColumns, find_label
+from understudy.data.readers.columns import TextColumns, find_label, said_of_label
 from understudy.data.readers.faults import Faults, counted, quoted
 from understudy.data.readers.labels.learning import known_labels
 from understudy.data.tasks import NO_LABEL, Task
@@ -113,7 +113,7 @@ def read_answers(
     named = label is not None
     if label is None and task.label in table.names:
         label = task.label
-    rename = f"Rename the column of answers to '{task.label}', as in the training rows"
+    rename = own = f"Rename the column of answers to '{task.label}', as in the training rows"
     if task.labels:
         rename += (
             f", or give a column of probabilities for each class ({quoted(['p_' + name for name in task.labels])})"
@@ -128,6 +128,8 @@ def read_answers(
     )
     if column is None:
         return None
+    if label is None:
+        notes.append(said_of_label(table.origin, task.label, column, own))
     if task.labels and not named:
         read = {column, *(name for entry in text or () for name in entry)}
         notes += _said_of_shares(table, [name for name in table.names if name not in read], task)

@@ -107,7 +107,12 @@ class Bench(BenchSettings):
                     f"{name}: is exported, so there is no PyTorch model to measure. Name the run that it was made of, or leave --formats out."
                 )
             if model.facts.quantized is not None:
-                return [(model.facts.quantized.to, name)]
+                kind = model.facts.quantized.to
+                if others := [other for other in wanted if other != kind]:
+                    raise ModelError(
+                        f"{name}: is exported as {kind}, so it cannot be measured as {' or '.join(others)}. Name the run or the export that it was made of, or leave --formats out."
+                    )
+                return [(kind, name)]
         elif isinstance(model, LinearPredictor) and {"onnx", "int8"} & set(wanted):
             raise ModelError(
                 f"{name}: is TF-IDF with a linear model, which has no ONNX graph. Measure it by itself, without --formats."

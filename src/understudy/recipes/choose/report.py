@@ -186,7 +186,22 @@ def _cards(runs: Sequence[PageRun], found: Mapping[str, _Data]) -> list[DataCard
         name = data_name(data.record.get("config") or {})
         cards.append(
             data_card(
-                name, [run.name for run in members], data.record, data.read, missing=data.missing, alone=len(sets) == 1
+                name,
+                [run.name for run in members],
+                data.record,
+                data.read,
+                missing=data.missing,
+                notes=_notes(members, found),
+                alone=len(sets) == 1,
             )
         )
     return cards
+
+
+def _notes(runs: Sequence[PageRun], found: Mapping[str, _Data]) -> list[str]:
+    """The notes of all these runs, each once; of several runs with the names of those that have it."""
+    whose: dict[str, list[str]] = {}
+    for run in runs:
+        for note in dict.fromkeys([*(run.record.get("notes") or []), *(found[run.name].record.get("notes") or [])]):
+            whose.setdefault(str(note), []).append(run.name)
+    return [f"{', '.join(names)}: {note}" if len(runs) > 1 else note for note, names in whose.items()]

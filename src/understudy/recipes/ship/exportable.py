@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from understudy.commands import recipe_class
@@ -56,9 +57,12 @@ def rows_of_run(name: str) -> Splits | None:
         validated = RunRecord.load(config.with_name("record.json")).data["validation"]["fingerprint"]
         (content,) = read_documents(str(config))
         command = str(content.pop("command"))
-        if command not in ("finetune", "distill", "prune"):
+        if command not in ("finetune", "distill", "prune", "glue"):
             return None
         found = build(recipe_class(command), content).read()
+        if command == "glue" and len(found) == 1:
+            (one,) = found
+            found = replace(one.splits, test=one.others.get("test"))
     except (UnderstudyError, OSError, ValueError, LookupError) as error:
         say(f"  {name}: the rows of its run cannot be read any more ({' '.join(str(error).split())[:160]}).")
         return None

@@ -21,6 +21,7 @@ from understudy.loading import load
 from understudy.recipes.train.distill.recipe import Distill
 from understudy.recipes.train.finetune.recipe import Finetune
 from understudy.recipes.use.estimator_inputs import check_settings, class_names, named_weights, seed_of, text_rows
+from understudy.terminal.lines import silence
 
 
 class TextEstimator(BaseEstimator):
@@ -81,9 +82,8 @@ class TextEstimator(BaseEstimator):
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             else:
                 folder = Path(self.output) if asked else _unused(Path(self.output), first)
-            if not self.verbose:
-                stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
-                stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
+            # the streams belong to the whole process, in which other threads may fit, too
+            stack.enter_context(silence(not self.verbose))
             named = folder / "model" if self.student is None else folder / "teacher"
             record = Finetune(model=self.model, output=str(named), **shared, **(self.settings or {})).run()
             if self.student is not None:
@@ -196,16 +196,15 @@ class TextClassifier(ClassifierMixin, TextEstimator):
         rows, labels = text_rows(X), column_or_1d(y, warn=True)
         check_classification_targets(labels)
         check_consistent_length(rows, labels)
-        self.classes_, codes = np.unique(labels, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError(
-                f"{type(self).__name__} needs at least two classes, but y has one class: {self.classes_[0]!r}"
-            )
-        names = class_names(self.classes_)
-        weights = named_weights(self.class_weight, dict(zip(self.classes_.tolist(), names)))
+        classes, codes = np.unique(labels, return_inverse=True)
+        if len(classes) < 2:
+            raise ValueError(f"{type(self).__name__} needs at least two classes, but y has one class: {classes[0]!r}")
+        names = class_names(classes)
+        weights = named_weights(self.class_weight, dict(zip(classes.tolist(), names)))
         named = [{**row, "label": names[code]} for row, code in zip(rows, codes)]
         self._train(named, unlabeled, "single_label", class_weights=weights)
         told = list(self._predictor.task.labels)
+        self.classes_ = classes  # a fit that fails leaves what was fitted before
         self._columns = np.array([told.index(name) for name in names])
         return self
 

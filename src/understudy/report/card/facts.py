@@ -144,11 +144,11 @@ def _phase(name: str, result: Mapping[str, Any]) -> str:
 
 
 def _calibrations(record: Record) -> Iterator[str]:
-    """Each model's expected calibration error before and after its temperature."""
+    """Each model's expected calibration error before and after its temperature, where one was fitted."""
     for model in record["models"]:
         known = model.get("calibration") or {}
         before, after, temperature = (number(known.get(key)) for key in ("ece_before", "ece", "temperature"))
-        if before is not None and after is not None and temperature is not None:
+        if before is not None and after is not None and temperature not in (None, 1):
             yield f"{model['name']} {100 * before:.1f} % → {100 * after:.1f} % (temperature {temperature:g})"
 
 

@@ -158,10 +158,11 @@ def _chosen(record: Record, chosen: str, best: str) -> str:
         return f"{begins} has the best score ({_has(record, chosen)}), {why}."
     found = compared(record, chosen, best)
     assert found is not None
+    apart = _apart(record, found, chosen, best)
     if _is_open(record, chosen, best):
         told = f"{name} and the best, {best}, cannot be told apart on so few rows and seeds: test with more"
-        return f"{told}. {name} has {_has(record, chosen)}; {best} has {_has(record, best)} ({_apart(record, found)})."
-    return f"{begins} has {_has(record, chosen)}; the best, {best}, has {_has(record, best)}, which is not significantly better ({_apart(record, found)})."
+        return f"{told}. {name} has {_has(record, chosen)}; {best} has {_has(record, best)} ({apart})."
+    return f"{begins} has {_has(record, chosen)}; the best, {best}, has {_has(record, best)}, which is not significantly better ({apart})."
 
 
 def _distilled(record: Record) -> list[str]:
@@ -178,7 +179,7 @@ def _distilled(record: Record) -> list[str]:
         how = "helped" if gained > 0 else "did harm"
         verdict = f"Distilling {how}" if found.is_significant else "Distilling did not help"
         start = ", which began as layers of its teacher," if name in began else ""
-        said.append(f"{verdict}: {name}{start} against {alone} ({_apart(record, found)}).")
+        said.append(f"{verdict}: {name}{start} against {alone} ({_apart(record, found, name, alone)}).")
     return said
 
 
@@ -186,13 +187,16 @@ def _has(record: Record, name: str) -> str:
     return f"{human_bytes(_size(record, name))} and {human_score(selecting_metric(record), mean_score(record, name))}"
 
 
-def _apart(record: Record, found: Compared) -> str:
-    """A difference with its interval and its p value."""
+def _apart(record: Record, found: Compared, one: str, other: str) -> str:
+    """The difference of two models with its interval and its p value."""
     metric = selecting_metric(record)
     scale, unit = (100, " points") if is_share(metric) else (1, f" {metric_name(metric, short=True)}")
     digits = 1 if scale == 100 else 3
     numbers = f"{scale * found.difference:+.{digits}f}{unit}, {scale * found.low:+.{digits}f} to {scale * found.high:+.{digits}f}"
     seeds = f"{found.seeds} seed{'s' * (found.seeds > 1)}"
+    scores = (record.get("findings") or {}).get("scores") or {}
+    if len({(scores.get(name) or {}).get("n") for name in (one, other)}) > 1:  # their means are over other seeds
+        seeds += " that both have"
     worst = -found.high if metric in LOWER_IS_BETTER else found.low
     more = "; more rows or seeds may tell" if not found.is_significant and worst < -MUCH else ""
     return f"{numbers}; p {human_p(found.p_holm)} after Holm; {found.rows:,} {shown_split(record)} rows, {seeds}{more}"

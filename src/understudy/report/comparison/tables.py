@@ -27,6 +27,8 @@ class ComparedRow:
     """One model's line, every number written for people."""
 
     name: str
+    fewer: str
+    """The number of its seeds, where it is less than that of the comparison; else empty."""
     score: str
     """Mean ± standard deviation over the seeds."""
     interval: str
@@ -63,12 +65,15 @@ def compared_rows(record: Record) -> Iterator[ComparedRow]:
     for model in record["models"]:
         name, costs = str(model["name"]), model.get("training") or {}
         spread = ((record.get("aggregate") or {}).get(name) or {}).get(metric) or {}
-        low, high = ((findings.get("scores") or {}).get(name) or {}).get("interval") or (None, None)
+        found = (findings.get("scores") or {}).get(name) or {}
+        low, high = found.get("interval") or (None, None)
         against = compared(record, name, best) if best is not None and name != best else None
         scores = (model.get("metrics") or {}).get(split) or {}
         energy, steps = number(costs.get("energy_wh")), number(costs.get("steps_to_best"))
+        own = number(found.get("n"))
         yield ComparedRow(
             name=name,
+            fewer=f"n = {own:.0f}" if own is not None and own < len(findings.get("seeds") or []) else "",
             score=human_spread(metric, mean_score(record, name), spread.get("sd")),
             interval=ABSENT
             if low is None
@@ -119,7 +124,8 @@ def quality_table(record: Record) -> Table:
     table.add_column("p", justify="right", no_wrap=True)
     for row in compared_rows(record):
         style = "bold" if row.chosen else "dim" if row.dominated else ""
-        table.add_row(lines(row.name), row.score, row.interval, *row.others[:3], row.from_best, row.p, style=style)
+        name = lines(row.name, *([row.fewer] if row.fewer else []))
+        table.add_row(name, row.score, row.interval, *row.others[:3], row.from_best, row.p, style=style)
     return table
 
 

@@ -122,7 +122,7 @@ def _whose(run: PageRun) -> list[str]:
     if run.is_comparison:
         several = any(len(folders) > 1 for folders in ((run.record["findings"] or {}).get("runs") or {}).values())
         return ["Answers are those of the first seed of each model."] if several else []
-    return [f"Answers are those of one run of the family, {run.one()[0].name}."] if run.children else []
+    return [f"Answers are those of one run of the family, {run.one()[0].name}."] if run.is_family else []
 
 
 def _why_none(run: PageRun) -> str:

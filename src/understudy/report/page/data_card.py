@@ -54,7 +54,14 @@ class DataCard:
 
 
 def data_card(
-    name: str, of: Sequence[str], record: Record, data: ReadData | None, *, missing: str, alone: bool = True
+    name: str,
+    of: Sequence[str],
+    record: Record,
+    data: ReadData | None,
+    *,
+    missing: str,
+    notes: Sequence[str] = (),
+    alone: bool = True,
 ) -> DataCard:
     """The card of the data of a run.
 
@@ -64,13 +71,13 @@ def data_card(
         record: the run's.
         data: as it was read again.
         missing: why it could not be read.
+        notes: of all these runs.
         alone: whether the page has no other data; else tables and charts are headed with the runs too.
     """
-    notes = [str(note) for note in record.get("notes") or []]
     whose = "" if alone else f", {', '.join(of)}"
     if data is None:
         parts = _headed(_parts(record, None), whose)
-        return DataCard(name=name, of=list(of), parts=parts, notes=notes, missing=missing)
+        return DataCard(name=name, of=list(of), parts=parts, notes=list(notes), missing=missing)
     words = {part: _words(texts) for part, texts in data.texts.items()}
     title, labels = f"Length of the training texts{whose}", _labels(data)
     return DataCard(
@@ -80,7 +87,7 @@ def data_card(
         labels=None if labels is None else _headed(labels, whose),
         findings=_headed(_findings(data), whose),
         lengths=lengths_chart(words["train"], title=title, unit="words") if "train" in words else None,
-        notes=notes,
+        notes=list(notes),
     )
 
 

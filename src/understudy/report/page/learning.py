@@ -55,9 +55,12 @@ def _trainings(run: PageRun) -> Iterator[tuple[str, str, Columns]]:
                 for columns in list(_phases(run.folder / folder).values())[:1]:
                     yield str(name), folder if len(folders) > 1 else "", columns
         return
-    folders = {name: (run.folder / name, record) for name, record in run.children.items()} or {
-        "": (run.folder, run.record)
-    }
+    if run.is_search:  # each of its trials has a student: the page shows the one that was chosen
+        folders = {"": (run.folder / run.chosen_trial, run.children[run.chosen_trial])} if run.chosen_trial else {}
+    else:
+        folders = {name: (run.folder / name, record) for name, record in run.children.items()} or {
+            "": (run.folder, run.record)
+        }
     for seed, (folder, record) in folders.items():
         names = [str(model["name"]) for model in record.get("models") or []]
         phases = _phases(folder)

@@ -10,7 +10,12 @@ import numpy as np
 
 from understudy.data.texts import Texts
 from understudy.evaluation.single_rows.disagreement import disagreement, spread
-from understudy.evaluation.single_rows.doubts import doubtful_classes, doubtful_numbers, doubtful_sets
+from understudy.evaluation.single_rows.doubts import (
+    doubtful_classes,
+    doubtful_numbers,
+    doubtful_sets,
+    suggested_classes,
+)
 from understudy.report.card.markdown import one_line
 from understudy.report.page.answers import KeptAnswers
 from understudy.report.page.tables import Cell
@@ -101,6 +106,8 @@ class _Lists(NamedTuple):
     doubt: np.ndarray
     tie: np.ndarray
     """Of two rows with as much disagreement, the one with more of this comes first."""
+    suggested: np.ndarray
+    """What each label should be, as the labels are; where it is not in doubt, the label itself or anything."""
 
 
 def rows_to_read(kept: KeptAnswers, texts: Texts | None, *, split: str, most: int) -> RowsToRead:
@@ -174,9 +181,10 @@ def _classes(kept: KeptAnswers) -> _Lists:
     answers, known = kept.shares.argmax(-1), kept.labels >= 0
     main = kept.shares[kept.main]
     wrong = known & (answers[kept.main] != kept.labels)
-    doubts = doubtful_classes(kept.shares.mean(0), kept.labels)
+    mean = kept.shares.mean(0)
+    doubts, suggested = doubtful_classes(mean, kept.labels), suggested_classes(mean, kept.labels)
     tie = kept.shares.max(-1).mean(0)
-    return _Lists(disagreement(answers), np.where(wrong, main.max(-1), 0.0), doubts, tie)
+    return _Lists(disagreement(answers), np.where(wrong, main.max(-1), 0.0), doubts, tie, suggested)
 
 
 def _sets(kept: KeptAnswers) -> _Lists:
@@ -185,13 +193,15 @@ def _sets(kept: KeptAnswers) -> _Lists:
     sure = np.abs(kept.shares[kept.main] - 0.5) + 0.5
     doubts = doubtful_sets(kept.shares.mean(0), kept.labels)
     tie = (np.abs(kept.shares - 0.5) + 0.5).mean((0, 2))
-    return _Lists(disagreement(answers), np.where(wrong, sure, 0.0).max(-1), doubts.max(-1), tie)
+    suggested = (kept.labels > 0.5) ^ (doubts > 0)
+    return _Lists(disagreement(answers), np.where(wrong, sure, 0.0).max(-1), doubts.max(-1), tie, suggested)
 
 
 def _numbers(kept: KeptAnswers) -> _Lists:
     answers, known = kept.shares[..., 0], ~np.isnan(kept.labels)
     errors = np.where(known, np.abs(answers[kept.main] - kept.labels), 0.0)
-    return _Lists(spread(answers), errors, doubtful_numbers(answers.mean(0), kept.labels), errors)
+    mean = answers.mean(0)
+    return _Lists(spread(answers), errors, doubtful_numbers(mean, kept.labels), errors, mean)
 
 
 def _row(kept: KeptAnswers, lists: _Lists, row: int, texts: Texts | None, ranks: Mapping[str, int]) -> RowToRead:
@@ -209,7 +219,7 @@ def _row(kept: KeptAnswers, lists: _Lists, row: int, texts: Texts | None, ranks:
         disagree=cells[0],
         sure=cells[1],
         doubt=cells[2],
-        suggestion=_suggestion(kept, row) if lists.doubt[row] > 0 else "",
+        suggestion=_suggestion(kept, lists.suggested[row]) if lists.doubt[row] > 0 else "",
         ranks=ranks,
     )
 
@@ -242,14 +252,13 @@ def _answers(kept: KeptAnswers, row: int) -> list[AnswerOfSome]:
     return sorted(found.values(), key=lambda entry: -len(entry.models))
 
 
-def _suggestion(kept: KeptAnswers, row: int) -> str:
-    """What the models say that the label is."""
-    mean = kept.shares.mean(0)
+def _suggestion(kept: KeptAnswers, suggested: np.ndarray) -> str:
+    """What a label should be, in words."""
     if kept.task.kind == "regression":
-        return f"{float(mean[row, 0]):.3g}"
+        return f"{float(suggested):.3g}"
     if kept.task.kind == "single_label":
-        return kept.task.labels[int(mean[row].argmax())]
-    return _joined(kept.task.labels, mean[row] >= 0.5)
+        return kept.task.labels[int(suggested)]
+    return _joined(kept.task.labels, suggested)
 
 
 def _joined(names: Sequence[str], chosen: np.ndarray) -> str:

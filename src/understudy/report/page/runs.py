@@ -57,8 +57,22 @@ class PageRun:
         """The metrics of its task; the first one selects."""
         return [str(metric) for metric in (self.record.get("task") or {}).get("metrics") or []]
 
+    @property
+    def chosen_trial(self) -> str:
+        """Of a search, the folder of the last run of the student that it chose; empty if there is none."""
+        findings = self.record.get("findings") or {}
+        name = (findings.get("chosen") or {}).get("name")
+        rung = next((row.get("rung") for row in findings.get("trials") or [] if row["name"] == name), None)
+        for folder, record in self.children.items():
+            config = record.get("config") or {}
+            if name is not None and (config.get("students"), config.get("rung")) == ([name], rung):
+                return folder
+        return ""
+
     def one(self) -> tuple[Path, Record]:
         """The folder and the record of the first run of a family, of a comparison one with the most rows; else its own."""
+        if not (self.is_comparison or self.is_family):  # the runs of a search or of several tasks are not alike
+            return self.folder, self.record
         runs = (self.record.get("findings") or {}).get("runs") or {}
         first = [name for names in runs.values() for name in names] or list(self.children)
         name = next((name for name in first if name in self.children), None)

@@ -15,7 +15,7 @@ from understudy.runs.session import Session
 from understudy.settings.training import TrainSettings
 from understudy.training.lr_finder.curve import Curve
 from understudy.training.lr_finder.suggestion import Suggestion, rate_cap, suggest
-from understudy.training.lr_finder.sweep import HIGHEST, LOWEST, STEPS, sweep
+from understudy.training.lr_finder.sweep import HIGHEST, LOWEST, STEPS, OutOfTime, sweep
 from understudy.training.optimizers.groups import Rate
 from understudy.training.unfreezing.plan import LearningPlan
 
@@ -87,30 +87,41 @@ def rate_for(
     usual: float,
     fresh: bool,
     budget_s: float | None = None,
-) -> Rate:
+) -> Rate | None:
     """The rate of a phase under ``--learning_rate auto``: found once, put on the record, and read from there later.
 
     Args:
         usual, fresh, budget_s: see :func:`find_rate`.
 
     Returns:
-        What the plan takes so that its highest group that learns has the rate that was found.
+        What the plan takes so that its highest group that learns has the rate that was found; None for the usual rate,
+        where the time ended within the sweep, but an earlier phase has learnt something that is not to be lost.
+
+    Raises:
+        ConfigError: if the sweep suggests nothing, or the time ends within that of the first phase.
     """
     known = session.run.record.training.setdefault(phase, {}).get("sweep")
     if known is None:
         with session.run.timed("lr_find_s"):
             name = "lr_find" if phase == "train" else f"lr_find-{phase.replace(' ', '-')}"
             folder = session.run.folder
-            curve, suggestion = find_rate(
-                session,
-                plan,
-                batches,
-                usual=usual,
-                fresh=fresh,
-                budget_s=budget_s,
-                table=folder / f"{name}.csv",
-                picture=folder / "plots" / f"{name}.png",
-            )
+            try:
+                curve, suggestion = find_rate(
+                    session,
+                    plan,
+                    batches,
+                    usual=usual,
+                    fresh=fresh,
+                    budget_s=budget_s,
+                    table=folder / f"{name}.csv",
+                    picture=folder / "plots" / f"{name}.png",
+                )
+            except OutOfTime as error:
+                if not any("steps" in told for told in session.run.record.training.values()):
+                    raise
+                said = error.faults[0].partition(". ")[0]
+                session.run.say(f"{phase}: {said}, so the rate is the usual one, {usual:.1e}.")
+                return None
         known = on_record(curve, suggestion)
         session.run.record.training[phase]["sweep"] = known
         session.run.save()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,21 +14,41 @@ _USUAL_GAIN, _SPREAD_OF_GAINS = 0.02, 0.03
 """What fine-tuning gains over its probe, as known before: two points, give or take three. Where not even the probe learns, no
 gain is to be expected: with 100 labels of CoLA, training lost 6 points to the probe, which ten validation rows do not show."""
 
+_MOST_ERROR = 0.5
+"""Of shares no error is larger; that of a mean square has no bound, and a large one would excuse any loss."""
+
 
 class Worth(NamedTuple):
     """A comparison of two models on the same rows."""
 
     gain: float
-    """How much better the end scores than the start."""
+    """How much better the end scores than the start; of ``mse``, as a share of the labels' variance."""
     error: float
     """The standard error of the gain over resampled rows, and at least one row's share of it."""
     needed: float
     """The gain from which the end is kept; not above 0."""
+    metric: str
 
     @property
     def keeps_end(self) -> bool:
         """Whether the end is kept."""
         return self.gain > self.needed
+
+    def on_record(self) -> dict[str, Any]:
+        """The gain and its error; of ``mse`` also what they are shares of."""
+        shares = {"gain_of": "the labels' variance"} if self.metric == "mse" else {}
+        return {"gain": self.gain, "gain_error": self.error, **shares}
+
+    def said(self, rows: int) -> str:
+        """What a training did that is not kept.
+
+        Example:
+            >>> Worth(-0.1786, 0.0512, 0.0, "mse").said(40)
+            "lost 0.179 ± 0.051 of the labels' variance in mse on 40 validation rows"
+        """
+        if self.metric == "mse":
+            return f"lost {abs(self.gain):.3f} ± {self.error:.3f} of the labels' variance in mse on {rows:,} validation rows"
+        return f"changed {self.metric} on {rows:,} validation rows by {self.gain:+.3f} ± {self.error:.3f}"
 
 
 def worth(
@@ -69,5 +89,6 @@ def worth(
     error = float(np.concatenate([other(counts) - one(counts) for counts in blocks]).std()) * abs(sign)
     if not np.array_equal(start, end):  # a handful of rows on which both are right does not make the gain certain
         error = max(error, 1 / len(known))
+    error = min(error, _MOST_ERROR)
     usual = _USUAL_GAIN if learns else 0.0
-    return Worth(gain, error, -usual * error**2 / _SPREAD_OF_GAINS**2)
+    return Worth(gain, error, -usual * error**2 / _SPREAD_OF_GAINS**2, metric)

@@ -103,7 +103,7 @@ class PruneSettings(DataSettings, TrainSettings, SeedsSettings, RunSettings):
         """What is wrong where no rows are named, so that they must be those of the model's run."""
         given = [
             f"--{name}"
-            for name in ("validation", "test", "unlabeled", "text", "label", "kind", "limit_train")
+            for name in ("validation", "test", "unlabeled", "text", "label", "kind", "limit_train", "class_weights")
             if getattr(self, name)
         ]
         if given:

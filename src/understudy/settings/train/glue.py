@@ -69,7 +69,7 @@ class GlueSettings(TaughtTasksSettings, AdapterSettings, TrainSettings, SeedsSet
     submission: Annotated[str | None, Shown("ZIP", group="Run", rare=True)] = None
     """For `understudy validate glue`: check this zip for what the leaderboard would refuse."""
     baseline: Annotated[bool, Shown(off="Do not fit TF-IDF and the probe beside it.")] = True
-    """Also fit TF-IDF and the probe (a linear model on the frozen encoder), for the table and the verdict; with --teachers TF-IDF and the same student without teachers."""
+    """Singly, also fit TF-IDF and the probe (a linear model on the frozen encoder), for table and verdict; with --teachers TF-IDF and the same student without teachers."""
     learning_rate: Annotated[float | str | None, Shown("RATE", group="Training")] = None
     """Peak rate (2e-5, as is usual for GLUE; of an AWD-LSTM 3e-3). Small encoders want more; auto for a sweep."""
     max_length: Annotated[int, Gt(2), Shown(group="Training")] | None = 128

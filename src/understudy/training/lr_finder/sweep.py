@@ -31,6 +31,10 @@ _DIVERGED = 4.0
 """A sweep ends when the average loss is so many times its lowest value."""
 
 
+class OutOfTime(ConfigError):
+    """The time budget ended within a sweep."""
+
+
 def sweep(
     objective: nn.Module,
     batches: BatchSource,
@@ -98,7 +102,7 @@ def sweep(
                 if diverged or taken == steps:
                     break
                 if end is not None and trainer.agree(time.monotonic() > end):
-                    raise ConfigError(
+                    raise OutOfTime(
                         f"the time budget ended after {taken} of {steps} steps of the sweep. Name a --learning_rate, or give a longer --time_budget."
                     )
         finally:

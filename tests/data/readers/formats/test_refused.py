@@ -87,6 +87,7 @@ def test_a_mark_is_believed_before_the_user_and_said(tmp_path: Path) -> None:
         ("a.json", '[{"text": "a", "label": 1}, {"text": oops}]', "broken JSON in row 2 (Expecting value)"),
         ("a.json", '[{"text": "a"} {"text": "b"}]', "broken JSON after row 1 (a comma or ']' is missing)"),
         ("a.json", '[{"text": "a", "label": 1}', "broken JSON after row 1"),
+        ("a.json", '[{"text": "a"}, {"text": "b"}]\n[{"text": "c"}]', "something follows the array, after row 2"),
         ("a.json", '[{"text": "a", "label": 1}, 7]', "row 2: a JSON int, but an object is needed"),
         ("a.json", '[["a", 1], ["b", 2]]', "Or name the values of each row in order with --columns"),
         ("a.json", '{\n "text": oops\n}', "line 2: broken JSON"),

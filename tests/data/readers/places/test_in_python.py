@@ -122,6 +122,18 @@ def test_class_names_and_missing_values() -> None:
         assert any("1 row without a label" in note for note in load_splits(frame, allow_unlabelled=True).notes)
 
 
+def test_class_names_are_no_missing_values_whatever_was_read_before() -> None:
+    names = ["NA", "yes"]
+    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=names)})
+    plain = datasets.Dataset.from_dict({"text": TEXTS, "label": [names[i % 2] for i in range(20)]})
+    numbers = datasets.Dataset.from_dict({"text": TEXTS, "label": [i % 2 for i in range(20)]}, features=features)
+    with pytest.raises(DataError, match="every label in column 'label' is 'yes'"):
+        load_splits(plain)
+    assert load_splits(numbers).task.labels == ("NA", "yes")
+    with pytest.raises(DataError, match="every label in column 'label' is 'yes'"):
+        load_splits(plain)
+
+
 def test_numbers_lists_and_mixed_columns() -> None:
     scores = np.arange(20) / 4
     for values in (scores, scores.tolist(), list(scores), pandas.Series(scores)):

@@ -12,12 +12,11 @@ import pyarrow as pa
 from understudy.data.readers.formats.parsed import BATCH_ROWS, Parsed, Unreadable
 from understudy.data.readers.formats.streams import MOST_TIMES, MOST_UNPACKED
 from understudy.data.readers.formats.values import as_strings
-from understudy.data.readers.places.split_names import splits_of
 from understudy.errors import UnderstudyError, require
 
 
-def sheet_splits(source: BinaryIO, origin: str) -> dict[str, str]:
-    """The sheets of a workbook that are called like splits, by their split; nothing if there is a single sheet.
+def sheet_names(source: BinaryIO, origin: str) -> list[str]:
+    """The names of the sheets of a workbook; none if there is a single sheet.
 
     Raises:
         Unreadable: if it is no workbook.
@@ -25,8 +24,7 @@ def sheet_splits(source: BinaryIO, origin: str) -> dict[str, str]:
     book = _workbook(source, origin)
     names = [str(name) for name in book.sheetnames]
     book.close()
-    found = splits_of({name: name for name in names}) if len(names) > 1 else {}
-    return {split: sheets[0] for split, sheets in found.items()}
+    return names if len(names) > 1 else []
 
 
 def excel_batches(

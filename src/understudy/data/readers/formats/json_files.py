@@ -58,21 +58,21 @@ def json_batches(
     yield from object_batches(parsed, items, _row_fault)
 
 
-def json_splits(opener: Opener, origin: str) -> dict[str, str]:
-    """The splits in a ``.json`` file that is one object of them: ``{"train": [...], "test": [...]}``; else nothing.
-
-    Returns:
-        The name of each split, and its name in the file.
+def json_tables(opener: Opener, origin: str) -> list[str]:
+    """The names of the tables in a ``.json`` file that is one object of them: ``{"train": [...], "test": [...]}``; else none.
 
     Raises:
         Unreadable: if it is broken.
     """
     if _kind(opener, origin) != "object":
-        return {}
+        return []
     document = _whole(opener, origin)
-    lists = {key: key for key, value in document.items() if _is_rows(value) or _columns_of(value)}
-    found = splits_of(lists) if lists and not _columns_of(document) else {}
-    return {split: names[0] for split, names in found.items()}
+    tables = [key for key, value in document.items() if _is_rows(value) or _columns_of(value)]
+    if not _columns_of(document):
+        return tables
+    # tables of the same columns look like one table as pandas writes it, so their names decide
+    named = sum(map(len, splits_of({key: key for key in document}).values())) == len(document)
+    return tables if named and all(_is_rows(value) or _lists_of(value) for value in document.values()) else []
 
 
 def _kind(opener: Opener, origin: str) -> str:
@@ -185,6 +185,11 @@ def _elements(opener: Opener, origin: str) -> Iterator[tuple[Any, int]]:
                 fill()
                 step = min(2 * step, 1 << 26)  # one long row is not tried again for every piece of it
             yield found, read
+        at += 1
+        if skip(" \t\r\n"):
+            raise Unreadable(
+                f"{broken} (something follows the array, after row {number}). Write all rows as one array, or an object a line."
+            )
 
 
 def _decoder(origin: str) -> Any:
@@ -228,13 +233,20 @@ def _is_rows(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
 
 
+def _lists_of(value: Any) -> dict[str, Sequence[Any]]:
+    """The columns of an object of lists of one length; else none."""
+    parts = list(value.values()) if isinstance(value, Mapping) else []
+    whole = all(isinstance(part, list) and not _is_rows(part) for part in parts) and len({*map(len, parts)}) == 1
+    return dict(value) if whole else {}
+
+
 def _columns_of(value: Any) -> dict[str, Sequence[Any]]:
     """The columns of an object of lists of one length, or of objects with the same keys, as pandas writes it; else none."""
     if not isinstance(value, Mapping) or not value:
         return {}
     parts = list(value.values())
-    if all(isinstance(part, list) and not _is_rows(part) for part in parts) and len({*map(len, parts)}) == 1:
-        return dict(value)
+    if lists := _lists_of(value):
+        return lists
     if all(isinstance(part, dict) for part in parts) and len({tuple(part) for part in parts}) == 1:
         return {key: list(part.values()) for key, part in value.items()} if parts[0] else {}
     return {}

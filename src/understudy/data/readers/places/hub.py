@@ -9,7 +9,7 @@ from pathlib import Path
 
 from understudy.data.readers.faults import Faults
 from understudy.data.readers.places.source import Source, dataset_source
-from understudy.data.readers.places.split_names import note_idle, splits_of
+from understudy.data.readers.places.split_names import note_idle, one_each, splits_of
 from understudy.errors import nearest
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
@@ -22,8 +22,12 @@ def is_saved(folder: Traversable) -> bool:
     return alone or (folder / "dataset_dict.json").is_file()
 
 
-def saved_splits(folder: Traversable, origin: str, faults: Faults) -> dict[str, Source] | None:
-    """The splits of a folder that ``save_to_disk`` of ``datasets`` wrote; None if it is another folder."""
+def saved_splits(
+    folder: Traversable, origin: str, given: Collection[str], faults: Faults, notes: list[str]
+) -> dict[str, Source] | None:
+    """The splits of a folder that ``save_to_disk`` of ``datasets`` wrote, without those that are given otherwise; None if it
+    is another folder.
+    """
     if not is_saved(folder):
         return None
     several = (folder / "dataset_dict.json").is_file()
@@ -41,9 +45,9 @@ def saved_splits(folder: Traversable, origin: str, faults: Faults) -> dict[str, 
         )
         return {}
     if not several:
-        return {"train": dataset_source(found, origin)}
-    known = splits_of({str(split): str(split) for split in found})
-    return {split: dataset_source(found[names[0]], f"{origin}[{names[0]}]") for split, names in known.items()}
+        return {} if "train" in given else {"train": dataset_source(found, origin)}
+    chosen = one_each(origin, "splits", [str(split) for split in found], given, faults, notes)
+    return {split: dataset_source(found[name], f"{origin}[{name}]") for split, name in chosen.items()}
 
 
 def hub_splits(name: str, given: Collection[str], faults: Faults, notes: list[str]) -> dict[str, Source]:

@@ -22,7 +22,7 @@ from understudy.data.readers.formats.parsed import BATCH_ROWS, Parsed
 from understudy.data.readers.formats.values import as_strings
 from understudy.data.readers.places.names import HELD
 from understudy.data.readers.places.source import Source
-from understudy.data.readers.places.split_names import splits_of
+from understudy.data.readers.places.split_names import note_idle, said_of_several, splits_of
 from understudy.errors import DataError, shortened
 
 _TAKEN = "a DataFrame, a data set of `datasets`, a list of (text, label), of dicts or of texts, or a dict of columns"
@@ -43,7 +43,7 @@ def hold(rows: Any, setting: str) -> str:
     """
     faults = Faults()
     kind = type(rows).__name__
-    splits = _splits(rows)
+    splits, idle = _splits(rows)
     found: dict[str, SourceTable] = {}
     for split, part in (splits or {"": rows}).items():
         origin = f"the {kind}[{split}]" if split else f"the {kind} given as {setting}"
@@ -53,7 +53,7 @@ def hold(rows: Any, setting: str) -> str:
             found[split] = table
     faults.check()
     keys = {split: table.key for split, table in found.items()}
-    about = json.dumps({"kind": kind, "keys": keys}).encode()
+    about = json.dumps({"kind": kind, "keys": keys, "idle": idle}).encode()
     short = hashlib.sha256(about).hexdigest()[:16]
     write_bytes(_sidecar(short), about, remedy=CACHE)
     names = next(iter(found.values())).names
@@ -77,11 +77,12 @@ def named(rows: Any, setting: str) -> str | None:
     return os.fspath(rows) if isinstance(rows, os.PathLike) else hold(rows, setting)
 
 
-def held_sources(name: str, faults: Faults, *, role: str = "") -> dict[str, Source]:
+def held_sources(name: str, faults: Faults, notes: list[str], *, role: str = "") -> dict[str, Source]:
     """The splits that a name of :func:`hold` stands for; one table is the training split.
 
     Args:
         faults: is told if the cache does not have them any more.
+        notes: is told of splits that are not read.
         role: what they are given for besides, for messages.
     """
     match = HELD.fullmatch(name)
@@ -89,11 +90,13 @@ def held_sources(name: str, faults: Faults, *, role: str = "") -> dict[str, Sour
     try:
         about = json.loads(_sidecar(match[1]).read_bytes())
         keys, kind = dict(about["keys"]), str(about["kind"])
+        idle = list(about.get("idle", ()))
     except (OSError, ValueError, KeyError, TypeError):
         faults.add(
             f"{name}: was given in Python, and the cache does not hold it any more. Give it again, or write it to a file and name that."
         )
         return {}
+    note_idle(f"the {kind}", "splits", idle, notes)
     whole = f"the {role} {kind}" if role else f"the {kind}"
     return {
         split or "train": Source(
@@ -118,31 +121,37 @@ def _source(origin: str, kind: str, batches: Batches) -> Source:
         return parsed
 
     def content() -> bytes:
-        digest = hashlib.sha256()
-        for batch in parse(Faults()):
+        digest, parsed = hashlib.sha256(), parse(Faults())
+        for batch in parsed:
             digest.update(batch.serialize())
             digest.update(repr(batch.schema.names).encode())
+        # equal cells mean something else where they are class names of a schema
+        digest.update(json.dumps(parsed.about(), sort_keys=True).encode())
         return digest.digest()
 
     return Source(origin, content, parse, b"python\0" + kind.encode(), changes=False)
 
 
-def _splits(rows: Any) -> dict[str, Any]:
-    """The splits of a ``DatasetDict`` or a dict of splits; empty for rows of one."""
+def _splits(rows: Any) -> tuple[dict[str, Any], list[str]]:
+    """The splits of a ``DatasetDict`` or a dict of splits, and the names of those that are not read; empty for rows of one."""
     if not isinstance(rows, Mapping) or not rows:
-        return {}
+        return {}, []
     names = {str(key): str(key) for key in rows}
     found = splits_of(names)
     of_tables = all(
         not isinstance(part, list) or not part or isinstance(part[0], list | tuple | dict) for part in rows.values()
     )
     if type(rows).__name__ != "DatasetDict" and (sum(map(len, found.values())) < len(names) or not of_tables):
-        return {}
+        return {}, []
     if not found:
         raise DataError(
             f"the {type(rows).__name__} has no train, validation or test split, only {quoted(list(names))}."
         )
-    return {split: rows[keys[0]] for split, keys in found.items()}
+    for split, keys in found.items():
+        if said := said_of_several(keys, split):
+            raise DataError(f"the {type(rows).__name__}: {said}. Leave one out.")
+    chosen = {split: keys[0] for split, keys in found.items()}
+    return {split: rows[key] for split, key in chosen.items()}, [n for n in names if n not in chosen.values()]
 
 
 def _batches(rows: Any, origin: str) -> Batches:

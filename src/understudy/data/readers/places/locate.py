@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from understudy.data.readers.faults import Faults
-from understudy.data.readers.formats.excel import sheet_splits
+from understudy.data.readers.formats.excel import sheet_names
 from understudy.data.readers.formats.files import FORMAT_ENDINGS, DataFile, format_of, stem_of
-from understudy.data.readers.formats.json_files import json_splits
+from understudy.data.readers.formats.json_files import json_tables
 from understudy.data.readers.formats.parsed import Parsed, Unreadable
 from understudy.data.readers.formats.streams import special
 from understudy.data.readers.places.archives import entries, is_archive, unpacked
@@ -25,7 +25,7 @@ from understudy.data.readers.places.source import (
     file_source,
     joined_source,
 )
-from understudy.data.readers.places.split_names import note_idle, numbered, splits_of
+from understudy.data.readers.places.split_names import note_idle, numbered, one_each, splits_of
 from understudy.data.readers.places.text_files import (
     class_folders,
     class_source,
@@ -99,7 +99,7 @@ def locate_file(
         None, with a fault, if there is no such thing or it holds more than one split.
     """
     if is_held(name):
-        held = held_sources(name, faults, role=role)
+        held = held_sources(name, faults, [] if notes is None else notes, role=role)
         if len(held) > 1:
             faults.add(
                 f"{name}: holds the splits {', '.join(held)}, but one is needed. Give {role or 'the'} rows alone."
@@ -122,7 +122,7 @@ def locate_file(
         return class_source(path, base, how, [] if notes is None else notes)
     if text_files(path):
         return texts_source(path, base, how)
-    disk = saved_splits(path, name, faults)
+    disk = saved_splits(path, name, (), faults, [] if notes is None else notes)
     if disk is not None:
         if len(disk) > 1:
             faults.add(
@@ -144,7 +144,7 @@ def _missing(name: str, path: Path, faults: Faults) -> None:
 def _locate_data(data: str, roles: _Roles, faults: Faults, notes: list[str]) -> dict[str, Source]:
     """The splits of a file, a folder, an archive, a hub data set or rows in Python, without those that are given otherwise."""
     if is_held(data):
-        held = held_sources(data, faults)
+        held = held_sources(data, faults, notes)
         return {split: source for split, source in held.items() if split not in roles.given}
     path = Path(data).expanduser()
     if path.is_dir():
@@ -177,8 +177,9 @@ def _file(data: str, path: Path, roles: _Roles, faults: Faults, notes: list[str]
     parts = _parts(place, origin, roles.how, faults)
     if parts is None:
         return {}
-    if parts:
-        chosen = {split: part for split, part in parts.items() if split not in roles.given}
+    if splits_of({part: part for part in parts}):
+        what = "sheets" if format_of(place)[0] == "xlsx" else "tables"
+        chosen = one_each(origin, what, parts, roles.given, faults, notes)
         made = {s: file_source(place, f"{origin}[{part}]", faults, roles.how, part=part) for s, part in chosen.items()}
         return {split: source for split, source in made.items() if source is not None}
     if "train" in roles.given:
@@ -188,19 +189,17 @@ def _file(data: str, path: Path, roles: _Roles, faults: Faults, notes: list[str]
     return {} if source is None else {"train": source}
 
 
-def _parts(place: Traversable, origin: str, how: How, faults: Faults) -> dict[str, str] | None:
-    """The splits that a single file holds, and what it calls them; empty if it is one table. None, and a fault, if it
-    cannot be read.
-    """
+def _parts(place: Traversable, origin: str, how: How, faults: Faults) -> list[str] | None:
+    """The names of the tables that a single file holds; empty if it is one table. None, and a fault, if it cannot be read."""
     kind, zipped = format_of(place)
     if kind not in ("json", "xlsx") or special(place):
-        return {}
+        return []
     file = DataFile(place, origin, kind, zipped, how.reading)
     try:
         if kind == "json":
-            return json_splits(file.text(Parsed(origin, Faults())), origin)
+            return json_tables(file.text(Parsed(origin, Faults())), origin)
         with file.seekable() as source:
-            return sheet_splits(source, origin)
+            return sheet_names(source, origin)
     except Unreadable as error:
         faults.add(str(error))
     except OSError as error:
@@ -209,9 +208,9 @@ def _parts(place: Traversable, origin: str, how: How, faults: Faults) -> dict[st
 
 
 def _folder(data: str, folder: Traversable, roles: _Roles, faults: Faults, notes: list[str]) -> dict[str, Source]:
-    disk = saved_splits(folder, data, faults)
+    disk = saved_splits(folder, data, roles.given, faults, notes)
     if disk is not None:
-        return {split: source for split, source in disk.items() if split not in roles.given}
+        return disk
     base = data.rstrip("/") or "/"
     inside = entries(folder)
     data_files = {entry.name: entry for entry in inside if entry.is_file() and format_of(entry)[0] is not None}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
+
+from understudy.data.readers.faults import Faults
 
 _WORDS = {
     "train": ("train", "training", "trn"),
@@ -79,6 +81,41 @@ def numbered(names: Sequence[str]) -> Numbered | None:
     name = f"{first[: match.start()]}*-of-{match[2]}{first[match.end() :]}"
     missing = list(islice((number for number in range(start, start + total) if number not in found), 3))
     return Numbered(name, [found[number] for number in sorted(found)], total, missing)
+
+
+def one_each(
+    data: str, what: str, names: Sequence[str], given: Collection[str], faults: Faults, notes: list[str]
+) -> dict[str, str]:
+    """The name of each split among the tables of one source, without those that are given otherwise.
+
+    Two of one split are a fault, except for the matched and mismatched rows of MNLI: the first of them are read. Tables that
+    are not read are noted.
+
+    Args:
+        data: what holds them.
+        what: what they are called, for the note.
+    """
+    found = {split: of for split, of in splits_of({name: name for name in names}).items() if split not in given}
+    for split, of in found.items():
+        if said := said_of_several(of, split):
+            faults.add(f"{data}: {said}. Remove one, or name the right rows with --{split}.")
+    chosen = {split: of[0] for split, of in found.items()}
+    if chosen:
+        note_idle(data, what, [name for name in names if name not in chosen.values()], notes)
+    return chosen
+
+
+def said_of_several(names: Sequence[str], split: str) -> str | None:
+    """The fault of several names for one split; None if there is one, or if they are the two halves of MNLI's.
+
+    Example:
+        >>> said_of_several(["train_a", "train_b"], "train")
+        'train_a and train_b are both the train split'
+        >>> said_of_several(["validation_matched", "validation_mismatched"], "validation")
+    """
+    if len(names) < 2 or {name.lower().rpartition("_")[2] for name in names} == {"matched", "mismatched"}:
+        return None
+    return f"{' and '.join(names)} are {'both' if len(names) == 2 else 'all'} the {split} split"
 
 
 def note_idle(data: str, what: str, names: Sequence[str], notes: list[str]) -> None:

@@ -235,7 +235,8 @@ function chooser(names, columns, number) {
   const best = likely.reduce((found, rank, i) => (rank >= 0 && (found < 0 || rank < likely[found]) ? i : found), -1);
   const label = made("label", "", pair ? `Text ${number + 1}: ` : "Column: ");
   const select = made("select");
-  const all = columns.map((name) => names.indexOf(name));
+  const folded = names.map((name) => name.toLowerCase());
+  const all = columns.map((name) => folded.indexOf(name.toLowerCase()));
   if (columns.length > 1 && all.every((i) => i >= 0)) {
     const option = made("option", "", columns.join(" + "));
     option.value = all.join(",");

@@ -50,7 +50,7 @@ export function separatorOf(content) {
  */
 export function readFile(name, content, known, pair) {
   if (!/\.(csv|tsv)$/i.test(name)) return { names: null, rows: rowsOf(content, pair), guessed: false };
-  const rows = parseTable(content, separatorOf(content));
+  const rows = parseTable(content, /\.tsv$/i.test(name) ? "\t" : separatorOf(content));
   const usual = new Set([...known, "text", "sentence", "review", "title", "content", "body"]);
   const first = rows[0] ?? [];
   const told = first.some((one) => usual.has(one.trim().toLowerCase()));

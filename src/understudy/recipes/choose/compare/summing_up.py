@@ -215,6 +215,8 @@ def _energy(record: RunRecord, seconds: float | None, watts: float) -> float | N
     if seconds is None or record.hardware.get("accelerator"):
         return None
     threads = record.hardware.get("training_threads", record.hardware.get("threads", 1))
+    if record.models[0].get("model_type") == "tfidf":  # it is fitted on one thread, however many there are
+        threads = 1
     return float(seconds) * float(threads) * watts / 3600
 
 

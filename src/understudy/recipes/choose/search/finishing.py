@@ -22,6 +22,7 @@ from understudy.loading import load
 from understudy.recipes.choose.search.looking import costs_of, formats_that_fit, limits_of
 from understudy.recipes.choose.search.measuring import answers_of, in_format, teacher_of
 from understudy.recipes.choose.search.records import folder_of, trial_record, validation_score
+from understudy.record import RunRecord
 from understudy.report.card.write import write_card
 from understudy.report.scores import STUDENT, TEACHER
 from understudy.report.searching.sentences import verdict_of_search
@@ -135,7 +136,10 @@ def _trials(
     failed: Mapping[str, Exception],
     last: int,
 ) -> list[dict[str, Any]]:
-    """Every student, the cheapest first: what it costs in its best format, how far it came, and what it scored there."""
+    """Every student, the cheapest first: in which format, what it costs in that, how far it came, and what it scored there.
+
+    What was trained and is in no offer has the score of its PyTorch model, so it stands with the costs of that.
+    """
     findings, costs = run.record.findings, costs_of(run.record.findings)
     metric, measured, limits = findings["metric"], findings["measured"], limits_of(findings)
     higher, teacher = higher_is_better(metric), findings["teacher"]["metrics"][metric]
@@ -144,9 +148,9 @@ def _trials(
         known, own = measured[name], [offer for offer in offers if offer.name == name]
         of_own = best_offer(own)
         kinds = sorted(known["formats"], key=lambda kind: (used(known["formats"][kind], limits), kind))
-        kind = of_own.format if of_own is not None else kinds[0] if kinds else None
+        kind = of_own.format if of_own is not None else "pytorch" if name in reached else kinds[0] if kinds else None
         row: dict[str, Any] = {"name": name, "format": kind, "used": costs.get(name)}
-        if kind is not None:
+        if kind in known["formats"]:
             row |= {key: known["formats"][kind][key] for key in ("latency_ms", "size_bytes")}
         faults = [str(failed[one]) for number in range(1, last + 1) if (one := folder_of(name, number)) in failed]
         if name in reached:
@@ -156,7 +160,7 @@ def _trials(
             if of_own is not None and kind == "int8":
                 value = of_own.score if higher else -of_own.score
             row |= {"rung": reached[name], "score": value, "share": share(value, teacher, higher_is_better=higher)}
-            row["seconds"] = sum(record.timings.values())
+            row["seconds"] = _training_seconds(record)
         row["state"] = _state(name, known, costs, reached, best, faults)
         if faults:
             row["why"] = " ".join(faults)
@@ -164,6 +168,12 @@ def _trials(
             row["why"] = known["cannot"]
         rows.append(row)
     return rows
+
+
+def _training_seconds(record: RunRecord) -> float | None:
+    """What a trial's training took; the teacher's labelling and the scoring in the end are left out."""
+    phases = [phase["seconds"] for phase in record.training.values() if "seconds" in phase]
+    return sum(phases) if phases else record.timings.get("train_s")
 
 
 def _state(
@@ -186,8 +196,11 @@ def _state(
 
 
 def _fronts(trials: list[dict[str, Any]], metric: str) -> dict[str, list[str]]:
-    """Of what was trained, what nothing else makes superfluous: by latency and by size."""
-    known = {row["name"]: row for row in trials if "score" in row}
+    """Of what was trained, what nothing else makes superfluous: by latency and by size.
+
+    A student whose format was not measured has no costs and is left out.
+    """
+    known = {row["name"]: row for row in trials if "score" in row and "latency_ms" in row}
     sign = 1 if higher_is_better(metric) else -1
     quality = {name: sign * row["score"] for name, row in known.items()}
     return {

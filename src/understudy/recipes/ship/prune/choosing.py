@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -59,12 +58,20 @@ class Amounts:
 
 
 def measured(
-    model: Any, encoded: Encoded, rows: Rows, kind: Kind, *, names: Sequence[str], max_tokens: int
+    model: Any,
+    encoded: Encoded,
+    rows: Rows,
+    kind: Kind,
+    *,
+    names: Sequence[str],
+    max_tokens: int,
+    class_weights: Sequence[float] | None = None,
 ) -> dict[str, list[Tensor]]:
     """What heads and neurons are worth on labelled rows, by name.
 
     Args:
         encoded: the token ids of `rows`.
+        class_weights: what a row of each class counts.
     """
     device = next(model.parameters()).device
 
@@ -73,7 +80,11 @@ def measured(
             inputs = {name: part.to(device) for name, part in collate(encoded, some, names=names).items()}
             yield inputs, torch.from_numpy(rows.labels[some]).to(device)
 
-    return importance(model, batches(), partial(label_loss, kind=kind))._asdict()
+    def loss(logits: Tensor, labels: Tensor) -> Tensor:
+        found = label_loss(logits, labels, kind)
+        return found if class_weights is None else found * found.new_tensor(class_weights)[labels]
+
+    return importance(model, batches(), loss)._asdict()
 
 
 def as_record(kept: Mapping[str, Kept], sizes: Mapping[str, Sequence[int]]) -> dict[str, list[str]]:

@@ -209,7 +209,12 @@ class Pruning:
         chosen = rows.take(some)
         encoded = encode(chosen.texts, self.tokenizer, max_length=self.before.max_length)
         session.stop_if_asked()
-        return measured(self.model, encoded, chosen, self.task.kind, names=self.names, max_tokens=self._max_tokens())
+        return measured(
+            *(self.model, encoded, chosen, self.task.kind),
+            names=self.names,
+            max_tokens=self._max_tokens(),
+            class_weights=self.splits.class_weights,
+        )
 
     def _train(self, session: Session, number: int, teacher: Teacher | None) -> None:
         """Train what a round has left."""
@@ -231,11 +236,11 @@ class Pruning:
         )
 
     def _objective(self) -> Any:
-        settings, kind = self.settings, self.task.kind
+        settings, kind, weights = self.settings, self.task.kind, self.splits.class_weights
         if settings.recovery == "finetune":
-            return Supervised(self.model, kind)
+            return Supervised(self.model, kind, class_weights=weights)
         apart = distance(settings.distance, kind, temperature=settings.temperature)
-        return DistillClassifier(self.model, kind, apart, alpha=settings.alpha)
+        return DistillClassifier(self.model, kind, apart, alpha=settings.alpha, class_weights=weights)
 
     def _taught_batches(self, teacher: Teacher) -> BucketedBatches:
         """The texts that the unpruned model has answered, or with a label where labels are learnt from."""

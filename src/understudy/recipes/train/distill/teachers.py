@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from understudy.data.readers.columns import said_of_columns
+from understudy.data.readers.formats.reading import Reading
 from understudy.data.tasks import Task
 from understudy.data.texts import Texts
 from understudy.data.tokens.encoder import Text
@@ -115,12 +116,12 @@ class Teachers:
         other += [self._said_of_length(name, known.model) for name, known in self.models.items()]
         return [note for notes in (*other, *(file.notes for file in self.files.values())) for note in notes]
 
-    def read_files(self, texts: Texts, faults: list[str]) -> None:
-        """Read the files of outputs, for the texts that they are to answer."""
+    def read_files(self, texts: Texts, reading: Reading, faults: list[str]) -> None:
+        """Read the files of outputs, for the texts that they are to answer; with `reading`, where they cannot be read as they are."""
         for name in self.names:
             if name not in self.model_names:
                 with gathered(faults):
-                    self.files[name] = FileTeacher(name, texts, self.task)
+                    self.files[name] = FileTeacher(name, texts, self.task, reading=reading)
 
     def will_answer(self, texts: int) -> np.ndarray:
         """Whether each of the texts that the files were read for will have an answer: models answer all, bool ``(texts,)``."""

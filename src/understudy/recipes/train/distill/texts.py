@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 
 from understudy.data.augment.augment import VERSION, augment
+from understudy.data.readers.faults import counted
 from understudy.data.splits import Splits
 from understudy.data.tasks import NO_LABEL
 from understudy.data.texts import Texts
@@ -19,12 +20,13 @@ def real_texts(splits: Splits) -> Texts:
     return Texts.concat([part for part in (splits.train.texts, splits.unlabeled) if part is not None])
 
 
-def all_texts(splits: Splits, *, copies: int, options: AugmentationOptions, mask_token: str) -> Texts:
+def all_texts(splits: Splits, *, copies: int, options: AugmentationOptions, mask_token: str, notes: list[str]) -> Texts:
     """Training texts, the pool, and the varied copies, in this order: what a teacher answers for.
 
     Args:
         copies: varied copies of each training text; they are cached.
         mask_token: replaces masked words in the copies.
+        notes: is told of copies that have become a text of the validation or the test split. They are left out.
     """
     train, parts = splits.train.texts, [real_texts(splits)]
     if copies:
@@ -39,6 +41,13 @@ def all_texts(splits: Splits, *, copies: int, options: AugmentationOptions, mask
             mask_token=mask_token,
         )
         made = Texts.cached(f"copies {VERSION} of {train.fingerprint}: {make.keywords}", make)
+        held_out = [rows.texts.keys() for rows in (splits.validation, splits.test) if rows is not None]
+        free = np.flatnonzero(~np.isin(made.keys(), np.concatenate(held_out)))
+        if number := len(made) - len(free):
+            notes.append(
+                f"--augment: {counted(number, 'varied text')} left out: the text is in the validation or the test split."
+            )
+            made = made.take(free)
         if len(made):
             parts.append(made)
     return Texts.concat(parts)

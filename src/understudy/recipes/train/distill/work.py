@@ -77,14 +77,16 @@ class Distillation:
             engine=settings.engine,
             faults=faults,
         )
+        self.notes: list[str] = []
         self.real_texts = real_texts(splits)
         self.texts = all_texts(
             splits,
             copies=0 if faults else settings.augment,  # copies take their time
             options=settings.augmentation,
             mask_token=self.teachers.mask_token,
+            notes=self.notes,
         )
-        self.teachers.read_files(self.texts, faults)
+        self.teachers.read_files(self.texts, settings.reading, faults)
         self.taught = self._taught_rows(self.teachers.will_answer(len(self.texts)), settings)
         self.settled = settled(settings, texts=len(self.taught), validation=len(splits.validation))
         self.settings = self.settled.settings
@@ -138,7 +140,7 @@ class Distillation:
         self.encoded_labelled = encode(self.labelled.texts, tokenizer, max_length=self.length)
         self.encoded_validation = encode(self.splits.validation.texts, tokenizer, max_length=self.length)
         parts = {"student": self.encoded, "validation": self.encoded_validation}
-        self.notes = [*([self.student.note] if self.student.note else []), *self.teachers.notes]
+        self.notes += [*([self.student.note] if self.student.note else []), *self.teachers.notes]
         self.notes += said_of_min_delta(self.settings)
         self.notes += said_of_cuts(parts, self.length, more=how_to_read_more(self.student.model))
 

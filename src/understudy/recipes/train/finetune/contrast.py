@@ -234,10 +234,10 @@ class ContrastiveEncoder(Classification):
         # a gain is to be expected also where the probe learns nothing: pairs are for just that, and few rows cannot prove it
         found = worth(began, ended, labels, metric, seed=seed)
         kept = "contrastive" if found.keeps_end else "probe"
-        session.run.record.training["contrast"]["start"] = {"gain": found.gain, "gain_error": found.error, "kept": kept}
+        session.run.record.training["contrast"]["start"] = {**found.on_record(), "kept": kept}
         if not found.keeps_end:
             session.run.say(
-                f"contrastive training changed {metric} on {len(labels):,} validation rows by {found.gain:+.3f} ± {found.error:.3f}, which is no gain: the model is a probe of the encoder as it was."
+                f"contrastive training {found.said(len(labels))}, which is no gain: the model is a probe of the encoder as it was."
             )
         return found.keeps_end
 

@@ -42,7 +42,7 @@ from understudy.models.probe.vectors import APART, BEFORE, MEAN, READ, apart_vec
 from understudy.models.structure.layers import base_model
 from understudy.models.students.apart import ApartClassifier
 from understudy.models.students.pair_rows import PairLayout, pair_layout
-from understudy.models.students.pooled import PooledClassifier
+from understudy.models.students.pooled import PooledClassifier, PooledEncoder
 from understudy.runs.devices import processes
 from understudy.settings.train.finetune import FinetuneSettings
 
@@ -147,13 +147,18 @@ def _layout(
     model: Any, tokenizer: PreTrainedTokenizerBase, task: Task, settings: FinetuneSettings, names: Sequence[str]
 ) -> PairLayout | None:
     """Where the tokenizer puts special tokens, if reading pairs apart is to be tried; None if not."""
-    asked = task.is_pair and settings.pooling == "auto"
-    if not asked or not has_mean(model) or "attention_mask" not in names:
+    if not task.is_pair or not _chooses_reading(model, settings) or "attention_mask" not in names:
         return None
     try:
         return pair_layout(tokenizer)
     except ModelError:
         return None
+
+
+def _chooses_reading(model: Any, settings: FinetuneSettings) -> bool:
+    """Whether the probes choose between ways to read a row: also where the model whose encoder is taken has one already."""
+    pooled = isinstance(model, PooledEncoder) and not settings.adapts
+    return settings.pooling == "auto" and (pooled or has_mean(model))
 
 
 def _probed(
@@ -168,8 +173,9 @@ def _probed(
     task, labels = splits.task, splits.train.labels
     assert labels is not None
     rows = drawn_rows(labels, settings.seed)
-    parts = _head(model, encoded, names)
-    mean = settings.pooling == "auto" and has_mean(model)
+    chooses = _chooses_reading(model, settings)
+    parts = None if chooses and isinstance(model, PooledEncoder) else _head(model, encoded, names)
+    mean = chooses
     if parts is None and not mean:
         return None
     most = token_budget(processes().device, model)
@@ -209,12 +215,12 @@ def _probed(
         hidden if pooling == LINEAR else None,
         vectors[READ] if reads_whole(model.config) else None,
         time.monotonic() - began,
-        pooling if pooling in (MEAN, APART) else _read(model),
+        pooling if pooling in (MEAN, APART) else how_read(model),
     )
 
 
-def _read(model: Any) -> str:
-    """How a classifier reads a row."""
+def how_read(model: Any) -> str:
+    """How a classifier reads a row: ``mean``, ``apart`` or ``head``."""
     way, _ = head_of(model)
     return "head" if way == "architecture" else way
 

@@ -9,7 +9,7 @@ from understudy.data.tasks import Task
 from understudy.models.files.classifiers import said_of_transfer
 from understudy.models.probe.choice import above
 from understudy.models.probe.vectors import APART, MEAN
-from understudy.recipes.train.finetune.start import Start
+from understudy.recipes.train.finetune.start import Start, how_read
 from understudy.settings.train.finetune import FinetuneSettings
 
 
@@ -43,9 +43,12 @@ def start_lines(start: Start | None, settings: FinetuneSettings, model: Any, tas
 def start_notes(start: Start | None, settings: FinetuneSettings, model: Any) -> list[str]:
     """What the encoder of another run brings, and what the chosen pooling means for who loads the model."""
     notes = carried_notes(settings, model, probe_as_pooler=start is not None and start.hidden is not None)
-    if start is None or start.read not in (MEAN, APART) or settings.pooling in (MEAN, APART):
+    if settings.pooling in (MEAN, APART) or (start is None and settings.pooling != "head"):
         return notes
-    what = "the texts of a pair are read apart" if start.read == APART else "the mean of the states is read"
+    read = how_read(model) if start is None else start.read
+    if read not in (MEAN, APART):
+        return notes
+    what = "the texts of a pair are read apart" if read == APART else "the mean of the states is read"
     if settings.pooling == "head":
         return [*notes, pooled_note(what, why=f": its head is that of {settings.begins_with}")]
     if settings.adapts:

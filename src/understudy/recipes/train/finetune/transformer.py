@@ -17,6 +17,7 @@ from understudy.models.awd_lstm.config import reads_whole, set_reading
 from understudy.models.files.classifiers import load_encoder
 from understudy.models.files.tokenizers import check_tokenizer, load_tokenizer
 from understudy.models.structure.inputs import settle_inputs
+from understudy.models.structure.layers import begin_at_mean
 from understudy.objectives.supervised import Supervised
 from understudy.objectives.terms import term_names
 from understudy.recipes.train.finetune.classification import Classification
@@ -55,6 +56,8 @@ class Transformer(Classification):
         self.names = settle_inputs(self.model, self.tokenizer)
         self.start = self._found_start()
         self.model = self._begun(self.model)
+        if self.start is None and splits.task.kind == "regression":
+            begin_at_mean(self.model, splits.train.labels)
         self.start_lines = start_lines(self.start, settings, self.model, splits.task)
         self.amount = _amount(settings, splits, self.model, rate=self.usual_rate())
         super().__init__(self._settled(settings), splits)
@@ -144,14 +147,13 @@ class Transformer(Classification):
         found = worth(began, end, labels, metric, learns=learns, seed=self.settings.seed)
         begun = ("checkpoint", "as it was") if start is None else ("probe", f"on {self.as_it_was}")
         session.run.record.training["train"]["start"] = ({} if start is None else start.on_record()) | {
-            "gain": found.gain,
-            "gain_error": found.error,
+            **found.on_record(),
             "kept": "fine-tuned" if found.keeps_end else begun[0],
         }
         if found.keeps_end:
             return
         session.run.say(
-            f"fine-tuning changed {metric} on {len(labels):,} validation rows by {found.gain:+.3f} ± {found.error:.3f}, which is no gain: the model is the {begun[0]} that it began with, {begun[1]}."
+            f"fine-tuning {found.said(len(labels))}, which is no gain: the model is the {begun[0]} that it began with, {begun[1]}."
         )
         self.model = self._kept_start().to(session.device)
 

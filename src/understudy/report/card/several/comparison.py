@@ -35,12 +35,14 @@ def comparison_facts(folder: Path, record: Record) -> dict[str, Any]:
     metric, findings = selecting_metric(record), record.get("findings") or {}
     seeds = findings.get("seeds") or [0]
     metrics = record["task"]["metrics"]
+    rows = list(compared_rows(record))
     return facts_of_every_card(folder, record) | {
         "seeds": len(seeds),
+        "fewer": any(row.fewer for row in rows),
         "metric": _headed(metric),
         "others": [_headed(other) for other in metrics[1:]],
         "unit": "points" if is_share(metric) else metric_name(metric, short=True),
-        "rows": list(compared_rows(record)),
+        "rows": rows,
         "pairs": list(_pairs(record)),
         "counted": any(entry.get("mcnemar") for entry in record.get("comparisons") or []),
         "min_delta": number(record["config"].get("min_delta")) or 0,

@@ -24,6 +24,7 @@ from understudy.models.multitask import MultiTaskModel, share_encoder, start_ali
 from understudy.models.probe.choice import serves_apart
 from understudy.models.probe.vectors import APART, MEAN
 from understudy.models.structure.inputs import settle_inputs
+from understudy.models.structure.layers import begin_at_mean
 from understudy.models.students.pair_rows import pair_layout
 from understudy.recipes.train.finetune.start import Start, begin, find_start
 from understudy.recipes.train.glue.single import LEARNING_RATE, as_finetune
@@ -70,6 +71,8 @@ def start_tasks(settings: GlueSettings, data: Sequence[TaskData]) -> TasksStart:
     def build(task: TaskData, pooling: Any) -> Any:
         made = _classifier(replace(settings, pooling=pooling), name, task, tokenizer, notes)
         join(next(iter(models.values()), made), made)  # at once: no more than two encoders are in memory if shared
+        if task.splits.task.kind == "regression":
+            begin_at_mean(made, task.splits.train.labels)
         return made
 
     for task in data:
