@@ -255,7 +255,7 @@ def test_settings_that_do_not_suit(
             ["--augment is 0, so --augmentation.mask has no effect.", "so --augmentation.seed has no effect."],
         ),
         (["--student", "static:3", "--static.hidden", "8"], ["student must be bilstm, static, layers:N"]),
-        (["--teacher", "{tmp}/teacher", "{tmp}/teacher"], ["--teacher names {tmp}/teacher more than once."]),
+        (["{tmp}/teacher"], ["--teacher names {tmp}/teacher more than once."]),
     ],
 )
 def test_settings_that_would_do_nothing(

@@ -260,7 +260,8 @@ sys.exit(main(sys.argv[1:]))
 @pytest.fixture(scope="module")
 def small(line: list[object]) -> list[object]:
     """A search that takes little time."""
-    return [*line, "--students", *SMALLEST, "--formats", "pytorch", "int8"]
+    first = line.index("--students") + 1
+    return [*line[:first], *SMALLEST, *line[first + len(STUDENTS) :], "--formats", "pytorch", "int8"]
 
 
 @pytest.fixture(scope="module")
