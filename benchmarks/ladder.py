@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import shutil
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -124,25 +122,11 @@ def as_int8(source: Path, output: Path) -> None:
     temporary.rename(output)
 
 
-@contextmanager
-def on(threads: int) -> Iterator[None]:
-    """Inside, torch, linear algebra and both tokenizers use so many threads."""
-    from understudy.runs.devices import on_threads
-
-    before = os.environ.get("TOKENIZERS_PARALLELISM")
-    os.environ["TOKENIZERS_PARALLELISM"] = "true" if threads > 1 else "false"
-    try:
-        with on_threads(threads):
-            yield
-    finally:
-        os.environ.pop("TOKENIZERS_PARALLELISM")
-        if before is not None:
-            os.environ["TOKENIZERS_PARALLELISM"] = before
-
-
 def timed(answer: Callable[[list[str]], Any], texts: list[str], *, bulk: int, threads: int) -> dict[str, float]:
     """One text at a time, batches of 32, all together."""
-    with on(threads):
+    from understudy.runs.devices import on_exactly
+
+    with on_exactly(threads):
         singles = [texts[i] for i in np.linspace(0, len(texts) - 1, SINGLES).astype(int)]
         for text in singles[:10]:
             answer([text])
@@ -259,6 +243,7 @@ def contenders(setting: Setting, name: str, splits: Any) -> tuple[dict[str, Call
     """By name, what makes a function that answers on a number of threads; and what is known of each: quality, bytes."""
     import understudy
     from understudy.inference.exported.predictor import ExportedPredictor
+    from understudy.runs.devices import on_exactly
 
     taught_by = teacher(setting, name)
     texts, labels = [text for (text,) in splits.test.texts], splits.test.labels
@@ -276,7 +261,7 @@ def contenders(setting: Setting, name: str, splits: Any) -> tuple[dict[str, Call
             facts[key] = {"accuracy": accuracy, "size_bytes": found.summary()["size_bytes"]}
 
             def make(threads: int, kind: str = kind, folder: str = folder) -> Any:
-                with on(threads):
+                with on_exactly(threads):
                     made = understudy.load(folder) if kind == "pytorch" else ExportedPredictor(folder, threads=threads)
                 return made.logits
 
@@ -296,8 +281,10 @@ def contenders(setting: Setting, name: str, splits: Any) -> tuple[dict[str, Call
 
 def best_batch(folder: str, texts: list[str], length: int) -> int:
     """The batch size at which the pipeline is fastest on one thread."""
+    from understudy.runs.devices import on_exactly
+
     rates = {}
-    with on(1):
+    with on_exactly(1):
         for size in PIPELINE_BATCHES:
             answer = pipeline_answers(folder, size, length)
             answer(texts[:size])

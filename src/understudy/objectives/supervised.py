@@ -27,7 +27,7 @@ def has_label(labels: Tensor) -> Tensor:
     return labels != NO_LABEL
 
 
-def label_loss(logits: Tensor, labels: Tensor, kind: Kind) -> Tensor:
+def label_loss(logits: Tensor, labels: Tensor, kind: Kind, *, class_weights: Sequence[float] | None = None) -> Tensor:
     r"""The loss that fits the kind of task: unreduced, in float32.
 
     .. math::
@@ -38,13 +38,15 @@ def label_loss(logits: Tensor, labels: Tensor, kind: Kind) -> Tensor:
         logits: ``(rows, outputs)``.
         labels: ``(rows,)`` class indices, ``(rows, outputs)`` of 0 and 1, or ``(rows,)`` numbers.
         kind: single_label, multi_label or regression.
+        class_weights: what a row of each class counts, of a single-label task; 1 by default.
 
     Returns:
         ``(rows,)``; in nats for the first two kinds, in squared units of the labels for regression.
     """
     logits = logits.float()
     if kind == "single_label":
-        return F.cross_entropy(logits, labels, reduction="none")
+        losses = F.cross_entropy(logits, labels, reduction="none")
+        return losses if class_weights is None else losses * losses.new_tensor(class_weights)[labels]
     if kind == "multi_label":
         return F.binary_cross_entropy_with_logits(logits, labels.float(), reduction="none").mean(-1)
     return (logits.squeeze(-1) - labels.float()).square()
@@ -89,7 +91,5 @@ def label_term(
     if labels is None:
         return Term("label_loss", weight, logits.float().sum() * 0.0, per="labelled")
     rows = has_label(labels)
-    losses = label_loss(logits[rows], labels[rows], kind)
-    if class_weights is not None:
-        losses = losses * losses.new_tensor(class_weights)[labels[rows]]
+    losses = label_loss(logits[rows], labels[rows], kind, class_weights=class_weights)
     return Term("label_loss", weight, losses.sum(), per="labelled")

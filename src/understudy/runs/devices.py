@@ -76,6 +76,21 @@ def on_threads(count: int) -> Iterator[None]:
             torch.set_num_threads(before)
 
 
+@contextmanager
+def on_exactly(threads: int) -> Iterator[None]:
+    """Inside ``with``, so many threads compute; of one, texts are split by it as well."""
+    name = "TOKENIZERS_PARALLELISM"
+    before = os.environ.get(name)
+    os.environ[name] = "false" if threads == 1 else "true"
+    try:
+        with on_threads(threads):
+            yield
+    finally:
+        del os.environ[name]
+        if before is not None:
+            os.environ[name] = before
+
+
 def computes_bf16() -> bool:
     """Whether products in bfloat16 are fast here, or there at all: other processors have no LSTM in it."""
     if torch.cuda.is_available() or torch.backends.mps.is_available():

@@ -61,6 +61,12 @@ def head_tensors(model: Any) -> dict[str, nn.Parameter]:
     return {name: parameter for name, parameter in model.named_parameters() if id(parameter) in own}
 
 
+def output_layer(model: Any) -> nn.Linear | None:
+    """The last linear layer of a model's head, which gives its outputs; None if it has none."""
+    layers = [layer for part in head_modules(model) for layer in part.modules() if isinstance(layer, nn.Linear)]
+    return layers[-1] if layers else None
+
+
 @torch.no_grad()
 def begin_at_mean(model: Any, targets: np.ndarray) -> None:
     """Let a new head of a regression begin with the mean of its targets, which a bias that begins at 0 takes long to reach.
@@ -71,10 +77,9 @@ def begin_at_mean(model: Any, targets: np.ndarray) -> None:
     """
     if getattr(model, "keeps_head", False):
         return
-    layers = [layer for part in head_modules(model) for layer in part.modules() if isinstance(layer, nn.Linear)]
-    known = targets[~np.isnan(targets)]
-    if layers and layers[-1].out_features == 1 and layers[-1].bias is not None and known.size:
-        layers[-1].bias.fill_(float(known.mean()))
+    last, known = output_layer(model), targets[~np.isnan(targets)]
+    if last is not None and last.out_features == 1 and last.bias is not None and known.size:
+        last.bias.fill_(float(known.mean()))
 
 
 def encoder_layers(model: Any) -> nn.ModuleList:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,7 @@ from understudy.inference.multitask import TaskPredictors
 from understudy.inference.predictor import LinearPredictor
 from understudy.loading import load
 from understudy.report.tables.costs import costs_table
-from understudy.runs.devices import on_threads
+from understudy.runs.devices import on_exactly, on_threads
 from understudy.settings.choose.bench import BenchSettings
 from understudy.settings.configuration import check
 from understudy.terminal.lines import give, say
@@ -79,7 +77,7 @@ class Bench(BenchSettings):
                         told.append({} if words is None else {"words": words})
                         folders.append(folder)
         entries = measure_in_turn(
-            contenders, texts, on_threads=_on_exactly, batch_sizes=self.batch_sizes, rounds=self.rounds
+            contenders, texts, on_threads=on_exactly, batch_sizes=self.batch_sizes, rounds=self.rounds
         )
         if self.cold_start:
             for contender, folder, some, more in zip(contenders, folders, texts, told):
@@ -128,21 +126,6 @@ class Bench(BenchSettings):
             assert graph is not None
             shrink_onnx(folder / "int8", graph)
         return [(kind, places[kind]) for kind in wanted or ["pytorch"]]
-
-
-@contextmanager
-def _on_exactly(threads: int) -> Iterator[None]:
-    """Inside ``with``, so many threads compute; of one, texts are split by it as well."""
-    name = "TOKENIZERS_PARALLELISM"
-    before = os.environ.get(name)
-    os.environ[name] = "false" if threads == 1 else "true"
-    try:
-        with on_threads(threads):
-            yield
-    finally:
-        del os.environ[name]
-        if before is not None:
-            os.environ[name] = before
 
 
 def _of_length(text: Sequence[str], words: int) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -80,11 +81,7 @@ def measured(
             inputs = {name: part.to(device) for name, part in collate(encoded, some, names=names).items()}
             yield inputs, torch.from_numpy(rows.labels[some]).to(device)
 
-    def loss(logits: Tensor, labels: Tensor) -> Tensor:
-        found = label_loss(logits, labels, kind)
-        return found if class_weights is None else found * found.new_tensor(class_weights)[labels]
-
-    return importance(model, batches(), loss)._asdict()
+    return importance(model, batches(), partial(label_loss, kind=kind, class_weights=class_weights))._asdict()
 
 
 def as_record(kept: Mapping[str, Kept], sizes: Mapping[str, Sequence[int]]) -> dict[str, list[str]]:

@@ -18,7 +18,6 @@ from understudy.inference.logits import token_budget
 from understudy.inference.predictor import Predictor
 from understudy.models.shrink.prune.magnitude import keep_zeros, magnitude_prune
 from understudy.models.shrink.prune.sizes import is_ours, loads_alone, prune
-from understudy.objectives.distill import DistillClassifier
 from understudy.objectives.supervised import Supervised
 from understudy.objectives.teachers.teacher import Teacher
 from understudy.objectives.terms import term_names
@@ -26,7 +25,7 @@ from understudy.recipes.ship.prune.before import amounts, network
 from understudy.recipes.ship.prune.choosing import Amounts, as_record, from_record, measured
 from understudy.recipes.ship.prune.results import note_sizes, scored
 from understudy.recipes.ship.prune.words import fewer_words
-from understudy.recipes.train.distill.distances import distance, distance_faults
+from understudy.recipes.train.distill.distances import distance_faults, objective_of
 from understudy.recipes.train.distill.teachers import Teachers
 from understudy.recipes.train.distill.texts import all_labels, answered, taught_rows
 from understudy.report.scores import PRUNED, UNPRUNED
@@ -236,11 +235,9 @@ class Pruning:
         )
 
     def _objective(self) -> Any:
-        settings, kind, weights = self.settings, self.task.kind, self.splits.class_weights
-        if settings.recovery == "finetune":
-            return Supervised(self.model, kind, class_weights=weights)
-        apart = distance(settings.distance, kind, temperature=settings.temperature)
-        return DistillClassifier(self.model, kind, apart, alpha=settings.alpha, class_weights=weights)
+        if self.settings.recovery == "finetune":
+            return Supervised(self.model, self.task.kind, class_weights=self.splits.class_weights)
+        return objective_of(self.model, self.settings, self.splits)
 
     def _taught_batches(self, teacher: Teacher) -> BucketedBatches:
         """The texts that the unpruned model has answered, or with a label where labels are learnt from."""

@@ -11,6 +11,7 @@ from understudy.data.splits import Splits
 from understudy.data.tasks import Kind
 from understudy.functional.logit_distances import bernoulli_kl, forward_kl, hard_cross_entropy, logit_mse
 from understudy.objectives.distill import Distance, DistillClassifier
+from understudy.settings.ship.prune import PruneSettings
 from understudy.settings.train.distill import DistillSettings
 
 DISTANCES: Mapping[str, Mapping[Kind, Distance]] = {
@@ -42,8 +43,8 @@ def distance(name: str, kind: Kind, *, temperature: float) -> Distance:
     return partial(found, temperature=temperature) if name in SOFTENED else found
 
 
-def objective_of(model: nn.Module, settings: DistillSettings, splits: Splits) -> DistillClassifier:
-    """The loss of a student: labels and distance, weighted as the settings say."""
+def objective_of(model: nn.Module, settings: DistillSettings | PruneSettings, splits: Splits) -> DistillClassifier:
+    """The loss of a student, or of what pruning has left: labels and distance, weighted as the settings say."""
     kind = splits.task.kind
     apart = distance(settings.distance, kind, temperature=settings.temperature)
     return DistillClassifier(model, kind, apart, alpha=settings.alpha, class_weights=splits.class_weights)

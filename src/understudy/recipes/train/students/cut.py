@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from understudy.data.tasks import Task
 from understudy.errors import ModelError
@@ -18,7 +17,7 @@ from understudy.models.files.pretrained import explained, read_pretrained
 from understudy.models.files.stored_task import set_task, stored_task
 from understudy.models.shrink.cut import choose_layers, cut_layers, layer_count, random_copy
 from understudy.models.shrink.narrow import narrow
-from understudy.models.structure.layers import head_modules
+from understudy.models.structure.layers import output_layer
 from understudy.objectives.teachers.labels import match_labels
 from understudy.settings.student_options import LayersOptions
 
@@ -77,12 +76,12 @@ def in_order(model: Any, order: np.ndarray, task: Task) -> bool:
     set_task(model.config, task)
     if (order == np.arange(len(order))).all():
         return True
-    linear = [part for head in head_modules(model) for part in head.modules() if isinstance(part, nn.Linear)]
-    if not linear or linear[-1].out_features != len(order):
+    last = output_layer(model)
+    if last is None or last.out_features != len(order):
         return False
     rows = torch.from_numpy(order)
     with torch.no_grad():
-        for parameter in linear[-1].parameters():
+        for parameter in last.parameters():
             parameter.copy_(parameter[rows])
     return True
 
