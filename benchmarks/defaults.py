@@ -66,10 +66,7 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
 
 
 def pieces(setting: Setting, name: str, labels: str, seed: int) -> Path:
-    """A folder with some training rows, drawn by the seed, and at most 1,000 test rows, as JSON lines.
-
-    Of several labels, those that no training row has are left out of the test rows.
-    """
+    """A folder with some training rows, drawn by the seed, and at most 1,000 test rows."""
     folder = setting.runs / "defaults" / "data" / f"{name.replace('/', '-')}-{labels}-{seed}"
     if (folder / "test.jsonl").exists():
         return folder
@@ -81,13 +78,18 @@ def pieces(setting: Setting, name: str, labels: str, seed: int) -> Path:
     random.Random(0).shuffle(test)
     train = a_class(train, int(labels.split("_")[0])) if labels.endswith("a_class") else train[: int(labels)]
     order.shuffle(train)
+    write_pieces(folder, name, train, test[: setting.pick(TEST_ROWS, 60)])
+    return folder
+
+
+def write_pieces(folder: Path, name: str, train: list[dict[str, Any]], test: list[dict[str, Any]]) -> None:
+    """Write rows as JSON lines. Of several labels, those that no training row has are left out of the test rows."""
     seen = {label for row in train for label in row.get("labels", ())}
     test = [row | {"labels": [one for one in row["labels"] if one in seen]} if "labels" in row else row for row in test]
     folder.mkdir(parents=True, exist_ok=True)
-    for part, rows in (("train", train), ("test", test[: setting.pick(TEST_ROWS, 60)])):
+    for part, rows in (("train", train), ("test", test)):
         lines = [json.dumps(columns_of(name, row), ensure_ascii=False) + "\n" for row in rows]
         (folder / f"{part}.jsonl").write_text("".join(lines), encoding="utf-8")
-    return folder
 
 
 def a_class(rows: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 
 from understudy.settings.adapters import AdapterSettings
 from understudy.settings.data import DataSettings
@@ -25,7 +25,7 @@ _LOOP = (
     "min_delta",
     "max_tokens",
 )
-_STEPS = ("start", "pooling", "contrastive", "epochs", "batch_size", *_LOOP, "drop_mult")
+_STEPS = ("start", "interpolate", "pooling", "contrastive", "epochs", "batch_size", *_LOOP, "drop_mult")
 """Settings of models that are trained in steps."""
 
 
@@ -43,6 +43,8 @@ class FinetuneSettings(DataSettings, AdapterSettings, TrainSettings, SeedsSettin
     """trained: all weights learn. frozen: logistic regression on the mean vectors of the frozen encoder."""
     start: Literal["probe", "head"] = "probe"
     """probe: a new head begins as a linear model of the encoder's vectors, and training that loses to it is undone. head: at random."""
+    interpolate: Annotated[float, Gt(0), Le(1), Shown(rare=True)] | None = None
+    """Keep the weights that are this much of the way from what training began with to what it ended with (WiSE-FT); 1: those it ended with (0.5, where that measures better)."""
     pooling: Literal["auto", "head", "mean", "apart"] = "auto"
     """head: the architecture's own, which reads the first token. mean: a linear layer on the mean of the states. apart: each text of a pair by itself. auto: what probes better."""
     contrastive: Literal["auto", "always", "never"] = "auto"
@@ -90,6 +92,7 @@ class FinetuneSettings(DataSettings, AdapterSettings, TrainSettings, SeedsSettin
         return (
             faults
             + self._pooling_faults()
+            + self._interpolation_faults()
             + self._contrastive_faults()
             + self.adapter_faults(trains=None if encoder else trains)
         )
@@ -99,6 +102,14 @@ class FinetuneSettings(DataSettings, AdapterSettings, TrainSettings, SeedsSettin
         if self.pooling == "head" and self.features == "frozen" and self.model != "tfidf":
             return [
                 "--features frozen puts a linear layer on means of states, but --pooling is head. Leave one of them out."
+            ]
+        return []
+
+    def _interpolation_faults(self) -> list[str]:
+        """What going back towards the start does not go with."""
+        if self.interpolate is not None and self.start == "head":
+            return [
+                "--interpolate goes back towards the probe, but with --start head there is none. Leave one of them out."
             ]
         return []
 
@@ -113,6 +124,10 @@ class FinetuneSettings(DataSettings, AdapterSettings, TrainSettings, SeedsSettin
             faults.append(f"{asked} compares means of states, but --pooling is {self.pooling}. Leave one of them out.")
         if self.start == "head":
             faults.append(f"{asked} fits its linear layer in the end, so it has no --start. Leave one of them out.")
+        if self.interpolate is not None:
+            faults.append(
+                f"{asked} keeps the encoder that it ends with, so it has no --interpolate. Leave one of them out."
+            )
         if self.unfreeze or self.unfreeze_epochs:
             faults.append(f"{asked} is a single stage, but --unfreeze asks for several. Leave one of them out.")
         if "all-but-head" in self.freeze:

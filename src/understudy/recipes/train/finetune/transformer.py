@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from understudy.data.splits import Splits
 from understudy.data.tokens.encode import encode
-from understudy.errors import ModelError
+from understudy.errors import ConfigError, ModelError
 from understudy.inference.logits import logits
 from understudy.inference.predictor import Predictor
 from understudy.models.awd_lstm.config import reads_whole, set_reading
@@ -20,9 +21,10 @@ from understudy.models.structure.inputs import settle_inputs
 from understudy.models.structure.layers import begin_at_mean
 from understudy.objectives.supervised import Supervised
 from understudy.objectives.terms import term_names
+from understudy.recipes.train.finetune.between import HALFWAY, SHARES, Kept, keep_between
 from understudy.recipes.train.finetune.classification import Classification
 from understudy.recipes.train.finetune.start import Start, as_probe, begin, find_start, load_start
-from understudy.recipes.train.finetune.start_words import start_lines, start_notes
+from understudy.recipes.train.finetune.start_words import said_of_share, share_line, start_lines, start_notes
 from understudy.report.scores import PROBE
 from understudy.runs.fitting.amount import Amount, training_amount
 from understudy.runs.fitting.batches import phase_batches
@@ -60,6 +62,7 @@ class Transformer(Classification):
             begin_at_mean(self.model, splits.train.labels)
         self.start_lines = start_lines(self.start, settings, self.model, splits.task)
         self.amount = _amount(settings, splits, self.model, rate=self.usual_rate())
+        self.shares = self._shares()
         super().__init__(self._settled(settings), splits)
         self.validation = encode(splits.validation.texts, self.tokenizer, max_length=self.length)
         train = encode(splits.train.texts, self.tokenizer, max_length=self.length)
@@ -94,10 +97,11 @@ class Transformer(Classification):
         if self.amount.why:
             lines["steps"] += f" ({self.amount.why})"
         pairs = {"pairs": f"not used: {self.why_no_pairs}"} if self.why_no_pairs else {}
-        return {**self.start_lines, **pairs, **lines}
+        kept = {} if self.shares == (1.0,) else {"kept": share_line(self.shares)}
+        return {**self.start_lines, **pairs, **lines, **kept}
 
     def train(self, session: Session) -> Predictor:
-        """Fit the classifier; it ends with its best weights, or with those that it began with if they are not worse."""
+        """Fit the classifier; it ends between its start and its best weights, or with its start if that is not worse."""
         task = self.splits.task
         began = self._validation_logits(session)
         record = session.run.record
@@ -115,7 +119,7 @@ class Transformer(Classification):
             budget_s=session.stop.remaining(),
             keep="best" if self.amount.chooses else "last",
         )
-        if self.start is not None or self._goes_on():
+        if self._has_start():
             self._compare(session, began)
         return Predictor(self.model, self.tokenizer, task, self.length)
 
@@ -135,22 +139,47 @@ class Transformer(Classification):
         self.model.to(session.device)
         return logits(self.model, self.validation, names=self.names, device=session.device)
 
-    def _goes_on(self) -> bool:
-        """Whether training goes on from a head that was trained for these labels."""
-        return self.given.start == "probe" and getattr(self.model, "keeps_head", False)
+    def _has_start(self) -> bool:
+        """Whether training begins with answers: with a probe, or with a head that was trained for these labels."""
+        return self.start is not None or (self.given.start == "probe" and getattr(self.model, "keeps_head", False))
+
+    def _shares(self) -> tuple[float, ...]:
+        """Of the way from its start to its end: what training may be kept at; several if validation rows are to choose.
+
+        Raises:
+            ConfigError: if a share is asked for, but training begins with a head at random.
+        """
+        asked = self.given.interpolate
+        if asked is not None and not self._has_start():
+            raise ConfigError(
+                f"--interpolate goes back towards what training begins with, but of {self.given.begins_with} that is a head at random. Leave it out."
+            )
+        if asked is not None:
+            return (asked,)
+        if self.start is None or self.given.adapts or reads_whole(self.model.config):
+            return (1.0,)
+        return SHARES if self.amount.chooses else (HALFWAY,)
 
     def _compare(self, session: Session, began: np.ndarray) -> None:
-        """Put on the record what fine-tuning began with and gained, and go back to it if that was nothing."""
+        """Go back some of the way to what fine-tuning began with, and all of it if it gained nothing; put both on the record."""
         metric, _ = session.metric()
         labels, start = self.splits.validation.labels, self.start
+        share, losses = Kept(1.0, {})
+        if self.shares != (1.0,):
+            answer = partial(self._validation_logits, session)
+            share, losses = keep_between(self.model, self._kept_start(), self.shares, answer, labels, self.splits.task)
         end, learns = self._validation_logits(session), start is None or start.probe.learns
         found = worth(began, end, labels, metric, learns=learns, seed=self.settings.seed)
         begun = ("checkpoint", "as it was") if start is None else ("probe", f"on {self.as_it_was}")
         session.run.record.training["train"]["start"] = ({} if start is None else start.on_record()) | {
             **found.on_record(),
+            "share": share,
+            **({"loss_by_share": losses} if losses else {}),
             "kept": "fine-tuned" if found.keeps_end else begun[0],
         }
         if found.keeps_end:
+            if share < 1:
+                session.run.say(said_of_share(share, begun[0]))
             return
         session.run.say(
             f"fine-tuning {found.said(len(labels))}, which is no gain: the model is the {begun[0]} that it began with, {begun[1]}."

@@ -1,0 +1,180 @@
+"""Weights between the probe and what fine-tuning ends with: which are kept, and what is said of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize_scalar
+from scipy.special import softmax
+from sklearn.metrics import log_loss
+from torch import nn
+
+import understudy
+from understudy import cli
+from understudy.data.tasks import Task
+from understudy.models.files.classifiers import load_encoder
+from understudy.models.structure.layers import base_model
+from understudy.recipes.train.finetune import transformer
+from understudy.recipes.train.finetune.between import SHARES, keep_between, validation_loss
+from understudy.record import RunRecord
+from understudy.runs.fitting.worth import Worth
+
+pytestmark = pytest.mark.usefixtures("quick_throughout")
+
+
+def finetune(*flags: object) -> int:
+    return cli.main(["finetune", "--no_baseline", "--contrastive", "never", *map(str, flags)])
+
+
+def encoder(folder: Path) -> dict[str, torch.Tensor]:
+    return dict(base_model(understudy.load(folder).model).named_parameters())
+
+
+def head(folder: Path) -> torch.Tensor:
+    return understudy.load(folder).model.state_dict()["classifier.weight"]
+
+
+def record(folder: Path) -> RunRecord:
+    return RunRecord.load(folder / "record.json")
+
+
+@pytest.fixture
+def gains(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fine-tuning is better than its start, whatever the rows say."""
+    monkeypatch.setattr(transformer, "worth", lambda *given, **_: Worth(0.1, 0.05, 0.0, given[3]))
+
+
+@pytest.mark.usefixtures("gains")
+def test_the_model_is_halfway_to_what_training_ends_with(
+    reviews: Path, tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ("--data", reviews, "--model", tiny_bert, "--pooling", "mean", "--epochs", 2)
+    for name, more in {"half": (), "end": ("--interpolate", 1), "near": ("--interpolate", 0.25)}.items():
+        assert finetune(*flags, *more, "--output", tmp_path / name) == 0
+        said = capsys.readouterr().err
+        assert ("of the way from there to where training ends" in " ".join(said.split())) == (name != "end")
+    began = dict(load_encoder(str(tiny_bert)).named_parameters())
+    half, end, near = (encoder(tmp_path / name) for name in ("half", "end", "near"))
+    moved = [name for name in end if not torch.equal(end[name], began[name])]
+    assert len(moved) > len(end) // 2
+    for name in end:
+        torch.testing.assert_close(half[name], (began[name] + end[name]) / 2)
+        torch.testing.assert_close(near[name], 0.75 * began[name] + 0.25 * end[name])
+    half, end, near = (head(tmp_path / name) for name in ("half", "end", "near"))
+    torch.testing.assert_close(end - half, 2 * (half - near))
+    shares = [record(tmp_path / name).training["train"]["start"]["share"] for name in ("half", "end", "near")]
+    assert shares == [0.5, 1.0, 0.25]
+    assert any("--interpolate 1" in note for note in record(tmp_path / "half").notes)
+
+
+@pytest.mark.usefixtures("gains")
+def test_training_that_goes_on_from_a_checkpoint_keeps_its_end_unless_it_is_asked_for(
+    reviews: Path, tiny_bert: Path, tmp_path: Path
+) -> None:
+    first, flags = tmp_path / "first", ("--data", reviews, "--epochs", 1)
+    assert finetune(*flags, "--model", tiny_bert, "--pooling", "mean", "--output", first) == 0
+    for name, more in {"end": (), "half": ("--interpolate", 0.5)}.items():
+        assert finetune(*flags, *more, "--model", first, "--output", tmp_path / name) == 0
+    began, end, half = (encoder(tmp_path / name) for name in ("first", "end", "half"))
+    for name in end:
+        torch.testing.assert_close(half[name], (began[name] + end[name]) / 2)
+    torch.testing.assert_close(head(tmp_path / "half"), (head(first) + head(tmp_path / "end")) / 2)
+
+
+@pytest.mark.usefixtures("gains")
+def test_enough_validation_rows_choose_how_far(
+    reviews: Path, tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ("--data", reviews, "--validation", reviews / "train.csv", "--model", tiny_bert, "--epochs", 1)
+    assert finetune(*flags, "--learning_rate", 3, "--output", tmp_path / "a") == 0  # a rate that spoils everything
+    assert "0.5 or 0.75 or 1 of the way" in " ".join(capsys.readouterr().err.split())
+    start = record(tmp_path / "a").training["train"]["start"]
+    assert list(start["loss_by_share"]) == ["0.5", "0.75", "1"]
+    assert start["share"] == float(min(start["loss_by_share"], key=start["loss_by_share"].get))
+
+
+class Answers(nn.Module):
+    """Logits that are its only parameter."""
+
+    def __init__(self, logits: list[list[float]]) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.tensor(logits))
+
+
+NUMBERS = Task(text=(("text",),), label="score", kind="regression")
+CLASSES = Task(text=(("text",),), label="label", kind="single_label", labels=("no", "yes"))
+
+
+@pytest.mark.parametrize(("wanted", "share"), [(0.4, 0.5), (0.7, 0.75), (1.1, 1.0), (0.625, 0.5)])
+def test_the_share_with_the_least_loss_is_kept_and_the_first_of_equals(wanted: float, share: float) -> None:
+    start, model = Answers([[0.0], [0.0]]), Answers([[1.0], [1.0]])
+    labels = np.array([wanted, np.nan], np.float32)
+    kept = keep_between(model, start, SHARES, lambda: model.logits.detach().numpy().copy(), labels, NUMBERS)
+    assert kept.share == model.logits[0, 0].item() == share
+    assert kept.losses == pytest.approx({f"{one:g}": (one - wanted) ** 2 for one in SHARES})
+
+
+def test_a_single_share_asks_for_no_answers() -> None:
+    start, model = Answers([[0.0]]), Answers([[1.0]])
+    kept = keep_between(model, start, (0.25,), pytest.fail, np.array([1.0]), NUMBERS)
+    assert (kept.share, kept.losses, model.logits.item()) == (0.25, {}, 0.25)
+
+
+def test_the_loss_of_classes_is_that_of_the_best_temperature() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 200)
+    logits = 9 * (np.eye(2)[labels] + rng.normal(0, 1, (200, 2)))
+
+    def loss(log_temperature: float) -> float:
+        return log_loss(labels, softmax(logits / np.exp(log_temperature), axis=1))
+
+    best = minimize_scalar(loss, bounds=(-3, 6), method="bounded").fun
+    assert validation_loss(logits, labels, CLASSES) == pytest.approx(best, rel=1e-5)
+    assert validation_loss(logits, labels, CLASSES) < loss(0) - 0.1
+
+
+def test_of_an_adapter_the_base_stays_as_it_is(reviews: Path, tiny_bert: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    flags = ("--data", reviews, "--model", tiny_bert, "--adapter", "houlsby", "--reduction", 4, "--epochs", 1)
+    flags = (*flags, "--learning_rate", 1e-2)
+    found = {}
+    for share in (0.25, 0.5, 1):
+        output = tmp_path / str(share)
+        assert finetune(*flags, "--interpolate", share, "--output", output) == 0
+        assert record(output).training["train"]["start"]["kept"] == "fine-tuned"
+        found[share] = load_file(output / "model" / "adapter.safetensors")
+    for name in found[1]:
+        torch.testing.assert_close(found[1][name] - found[0.5][name], 2 * (found[0.5][name] - found[0.25][name]))
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--interpolate", 0.5, "--start", "head"), "but with --start head there is none"),
+        (("--interpolate", 0), "greater than 0"),
+        (("--interpolate", 1.5), "less than or equal to 1"),
+        (("--interpolate", 0.5, "--features", "frozen"), "--interpolate"),
+    ],
+)
+def test_what_it_does_not_go_with_is_refused(
+    flags: tuple[object, ...],
+    said: str,
+    reviews: Path,
+    tiny_bert: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert finetune("--data", reviews, "--model", tiny_bert, *flags, "--output", tmp_path / "a") == 2
+    assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_pairs_have_no_such_end(
+    reviews: Path, tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ("--data", reviews, "--model", tiny_bert, "--contrastive", "always", "--interpolate", 0.5)
+    assert cli.main(["finetune", *map(str, flags), "--output", str(tmp_path / "a")]) == 2
+    assert "so it has no --interpolate" in " ".join(capsys.readouterr().err.split())
