@@ -17,8 +17,9 @@ from understudy import cli
 from understudy.data.tasks import Task
 from understudy.models.files.classifiers import load_encoder
 from understudy.models.structure.layers import base_model
-from understudy.recipes.train.finetune import transformer
+from understudy.recipes.train.finetune import contrast, transformer
 from understudy.recipes.train.finetune.between import SHARES, keep_between, validation_loss
+from understudy.recipes.train.finetune.contrast_choice import ContrastChoice
 from understudy.record import RunRecord
 from understudy.runs.fitting.worth import Worth
 
@@ -68,6 +69,9 @@ def test_the_model_is_halfway_to_what_training_ends_with(
     shares = [record(tmp_path / name).training["train"]["start"]["share"] for name in ("half", "end", "near")]
     assert shares == [0.5, 1.0, 0.25]
     assert any("--interpolate 1" in note for note in record(tmp_path / "half").notes)
+    cards = {name: (tmp_path / name / "README.md").read_text(encoding="utf-8") for name in ("half", "end")}
+    assert "0.5 of the way to the last evaluation's weights, step" in cards["half"]
+    assert "of the way to the last evaluation" not in cards["end"]
 
 
 @pytest.mark.usefixtures("gains")
@@ -94,6 +98,51 @@ def test_enough_validation_rows_choose_how_far(
     start = record(tmp_path / "a").training["train"]["start"]
     assert list(start["loss_by_share"]) == ["0.5", "0.75", "1"]
     assert start["share"] == float(min(start["loss_by_share"], key=start["loss_by_share"].get))
+
+
+@pytest.mark.parametrize(
+    ("flags", "few_rows", "said"),
+    [
+        ((), 450, "0.5 of the way"),
+        ((), 100, ""),  # many rows, and no others to choose by
+        (("--validation", "train.csv"), 450, "0.5 or 0.75 or 1 of the way"),
+        (("--validation", "train.csv", "--patience", 2), 450, ""),
+        (("--patience", 2), 450, ""),
+        (("--adapter", "houlsby"), 450, ""),
+        (("--start", "head"), 450, ""),
+        (("--kind", "multi_label"), 450, ""),
+    ],
+)
+def test_when_it_is_done(
+    flags: tuple[object, ...],
+    few_rows: int,
+    said: str,
+    reviews: Path,
+    tiny_bert: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(transformer, "FEW_ROWS", few_rows)
+    given = [reviews / str(flag) if str(flag).endswith(".csv") else flag for flag in flags]
+    assert finetune("--data", reviews, *given, "--model", tiny_bert, "--dry_run", "--output", tmp_path / "a") == 0
+    found = " ".join(capsys.readouterr().err.split())
+    assert ("of the way from there" in found) == bool(said)
+    assert said in found
+
+
+def test_pairs_are_not_learnt_from_where_a_share_is_asked_for(
+    reviews: Path,
+    tiny_bert: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(contrast, "choose_contrastive", lambda *_, **__: ContrastChoice(True, "few labels"))
+    flags = ("--data", reviews, "--model", tiny_bert, "--dry_run", "--output", tmp_path / "a")
+    for more, pairs in (((), True), (("--interpolate", 0.5), False)):
+        assert cli.main(["finetune", "--no_baseline", *map(str, flags), *map(str, more)]) == 0
+        assert ("few labels" in capsys.readouterr().err) is pairs
 
 
 class Answers(nn.Module):

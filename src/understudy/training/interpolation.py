@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 
 
-def parameters_of(model: nn.Module) -> dict[str, Tensor]:
-    """A copy of a model's parameters by name, each tied one once."""
-    return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+def numbers_of(model: nn.Module) -> dict[str, Tensor]:
+    """A model's parameters and its stored buffers of floating-point numbers by name, each tied one once; no copies."""
+    stored = model.state_dict(keep_vars=True)
+    buffers = {name: value for name, value in model.named_buffers() if name in stored and value.is_floating_point()}
+    return {name: value.detach() for name, value in (dict(model.named_parameters()) | buffers).items()}
 
 
 @torch.no_grad()
@@ -23,11 +25,12 @@ def interpolate(model: nn.Module, start: Mapping[str, Tensor], end: Mapping[str,
     often better than either.
 
     Args:
-        start, end: two states of the model's parameters, on any device. Those that are equal in both stay bit-identical.
+        start, end: two states of the model, as :func:`numbers_of` names them, on any device. What is equal in both stays
+            bit-identical.
         share: :math:`\alpha`, from 0 (the start) to 1 (the end).
 
     Raises:
-        KeyError: if a parameter of the model is in neither or only one of them.
+        KeyError: if a parameter or buffer of the model is not in both.
 
     Reference:
         Wortsman et al. 2022, "Robust fine-tuning of zero-shot models", arXiv 2109.01903, equation 1.
@@ -38,5 +41,6 @@ def interpolate(model: nn.Module, start: Mapping[str, Tensor], end: Mapping[str,
         >>> model.weight.item()
         3.5
     """
-    for name, parameter in model.named_parameters():
-        parameter.copy_(torch.lerp(start[name].to(parameter), end[name].to(parameter), share))
+    for name, value in numbers_of(model).items():
+        one, other = start[name].to(value), end[name].to(value)
+        value.copy_(one if torch.equal(one, other) else torch.lerp(one, other, share))

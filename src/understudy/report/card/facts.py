@@ -137,7 +137,10 @@ def _phase(name: str, result: Mapping[str, Any]) -> str:
     stages = len(result.get("stages") or [])
     parts = [_counted(steps, "step") if steps else "", _counted(epochs, "epoch") if epochs else ""]
     parts += [_counted(stages, "stage") if stages > 1 else ""]
-    kept = "the last evaluation's weights, step" if result.get("keep") == "last" else "best at step"
+    start = result.get("start") or {}
+    share = number(start.get("share")) if start.get("kept") == "fine-tuned" else None
+    towards = f"{share:g} of the way to " if share not in (None, 1) else ""
+    kept = f"{towards}the last evaluation's weights, step" if result.get("keep") == "last" else f"{towards}best at step"
     parts += [f"peak learning rate {rate:g}" if rate else "", f"{kept} {best:,.0f}" if best else ""]
     parts += [f"ended by the {result['stopped_by']}" if result.get("stopped_by", "epochs") != "epochs" else ""]
     return f"Training of {name}: " + ", ".join(part for part in parts if part) + "."

@@ -91,3 +91,10 @@ def _rates(groups: list[Group], settings: TrainSettings) -> str:
         return f"{rates[0]} at the peak; {settings.schedule}"
     named = ", ".join(f"{group.name} {rate}" for group, rate in zip(groups, rates))
     return f"{named}, each at the peak; {settings.schedule}"
+
+
+def said_of_min_delta(settings: TrainSettings) -> list[str]:
+    """A sentence where ``--min_delta`` is given and settings without anything open have no patience that it could be for."""
+    if not settings.min_delta or settings.patience is not None:
+        return []
+    return ["min_delta: has no effect, because these settings come to no patience. Give --patience too."]

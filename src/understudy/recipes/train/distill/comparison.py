@@ -18,13 +18,13 @@ from understudy.runs.scoring import describe, describe_answering, tfidf_baseline
 from understudy.runs.session import Session
 
 
-def tfidf_and_warning(session: Session, teachers: Teachers, splits: Splits) -> LinearPredictor | None:
-    """TF-IDF, fitted before training, so that a teacher which is no better is found out before it teaches.
+def tfidf_and_warning(session: Session, teachers: Teachers, splits: Splits, *, teaches: bool) -> LinearPredictor | None:
+    """TF-IDF, fitted before the teacher labels texts, so that one which is no better is found out before it costs time.
 
-    Of a teacher that is TF-IDF itself nothing is said.
+    Of a teacher that is TF-IDF itself, or that does not teach, nothing is said.
     """
     tfidf, validation = tfidf_baseline(session, splits), splits.validation.texts
-    if tfidf is None or teachers.are_tfidf:
+    if tfidf is None or teachers.are_tfidf or not teaches:
         return tfidf
     if (answers := teachers.answers(session, validation)) is not None:
         warn_of_teacher(session, answers, tfidf.logits(list(validation)), splits)

@@ -37,12 +37,12 @@ from understudy.recipes.train.distill.texts import (
 )
 from understudy.recipes.train.students.adapted import adapted_student, adapts_student, ready
 from understudy.recipes.train.students.classifier import UntrainedStudent, build_student
-from understudy.recipes.train.students.pace import said_of_min_delta, settled
+from understudy.recipes.train.students.pace import settled
 from understudy.recipes.train.students.start import reader_of, start_embeddings, table_start
 from understudy.report.scores import ALONE, STUDENT
 from understudy.runs.fitting.batches import phase_batches
 from understudy.runs.fitting.beside import Beside, Training
-from understudy.runs.fitting.learning import learning_plan
+from understudy.runs.fitting.learning import learning_plan, said_of_min_delta
 from understudy.runs.fitting.phase import train_phase
 from understudy.runs.judging.calibrating import calibrate
 from understudy.runs.plans import rows_plan
@@ -181,10 +181,11 @@ class Distillation:
         tfidf = None
         with Beside(session, STUDENT, ALONE) as self.beside:
             teacher: Teacher = NoAnswers(self.task.outputs)
-            if self.settings.alpha < 1:  # at 1 an answer counts for nothing
-                teacher = self.teachers.label(session, self.texts)
+            teaches = self.settings.alpha < 1  # at 1 an answer counts for nothing
             if self.settings.references and session.run.writes:
-                tfidf = tfidf_and_warning(session, self.teachers, self.splits)
+                tfidf = tfidf_and_warning(session, self.teachers, self.splits, teaches=teaches)
+            if teaches:
+                teacher = self.teachers.label(session, self.texts)
             self._start_embeddings(session)
             steps = self.train_student(session, teacher)
             if self.settings.baseline:

@@ -9,12 +9,14 @@ import numpy as np
 
 from understudy.data.tasks import Task
 from understudy.functional.scoring import scored_rows
-from understudy.functional.temperature import fit_temperature
+from understudy.functional.temperature import FEWEST_ROWS, HIGHEST, LOWEST, fit_temperature
 from understudy.models.folds import row_losses
-from understudy.training.interpolation import interpolate, parameters_of
+from understudy.training.interpolation import interpolate, numbers_of
 
 HALFWAY = 0.5
-"""The share that is kept where validation rows are too few to choose one."""
+"""The share that is kept where both training and validation rows are few."""
+FEW_ROWS = 450
+"""Labelled training rows up to which they are."""
 SHARES = (HALFWAY, 0.75, 1.0)
 """Those that they choose among."""
 
@@ -43,7 +45,7 @@ def keep_between(
         answer: the model's logits for the validation rows, ``(rows, outputs)``.
         labels: of the validation rows.
     """
-    began, ended = dict(start.named_parameters()), parameters_of(model)
+    began, ended = numbers_of(start), {name: value.clone() for name, value in numbers_of(model).items()}
     losses = {}
     for share in shares if len(shares) > 1 else ():
         interpolate(model, began, ended, share)
@@ -54,8 +56,16 @@ def keep_between(
 
 
 def validation_loss(outputs: np.ndarray, labels: np.ndarray, task: Task) -> float:
-    """The mean loss of logits ``(rows, outputs)`` over the rows with a label, at the temperature that suits them best."""
+    """The mean loss of logits ``(rows, outputs)`` over the rows with a label, at the temperature that suits them best.
+
+    Example:
+        >>> task = Task(text=(("text",),), label="label", kind="single_label", labels=("no", "yes"))
+        >>> round(validation_loss(np.array([[0.1, 0.0]] * 60), np.array([0] * 60), task), 3)  # unsure, but never wrong
+        0.0
+    """
     outputs, known = scored_rows(outputs, labels)
-    if task.kind != "regression":
-        outputs = outputs / fit_temperature(outputs, known).value
-    return float(row_losses(outputs, known, task).mean())
+    if task.kind == "regression":
+        return float(row_losses(outputs, known, task).mean())
+    # where no temperature is the best one, the loss falls towards an end of those that are searched
+    tried = {fit_temperature(outputs, known).value, LOWEST, HIGHEST} if len(known) >= FEWEST_ROWS else {1.0}
+    return min(float(row_losses(outputs / value, known, task).mean()) for value in tried)

@@ -37,7 +37,7 @@ from understudy.recipes.train.finetune.start_words import carried_notes, pooled_
 from understudy.report.scores import PROBE
 from understudy.runs.devices import processes
 from understudy.runs.fitting.amount import training_amount
-from understudy.runs.fitting.learning import learning_lines, learning_plan
+from understudy.runs.fitting.learning import learning_lines, learning_plan, said_of_min_delta
 from understudy.runs.fitting.phase import train_phase
 from understudy.runs.fitting.worth import worth
 from understudy.runs.judging.calibrating import calibrate
@@ -76,7 +76,8 @@ def choose_for(
         model, start: what fine-tuning on labels would train, and start from.
         names: the inputs that the model takes.
     """
-    asked = settings.pooling == "head" or settings.unfreeze or settings.freeze or settings.compile
+    steps = settings.unfreeze or settings.freeze or settings.compile or settings.interpolate is not None
+    asked = settings.pooling == "head" or steps
     pools = isinstance(model, PooledClassifier) or has_mean(model)
     if isinstance(model, ApartClassifier) and not asked:
         return ContrastChoice(False, "the texts of a pair are read apart, and this method reads them joined")
@@ -139,7 +140,7 @@ class ContrastiveEncoder(Classification):
         self.parts = {name: encode(rows.texts, self.tokenizer, max_length=self.length) for name, rows in parts.items()}
         cuts = said_of_cuts(self.parts, self.length, more=how_to_read_more(self.model))
         pooled = [pooled_note("the mean of the states is read")] if settings.pooling == "auto" else []
-        self.notes = [*cuts, *carried_notes(settings, self.model), *pooled]
+        self.notes = [*cuts, *said_of_min_delta(self.settings), *carried_notes(settings, self.model), *pooled]
         self.batches = self._batches(settings)
         self.objective = Contrastive(self.model)
         self.terms = term_names(self.objective)

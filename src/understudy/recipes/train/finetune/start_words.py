@@ -40,9 +40,17 @@ def start_lines(start: Start | None, settings: FinetuneSettings, model: Any, tas
     return {**lines, "pooling": "; ".join(said)} if said else lines
 
 
-def start_notes(start: Start | None, settings: FinetuneSettings, model: Any) -> list[str]:
-    """What the encoder of another run brings, and what the chosen pooling means for who loads the model."""
+def start_notes(start: Start | None, settings: FinetuneSettings, model: Any, *, labelled: int) -> list[str]:
+    """What the encoder of another run brings, how much the probe saw, and what the chosen pooling means for who loads the model.
+
+    Args:
+        labelled: labelled training rows.
+    """
     notes = carried_notes(settings, model, probe_as_pooler=start is not None and start.hidden is not None)
+    if start is not None and start.rows < labelled:
+        notes.append(
+            f"the probe is fitted on {start.rows:,} of {labelled:,} labelled rows; --features frozen alone takes all of them."
+        )
     if settings.pooling in (MEAN, APART) or (start is None and settings.pooling != "head"):
         return notes
     read = how_read(model) if start is None else start.read

@@ -21,14 +21,14 @@ from understudy.models.structure.inputs import settle_inputs
 from understudy.models.structure.layers import begin_at_mean
 from understudy.objectives.supervised import Supervised
 from understudy.objectives.terms import term_names
-from understudy.recipes.train.finetune.between import HALFWAY, SHARES, Kept, keep_between
+from understudy.recipes.train.finetune.between import FEW_ROWS, HALFWAY, SHARES, Kept, keep_between
 from understudy.recipes.train.finetune.classification import Classification
 from understudy.recipes.train.finetune.start import Start, as_probe, begin, find_start, load_start
 from understudy.recipes.train.finetune.start_words import said_of_share, share_line, start_lines, start_notes
 from understudy.report.scores import PROBE
 from understudy.runs.fitting.amount import Amount, training_amount
 from understudy.runs.fitting.batches import phase_batches
-from understudy.runs.fitting.learning import learning_plan
+from understudy.runs.fitting.learning import learning_plan, said_of_min_delta
 from understudy.runs.fitting.phase import train_phase
 from understudy.runs.fitting.worth import worth
 from understudy.runs.judging.calibrating import calibrate
@@ -68,7 +68,9 @@ class Transformer(Classification):
         train = encode(splits.train.texts, self.tokenizer, max_length=self.length)
         parts = {"train": train, "validation": self.validation}
         cuts = said_of_cuts(parts, self.length, more=how_to_read_more(self.model))
-        self.notes = [*cuts, *start_notes(self.start, settings, self.model)]
+        labelled = int(splits.train.labelled.sum())
+        idle = said_of_min_delta(self.settings)
+        self.notes = [*cuts, *idle, *start_notes(self.start, settings, self.model, labelled=labelled)]
         self.batches = phase_batches(
             train,
             splits.train.labels,
@@ -97,8 +99,8 @@ class Transformer(Classification):
         if self.amount.why:
             lines["steps"] += f" ({self.amount.why})"
         pairs = {"pairs": f"not used: {self.why_no_pairs}"} if self.why_no_pairs else {}
-        kept = {} if self.shares == (1.0,) else {"kept": share_line(self.shares)}
-        return {**self.start_lines, **pairs, **lines, **kept}
+        kept = {} if self.shares == (1.0,) else {"weights": share_line(self.shares)}
+        return {**self.start_lines, **kept, **pairs, **lines}
 
     def train(self, session: Session) -> Predictor:
         """Fit the classifier; it ends between its start and its best weights, or with its start if that is not worse."""
@@ -117,7 +119,7 @@ class Transformer(Classification):
             ),
             learning_rate=self.amount.learning_rate,
             budget_s=session.stop.remaining(),
-            keep="best" if self.amount.chooses else "last",
+            keep="best" if self._evaluations_choose() else "last",
         )
         if self._has_start():
             self._compare(session, began)
@@ -143,6 +145,10 @@ class Transformer(Classification):
         """Whether training begins with answers: with a probe, or with a head that was trained for these labels."""
         return self.start is not None or (self.given.start == "probe" and getattr(self.model, "keeps_head", False))
 
+    def _evaluations_choose(self) -> bool:
+        """Whether the best evaluation's weights are kept: where validation rows choose how far to go, they are the last."""
+        return self.amount.chooses and len(self.shares) == 1
+
     def _shares(self) -> tuple[float, ...]:
         """Of the way from its start to its end: what training may be kept at; several if validation rows are to choose.
 
@@ -156,9 +162,13 @@ class Transformer(Classification):
             )
         if asked is not None:
             return (asked,)
-        if self.start is None or self.given.adapts or reads_whole(self.model.config):
+        measured = not self.given.adapts and not reads_whole(self.model.config)
+        if self.start is None or not measured or self.given.watches:
             return (1.0,)
-        return SHARES if self.amount.chooses else (HALFWAY,)
+        if self.amount.chooses:
+            return SHARES
+        few = int(self.splits.train.labelled.sum()) <= FEW_ROWS and self.splits.task.kind != "multi_label"
+        return (HALFWAY,) if few else (1.0,)
 
     def _compare(self, session: Session, began: np.ndarray) -> None:
         """Go back some of the way to what fine-tuning began with, and all of it if it gained nothing; put both on the record."""
@@ -216,7 +226,7 @@ class Transformer(Classification):
     def _settled(self, settings: FinetuneSettings) -> FinetuneSettings:
         """The settings with what was chosen where they leave it open."""
         # it is in evaluations at the end of each epoch: who asks for others says when to stop
-        patience = settings.patience if settings.watches else self.amount.patience
+        patience = self.amount.patience if self._evaluations_choose() and not settings.watches else settings.patience
         return replace(settings, epochs=self.amount.epochs, batch_size=self.amount.batch_size, patience=patience)
 
 

@@ -12,6 +12,7 @@ from understudy.settings.train.distill import DistillSettings
 _FEWEST, _MOST = 3, 20
 _TEN_AT = 1000
 """Texts that are read ten times; the epochs fall with the root of the texts, so the rows read still rise with it."""
+_TABLES = tuple(options.name for options in TABLE_STUDENTS)
 _OTHER_EPOCHS = 10
 """Of students with pretrained layers, for which nothing else was measured."""
 _ENOUGH = 400
@@ -42,7 +43,7 @@ def pace(student: str, *, texts: int, validation: int) -> Pace:
     epochs for the students with a table of their own; a bilstm of 2,000 texts or more in steps of 64 rows at twice the
     rate. With 400 validation rows or more, the best weights are kept and half of the epochs are the patience. Fewer
     rows would choose by chance: the schedule is gone through, and the last weights are kept. Other students have ten
-    epochs of 32 rows.
+    epochs of 32 rows, the same patience, and the best weights.
 
     Args:
         student: as ``--student`` names it.
@@ -54,24 +55,17 @@ def pace(student: str, *, texts: int, validation: int) -> Pace:
         [20, 10, 5, 3]
         >>> pace("bilstm", texts=5_000, validation=1_000)
         Pace(epochs=5, patience=3, batch_size=64, faster=2, keep='best')
-        >>> pace("layers:3", texts=5_000, validation=1_000).epochs
-        10
+        >>> pace("layers:3", texts=5_000, validation=1_000)[:2]
+        (10, 5)
     """
-    if student not in [options.name for options in TABLE_STUDENTS]:
-        return Pace(_OTHER_EPOCHS)
+    if student not in _TABLES:
+        return Pace(_OTHER_EPOCHS, math.ceil(_OTHER_EPOCHS / 2) if validation >= _ENOUGH else None)
     epochs = min(_MOST, max(_FEWEST, math.ceil(10 * math.sqrt(_TEN_AT / max(texts, 1)))))
     larger = student == BiLSTMOptions.name and texts >= _MORE_FROM  # a static student's steps cost by their rows
     rows, faster = (_MORE_ROWS, 2) if larger else (_ROWS, 1)
     if validation < _ENOUGH:
         return Pace(epochs, None, rows, faster, "last")
     return Pace(epochs, math.ceil(epochs / 2), rows, faster)
-
-
-def said_of_min_delta(settings: DistillSettings) -> list[str]:
-    """A sentence where ``--min_delta`` is given and settled settings have no patience that it could be for."""
-    if not settings.min_delta or settings.patience is not None:
-        return []
-    return ["min_delta: has no effect, because these settings come to no patience. Give --patience too."]
 
 
 class Settled(NamedTuple):
@@ -96,7 +90,7 @@ def settled(settings: DistillSettings, *, texts: int, validation: int) -> Settle
     found = pace(settings.student, texts=texts, validation=validation)
     keep: Keep = "best" if settings.watches else found.keep
     chosen: dict[str, Any] = {"epochs": found.epochs}
-    said = [f"{found.epochs} by {texts:,} texts"]
+    said = [f"{found.epochs} by {texts:,} texts" if settings.student in _TABLES else str(found.epochs)]
     if not settings.watches and found.patience is not None:  # in evaluations at the end of each epoch
         chosen["patience"] = found.patience
         said.append(f"fewer after {found.patience} evaluations without a new best")
