@@ -198,3 +198,8 @@ def test_an_encoder_that_cannot_be_probed_leaves_the_probe_out(
     record = RunRecord.load(tmp_path / "student" / "record.json")
     assert [model["name"] for model in record.models] == ["teacher", "student", "tfidf"]
     assert "the probe is left out: its answer depends on the other texts of the batch." in record.notes
+    monkeypatch.undo()
+    student = ["finetune", "--data", many, "--model", tmp_path / "student", "--epochs", 1]
+    assert main([str(part) for part in [*student, "--output", tmp_path / "further"]]) == 0
+    notes = RunRecord.load(tmp_path / "further" / "record.json").notes
+    assert any(note.startswith("the probe is left out: ") and "no encoder of transformers" in note for note in notes)

@@ -133,7 +133,8 @@ class Transformer(Classification):
             return probe
         try:
             encoder = load_encoder(self.given.begins_with)
-        except ModelError:
+        except ModelError as error:
+            session.run.say(f"the probe is left out: {' '.join(error.faults)}")
             return None
         return fit_probe(session, encoder, self.tokenizer, self.splits, max_length=self.length)
 
