@@ -1,7 +1,8 @@
 """Killed with SIGKILL at random moments and resumed each time, every other time with another number of threads: are the
 weights and the record those of the undisturbed run, to the bit?
 
-Distillation from each kind of teacher, of a language model with drawn words, families, pipelines, an import.
+Distillation from each kind of teacher, of a language model with drawn words, families, pipelines, GLUE's tasks at once and one
+after another, an import.
 """
 
 from __future__ import annotations
@@ -50,6 +51,10 @@ class Arm:
 
 _DISTILL = "distill --data {rows} --unlabeled {pool} --epochs {epochs} --save_steps 5 --no-baseline --resume"
 _TRAINED = (TRAINING, CHECKPOINT, SAVING)
+_GLUE = (
+    "glue --data {glue} --tasks rte mrpc --limit_train 200 --model {encoder} --max_length 64 --learning_rate 1e-4 "
+    "--epochs {epochs} --save_steps 5 --no-baseline --resume"
+)
 ARMS = {
     "static": Arm(f"{_DISTILL} --teacher {{transformer}} --student static", kills=20),
     "layers:2": Arm(f"{_DISTILL} --teacher {{transformer}} --student layers:2", kills=20),
@@ -63,10 +68,12 @@ ARMS = {
         f"{_DISTILL} --teacher {{transformer}} --student static --seeds 0 1", (*Arm.phases, BETWEEN), kills=20
     ),
     "pipeline": Arm("run {steps} --resume"),
+    "joint": Arm(f"{_GLUE} --mode joint --then finetune", _TRAINED),
+    "sequential": Arm(f"{_GLUE} --mode sequential", _TRAINED),
     "import": Arm("import fastai {weights} {vocabulary} --overwrite", (SAVING,)),
 }
 """A student of a few tables, a transformer, teachers of other kinds, a family of two seeds, which is killed between its
-children too, a chain of two steps, and a conversion, which is repeated instead of resumed."""
+children too, a chain of two steps, two tasks of GLUE at once and in sequence, and a conversion, which is repeated instead of resumed."""
 
 
 def data(setting: Setting) -> tuple[str, str]:
@@ -108,7 +115,18 @@ def places(setting: Setting) -> dict[str, str]:
     run(Pretrain(data=pool, model=encoder, output=found["language"], **options))
     answers = str(folder / "answers.csv")
     Predict(model=[found["tfidf"]], input=[f"{rows}/train.csv", pool], output=answers, overwrite=True).run()
-    found |= {"rows": rows, "pool": pool, "answers": answers, "encoder": encoder, **_fastai(folder)}
+    (folder / "glue").mkdir(exist_ok=True)
+    for name in ("rte", "mrpc"):
+        if not (folder / "glue" / name).exists():
+            (folder / "glue" / name).symlink_to(Path(setting.data(name)).resolve(), target_is_directory=True)
+    found |= {
+        "glue": str(folder / "glue"),
+        "rows": rows,
+        "pool": pool,
+        "answers": answers,
+        "encoder": encoder,
+        **_fastai(folder),
+    }
     return found | {"epochs": str(setting.pick(EPOCHS, 2))}
 
 

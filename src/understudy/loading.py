@@ -15,12 +15,14 @@ from understudy.errors import ModelError
 from understudy.inference.adapted import AdaptedPredictor
 from understudy.inference.embeddings import EmbeddingModel
 from understudy.inference.exported.predictor import ExportedPredictor
-from understudy.inference.many import AdaptedBase, load_adapted_base
+from understudy.inference.many import AdaptedBase
 from understudy.inference.multitask import TaskPredictors
 from understudy.inference.predictor import Ensemble, LinearPredictor, Predictor
+from understudy.models.files.classifiers import load_encoder
 from understudy.models.files.multitask import is_multitask, load_tasks
 from understudy.models.files.names import EMBEDDINGS, EXPORTED, kind_of, resolve
 from understudy.models.files.pretrained import register_architectures
+from understudy.models.files.tokenizers import check_tokenizer, load_tokenizer
 from understudy.models.static_vectors import StaticVectors
 from understudy.models.tfidf import Tfidf
 
@@ -106,7 +108,10 @@ def load_base(name: str | Path) -> AdaptedBase:
     Raises:
         ModelError: if it cannot be loaded.
     """
-    return load_adapted_base(str(name))
+    origin = str(name)
+    encoder, tokenizer = load_encoder(origin), load_tokenizer(origin)
+    check_tokenizer(encoder, tokenizer, name=origin)
+    return AdaptedBase(origin, encoder, tokenizer)
 
 
 def register() -> None:

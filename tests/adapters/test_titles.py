@@ -54,6 +54,11 @@ def test_a_head_of_pairs_is_none_for_single_texts() -> None:
         ({"below": {}}, None),
         ({"base": replace(BASE, kept=[0, 2])}, None),
         ({"design": design_of("houlsby", norms=True).as_dict()}, None),
+        ({"base": replace(BASE, model_type="mpnet")}, None),
+        ({"base": replace(BASE, model_type="modernbert"), "head": None, "task": None}, None),
+        ({"base": replace(BASE, model_type="mpnet"), "method": "lora", "design": {}}, "PEFT"),
+        ({"base": replace(BASE, model_type="albert")}, None),
+        ({"base": replace(BASE, model_type="albert"), "design": design_of("pfeiffer").as_dict()}, "AdapterHub"),
     ],
 )
 def test_the_library_that_it_can_be_exported_to(changed: dict[str, Any], library: str | None) -> None:

@@ -78,7 +78,7 @@ def test_correlations(case: tuple[np.ndarray, np.ndarray]) -> None:
 
 
 def test_the_average_is_glues() -> None:
-    """BERT-base's row of the leaderboard, whose average is said there: tasks with two metrics count once."""
+    """BERT-base's row of the leaderboard, whose score is said there: tasks with two metrics count once."""
     rows = {
         "cola": [52.1],
         "sst2": [93.5],
@@ -95,6 +95,9 @@ def test_the_average_is_glues() -> None:
         52.1 + 93.5 + (88.9 + 84.8) / 2 + (87.1 + 85.8) / 2 + (71.2 + 89.2) / 2 + (84.6 + 83.4) / 2 + 90.5 + 66.4
     ) / 8
     assert found == pytest.approx(by_hand)
+    nine = average({**scores, "wnli": 65.1})
+    assert nine is not None
+    assert round(nine, 1) == 78.3  # the score of that row on the leaderboard, which counts WNLI
     assert average({"wnli": 1.0}, beside=("wnli",)) is None
     with pytest.raises(ValueError, match="at least one metric"):
         task_score([{}])

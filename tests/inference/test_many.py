@@ -22,6 +22,7 @@ from understudy.adapters.inject import adapter_tensors, add_adapter
 from understudy.cli import main
 from understudy.data.tasks import Task
 from understudy.errors import ModelError
+from understudy.inference.predictor import Ensemble, Predictor
 from understudy.models.files.classifiers import load_encoder
 from understudy.models.structure.layers import head_tensors
 
@@ -199,6 +200,10 @@ def test_a_name_from_the_hub(model: Any, base: Path, folders: dict[str, Path], m
     monkeypatch.setattr(names, "snapshot_download", lambda found, **options: str(folders["films"]))
     assert model.load_adapter("someone/nice-films.v2") == "nice-films_v2"
     assert model.load_adapter("sentiment/sst-2@ukp") == "sst-2"
+    asked: list[str] = []
+    monkeypatch.setattr(names, "snapshot_download", lambda found, **_: asked.append(found) or str(folders["films"]))
+    assert model.load_adapter("sentiment/imdb@ukp", kind="houlsby") == "imdb"
+    assert asked[0].endswith("_sentiment_imdb_houlsby")
 
 
 def test_a_stack_is_one_after_the_other(model: Any, base: Path, folders: dict[str, Path]) -> None:
@@ -249,6 +254,49 @@ def test_threads_take_turns(model: Any, folders: dict[str, Path]) -> None:
     for thread in threads:
         thread.join()
     assert not faults
+
+
+def test_a_call_is_answered_as_it_began(model: Any, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever another thread makes active meanwhile, between the call's batches or before its labels are named."""
+    model.set_active("films")
+    expected = alone(folders["films"], TEXTS)
+    monkeypatch.setattr("understudy.inference.many.token_budget", lambda *_: 8)  # a text a batch
+    others: list[threading.Thread] = []
+
+    def meddle(*_: Any) -> None:
+        if not others:
+            others.append(threading.Thread(target=model.set_active, args=("topics",)))
+            others.append(threading.Thread(target=model.average, args=(["films", "films"],), kwargs={"name": "mean"}))
+            for thread in others:
+                thread.start()
+                thread.join(0.2)
+
+    model.encoder.encoder.layer[-1].register_forward_hook(lambda *_: meddle())
+    answers = model.predict(TEXTS)
+    assert [answer.label for answer in answers] == [TASKS["films"][row.argmax()] for row in expected]
+    for thread in others:
+        thread.join()
+    assert model.active in (("topics",), ("mean",))
+
+
+@pytest.mark.parametrize("name", ["training", "keys", "_modules"])
+def test_names_that_torch_has_taken(name: str, base: Path, tmp_path: Path) -> None:
+    folder = made(base, tmp_path / name, DESIGNS["films"], TASKS["films"])
+    model: Any = understudy.load_base(base)
+    with pytest.raises(ModelError, match=rf"cannot be called '{name}', .* Give another name, or rename its folder\."):
+        model.load_adapter(folder)
+    assert model.load_adapter(folder, name="other") == "other"
+
+
+def test_an_adapter_and_a_whole_model_are_summed_up(folders: dict[str, Path], tmp_path: Path) -> None:
+    """Only an adapter counts what belongs to its task alone."""
+    one: Any = understudy.load(folders["films"])
+    two: Any = understudy.load(folders["films"])
+    for members in ([one, Predictor(two.model, two.tokenizer, two.task, 64)], [one, two]):
+        for order in (members, members[::-1]):
+            counted = Ensemble(order).summary()
+            assert counted["parameters"] == 2 * one.summary()["parameters"]
+            assert ("own_parameters" in counted) == (members[1] is two)
 
 
 def test_ten_tasks_take_little_more_memory_than_one(base: Path, tmp_path: Path) -> None:

@@ -17,20 +17,25 @@ import torch
 import yaml
 from glue_toys import write_glue
 from safetensors.torch import load_file
+from sklearn.metrics import matthews_corrcoef
 
 import forked
 import understudy
 from understudy.cli import main
 from understudy.data.glue.read import read_task
 from understudy.errors import DataError
+from understudy.folders.run import Run
 from understudy.functional.temperature import fit_temperature
 from understudy.models.students.apart import ApartClassifier
 from understudy.recipes.ship.exportable import rows_of_run
+from understudy.recipes.train.finetune import transformer
 from understudy.recipes.train.glue import family
 from understudy.recipes.train.glue.recipe import Glue
 from understudy.record import RunRecord
+from understudy.report.scores import shown_split
 from understudy.report.verdict import verdict
 from understudy.runs import seeds
+from understudy.runs.fitting.worth import Worth
 
 pytestmark = pytest.mark.usefixtures("quick_throughout", "two_folds")
 
@@ -133,9 +138,21 @@ def test_it_is_what_finetune_does_on_the_same_rows(
         (tmp_path / "data" / f"{there}.tsv").write_bytes((root / "RTE" / f"{here}.tsv").read_bytes())
     words = glue(tmp_path / "finetune")
     words[0], words[words.index("--data") + 1] = "finetune", str(tmp_path / "data")
-    assert main([*words, "--start", start, "--pooling", "head"]) == 0
+    given = ["--interpolate", "1"] if start == "probe" else []  # the end is kept, not a point half-way
+    assert main([*words, "--start", start, "--pooling", "head", *given]) == 0
+    training = record_of(tmp_path / "glue").training["train"]
+    assert training.get("start", {}).get("share", 1.0) == 1.0
     one, other = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("glue", "finetune"))
     assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_a_head_that_cannot_begin_as_a_probe_begins_at_random(
+    glue: Words, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as those of causal models: no flag that glue does not have is asked back."""
+    monkeypatch.setattr(transformer, "find_start", lambda *args, **more: None)
+    assert main(glue(tmp_path / "run", "--task", "cola", "--start", "probe")) == 0
+    assert "start" not in record_of(tmp_path / "run").training["train"]
 
 
 def test_pairs_are_read_apart_where_that_probes_better_and_the_next_task_has_the_encoder(
@@ -221,6 +238,76 @@ def test_wnli_stands_beside_the_average() -> None:
     assert entry["metrics"]["validation"]["average"] == 0.6
 
 
+def test_a_task_of_ones_own_counts_in_no_average_of_glue(
+    glue: Words, reviews: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "tasks.yaml"
+    path.write_text(f"rte: {{data: {reviews}}}\nmood: {{data: {reviews}}}\n", encoding="utf-8")
+    words = glue(tmp_path / "run", "--tasks_file", path, "--tasks", "rte", "mood")
+    assert main(words) == 2
+    assert f"{path}, task 'rte': {root} has a folder of GLUE's task of that name. Rename" in capsys.readouterr().err
+    del words[words.index("--data") : words.index("--data") + 2]
+    assert main(words) == 0
+    assert [model["name"] for model in record_of(tmp_path / "run").models] == ["rte", "mood"]
+    assert not any("GLUE's 8 tasks" in note for note in record_of(tmp_path / "run").notes)
+
+
+def test_the_table_of_several_tasks_says_what_speaks_against_their_scores(tmp_path: Path) -> None:
+    def record(*notes: str, **start: str) -> RunRecord:
+        models = [{"name": "model", "metrics": {"validation": {"accuracy": 0.5}}}]
+        training = {"train": {"start": start}}
+        return RunRecord(command="glue", config={}, models=models, notes=list(notes), training=training)
+
+    run = Run(tmp_path / "run", RunRecord(command="glue", config={}))
+    children = {
+        "1-sick": record(kept="probe"),
+        "2-stsb": record(
+            "validation: runs/1-sick learnt from 9 of these, so scores may be too good.", kept="fine-tuned"
+        ),
+    }
+    family.sum_up(run, Glue(tasks=["sick", "stsb"], mode="sequential"), children, [])
+    assert run.record.notes == [
+        "2-stsb: validation: runs/1-sick learnt from 9 of these, so scores may be too good.",
+        "1-sick: fine-tuning was no gain, so the model is the probe that it began with, on the encoder as it was: nothing of the task is in that encoder.",
+    ]
+
+
+def test_a_labelled_test_file_leads_the_report_of_a_task_by_itself_only(glue: Words, tmp_path: Path) -> None:
+    """As docs/glue.md says: GLUE's files and tables of several tasks are of the development set."""
+    data = write_glue(tmp_path / "GLUE")
+    (data / "RTE" / "test.tsv").write_bytes((data / "RTE" / "train.tsv").read_bytes())
+    words = glue(tmp_path / "run", "--tasks", "rte", "cola")
+    words[words.index("--data") + 1] = str(data)
+    assert main(words) == 0
+    child, whole = record_of(tmp_path / "run" / "rte"), record_of(tmp_path / "run")
+    assert list(child.model("model")["metrics"]) == ["validation", "test"]
+    assert shown_split(child.as_dict()) == "test"
+    found = json.loads((tmp_path / "run" / "rte" / "eval_results.json").read_text(encoding="utf-8"))
+    assert (found["eval_samples"], shown_split(whole.as_dict())) == (16, "validation")
+    assert list(whole.model("rte")["metrics"]) == ["validation"]
+
+
+def test_a_diagnostic_set_with_labels_is_scored_by_matthews(glue: Words, tmp_path: Path) -> None:
+    labels = ("entailment", "neutral", "contradiction")
+    rows = "".join(f"film {i},book {i % 5},{labels[i % 3]}\n" for i in range(30))
+    for folder, names in (("mnli", ("train", "dev_matched", "dev_mismatched")), ("diagnostic", ("diagnostic",))):
+        (tmp_path / "GLUE" / folder).mkdir(parents=True)
+        for name in names:
+            path = tmp_path / "GLUE" / folder / f"{name}.csv"
+            path.write_text(f"sentence1,sentence2,label\n{rows}", encoding="utf-8")
+    words = glue(tmp_path / "run", "--task", "mnli")
+    words[words.index("--data") + 1] = str(tmp_path / "GLUE")
+    assert main(words) == 0
+    scores = record_of(tmp_path / "run").model("model")["metrics"]
+    assert {split: list(found) for split, found in scores.items()} == {
+        "validation": ["accuracy"],
+        "validation_mismatched": ["accuracy"],
+        "diagnostic": ["matthews"],
+    }
+    predicted = understudy.load(tmp_path / "run").logits([(f"film {i}", f"book {i % 5}") for i in range(30)]).argmax(1)
+    assert scores["diagnostic"]["matthews"] == pytest.approx(matthews_corrcoef([i % 3 for i in range(30)], predicted))
+
+
 def test_seeds_of_one_task_and_of_several(glue: Words, tmp_path: Path) -> None:
     assert main(glue(tmp_path / "one", "--task", "rte", "--seeds", 0, 1)) == 0
     assert record_of(tmp_path / "one").aggregate["model"]["accuracy"]["n"] == 2
@@ -261,7 +348,7 @@ def whole(glue: Words, tmp_path_factory: pytest.TempPathFactory) -> Callable[[st
 
 
 @pytest.mark.parametrize("failpoint", ["train.step:7", "family.child:2"])
-@pytest.mark.parametrize("mode", ["single", "sequential"])
+@pytest.mark.parametrize("mode", ["single", "sequential", "transfer"])
 def test_a_family_that_was_killed_ends_with_the_same_bits(
     glue: Words, whole: Callable[[str], Path], tmp_path: Path, failpoint: str, mode: str
 ) -> None:
@@ -269,8 +356,8 @@ def test_a_family_that_was_killed_ends_with_the_same_bits(
     assert killed(glue(tmp_path / "before", *more), failpoint) not in (0, 1, 2)
     (tmp_path / "before").rename(tmp_path / "killed")
     assert main(glue(tmp_path / "killed", *more, "--resume")) == 0
-    names = ["mrpc", "rte"] if mode == "single" else ["1-mrpc", "2-rte", "direct"]
-    for name in names:
+    names = {"single": ["mrpc", "rte"], "sequential": ["1-mrpc", "2-rte", "direct"]}
+    for name in names.get(mode, ["mrpc", "rte", "rte-after-mrpc", "mrpc-after-rte"]):
         assert weights(tmp_path / "killed" / name) == weights(whole(mode) / name)
     one, other = (record_of(folder) for folder in (whole(mode), tmp_path / "killed"))
     assert [model["metrics"] for model in one.models] == [model["metrics"] for model in other.models]
@@ -342,6 +429,33 @@ def test_each_stage_carries_over_the_encoder_and_nothing_else(
         else:
             assert torch.equal(value, first[key]), key
     assert "stsb after mrpc" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("how", [[], ["--pooling", "mean"], ["--pooling", "apart"], ["--start", "probe"]])
+def test_a_stage_that_learns_nothing_keeps_what_it_was_given(
+    glue: Words, tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: list[str]
+) -> None:
+    """What :func:`run_stages` hands over, tensor by tensor: all but the head is the first stage's, however it reads."""
+    made = family.task_recipe
+
+    def later_at_rest(recipe: Any, name: str, **changes: Any) -> Any:
+        return made(recipe, name, **changes, **({"learning_rate": 1e-30} if "encoder_from" in changes else {}))
+
+    monkeypatch.setattr(family, "task_recipe", later_at_rest)
+    monkeypatch.setattr(transformer, "worth", lambda *args, **more: Worth(1.0, 0.0, 0.0, "accuracy"))
+    assert main(glue(tmp_path / "run", "--tasks", "mrpc", "stsb", "--mode", "sequential", *how)) == 0
+    first, then = (
+        load_file(tmp_path / "run" / stage / "model" / "model.safetensors") for stage in ("1-mrpc", "2-stsb")
+    )
+    untouched = load_file(tiny_bert / "model.safetensors")
+    inside = [
+        key for key in first if not key.startswith("classifier.") and not (how[:1] == ["--start"] and "pooler" in key)
+    ]
+    assert {key.partition(".")[0] for key in inside} == {"bert" if "--pooling" not in how else "encoder"}
+    for key in inside:
+        assert torch.equal(then[key], first[key]), key
+    table = next(key for key in inside if key.endswith("word_embeddings.weight"))
+    assert not torch.equal(first[table], next(value for key, value in untouched.items() if key.endswith(table[8:])))
 
 
 def test_a_new_head_replaces_one_that_would_fit(glue: Words, root: Path, tmp_path: Path) -> None:
@@ -478,9 +592,10 @@ def test_validate_reads_every_task(glue: Words, tmp_path: Path, capsys: pytest.C
     assert "understudy glue: no fault found." in said
 
 
-def test_eleven_files_make_a_zip(tmp_path: Path) -> None:
+def test_eleven_files_make_a_zip_and_what_would_be_refused_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     from understudy.data.glue.submission import FILES, write_answers
-    from understudy.folders.run import Run
 
     for i, file in enumerate(FILES):
         write_answers(tmp_path / "run" / f"task-{i}" / "submission", file, ["0"])
@@ -488,6 +603,11 @@ def test_eleven_files_make_a_zip(tmp_path: Path) -> None:
     family._submission(run, [f"task-{i}" for i in range(len(FILES))])
     with zipfile.ZipFile(tmp_path / "run" / "submission.zip") as archive:
         assert sorted(archive.namelist()) == sorted(f"{file}.tsv" for file in FILES)
+    assert any("MRPC.tsv: has 1 rows, but the test set has 1,725." in note for note in run.record.notes)
+    assert "all eleven files, but the leaderboard would refuse them so" in capsys.readouterr().out
+    monkeypatch.setattr(family, "submission_faults", lambda name: [])
+    family._submission(run, [f"task-{i}" for i in range(len(FILES))])
+    assert "all eleven files, for the leaderboard" in capsys.readouterr().out
 
 
 def own_tasks(folder: Path, reviews: Path, root: Path) -> Path:
@@ -578,9 +698,32 @@ def test_every_ordered_pair_shows_which_task_helps_which(
         one, other = (sum(scores[name]) / len(scores[name]) for name in (f"{task} after {after}", task))
         assert gain["value"] == pytest.approx(one - other, abs=1e-6)
         assert gain["interval"][0] <= gain["value"] + 1e-9 or gain["value"] == 0
+    assert not any("different numbers of training rows" in note for note in record.notes)
     start = RunRecord.load(tmp_path / "run" / "rte-after-stsb" / "record.json").config
     assert (start["model"], start["encoder_from"]) == ("", str(tmp_path / "run" / "stsb"))
     assert (tmp_path / "run" / "plots" / "transfer.png").is_file()
     assert "Gain over direct training" in capsys.readouterr().out
     assert "plots/transfer.png" in (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
     assert main([*words, "--overwrite"]) == 0
+
+
+def test_unequal_numbers_of_rows_are_said_and_pairs_have_no_baselines(
+    glue: Words, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_glue(tmp_path / "GLUE")
+    lines = (data / "RTE" / "train.tsv").read_text(encoding="utf-8").splitlines(keepends=True)
+    (data / "RTE" / "train.tsv").write_text("".join(lines[:21]), encoding="utf-8")
+    words = glue(tmp_path / "run", "--tasks", "rte", "stsb", "--mode", "transfer", "--limit_train", 30)
+    words[words.index("--data") + 1] = str(data)
+    words.remove("--no_baseline")
+    assert main(words) == 0
+    assert (
+        "the tasks have different numbers of training rows (rte 20, stsb 30), which may be what helps; --limit_train 20 makes them alike."
+        in record_of(tmp_path / "run").notes
+    )
+    names = {
+        name: [model["name"] for model in record_of(tmp_path / "run" / name).models]
+        for name in ("rte", "rte-after-stsb")
+    }
+    assert "tfidf" in names["rte"]
+    assert names["rte-after-stsb"] == ["model"]

@@ -27,6 +27,8 @@ from understudy.models.students.pooled import PooledClassifier
 from understudy.recipes.train.glue.joint import work
 from understudy.recipes.train.glue.joint.start import start_tasks
 from understudy.record import RunRecord
+from understudy.runs import plans
+from understudy.runs.fitting.learning import learning_plan
 from understudy.settings.train.glue import GlueSettings
 
 pytestmark = pytest.mark.usefixtures("quick_throughout", "two_folds")
@@ -64,6 +66,7 @@ def test_one_model_for_all_and_one_for_each(
     shown = capsys.readouterr()
     assert "one for all" in shown.err
     assert "4 copies in main memory" in shown.err
+    assert "each task by itself, each about as long again as training" in shown.err
     record = record_of(run)
     names = [model["name"] for model in record.models]
     ends = ("", ", at its own best", ", fine-tuned")
@@ -268,6 +271,23 @@ def test_a_time_budget_is_shared_by_the_trainings(
     assert budgets == [pytest.approx(share * 3600, rel=0.03) for share in (0.5, 0.5, 1.0)]  # of what is left each time
 
 
+@pytest.mark.parametrize("tasks", [("rte", "cola"), ("rte", "cola", "stsb")])
+def test_the_plan_counts_the_best_weights_of_each_task(
+    root: Path, tiny_bert: Path, tasks: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    megabyte = 10**6
+    monkeypatch.setattr(plans, "training_seconds", lambda *args, **more: 1.0)
+    settings = GlueSettings(data=str(root), tasks=list(tasks), mode="joint", max_length=24, model=str(tiny_bert))
+    found = work.Joint(settings, [read_task(str(root), name) for name in tasks])
+    found.objective.ballast = torch.nn.Parameter(torch.zeros(megabyte // 4 * 10))
+    found.plan = learning_plan(found.objective, settings, learning_rate=1e-3)
+    size = sum(p.numel() * p.element_size() for p in found.objective.parameters()) / megabyte
+    copies = 3 + 1 + len(tasks)  # weights and two moments; the best in common, and those of each task
+    lines = found.plan_lines()
+    assert lines["memory"].endswith(f"{copies * size:,.0f} MB of disk for a checkpoint")
+    assert "then" not in lines
+
+
 def test_seeds(joint: Words, tmp_path: Path) -> None:
     words = joint(
         tmp_path / "run", "--tasks", "rte", "cola", "--seeds", 0, 1, "--epochs", 1, "--task_weights", "1", "0.5"
@@ -298,6 +318,8 @@ def test_its_folder_teaches_and_lends_its_encoder(
     ]
     words += ["--bilstm.lstm", "8", "--bilstm.hidden", "8", "--max_length", "24"]
     assert main([*words, "--output", str(tmp_path / "student")]) == 0  # only cola has these labels for single texts
+    said = "its head for cola teaches, because no other one has the data's labels; --task names another."
+    assert any(said in note for note in record_of(tmp_path / "student").notes)
     assert main([*words, "--task", "rte", "--output", str(tmp_path / "other")]) == 2
     assert "task rte: was trained on pairs of texts, but the data's rows are single texts" in capsys.readouterr().err
     words = ["finetune", "--data", str(reviews), "--encoder_from", str(tmp_path / "run"), "--epochs", "1"]
@@ -310,6 +332,7 @@ def test_its_folder_teaches_and_lends_its_encoder(
     [
         (["--tasks", "rte"], "--mode joint needs several tasks"),
         (["--freeze", "embeddings"], "--freeze: this is for the layers of one task's model"),
+        (["--learning_rate", "auto"], "trains several tasks at once, and no sweep tries rates for them. Give a number"),
         (["--task_weights", "1", "2"], "task_weights must be one for each task: 3 tasks, but 2 weights"),
         (["--task_weights", "1", "2", "0"], "task_weights must be positive"),
         (["--soft_weight", "1"], "--soft_weight belongs to --sharing soft"),
@@ -327,8 +350,9 @@ def test_mistakes_are_said(
     joint: Words, tmp_path: Path, more: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = joint(tmp_path / "run", *more)
-    if "--mode" in more:  # the last one counts for people, but a flag stands once
-        del words[words.index("joint") - 1 : words.index("joint") + 1]
+    for flag in ("--mode", "--learning_rate"):  # the last one counts for people, but a flag stands once
+        if flag in more:
+            del words[words.index(flag) : words.index(flag) + 2]
     assert main(words) == 2
     assert said in capsys.readouterr().err
 

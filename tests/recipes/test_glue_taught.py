@@ -19,6 +19,7 @@ import understudy
 from understudy.cli import main
 from understudy.data.glue.read import read_task
 from understudy.models.files.multitask import load_tasks
+from understudy.recipes.train.glue.joint.taught import said_of_task
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -179,6 +180,32 @@ def test_mistakes_are_said(
     words += [] if "--mode" in more else ["--mode", "joint"]
     assert main([str(word) for word in words]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_teachers_of_all_tasks_need_their_names(
+    root: Path, tiny_bert: Path, teachers: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The order of ``all`` is GLUE's, which nobody wrote down."""
+    words = ["glue", "--data", root, "--model", tiny_bert, "--task", "all", "--mode", "joint"]
+    words += ["--output", tmp_path / "run", "--teachers", *(teachers / name for name in TASKS)]
+    assert main([str(word) for word in words]) == 2
+    said = capsys.readouterr().err
+    assert "--teachers names several models, so it needs the tasks by name, in the same order." in said
+
+
+def test_a_teacher_that_was_trained_on_another_task_is_said(teachers: Path) -> None:
+    (said,) = said_of_task(str(teachers / "cola"), "sst2")
+    assert said.endswith("cola: was trained on cola, and teaches sst2. --teachers stand in the order of --tasks.")
+    assert said_of_task(str(teachers / "cola" / "model"), "sst2")
+    assert not said_of_task(str(teachers / "cola"), "cola")
+
+
+def test_the_plan_says_what_is_trained_after_the_student(
+    taught: Words, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(taught(tmp_path / "run", "--student", "layers:1", "--then", "finetune", "--dry_run")) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "each task by itself and the same student without teachers, each about as long again as training" in said
 
 
 def test_a_teacher_of_another_task_is_refused(

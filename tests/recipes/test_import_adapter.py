@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import pickle
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +23,8 @@ from transformers import AutoModelForSequenceClassification, PreTrainedTokenizer
 import understudy
 from understudy.adapters.files import load_adapted
 from understudy.adapters.heads import first_token_head
-from understudy.adapters.hub.names import repository
+from understudy.adapters.hub import names
+from understudy.adapters.hub.names import repositories
 from understudy.adapters.hub.reading import read_hub_adapter
 from understudy.adapters.inject import adapter_tensors
 from understudy.cli import main
@@ -124,12 +127,17 @@ def written(tmp_path: Path) -> Callable[..., Path]:
     """Writes a small AdapterHub folder of two layers of 32, with changes."""
 
     def write(
-        config: dict[str, Any] | None = None, *, version: str = "adapters.1.3.0", where: str = "output.adapters"
+        config: dict[str, Any] | None = None,
+        *,
+        version: str | None = "adapters.1.3.0",
+        where: str = "output.adapters",
+        more: dict[str, Any] | None = None,
     ) -> Path:
         folder = tmp_path / "adapter"
         folder.mkdir(exist_ok=True)
         plain = {"mh_adapter": False, "output_adapter": True, "original_ln_before": True, "reduction_factor": 16}
-        told = {"config": {**plain, **(config or {})}, "hidden_size": 32, "model_type": "bert", "version": version}
+        told = {"config": {**plain, **(config or {})}, "hidden_size": 32, "model_type": "bert", **(more or {})}
+        told |= {} if version is None else {"version": version}
         (folder / "adapter_config.json").write_text(json.dumps(told))
         sizes = {
             "adapter_down.0.weight": (2, 32),
@@ -146,17 +154,51 @@ def written(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
+def with_a_head(folder: Path, *, function: str = "tanh") -> Path:
+    """The folder with a head of two labels."""
+    about = {"head_type": "classification", "num_labels": 2, "layers": 2, "activation_function": function}
+    (folder / "head_config.json").write_text(json.dumps({"config": {**about, "label2id": {"no": 0, "yes": 1}}}))
+    rng = torch.Generator().manual_seed(0)
+    sizes = {"1.weight": (32, 32), "1.bias": (32,), "4.weight": (2, 32), "4.bias": (2,)}
+    head = {f"heads.t.{key}": torch.randn(size, generator=rng) for key, size in sizes.items()}
+    save_file(head, folder / "model_head.safetensors")
+    return folder
+
+
 def test_names_and_functions_of_old_versions(written: Callable[..., Path]) -> None:
+    """The library renames functions only where a file has no version at all, and never those of heads."""
     for where, place in (
         ("output.layer_text_task_adapters", "output"),
         ("attention.output.attention_text_lang_adapters", "attention"),
     ):
-        found = read_hub_adapter(written({"non_linearity": "gelu"}, version="2.0.1", where=where))
+        found = read_hub_adapter(written({"non_linearity": "gelu"}, version=None, where=where))
         assert found.design.non_linearity == "gelu_new"
         assert {key.split(".")[2] for key in found.tensors} == {place}
         assert found.task is None
-    assert read_hub_adapter(written({"non_linearity": "gelu_orig"}, version="2.0.1")).design.non_linearity == "gelu"
-    assert read_hub_adapter(written({"non_linearity": "gelu"})).design.non_linearity == "gelu"
+    assert read_hub_adapter(written({"non_linearity": "gelu_orig"}, version=None)).design.non_linearity == "gelu"
+    for version in ("adapters.1.3.0", "2.0.1", "3.1.0"):
+        assert read_hub_adapter(written({"non_linearity": "gelu"}, version=version)).design.non_linearity == "gelu"
+    folder = with_a_head(written(version=None), function="gelu")
+    assert read_hub_adapter(folder).head_options["function"] == "gelu"
+
+
+def test_invertible_adapters_of_the_first_version(written: Callable[..., Path]) -> None:
+    """They were told in a nested configuration, which adapters of tasks had too, without having one."""
+    nested = {"invertible_adapter": {"block_type": "nice", "non_linearity": "relu", "reduction_factor": 4}}
+    folder = written(nested, version=None)
+    tensors = load_file(folder / "adapter.safetensors")
+    sizes = {"0.weight": (4, 16), "0.bias": (4,), "2.weight": (16, 4), "2.bias": (16,)}
+    whole = {
+        f"bert.invertible_lang_adapters.t.{f}.{key}": torch.ones(size) for f in "FG" for key, size in sizes.items()
+    }
+    save_file({**tensors, **whole}, folder / "adapter.safetensors")
+    found = read_hub_adapter(folder)
+    assert found.design.invertible == 4.0
+    assert sum(key.startswith("invertible.") for key in found.tensors) == 8
+    assert read_hub_adapter(written(nested, version=None, more={"type": "text_task"})).design.invertible is None
+    assert read_hub_adapter(written(nested, version=None, more={"type": "text_lang"})).design.invertible == 4.0
+    with pytest.raises(ModelError, match="'inv_adapter' is 'glow'"):
+        read_hub_adapter(written({"invertible_adapter": {"block_type": "glow", "reduction_factor": 2}}, version=None))
 
 
 def test_an_albert_of_the_library_reads_what_attention_reads(written: Callable[..., Path]) -> None:
@@ -237,6 +279,78 @@ def test_damaged_files(written: Callable[..., Path], tiny_bert: Path) -> None:
         read_hub_adapter(folder)
 
 
+def test_a_damaged_pickle_is_said_to_be_damaged(written: Callable[..., Path]) -> None:
+    """However it is cut: torch's reader of its older form raises nearly anything."""
+    folder = written()
+    tensors = load_file(folder / "adapter.safetensors")
+    (folder / "adapter.safetensors").unlink()
+    path = folder / "pytorch_adapter.bin"
+    torch.save(tensors, path, _use_new_zipfile_serialization=False)
+    whole = path.read_bytes()
+    assert read_hub_adapter(folder).design.kind == "pfeiffer"
+    for length in range(2, len(whole), max(1, len(whole) // 150)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ModelError, match=r"is damaged|holds more than weights"):
+            read_hub_adapter(folder)
+    for place in range(2, len(whole), max(1, len(whole) // 150)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        with contextlib.suppress(ModelError):  # a flipped bit of a weight is a weight
+            read_hub_adapter(folder)
+
+
+@pytest.mark.parametrize(
+    "text", [b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", b"<!DOCTYPE html>", b""]
+)
+def test_what_was_saved_in_place_of_a_pickle(text: bytes, written: Callable[..., Path]) -> None:
+    folder = written()
+    (folder / "adapter.safetensors").unlink()
+    (folder / "pytorch_adapter.bin").write_bytes(text)
+    with pytest.raises(ModelError, match=r"is no file of torch. Perhaps it is a Git LFS pointer, .* Download the file"):
+        read_hub_adapter(folder)
+
+
+def test_a_head_with_a_name_that_is_none(written: Callable[..., Path]) -> None:
+    folder = with_a_head(written())
+    head = load_file(folder / "model_head.safetensors")
+    save_file({**head, "weight": torch.ones(2)}, folder / "model_head.safetensors")
+    assert len(read_hub_adapter(folder).head) == 4
+    save_file({"weight": torch.ones(2)}, folder / "model_head.safetensors")
+    with pytest.raises(ModelError, match=r"its head has 0 layers, but head_config\.json says 2"):
+        read_hub_adapter(folder)
+
+
+def test_an_adapter_of_another_checkpoint_is_refused(
+    written: Callable[..., Path], tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its file tells no more of its base than the name, and another one of the same size would take it."""
+    folder = written({"leave_out": [2, 3]}, more={"model_name": "bert-base-multilingual-cased"})
+    other = shutil.copytree(tiny_bert, tmp_path / "bert-base-uncased")
+    command = ["import", "adapter", str(folder), "--output", str(tmp_path / "out"), "--model"]
+    assert main([*command, str(other)]) == 2
+    said = capsys.readouterr().err.replace("\n", " ")
+    assert "belongs to another base: it was trained in bert-base-multilingual-cased, but this one is" in said
+    assert f"correct 'model_name' in {folder / 'adapter_config.json'}" in said
+    assert not (tmp_path / "out").exists()
+    assert main([*command, str(other), "--force"]) == 0
+    shutil.rmtree(tmp_path / "out")
+    model: Any = understudy.load_base(other)
+    with pytest.raises(ModelError, match="was trained in bert-base-multilingual-cased"):
+        model.load_adapter(folder)
+    assert model.load_adapter(folder, force=True) == "adapter"
+    unknown = shutil.copytree(tiny_bert, tmp_path / "mine")
+    assert main([*command, str(unknown)]) == 0
+    assert "Nothing here tells whether that is" in capsys.readouterr().err.replace("\n", " ")
+    told = json.loads((unknown / "config.json").read_text())
+    (unknown / "config.json").write_text(json.dumps(told | {"_name_or_path": "google-bert/bert-base-cased"}))
+    assert main([*command, str(unknown), "--overwrite"]) == 2
+    (unknown / "config.json").write_text(
+        json.dumps(told | {"_name_or_path": "google-bert/bert-base-multilingual-cased"})
+    )
+    capsys.readouterr()
+    assert main([*command, str(unknown), "--overwrite"]) == 0
+    assert "Nothing here tells" not in capsys.readouterr().err
+
+
 @needs_files
 def test_another_base_is_refused(bases: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["import", "adapter", str(HUB / "bert" / "seq_bn-bin"), "--output", str(tmp_path / "out")]
@@ -260,20 +374,14 @@ def test_a_head_of_pairs_answers_pairs(
     written: Callable[..., Path], tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = written({"leave_out": [2, 3], "is_parallel": True, "original_ln_before": False})
-    labels = {"no": 0, "yes": 1}
-    about = {"head_type": "classification", "num_labels": 2, "layers": 2, "activation_function": "tanh"}
-    (folder / "head_config.json").write_text(json.dumps({"config": {**about, "label2id": labels}}))
-    rng = torch.Generator().manual_seed(0)
-    sizes = {"1.weight": (32, 32), "1.bias": (32,), "4.weight": (2, 32), "4.bias": (2,)}
-    head = {f"heads.t.{key}": torch.randn(size, generator=rng) for key, size in sizes.items()}
-    save_file(head, folder / "model_head.safetensors")
+    with_a_head(folder)
     pairs = [("a good film", "a bad one"), ("a film", "a good film")]
     out = imported(folder, tiny_bert, tmp_path / "pairs", "--pair")
     alone = understudy.load(out).logits(pairs)
     base = understudy.load_base(str(tiny_bert))
     base.load_adapter(folder, pair=True)
     assert np.array(base.logits(pairs)) == pytest.approx(alone, abs=1e-5)
-    assert base.predict(pairs)[0].label in labels
+    assert base.predict(pairs)[0].label in ("no", "yes")
     single = imported(folder, tiny_bert, tmp_path / "single")
     with pytest.raises(ValueError, match="must be a string"):
         understudy.load(single).logits(pairs)
@@ -282,14 +390,30 @@ def test_a_head_of_pairs_answers_pairs(
 
 
 def test_identifiers_of_before() -> None:
-    bert = repository("sentiment/sst-2@ukp", base="google-bert/bert-base-uncased", kind="houlsby")
-    assert bert == "AdapterHub/bert-base-uncased_sentiment_sst-2_houlsby"
-    assert (
-        repository("sentiment/sst-2@ukp", base="roberta-base", kind="pfeiffer")
-        == "AdapterHub/roberta-base-sst_pfeiffer"
-    )
+    bert = repositories("sentiment/sst-2@ukp", base="google-bert/bert-base-uncased", kind="houlsby")
+    assert bert == ["AdapterHub/bert-base-uncased_sentiment_sst-2_houlsby"]
+    roberta = repositories("sentiment/sst-2@ukp", base="roberta-base", kind="pfeiffer")
+    assert roberta == ["AdapterHub/roberta-base-sst_pfeiffer"]
     with pytest.raises(ModelError, match="is no identifier of AdapterHub"):
-        repository("sst-2", base="roberta-base", kind="pfeiffer")
+        repositories("sst-2", base="roberta-base", kind="pfeiffer")
+
+
+def test_a_language_adapter_is_looked_for_under_both_of_its_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the first hub's language adapters the earlier ones are called otherwise than the rule says, the later ones are not."""
+    asked: list[str] = []
+
+    def download(found: str, **options: Any) -> str:
+        asked.append(found)
+        if found != "AdapterHub/bert-base-multilingual-cased_hy_wiki_pfeiffer":
+            raise OSError("404 Client Error")
+        return "/cache/hy"
+
+    monkeypatch.setattr(names, "snapshot_download", download)
+    base = "google-bert/bert-base-multilingual-cased"
+    assert names.fetched("hy/wiki@ukp", base=base) == Path("/cache/hy")
+    assert asked[0] == "AdapterHub/bert-base-multilingual-cased-hy-wiki_pfeiffer"
+    with pytest.raises(ModelError, match=r"-en-wiki_houlsby and AdapterHub/\S+_en_wiki_houlsby could not be loaded"):
+        names.fetched("en/wiki@ukp", base=base, kind="houlsby")
 
 
 def test_names_that_are_nothing(tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -335,6 +459,73 @@ def test_peft_reads_what_is_exported_and_its_checkpoints_are_read(
         assert torch.equal(adapter_tensors(again.model, "task")[key], value)
     with torch.no_grad():
         torch.testing.assert_close(again.model(**inputs).logits, ours.model(**inputs).logits, rtol=0, atol=1e-6)
+
+
+@needs_peft
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"task_type": "TOKEN_CLS"}, r"its task_type is 'TOKEN_CLS', whose head cannot be read here"),
+        (
+            {"init_lora_weights": "pissa_niter_4"},
+            r"its init_lora_weights is 'pissa_niter_4', which changes the weights",
+        ),
+        (
+            {"init_lora_weights": "olora"},
+            r"its init_lora_weights is 'olora', .*path_initial_model_for_weight_conversion",
+        ),
+        ({"base_model_name_or_path": "google-bert/bert-base-cased"}, "it was trained in google-bert/bert-base-cased"),
+        ({"init_lora_weights": "gaussian"}, None),
+        ({"task_type": None}, None),
+    ],
+)
+def test_what_a_checkpoint_of_peft_says_is_read(
+    changed: dict[str, Any],
+    message: str | None,
+    reviews: Path,
+    tiny_bert: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A tagger is no classifier, and PiSSA and its kin change the base's own weights."""
+    import peft
+
+    base = shutil.copytree(tiny_bert, tmp_path / "bert-base-uncased")
+    plain = AutoModelForSequenceClassification.from_pretrained(base, num_labels=3)
+    config = peft.LoraConfig(task_type="SEQ_CLS", r=2, target_modules=["query", "value"])
+    peft.get_peft_model(plain, config).save_pretrained(tmp_path / "theirs")
+    path = tmp_path / "theirs" / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+    command = ["import", "adapter", str(tmp_path / "theirs"), "--model", str(base), "--output", str(tmp_path / "out")]
+    assert main(command) == (0 if message is None else 2)
+    said = capsys.readouterr().err.replace("\n", " ")
+    if message is not None:
+        assert re.search(message, said)
+        assert not (tmp_path / "out").exists()
+    else:
+        assert "do not say whether a text may have several labels" in said
+
+
+@needs_peft
+@pytest.mark.filterwarnings("ignore")
+def test_several_labels_of_peft(
+    written: Callable[..., Path], tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each has a probability of its own where it is said that a text may have several."""
+    import peft
+
+    plain = AutoModelForSequenceClassification.from_pretrained(tiny_bert, num_labels=3)
+    config = peft.LoraConfig(task_type="SEQ_CLS", r=2, target_modules=["query", "value"])
+    peft.get_peft_model(plain, config).save_pretrained(tmp_path / "theirs")
+    found = understudy.load(imported(tmp_path / "theirs", tiny_bert, tmp_path / "out", "--multi_label"))
+    assert "do not say" not in capsys.readouterr().err
+    assert (found.task.kind, len(found.task.labels)) == ("multi_label", 3)
+    answer, logits = found.predict(["a good film"])[0], found.logits(["a good film"])[0]
+    assert list(answer.probabilities.values()) == pytest.approx(1 / (1 + np.exp(-logits)), abs=1e-5)
+    hub = ["import", "adapter", str(written()), "--model", str(tiny_bert), "--output", str(tmp_path / "no")]
+    assert main([*hub, "--multi_label"]) == 2
+    assert "--multi_label is for adapters of PEFT" in capsys.readouterr().err
 
 
 @needs_peft

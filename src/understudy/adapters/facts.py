@@ -14,6 +14,7 @@ import torch
 
 from understudy.adapters.design import AdapterDesign
 from understudy.adapters.heads import Head, check_head
+from understudy.adapters.hub.architectures import unfit_for_hub
 from understudy.adapters.inject import encoder_tensors
 from understudy.data.tasks import Task
 from understudy.errors import ModelError, shortened
@@ -118,7 +119,7 @@ class AdapterFacts:
         if not alone or self.head in ("mean", "apart") or (self.method != "bottleneck" and self.head == "first_token"):
             return None
         design = AdapterDesign.from_dict(self.design) if self.method == "bottleneck" else None
-        return "PEFT" if design is None else None if design.norms else "AdapterHub"
+        return "PEFT" if design is None else None if unfit_for_hub(self.base.model_type, design) else "AdapterHub"
 
     def answers(self, task: Task) -> bool:
         """Whether its head is for such a task: of this kind, with these labels, of as many texts a row."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from understudy.adapters.hub.architectures import PREFIXES
 from understudy.adapters.layers.bottleneck import FUNCTIONS
 from understudy.data.tasks import Task
 from understudy.errors import ModelError, shortened
@@ -209,7 +210,7 @@ def first_token_head(model: Any) -> FirstTokenHead:
     parts = _PARTS.get(base.config.model_type)
     if parts is None or isinstance(model, PooledEncoder):
         raise ModelError(
-            f"{type(model).__name__}: its head is more than layers on the first token's state, so it cannot be written in that form. Train with the architecture's own head (--pooling head) of a BERT, RoBERTa, XLM-R, ELECTRA, DistilBERT, ALBERT, MPNet or DeBERTa-v2."
+            f"{type(model).__name__}: its head is more than layers on the first token's state, so it cannot be written in that form. Train with the architecture's own head (--pooling head) of one of these: {', '.join(PREFIXES)}."
         )
     names, function, last = parts
     inside = {**dict(base.named_modules()), **dict(model.named_modules())}

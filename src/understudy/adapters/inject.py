@@ -76,7 +76,7 @@ def add_fusion(model: Any, name: str, fused: Mapping[str, AdapterDesign]) -> Non
     Raises:
         ModelError: if they are not of one kind, one of them brings norms or changes the embeddings, or has no usable name.
     """
-    if odd := [key for key in fused if not key or "." in key or hasattr(nn.ModuleDict, key)]:
+    if odd := [key for key in fused if not key or "." in key or hasattr(nn.ModuleDict(), key)]:
         raise ModelError(f"an adapter in a fusion cannot be called '{odd[0]}'. Rename its folder.")
     first = next(iter(fused.values()))
     for other, design in fused.items():
@@ -286,6 +286,8 @@ def _check(model: Any, name: str, design: AdapterDesign, layers: int, *, normed_
         raise ModelError(f"there is an adapter '{name}' already. Give the new one another name, or remove the old one.")
     if not name or "." in name:
         raise ModelError(f"an adapter's name must not be empty or have a dot, but is '{name}'. Give another name.")
-    if hasattr(nn.ModuleDict, name):
-        raise ModelError(f"an adapter cannot be called '{name}', which is a word of torch. Give another name.")
+    if hasattr(nn.ModuleDict(), name):
+        raise ModelError(
+            f"an adapter cannot be called '{name}', which is a word of torch. Give another name, or rename its folder."
+        )
     check_layers(type(base_model(model)).__name__, layers, left_out=design.leave_out, named=design.reductions)

@@ -22,12 +22,17 @@ from understudy.models.students.pooled import PooledEncoder
 _WEIGHTS = "adapter_model.safetensors"
 _OUTER = "base_model.model."
 _READ = {"r", "lora_alpha", "target_modules", "feedforward_modules", "use_rslora", "peft_type", "modules_to_save"}
+_READ |= {"task_type", "init_lora_weights", "base_model_name_or_path"}
 _SAY_NOTHING = {
-    *("task_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision", "inference_mode"),
-    *("lora_dropout", "init_lora_weights", "init_ia3_weights", "megatron_core", "qalora_group_size", "fan_in_fan_out"),
-    *("layers_pattern", "runtime_config"),
+    *("auto_mapping", "peft_version", "revision", "inference_mode", "layers_pattern", "runtime_config"),
+    *("lora_dropout", "init_ia3_weights", "megatron_core", "qalora_group_size", "fan_in_fan_out"),
 }
 """Keys of PEFT's configurations that change nothing in what a trained adapter computes in an encoder."""
+_TASKS = (None, "SEQ_CLS", "FEATURE_EXTRACTION")
+"""PEFT's tasks whose head, if there is one, answers for a text as a whole."""
+_STARTS = ("gaussian", "eva", "orthogonal", "true", "false")
+"""Where the weights of a LoRA may begin, by PEFT's names, so that the base's stay as they are. Others, such as PiSSA, take a part out
+of the base's weights, also when the adapter is loaded."""
 
 
 class PeftCheckpoint(NamedTuple):
@@ -69,6 +74,15 @@ def read_peft(folder: Path) -> PeftCheckpoint:
             else f"it sets {', '.join(odd)}"
         )
         raise ModelError(f"{path}: {what}, which is not known here. Only plain LoRA and IA³ are.")
+    task, start = told.get("task_type"), told.get("init_lora_weights")
+    if task not in _TASKS:
+        raise ModelError(
+            f"{path}: its task_type is {shortened(task)}, whose head cannot be read here. Only those of classifiers (SEQ_CLS) and adapters without a head (FEATURE_EXTRACTION) can. Use it with PEFT."
+        )
+    if isinstance(start, str) and start.lower() not in _STARTS:
+        raise ModelError(
+            f"{path}: its init_lora_weights is {shortened(start)}, which changes the weights of the base too, so in the base as it is it would answer something else. Make a plain LoRA of it where it was trained: save_pretrained(..., path_initial_model_for_weight_conversion=...)."
+        )
     try:
         tensors = {key.removeprefix(_OUTER): value.float() for key, value in load_file(folder / _WEIGHTS).items()}
     except (OSError, SafetensorError) as error:

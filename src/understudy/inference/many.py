@@ -6,7 +6,7 @@ import copy
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -28,9 +28,8 @@ from understudy.data.tokens.encoder import Text, TextEncoder
 from understudy.errors import ModelError, nearest
 from understudy.inference.answers import Prediction, check_texts, predictions
 from understudy.inference.logits import device_of, parameter_summary, token_budget
-from understudy.models.files.classifiers import load_encoder
+from understudy.inference.turns import in_turn
 from understudy.models.files.lengths import max_length
-from understudy.models.files.tokenizers import check_tokenizer, load_tokenizer
 from understudy.models.structure.hidden_states import hidden_states
 from understudy.models.structure.inputs import settle_inputs
 from understudy.models.structure.layers import base_model
@@ -42,7 +41,8 @@ _Read = Callable[[np.ndarray, dict[str, Tensor]], None]
 class AdaptedBase:
     """A base with any number of adapters: ``understudy.load_base(base)`` makes one.
 
-    Several threads may use one: they take turns.
+    Several threads may use one: they take turns, a whole call each, so no call changes what another is answering. What is
+    active is so for all of them: threads that ask different adapters name them in each call (``predict(texts, adapters=...)``).
 
     Args:
         name: the base's name.
@@ -60,10 +60,16 @@ class AdaptedBase:
         """The adapters that texts pass through, one after the other; the head of the last answers."""
         self._longest = max_length(base_model(encoder).config, tokenizer, None)
         self._inputs = settle_inputs(encoder, tokenizer, answers=lambda *given: hidden_states(*given)[:, 0])
-        self._turn = threading.Lock()
+        self.turn = threading.RLock()
 
     def load_adapter(
-        self, adapter: str | Path, *, name: str | None = None, force: bool = False, pair: bool = False
+        self,
+        adapter: str | Path,
+        *,
+        name: str | None = None,
+        force: bool = False,
+        pair: bool = False,
+        kind: Literal["pfeiffer", "houlsby"] = "pfeiffer",
     ) -> str:
         """Load an adapter beside those that are there, and make it the active one.
 
@@ -71,8 +77,9 @@ class AdaptedBase:
             adapter: a run that trained one, its model folder, or a hub id of one; also one that AdapterHub's library wrote,
                 as a folder, a hub id or an identifier (``sentiment/sst-2@ukp``).
             name: what it is called here; by default as its run's folder, or the end of its hub id.
-            force: whether an adapter is accepted whose base has other weights of the same shape.
+            force: whether an adapter is accepted whose base has other weights of the same shape, or another name.
             pair: whether the head of one of AdapterHub's reads pairs: its files do not say.
+            kind: of an identifier: which of the two adapters that AdapterHub has for it.
 
         Returns:
             Its name.
@@ -81,7 +88,7 @@ class AdaptedBase:
             ModelError: if it does not belong to this base, or there is one of this name.
         """
         origin = str(adapter)
-        folder = fetched(origin, base=self.name)
+        folder = fetched(origin, base=self.name, kind=kind)
         name = name_of(origin, folder) if name is None else name
         if name in self.facts:
             raise ModelError(
@@ -97,6 +104,7 @@ class AdaptedBase:
         self._place(name, facts, weights, head, origin=origin)
         return name
 
+    @in_turn
     def average(self, names: Sequence[str], *, name: str) -> str:
         """A new adapter whose weights, and whose head's, are the means of several adapters of one task and one shape.
 
@@ -115,6 +123,7 @@ class AdaptedBase:
         self._place(name, facts, mean_of(weights), head, origin=name)
         return name
 
+    @in_turn
     def set_active(self, *names: str) -> None:
         """Choose the adapters that texts pass through, in this order; the head of the last answers.
 
@@ -123,14 +132,15 @@ class AdaptedBase:
         """
         self.active = tuple(map(self._known, names))
 
+    @in_turn
     def remove(self, name: str) -> None:
         """Take an adapter out of memory."""
-        with self._turn:
-            remove_adapter(self.encoder, self._known(name))
+        remove_adapter(self.encoder, self._known(name))
         self.facts.pop(name)
         self.heads.pop(name, None)
         self.active = tuple(one for one in self.active if one != name)
 
+    @in_turn
     def logits(self, texts: Sequence[Text], *, adapters: Sequence[str] = ()) -> list[np.ndarray]:
         """The outputs of each text, ``(outputs,)`` of its task.
 
@@ -182,6 +192,7 @@ class AdaptedBase:
                 self._through(self._encoded(alike, limit), rows, cut & (own == limit), read, head)
         return found
 
+    @in_turn
     def logits_of_each(self, texts: Sequence[Text]) -> dict[str, np.ndarray]:
         """The outputs of every adapter with a head for every text: ``(texts, outputs)`` by adapter.
 
@@ -214,6 +225,7 @@ class AdaptedBase:
 
             self._through(encoded, np.arange(len(encoded)), chosen, read, self.heads[some[0]])
 
+    @in_turn
     def predict(self, texts: Sequence[Text], *, adapters: Sequence[str] = ()) -> list[Prediction]:
         """Labels and probabilities for texts, in their order.
 
@@ -224,6 +236,7 @@ class AdaptedBase:
         rows = self.logits(texts, adapters=adapters)
         return [self._said(name, row[None])[0] for row, name in zip(rows, chosen)]
 
+    @in_turn
     def predict_each(self, texts: Sequence[Text]) -> dict[str, list[Prediction]]:
         """Labels and probabilities of every adapter with a head for every text, by adapter."""
         return {name: self._said(name, rows) for name, rows in self.logits_of_each(texts).items()}
@@ -232,16 +245,16 @@ class AdaptedBase:
         """Parameters and bytes of the base with all adapters and heads."""
         return parameter_summary(nn.ModuleList([self.encoder, *self.heads.values()]))
 
+    @in_turn
     def _place(
         self, name: str, facts: AdapterFacts, weights: dict[str, Tensor], head: nn.Module | None, *, origin: str
     ) -> None:
-        with self._turn:
-            add_adapter(self.encoder, name, AdapterDesign.from_dict(facts.design))
-            try:
-                load_tensors(self.encoder, name, weights, origin=origin)
-            except ModelError:
-                remove_adapter(self.encoder, name)
-                raise
+        add_adapter(self.encoder, name, AdapterDesign.from_dict(facts.design))
+        try:
+            load_tensors(self.encoder, name, weights, origin=origin)
+        except ModelError:
+            remove_adapter(self.encoder, name)
+            raise
         self.facts[name] = facts
         if head is not None:
             self.heads[name] = head.to(device_of(self.encoder)).eval()
@@ -253,7 +266,7 @@ class AdaptedBase:
         budget, more = token_budget(device, self.encoder), ["token_type_ids"] * isinstance(head, ApartHead)
         names = list(dict.fromkeys([*self._inputs, "attention_mask", *more]))
         own, tight = np.flatnonzero(own), device.type == "cpu"
-        with self._turn, torch.inference_mode():
+        with torch.inference_mode():
             for batch in length_batches(encoded.lengths[own], max_tokens=budget, padded=padded, tight=tight):
                 part = collate(encoded, own[batch], names=names)
                 inputs = {name: value.to(device) for name, value in part.items()}
@@ -285,14 +298,3 @@ class AdaptedBase:
                 f"there is no adapter '{name}'.{nearest(name, self.facts)} There are: {', '.join(self.facts) or 'none yet'}."
             )
         return name
-
-
-def load_adapted_base(name: str) -> AdaptedBase:
-    """A base without adapters, ready to get some.
-
-    Raises:
-        ModelError: if the base cannot be loaded.
-    """
-    encoder, tokenizer = load_encoder(name), load_tokenizer(name)
-    check_tokenizer(encoder, tokenizer, name=name)
-    return AdaptedBase(name, encoder, tokenizer)

@@ -212,9 +212,9 @@ class Ensemble(Answering):
         return np.concatenate([member.encode(texts) for member in self.members], axis=1)
 
     def summary(self) -> dict[str, int]:
-        """The sums of the members' parameters and bytes."""
+        """The sums of the members' parameters and bytes, as far as all of them count the same."""
         parts = [member.summary() for member in self.members]
-        return {key: sum(part[key] for part in parts) for key in parts[0]}
+        return {key: sum(part[key] for part in parts) for key in parts[0] if all(key in part for part in parts)}
 
     def fingerprint(self) -> str:
         """SHA-256 of the members' fingerprints, the order of their outputs, and temperatures other than 1."""

@@ -65,8 +65,12 @@ def texts_plan(
     }
 
 
-def cost_lines(plan: LearningPlan, batches: BatchSource, *, tokens: int) -> dict[str, str]:
-    """Time, memory and disk of a training with so many tokens an epoch."""
+def cost_lines(plan: LearningPlan, batches: BatchSource, *, tokens: int, kept: int = 1) -> dict[str, str]:
+    """Time, memory and disk of a training with so many tokens an epoch.
+
+    Args:
+        kept: copies of the best weights: more than one where other scores keep their own.
+    """
     time_s = training_seconds(plan, batches, tokens=tokens)
     everything = list(plan.objective.parameters())
     with plan.at_its_widest() as learning:
@@ -77,7 +81,8 @@ def cost_lines(plan: LearningPlan, batches: BatchSource, *, tokens: int) -> dict
     return {
         "training": f"{'at most' if len(plan.parts) > 1 else 'about'} {duration(time_s)}{slower} for "
         + (f"{learns:,} parameters" if learns == total else f"{learns:,} of {total:,} parameters"),
-        "memory": f"about {(weights + 4 * moving) / 1e6:,.0f} MB for weights, gradients, moments and the best weights; {4 * moving / 1e6:,.0f} MB of disk for a checkpoint",
+        # the gradients are not written down, and the weights that learn are
+        "memory": f"about {(weights + (3 + kept) * moving) / 1e6:,.0f} MB for weights, gradients, moments and the best weights; {(3 + kept) * moving / 1e6:,.0f} MB of disk for a checkpoint",
     }
 
 

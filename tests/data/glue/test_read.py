@@ -138,7 +138,7 @@ def test_mnli_is_evaluated_twice_and_answers_for_the_diagnostic_set(official: Pa
 
 
 def test_broken_rows_of_qqp_are_counted_and_left_out(official: Path) -> None:
-    (note,) = [note for note in read(official, "qqp").splits.notes if "broken" in note]
+    (note,) = [note for note in read(official, "qqp").splits.notes if "left out" in note]
     assert "2 broken rows left out" in note
     assert "train.tsv, line 3" in note
 
@@ -155,13 +155,61 @@ def test_a_split_of_qqp_with_nothing_but_broken_rows_is_refused(official: Path, 
 
 
 def test_mnli_with_one_development_set_says_so(official: Path) -> None:
-    assert not any("mismatched" in note for note in read(official, "mnli").splits.notes)
+    assert not any("no validation_mismatched" in note for note in read(official, "mnli").splits.notes)
     (official / "MNLI" / "dev_mismatched.tsv").unlink()
     found = read(official, "mnli")
     assert not found.others
-    (note,) = [note for note in found.splits.notes if "mismatched" in note]
+    (note,) = [note for note in found.splits.notes if "no validation_mismatched" in note]
     assert "MNLI: no validation_mismatched split of MNLI. Looked for dev_mismatched or validation_mismatched as" in note
     assert note.endswith("It is scored on the matched rows alone.")
+
+
+@pytest.mark.parametrize("submit", [True, False])
+def test_a_diagnostic_set_with_labels_is_scored(official: Path, submit: bool) -> None:
+    rows = "".join(f"a\t\t\t\tNews\tA {label}\tB\t{label}\n" for label in ("contradiction", "neutral", "entailment"))
+    head = "Lexical Semantics\tPredicate-Argument Structure\tLogic\tKnowledge\tDomain\tPremise\tHypothesis\tLabel\n"
+    (official / "diagnostic" / "diagnostic-full.tsv").write_text(head + rows, encoding="utf-8")
+    found = read_task(str(official), "mnli", tests=submit)
+    assert found.others["diagnostic"].labels.tolist() == [2, 1, 0]
+    assert found.others["diagnostic"].texts[0] == ("A contradiction", "B")
+    assert [list(texts) for file, texts in found.tests.items() if file == "AX"] == (
+        [[("The cat sat.", "The cat did not sit.")]] * submit
+    )
+    (official / "diagnostic" / "diagnostic.tsv").unlink()
+    found = read_task(str(official), "mnli", tests=submit)
+    assert len(found.others["diagnostic"]) == 3
+    assert [len(texts) for file, texts in found.tests.items() if file == "AX"] == [3] * submit
+
+
+def test_a_test_file_that_the_leaderboard_would_refuse_is_said(official: Path) -> None:
+    path = official / "SST-2" / "test.tsv"
+    path.write_text("index\tsentence\n0\tgood\n\t\n2\tfine\n3\tbad\n\n", encoding="utf-8")
+    found = read(official, "sst2")
+    assert list(found.tests["SST-2"]) == [("good",), ("",), ("fine",), ("bad",)]  # an empty row keeps its place
+    notes = [note for note in found.splits.notes if str(path) in note]
+    assert notes[0] == f"{path}: 1 empty line skipped."
+    assert f"{path}: has 4 rows, but the leaderboard's test set has 1,821, so it would refuse SST-2.tsv." in notes[1]
+    path.write_text("index\tsentence\n0\tgood\n2\tfine\n1\tbad\n3\tpoor\n", encoding="utf-8")
+    said = faults(official, "sst2")
+    assert len(said) == 2
+    assert f"{path}, line 3: 'index' is '2', but this is row 1, counted from 0" in said[0]
+    assert len(read_task(str(official), "sst2").splits.train) == 2  # nothing is answered for it
+
+
+@pytest.mark.parametrize("task", ["SST-2", "CoLA"])
+def test_quote_marks_are_quoting_where_pandas_wrote_the_file(official: Path, task: str) -> None:
+    text = 'sentence\tlabel\n"He said ""great"" film"\t1\nplain\t0\n'
+    (official / task / "train.tsv").write_text(text, encoding="utf-8")
+    assert list(read(official, task).splits.train.texts) == [('He said "great" film',), ("plain",)]
+    (official / task / "train.tsv").write_text('sentence\tlabel\n"He said "" film\t1\n""\t0\n', encoding="utf-8")
+    assert list(read(official, task).splits.train.texts) == [('"He said "" film',), ('""',)]
+
+
+def test_a_limit_is_answered_as_for_tasks_of_ones_own(official: Path) -> None:
+    with pytest.raises(DataError, match="mnli: --limit_train 2 is fewer rows than there are classes"):
+        read_task(str(official), "mnli", limit_train=2)
+    notes = read_task(str(official), "rte", limit_train=7).splits.notes
+    assert "train: all 2 labelled rows are used, --limit_train asks for 7." in notes
 
 
 @pytest.mark.parametrize("name", ["AX.tsv", "diagnostic.tsv"])
@@ -183,7 +231,12 @@ def test_mrpcs_source_comes_with_what_to_make_of_it(official: Path) -> None:
     (folder / "dev.tsv").unlink()
     (said,) = faults(official, "mrpc")
     assert "save the second as test.tsv" in said
-    assert "in GLUE's dev_ids.tsv as dev.tsv, and the others as train.tsv" in said
+    assert "in GLUE's dev_ids.tsv (https://dl.fbaipublicfiles.com/glue/data/mrpc_dev_ids.tsv) as dev.tsv" in said
+    shutil.copy(folder / "msr_paraphrase_train.txt", folder / "train.tsv")
+    (folder / "dev_ids.tsv").write_text("1\t2\n3\t4\n", encoding="utf-8")
+    (said,) = faults(official, "mrpc")
+    assert "MRPC: no validation split of MRPC." in said
+    assert "and the others as train.tsv" in said
 
 
 def test_two_folders_of_one_task_are_refused(official: Path) -> None:
@@ -287,6 +340,7 @@ def test_rows_are_drawn_by_the_seed_and_balanced(tmp_path: Path) -> None:
     lay_out(tmp_path, {"cola": {"train.csv": f"sentence,label\n{rows}", "dev.csv": f"sentence,label\n{rows}"}})
     one, again, other = (read_task(str(tmp_path), "cola", limit_train=20, seed=seed) for seed in (0, 0, 1))
     assert one.splits.train.labels.sum() == 10
+    assert "train: 20 of 100 labelled rows were drawn balanced over 2 classes (seed 0)." in one.splits.notes
     assert list(one.splits.train.texts) == list(again.splits.train.texts) != list(other.splits.train.texts)
 
 

@@ -103,6 +103,12 @@ BROKEN: dict[str, tuple[Callable[[dict[str, bytes]], object], str]] = {
     "score": (lambda c: _line(c, "STS-B.tsv", 2, "0\t5.2"), "STS-B.tsv, line 2: '5.2' is not a number from 0 to 5"),
     "not a number": (lambda c: _line(c, "STS-B.tsv", 2, "0\tnan"), "'nan' is not a number from 0 to 5"),
     "a number as Python writes it": (lambda c: _line(c, "STS-B.tsv", 2, "0\t0_3"), "'0_3' is not a number from 0 to 5"),
+    "a number with spaces": (lambda c: _line(c, "STS-B.tsv", 2, "0\t 3.0"), "' 3.0' is not a number from 0 to 5"),
+    "a number with a sign": (lambda c: _line(c, "STS-B.tsv", 2, "0\t+3"), "'+3' is not a number from 0 to 5"),
+    "other digits": (
+        lambda c: _line(c, "STS-B.tsv", 2, "0\t\N{ARABIC-INDIC DIGIT THREE}"),
+        "is not a number from 0 to 5, in digits and a point",
+    ),
     "another label": (
         lambda c: _line(c, "CoLA.tsv", 2, "0\tgrammatical"),
         "CoLA.tsv, line 2: 'grammatical' is not one of 0, 1, the labels of CoLA. Write one of them.",

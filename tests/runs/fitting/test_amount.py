@@ -61,6 +61,6 @@ def test_an_adapter_has_twice_the_passes() -> None:
     assert (whole.epochs, adapter.epochs) == (3, 6)
     assert whole.patience is None
     assert adapter.patience == 3
-    assert "of an adapter 6, which take about as long" in adapter.why
+    assert "of an adapter 6, which take about a third longer" in adapter.why
     assert training_amount(90, classes=2, parameters=SMALL, validation=10, adapts=True).epochs == 20
     assert training_amount(2500, classes=2, parameters=SMALL, validation=250, adapts=True, epochs=3).epochs == 3

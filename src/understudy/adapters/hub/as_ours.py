@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from understudy.adapters.base_names import check_named_base
 from understudy.adapters.design import check_layers
 from understudy.adapters.facts import AdapterFacts, Base
 from understudy.adapters.files import HEAD, WEIGHTS, read_tensors
@@ -40,7 +41,7 @@ def read_adapter(
         encoder: the base.
         base: its name.
         length: the tokens that an adapter reads which does not say how many it was trained on.
-        force: whether other weights of the same shape are accepted.
+        force: whether other weights of the same shape are accepted, and a base of another name.
         pair: whether the head of one that AdapterHub's library wrote reads pairs of texts.
 
     Raises:
@@ -58,6 +59,8 @@ def read_adapter(
     found = read_hub_adapter(folder)
     task = of_pairs(found.task) if pair and found.task is not None else found.task
     facts = facts_of_hub(found, encoder, base=base, task=task, length=length, origin=str(folder))
+    place = f"'model_name' in {folder / ADAPTER}"
+    check_named_base(found.base, base, facts.base.model_type, origin=str(folder), place=place, force=force)
     return ReadAdapter(facts, found.tensors, {f"head.{key}": value for key, value in found.head.items()})
 
 

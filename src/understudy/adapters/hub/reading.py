@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -23,7 +22,7 @@ from understudy.errors import ModelError, shortened
 _FILES = {"adapter": ("adapter.safetensors", "pytorch_adapter.bin")}
 _FILES["head"] = ("model_head.safetensors", "pytorch_model_head.bin")
 _OLD_FUNCTIONS = {"gelu": "gelu_new", "gelu_orig": "gelu"}
-"""What files of adapter-transformers mean, the library's name before version 0.1."""
+"""What these meant before the library wrote its version into its files."""
 _PLAIN = {"use_gating": False, "phm_layer": False, "cross_adapter": False, "ln_after": False}
 _PLAIN |= {"adapter_residual_before_ln": False, "residual_before_ln": True, "original_ln_after": True}
 """Options of which one value alone is computed here."""
@@ -68,12 +67,11 @@ def read_hub_adapter(folder: Path) -> HubAdapter:
         raise ModelError(
             f"{folder / 'adapter_config.json'}: its 'config' must say what the adapter computes, but is {shortened(config)}. Save it with a newer version of adapters."
         )
-    old = not str(told.get("version", "")).startswith("adapters.")
     tensors = _renamed(_tensors(folder, "adapter"), norm=bool(config.get("ln_before")), origin=folder)
-    task, head, options = _head(folder, old=old)
+    task, head, options = _head(folder)
     size = told.get("hidden_size")
     return HubAdapter(
-        design=_design(config, told, old=old, origin=folder / "adapter_config.json"),
+        design=_design(_as_today(config, told, tensors), told, origin=folder / "adapter_config.json"),
         tensors=tensors,
         model_type=str(told.get("model_type", "")),
         hidden_size=size if isinstance(size, int) else 0,
@@ -82,6 +80,20 @@ def read_hub_adapter(folder: Path) -> HubAdapter:
         head=head,
         head_options=options,
     )
+
+
+def _as_today(config: Mapping[str, Any], told: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The options of a configuration with the names and meanings that they have in files of today."""
+    function, nested = config.get("non_linearity"), config.get("invertible_adapter")
+    found = dict(config)
+    if "version" not in told and isinstance(function, str):
+        found["non_linearity"] = _OLD_FUNCTIONS.get(function, function)
+    if isinstance(nested, Mapping) and nested:
+        found["inv_adapter"] = nested.get("block_type")
+        found["inv_adapter_reduction_factor"] = nested.get("reduction_factor")
+    if told.get("type") == "text_task" and not any(key.startswith("invertible.") for key in tensors):
+        found["inv_adapter"] = None  # old adapters of tasks name one that they do not have
+    return found
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -101,14 +113,15 @@ def _tensors(folder: Path, what: str) -> dict[str, Tensor]:
     if path is None:
         raise ModelError(f"{folder}: holds neither {' nor '.join(_FILES[what])}. Copy the whole folder.")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of torch, about the pickles that it then refuses
-            found = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+        found = load_file(path) if path.suffix == ".safetensors" else _unpickled(path)
     except pickle.UnpicklingError as error:
+        reason = str(error).partition("\n")[0]
         raise ModelError(
-            f"{path}: is a pickle that holds more than weights, so it is not opened: it could run code ({shortened(str(error).splitlines()[0])}). Nothing of it was executed. Get the adapter as safetensors."
+            f"{path}: is a pickle that holds more than weights, so it is not opened: it could run code ({shortened(reason)}). Nothing of it was executed. Get the adapter as safetensors."
         ) from None
-    except (OSError, SafetensorError, RuntimeError, EOFError, ValueError, KeyError, TypeError) as error:
+    except ModelError:
+        raise
+    except Exception as error:  # of a damaged pickle torch's own reader raises nearly anything
         reason = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
         raise ModelError(f"{path}: is damaged: {reason}. Copy the adapter again.") from None
     if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
@@ -116,7 +129,24 @@ def _tensors(folder: Path, what: str) -> dict[str, Tensor]:
     return {str(key): value.float() for key, value in found.items()}
 
 
-def _design(config: Mapping[str, Any], told: Mapping[str, Any], *, old: bool, origin: Path) -> AdapterDesign:
+def _unpickled(path: Path) -> Any:
+    """What a file of torch holds; no code in it is executed.
+
+    Raises:
+        ModelError: if it is no file of torch.
+    """
+    with path.open("rb") as file:
+        begins = file.read(2)
+    if begins != b"PK" and begins[:1] != b"\x80":
+        raise ModelError(
+            f"{path}: is no file of torch. Perhaps it is a Git LFS pointer, or a page of the hub that was saved in its place. Download the file itself."
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch, about the pickles that it then refuses
+        return torch.load(path, "cpu", weights_only=True)
+
+
+def _design(config: Mapping[str, Any], told: Mapping[str, Any], *, origin: Path) -> AdapterDesign:
     """What the options of a configuration compute.
 
     Raises:
@@ -128,7 +158,6 @@ def _design(config: Mapping[str, Any], told: Mapping[str, Any], *, old: bool, or
         if key in config and config[key] is not None and config[key] != plain
     ]
     function = str(config.get("non_linearity", "relu")).lower()
-    function = _OLD_FUNCTIONS.get(function, function) if old else function
     scaling, inverse = config.get("scaling", 1.0), config.get("inv_adapter")
     if function not in FUNCTION_NAMES:
         odd.append(f"'non_linearity' is {function!r}")
@@ -185,7 +214,7 @@ def _renamed(tensors: Mapping[str, Tensor], *, norm: bool, origin: Path) -> dict
     return found
 
 
-def _head(folder: Path, *, old: bool) -> tuple[Task | None, dict[str, Tensor], dict[str, Any]]:
+def _head(folder: Path) -> tuple[Task | None, dict[str, Tensor], dict[str, Any]]:
     """Task, weights and options of the head in a folder; no task if there is no head."""
     path = folder / "head_config.json"
     if not path.is_file():
@@ -203,7 +232,6 @@ def _head(folder: Path, *, old: bool) -> tuple[Task | None, dict[str, Tensor], d
         raise ModelError(f"{path}: the head {what}, which cannot be read here. {alone}")
     outputs, layers = config.get("num_labels"), config.get("layers", 2)
     function = str(config.get("activation_function") or "linear").lower()
-    function = _OLD_FUNCTIONS.get(function, function) if old else function
     if not isinstance(outputs, int) or not isinstance(layers, int) or layers < 1 or function not in FUNCTION_NAMES:
         raise ModelError(
             f"{path}: num_labels, layers and activation_function are {shortened([outputs, layers, function])}, which cannot be read here. {alone}"
@@ -214,7 +242,8 @@ def _head(folder: Path, *, old: bool) -> tuple[Task | None, dict[str, Tensor], d
     tensors = _tensors(folder, "head")
     by_number: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
-        *_, number, part = key.split(".")
+        number, _, part = key.rpartition(".")
+        number = number.rpartition(".")[2]
         if number.isdigit():
             by_number.setdefault(int(number), {})[part] = value
     if len(by_number) != layers:

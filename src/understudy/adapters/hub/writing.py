@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from understudy.adapters.design import AdapterDesign
 from understudy.adapters.facts import AdapterFacts
 from understudy.adapters.heads import FirstTokenHead
+from understudy.adapters.hub.architectures import PREFIXES, unfit_for_hub
 from understudy.adapters.inject import adapter_tensors
 from understudy.atomic import OUTPUT, new_folder
 from understudy.errors import ModelError
@@ -27,12 +28,22 @@ _PLACES: dict[str, tuple[str, str]] = {
         "albert.encoder.albert_layer_groups.{}.albert_layers.{}.output_adapters.adapters",
     ),
 }
-_PREFIXES = {
-    **{name: name for name in ("bert", "electra", "roberta", "distilbert", "albert")},
-    "xlm-roberta": "roberta",
-    "deberta-v2": "deberta",
-}
-"""Architectures of that library, and the prefixes of their tensors."""
+
+
+def check_for_hub(facts: AdapterFacts, *, origin: str) -> None:
+    """Check that AdapterHub can compute an adapter.
+
+    Args:
+        origin: where it is, for messages.
+
+    Raises:
+        ModelError: if it has no such architecture, or no such adapter.
+    """
+    if facts.method != "bottleneck":
+        raise ModelError(f"{origin}: a {facts.method} adapter is PEFT's. Write it with --format peft.")
+    reason = unfit_for_hub(facts.base.model_type, AdapterDesign.from_dict(facts.design))
+    if reason is not None:
+        raise ModelError(f"{origin}: {reason}")
 
 
 def write_hub_adapter(folder: Path, model: Any, facts: AdapterFacts, head: FirstTokenHead | None, *, name: str) -> None:
@@ -48,22 +59,8 @@ def write_hub_adapter(folder: Path, model: Any, facts: AdapterFacts, head: First
         OutputError: if the folder cannot be written.
     """
     config = base_model(model).config
-    if config.model_type not in _PREFIXES:
-        raise ModelError(
-            f"AdapterHub has no adapters for the architecture '{config.model_type}' here. It has those of {', '.join(_PREFIXES)}."
-        )
-    if facts.method != "bottleneck":
-        raise ModelError(f"a {facts.method} adapter is PEFT's. Write it with --format peft.")
+    check_for_hub(facts, origin=str(folder))
     design = AdapterDesign.from_dict(facts.design)
-    theirs = "input" if config.model_type == "albert" else "sublayer"
-    if design.attention and design.attention_reads != theirs:
-        raise ModelError(
-            "AdapterHub's ALBERT gives an adapter after attention the input of the attention, not its output: it would compute something else than this one. Train a pfeiffer or parallel adapter to share it."
-        )
-    if design.norms:
-        raise ModelError(
-            "this adapter has norms of its own (--adapter_norms), which AdapterHub's format has no place for."
-        )
     tensors = {
         _key(key, config, name): value.detach().contiguous() for key, value in adapter_tensors(model, "task").items()
     }
@@ -89,7 +86,7 @@ def write_hub_adapter(folder: Path, model: Any, facts: AdapterFacts, head: First
 
 
 def _key(key: str, config: Any, name: str) -> str:
-    prefix = _PREFIXES[config.model_type]
+    prefix = PREFIXES[config.model_type]
     if key.startswith("invertible."):
         _, half, rest = key.split(".", 2)
         return f"{prefix}.invertible_adapters.{name}.{'F' if half == 'first' else 'G'}.{rest}"

@@ -23,6 +23,10 @@ _OF_MNLI = {
 }
 _DIAGNOSTIC = ("diagnostic", "ax")
 """What the one file of the diagnostic set is called, but for case."""
+_WITH_LABELS = "diagnosticfull"
+"""What it is called where it tells the labels, but for case and signs."""
+_NO_ROWS = "devids"
+"""What GLUE's ``dev_ids.tsv`` for MRPC ends with: it says which rows are those of the development set, and holds none."""
 
 
 def to_be_had(task: GlueTask) -> str:
@@ -95,9 +99,11 @@ def _tables(folder: Path) -> dict[str, str]:
 
 def _in_folder(root: str, folder: Path, task: GlueTask, faults: Faults) -> dict[str, Source]:
     base, stems = place_of(root, task), _tables(folder)
-    if task.name == "ax":  # its one file is called diagnostic, diagnostic-full or AX
+    if task.name == "ax":  # its file is called diagnostic or AX; with labels diagnostic-full
         tests = {name: "test" for name, stem in stems.items() if simple_name(stem) in (*_DIAGNOSTIC, "test")}
-        stems = tests or dict.fromkeys(stems, "test")
+        full = {name: "validation" for name, stem in stems.items() if simple_name(stem) == _WITH_LABELS}
+        stems = {**tests, **full} if tests else dict.fromkeys(stems, "test")
+    stems = {name: stem for name, stem in stems.items() if not simple_name(stem).endswith(_NO_ROWS)}
     other = {name: stem.lower().replace("mismatched", "") for name, stem in stems.items() if "mismatched" in stem}
     found = splits_of({name: stem.replace("_matched", "") for name, stem in stems.items() if name not in other})
     found |= {f"{split}_mismatched": names for split, names in splits_of(other).items()}

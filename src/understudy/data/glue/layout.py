@@ -12,6 +12,7 @@ from understudy.data.arrow_columns import string_column
 from understudy.data.glue.tasks import GlueTask
 from understudy.data.readers.cached_tables import SourceTable, read_source
 from understudy.data.readers.faults import Faults
+from understudy.data.readers.formats.dialects import is_quoted
 from understudy.data.readers.formats.files import format_of
 from understudy.data.readers.formats.parsed import BATCH_BYTES, BATCH_ROWS, Lines, Opener, Parsed
 from understudy.data.readers.formats.streams import DAMAGED, open_bytes
@@ -36,11 +37,14 @@ _NAMES = {*_HEADERLESS, "text", "index", "id", "idx"}
 """One of these in the first line of CoLA says that the line names the columns."""
 
 
-def read_glue_table(source: Source, task: GlueTask, faults: Faults) -> SourceTable | None:
+def read_glue_table(source: Source, task: GlueTask, faults: Faults, *, in_place: bool = False) -> SourceTable | None:
     """The rows of a task's source as a table; None, and a fault, if it has no rows.
 
     Official TSV files are read without quoting, because quote marks in them are text. In a task with broken rows, a row
     with too few or too many fields becomes a row of empty cells.
+
+    Args:
+        in_place: keep rows whose fields are all empty, because answers are numbered by the place of a row.
     """
     kind, zipped = (None, False) if source.path is None else format_of(source.path)
     if kind != "tsv" or source.path is None:
@@ -54,15 +58,17 @@ def read_glue_table(source: Source, task: GlueTask, faults: Faults) -> SourceTab
     fields = [field.strip() for field in _fields(first)]
     headed = not _is_data(fields, task)
     names = tuple(fields) if headed else _HEADERLESS
-    if headed and not _is_official(fields, task):
+    if headed and (not _is_official(fields, task) or (len(_OFFICIAL[task.name]) == 1 and _is_written_as_csv(opened))):
         return read_source(source, faults)
 
     def parse(found: Faults) -> Parsed:
         parsed = Parsed(origin, found)
-        parsed.batches = lambda: _batches(parsed, opened, names, headed=headed, tolerant=task.tolerant)
+        parsed.batches = lambda: _batches(
+            parsed, opened, names, headed=headed, tolerant=task.tolerant, in_place=in_place
+        )
         return parsed
 
-    layout = b"\0".join([b"glue", task.name.encode(), str(zipped).encode()])
+    layout = b"\0".join([b"glue", task.name.encode(), str(zipped).encode(), b"in place" * in_place])
     return read_source(replace(source, parse=parse, key=layout), faults)
 
 
@@ -81,8 +87,21 @@ def _is_official(fields: list[str], task: GlueTask) -> bool:
     return set(_OFFICIAL[task.name]) <= set(fields) and not any(field.startswith('"') for field in fields)
 
 
+def _is_written_as_csv(opened: Opener) -> bool:
+    """Whether a file quotes fields and doubles the quote marks in them, as pandas does; official files never do.
+
+    It is asked where one usual name is all by which a file is known as official.
+    """
+    with opened() as stream:
+        doubled = any(b'""' in line for line in stream)
+    if not doubled:
+        return False
+    with opened() as stream:
+        return is_quoted(stream)[0]
+
+
 def _batches(
-    parsed: Parsed, opened: Opener, names: tuple[str, ...], *, headed: bool, tolerant: bool
+    parsed: Parsed, opened: Opener, names: tuple[str, ...], *, headed: bool, tolerant: bool, in_place: bool
 ) -> Iterator[pa.RecordBatch]:
     rows: list[list[str]] = []
     numbers: list[int] = []
@@ -96,7 +115,7 @@ def _batches(
             if lines.number == 1 and headed:
                 continue
             fields = _fields(line)
-            if not any(fields):
+            if not any(fields) and not (in_place and len(fields) > 1):
                 parsed.blank += 1
                 continue
             if len(fields) != len(names):

@@ -6,11 +6,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from understudy.data.glue.drawing import check_limit, drawn
 from understudy.data.glue.files import glue_sources, is_on_hub, missing_split, place_of, to_be_had
 from understudy.data.glue.labels import read_labels
 from understudy.data.glue.layout import read_glue_table
+from understudy.data.glue.places import check_numbers
 from understudy.data.glue.roots import task_folders, tasks_there
-from understudy.data.glue.tasks import NINE, GlueTask, glue_task
+from understudy.data.glue.tasks import DIAGNOSTIC, NINE, GlueTask, glue_task
 from understudy.data.readers.cached_tables import SourceTable
 from understudy.data.readers.columns import TextColumns, blank_rows, find_label, find_text, texts_of
 from understudy.data.readers.duplicates import note_repeats
@@ -19,7 +21,6 @@ from understudy.data.readers.labels.values import distinct_values
 from understudy.data.readers.places.source import Source
 from understudy.data.readers.sources import load_splits
 from understudy.data.splits import Rows, Splits
-from understudy.data.subsets import draw_rows
 from understudy.data.tasks import Task
 from understudy.data.texts import Texts
 from understudy.errors import ConfigError, DataError, nearest
@@ -34,7 +35,7 @@ class TaskData:
         splits: training and validation rows. The latter are GLUE's development set, on which everyone reports; a test
             split with labels is among `others`.
         others: further rows with labels that are scored too, by split: ``validation_mismatched`` of MNLI, and
-            ``test`` or ``test_mismatched`` where the files have labels.
+            ``test``, ``test_mismatched`` or ``diagnostic`` where the files have labels.
         tests: texts of the test files in their order, by the file of the submission: ``SST-2``, ``MNLI-mm``.
         glue: what GLUE says of the task; None for one of the user's own.
     """
@@ -146,8 +147,11 @@ class _Reader:
             missing = missing_split(place_of(self.root, self.task), "validation_mismatched", self.task)
             self.notes.append(f"{missing} It is scored on the matched rows alone.")
         tables = {
-            split: table for split, source in sources.items() if (table := self._table(source, self.task)) is not None
+            split: table
+            for split, source in sources.items()
+            if (table := self._table(source, self.task, in_place=tests and split.startswith("test"))) is not None
         }
+        diagnostic = self._diagnostic() if self.task.name == "mnli" and (tests or not is_on_hub(self.root)) else {}
         train = tables.get("train")
         columns = None if train is None else self._columns(train, self.task)
         label = None if train is None else self._label(train)
@@ -158,12 +162,16 @@ class _Reader:
                 found = self._rows(table, split)
                 if found is not None:
                     rows[split] = found
-        answered = self._tests(tables) if tests else {}
+        told = next((table for table in diagnostic.values() if self._has_labels(table)), None)
+        if told is not None and (found := self._rows(told, DIAGNOSTIC)) is not None:
+            rows[DIAGNOSTIC] = found
+        answered = self._tests(tables, diagnostic) if tests else {}
+        check_limit(self.task, limit_train, self.faults)
         self.faults.check()
         assert columns is not None
         assert label is not None
         task = Task(text=columns, label=label, kind=self.task.kind, labels=self.task.labels, metrics=self.task.metrics)
-        chosen = self._drawn(rows["train"], limit_train, seed)
+        chosen = drawn(rows["train"], limit_train, seed, self.notes)
         for split, part in rows.items():
             if split != "train":
                 note_repeats(chosen, part, self.notes, split=split.partition("_")[0])
@@ -172,8 +180,18 @@ class _Reader:
         others = {split: part for split, part in rows.items() if split not in ("train", "validation")}
         return TaskData(self.task.name, splits, others, answered, self.task)
 
-    def _table(self, source: Source, task: GlueTask) -> SourceTable | None:
-        return read_glue_table(source, task, self.faults)
+    def _table(self, source: Source, task: GlueTask, *, in_place: bool = False) -> SourceTable | None:
+        table = read_glue_table(source, task, self.faults, in_place=in_place)
+        if table is not None and table.blank:
+            self.notes.append(f"{table.origin}: {counted(table.blank, 'empty line')} skipped.")
+        return table
+
+    def _diagnostic(self) -> dict[str, SourceTable]:
+        """The tables of the diagnostic set: ``test``, and ``validation`` where another file tells the labels."""
+        ax, unheard = _known("ax"), Faults()
+        sources = glue_sources(self.root, ax, unheard)
+        found = {split: self._table(source, ax, in_place=True) for split, source in sources.items()}
+        return {split: table for split, table in found.items() if table is not None}
 
     def _columns(self, table: SourceTable, task: GlueTask) -> TextColumns | None:
         for names in task.text:
@@ -232,33 +250,28 @@ class _Reader:
         )
         return rows
 
-    def _tests(self, tables: dict[str, SourceTable]) -> dict[str, Texts]:
-        wanted = [(answers.file, tables.get(answers.split), self.task) for answers in self.task.answers]
+    def _tests(self, tables: dict[str, SourceTable], diagnostic: dict[str, SourceTable]) -> dict[str, Texts]:
+        wanted = [(answers, tables.get(answers.split), self.task) for answers in self.task.answers]
         if self.task.name == "mnli":
-            ax, unheard = _known("ax"), Faults()
-            source = glue_sources(self.root, ax, unheard).get("test")
-            wanted.append(("AX", None if source is None else self._table(source, ax), ax))
+            ax = _known("ax")
+            wanted += [(answers, diagnostic.get(answers.split), ax) for answers in ax.answers]
         found = {}
-        for file, table, task in wanted:
+        for answers, table, task in wanted:
             if table is None:
-                split = next(answers.split for answers in task.answers if answers.file == file)
                 self.notes.append(
-                    f"no test file for {file}.tsv of the submission. {missing_split(place_of(self.root, task), split, task)}"
+                    f"no test file for {answers.file}.tsv of the submission. {missing_split(place_of(self.root, task), answers.split, task)}"
                 )
                 continue
             columns = self._columns(table, task)
             texts = None if columns is None else texts_of(table, columns, self.faults)
             if texts is not None:
-                found[file] = texts
+                found[answers.file] = texts
+                check_numbers(table, self.faults)
+            if texts is not None and len(texts) != answers.rows:
+                self.notes.append(
+                    f"{table.origin}: has {counted(len(texts), 'row')}, but the leaderboard's test set has {answers.rows:,}, so it would refuse {answers.file}.tsv. {to_be_had(task)}"
+                )
         return found
-
-    def _drawn(self, rows: Rows, limit: int | None, seed: int) -> Rows:
-        if limit is None or limit >= len(rows):
-            return rows
-        single = rows.labels.dtype.kind == "i"
-        drawn = draw_rows(np.arange(len(rows)), rows.labels if single else None, limit, seed)
-        self.notes.append(f"train: {limit:,} of {len(rows):,} rows were drawn (seed {seed}).")
-        return rows.take(drawn)
 
 
 def _empty(table: SourceTable, row: int, columns: TextColumns) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,6 @@ import numpy as np
 from understudy.atomic import OUTPUT, new_file, write_bytes
 from understudy.data.glue.tasks import GLUE, GlueTask
 from understudy.data.readers.formats.streams import DAMAGED
-from understudy.data.readers.labels.cells import number as number_in
 from understudy.errors import nearest
 
 HEADER = "index\tprediction"
@@ -20,6 +20,8 @@ FILES = {answers.file: (task, answers.rows) for task in GLUE.values() for answer
 """The eleven files by their names without ``.tsv``: the task whose labels they hold, and their rows."""
 _MOST_BYTES = 64 << 20
 _SHOWN = 3
+_SCORE = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+"""A score, as the leaderboard reads it."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The date of every file in a zip, so that one submission is always the same bytes."""
 
@@ -144,6 +146,9 @@ def _row_fault(index: int, line: str, task: GlueTask) -> tuple[int, str] | None:
         guess = nearest(answer, task.labels) or " Write one of them."
         return index + 2, f"'{answer[:40]}' is not one of {', '.join(task.labels)}, the labels of {task.folder}.{guess}"
     low, high = task.score_range
-    if low <= number_in(answer) <= high:
+    if _SCORE.fullmatch(answer) and low <= float(answer) <= high:
         return None
-    return index + 2, f"'{answer[:40]}' is not a number from {low:g} to {high:g}. Cut the scores to that range."
+    return (
+        index + 2,
+        f"'{answer[:40]}' is not a number from {low:g} to {high:g}, in digits and a point. Write it so, cut to that range.",
+    )

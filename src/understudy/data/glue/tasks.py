@@ -103,7 +103,7 @@ _TABLE = (
         *("mrpc", "MRPC", "paraphrases in the news", (("#1 String", "#2 String"), _PAIR), ("label", "Quality")),
         *(_NO_YES, ("accuracy", "f1"), (Answers("MRPC", "test", 1725),), ("not_equivalent", "equivalent")),
         source="https://dl.fbaipublicfiles.com/senteval/senteval_data/msr_paraphrase_train.txt (and _test.txt)",
-        how=" These two are not read under those names: save the second as test.tsv; of the first, save the rows whose two ids are in GLUE's dev_ids.tsv as dev.tsv, and the others as train.tsv.",
+        how=" These two are not read under those names: save the second as test.tsv; of the first, save the rows whose two ids are in GLUE's dev_ids.tsv (https://dl.fbaipublicfiles.com/glue/data/mrpc_dev_ids.tsv) as dev.tsv, and the others as train.tsv.",
     ),
     GlueTask(
         *("stsb", "STS-B", "similarity from 0 to 5", (_PAIR,), ("score", "label"), (), ("pearson", "spearman")),
@@ -118,7 +118,9 @@ _TABLE = (
         tolerant=True,
     ),
     GlueTask(
-        *("mnli", "MNLI", "inference, in several genres", _NLI, ("gold_label", "label"), _MNLI, ("accuracy",)),
+        *("mnli", "MNLI", "inference, in several genres", _NLI),
+        ("gold_label", "label", "Label"),  # the last is that of the diagnostic set
+        *(_MNLI, ("accuracy",)),
         (Answers("MNLI-m", "test", 9796), Answers("MNLI-mm", "test_mismatched", 9847)),
         source=f"{_ZIPS}/MNLI.zip",
     ),
@@ -148,6 +150,8 @@ GLUE = {task.name: task for task in _TABLE}
 """The nine tasks, and the diagnostic set ``ax``, by name."""
 NINE = tuple(name for name in GLUE if name != "ax")
 """The tasks that are trained on, in the order of GLUE's table."""
+DIAGNOSTIC = "diagnostic"
+"""The part of MNLI's rows that is the diagnostic set, where it tells its labels."""
 BESIDE = ("wnli",)
 """Tasks that no average counts: WNLI's development rows contradict its training rows."""
 _OTHER_NAMES = {

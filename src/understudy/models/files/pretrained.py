@@ -222,7 +222,7 @@ def load_pretrained(
         unread = [key for key in unread if key.partition(".")[0] in parts]
     if unread:
         number = f"{len(unread)} weights" if len(unread) > 1 else "a weight"
-        _say(
+        say_of_checkpoint(
             f"{path}: the checkpoint holds {number} that {type(model).__name__} has no place for: {first_names(unread)}."
         )
     return LoadedModel(model, {*info["missing_keys"], *other})
@@ -281,9 +281,9 @@ def noting(notes: list[str]) -> Iterator[None]:
         _notes.reset(token)
 
 
-def _say(note: str) -> None:
-    notes = _notes.get()
-    if notes is None:
+def say_of_checkpoint(note: str) -> None:
+    """Add a sentence to the notes of :func:`noting`, once; outside of it, log it as a warning."""
+    if (notes := _notes.get()) is None:
         logging.getLogger("understudy").warning(note)
     elif note not in notes:
         notes.append(note)

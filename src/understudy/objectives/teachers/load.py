@@ -19,6 +19,7 @@ from understudy.inference.predictor import LinearPredictor, Predictor
 from understudy.models.files.lengths import max_length
 from understudy.models.files.multitask import is_multitask, load_tasks
 from understudy.models.files.names import EXPORTED, kind_of, resolve
+from understudy.models.files.pretrained import say_of_checkpoint
 from understudy.models.tfidf import Tfidf
 from understudy.objectives.teachers.labels import match_labels
 
@@ -107,6 +108,10 @@ def _one_of_several(name: str, path: Path, task: Task, asked: int | None, wanted
     if not fitting:
         raise ModelError(*faults)
     ((head, columns),) = fitting.items()
+    if wanted is None:
+        say_of_checkpoint(
+            f"{name}: its head for {head} teaches, because no other one has the data's labels; --task names another. Labels such as 0 and 1 say little of a task, so see that it is yours."
+        )
     own = heads[head]
     length = max_length(own.model.config, own.tokenizer, asked or own.max_length)
     predictor = Predictor(own.model, own.tokenizer, task, length, temperature=own.temperature)

@@ -7,7 +7,7 @@ from pathlib import Path
 from understudy.adapters.facts import AdapterFacts
 from understudy.adapters.files import load_adapted, load_adapted_encoder
 from understudy.adapters.heads import first_token_head
-from understudy.adapters.hub.writing import write_hub_adapter
+from understudy.adapters.hub.writing import check_for_hub, write_hub_adapter
 from understudy.adapters.peft_files import write_peft
 from understudy.errors import ModelError
 from understudy.models.files.names import adapter_folder
@@ -45,6 +45,7 @@ class AdapterExport(AdapterExportSettings):
             write_peft(output, model, facts)
             show(f"{output}: PeftModel.from_pretrained(base, {str(output)!r}) loads it.")
         else:
+            check_for_hub(facts, origin=self.adapter)  # before a head is asked for that would not help
             head = None if facts.head is None else first_token_head(model)
             write_hub_adapter(output, model, facts, head, name=self.name)
             show(f"{output}: model.load_adapter({str(output)!r}, use_safetensors=True) of AdapterHub loads it.")

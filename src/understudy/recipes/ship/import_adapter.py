@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from understudy.adapters.base_names import check_named_base
 from understudy.adapters.facts import AdapterFacts, Base
 from understudy.adapters.files import NAME, fill_head, save_adapter
 from understudy.adapters.heads import headed
@@ -22,12 +23,13 @@ from understudy.errors import ConfigError, ModelError
 from understudy.inference.adapted import AdaptedPredictor
 from understudy.models.files.classifiers import load_encoder
 from understudy.models.files.lengths import max_length
+from understudy.models.files.names import ADAPTER
 from understudy.models.files.tokenizers import check_tokenizer, load_tokenizer
 from understudy.models.structure.layers import base_model
 from understudy.runs.saving import save_classifier
 from understudy.settings.configuration import check
 from understudy.settings.ship.import_adapter import ImportAdapterSettings
-from understudy.terminal.lines import show
+from understudy.terminal.lines import say, show
 
 _TEXTS = ("A quiet, lovely film.", "Nobody knew what to make of it, and the reviews were mixed at best.", "no")
 """What is answered before and after saving."""
@@ -66,12 +68,15 @@ class ImportAdapter(ImportAdapterSettings):
         return output
 
     def _of_hub(self, folder: Path) -> tuple[Any, AdapterFacts]:
+        if self.multi_label:
+            raise ConfigError("--multi_label is for adapters of PEFT: AdapterHub's files say it. Leave it out.")
         found = read_hub_adapter(folder)
         task = None if found.task is None else self._named(found.task)
         model = (
             load_encoder(self.model) if task is None else headed(self.model, task, "first_token", found.head_options)
         )
         facts = facts_of_hub(found, model, base=self.model, task=task, length=1, origin=str(folder))
+        self._compare(found.base, facts.base, folder, key="model_name")
         add_adapter(model, NAME, found.design)
         load_tensors(model, NAME, found.tensors, origin=str(folder))
         if task is not None:
@@ -84,16 +89,21 @@ class ImportAdapter(ImportAdapterSettings):
         task = None
         if last:
             outputs = min(len(value) for value in last)  # one output is a number, as transformers has it
-            labels = tuple(f"LABEL_{i}" for i in range(outputs)) if outputs > 1 else ()
-            kind: Kind = "single_label" if outputs > 1 else "regression"
+            kind: Kind = "multi_label" if self.multi_label else "single_label" if outputs > 1 else "regression"
+            labels = () if kind == "regression" else tuple(f"LABEL_{i}" for i in range(outputs))
             task = self._named(Task(text=(("text",),), label="label", kind=kind, labels=labels))
         model = load_encoder(self.model) if task is None else headed(self.model, task, "architecture", {})
         base = Base.of(model, self.model)
+        self._compare(found.base, base, folder, key="base_model_name_or_path")
         add_peft(model, NAME, found.method, found.design, origin=str(folder))
         prefix = f"{model.base_model_prefix}."
         tensors = {key.removeprefix(prefix): value for key, value in found.tensors.items()}
         load_tensors(model, NAME, tensors, origin=str(folder))
         if task is not None:
+            if task.kind == "single_label":
+                say(
+                    "  PEFT's files do not say whether a text may have several labels: it gets one here (see --multi_label)."
+                )
             inner = {key.removeprefix(prefix) for key in found.head if key.startswith(prefix)}
             model.new_in_encoder = frozenset({*getattr(model, "new_in_encoder", ()), *inner})
             _fill(model, found.head, origin=folder)
@@ -106,6 +116,17 @@ class ImportAdapter(ImportAdapterSettings):
             max_length=1,
         )
         return model, facts
+
+    def _compare(self, told: str, base: Base, folder: Path, *, key: str) -> None:
+        """Compare the base that the files name with ``--model``; where that cannot be done it is said.
+
+        Raises:
+            ModelError: if they are different checkpoints.
+        """
+        place = f"'{key}' in {folder / ADAPTER}"
+        origin = str(folder)
+        if not check_named_base(told, self.model, base.model_type, origin=origin, place=place, force=self.force):
+            say(f"  {folder}: was trained in {told}. Nothing here tells whether that is {self.model}: see that it is.")
 
     def _named(self, task: Task) -> Task:
         """The task with the labels of ``--labels``, if there are any, and of pairs with ``--pair``.

@@ -53,8 +53,9 @@ def training_amount(
     """Epochs, batch size, peak rate and patience of a fine-tuning.
 
     Few rows get the number of steps that many would have: what goes wrong with few rows is mostly that training ends too
-    early. Small models take, and need, higher rates. An adapter has twice the passes: they take about as long, because nothing is
-    computed for the gradients of the other weights, and with as many as those have it ends too early.
+    early. Small models take, and need, higher rates. An adapter has twice the passes, because with as many as all weights have it
+    ends too early; they take about a third longer, not twice as long, because nothing is computed for the gradients of the other
+    weights.
 
     Args:
         rows: labelled training rows.
@@ -89,5 +90,5 @@ def training_amount(
     else:
         why = f"{rows:,} rows: {several} passes are enough steps"
     if why and adapts:
-        why += f"; of an adapter {passes}, which take about as long"
+        why += f"; of an adapter {passes}, which take about a third longer"
     return Amount(passes, size, rate, patience, chooses, why)

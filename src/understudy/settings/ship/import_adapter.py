@@ -30,6 +30,10 @@ class ImportAdapterSettings:
     """The names of the head's outputs, in their order (those that the files say)."""
     pair: bool = False
     """Its head reads two texts, as for paraphrases or inference: the files do not say."""
+    multi_label: bool = False
+    """A text may have several of the labels: PEFT's files do not say."""
+    force: Annotated[bool, Shown(rare=True)] = False
+    """Accept a base of another name than the files say."""
     overwrite: Annotated[bool, Shown(group="Run")] = False
     """Replace --output if it exists."""
 

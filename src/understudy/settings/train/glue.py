@@ -71,7 +71,7 @@ class GlueSettings(TaughtTasksSettings, AdapterSettings, TrainSettings, SeedsSet
     baseline: Annotated[bool, Shown(off="Do not fit TF-IDF and the probe beside it.")] = True
     """Singly, also fit TF-IDF and the probe (a linear model on the frozen encoder), for table and verdict; with --teachers TF-IDF and the same student without teachers."""
     learning_rate: Annotated[float | str | None, Shown("RATE", group="Training")] = None
-    """Peak rate (2e-5, as is usual for GLUE; of an AWD-LSTM 3e-3). Small encoders want more; auto for a sweep."""
+    """Peak rate (2e-5, as is usual for GLUE; of an AWD-LSTM 3e-3). Small encoders want more; auto for a sweep (not with joint)."""
     max_length: Annotated[int, Gt(2), Shown(group="Training")] | None = 128
     """Tokens read of a row."""
 
@@ -131,7 +131,13 @@ class GlueSettings(TaughtTasksSettings, AdapterSettings, TrainSettings, SeedsSet
             f"the tasks {' and '.join(alike)} differ only in case, and each has a folder of its name. Rename one of them."
             for alike in alike_in_case(names)
         ]
-        own = [] if self.data is None else [other for other in tasks_there(self.data) if glue_task(other) is None]
+        there = [] if self.data is None else tasks_there(self.data)
+        own = [other for other in there if glue_task(other) is None]
+        faults += [
+            f"{self.tasks_file}, task '{name}': {self.data} has a folder of GLUE's task of that name. Rename the task, or leave --data out."
+            for name in names
+            if name in mine and (task := glue_task(name)) is not None and task.name in there
+        ]
         for name in (name for name in names if name not in mine):
             if name == "ax":
                 faults.append("'ax' is the diagnostic set, which nothing is trained on. A run of mnli answers for it.")
@@ -233,7 +239,12 @@ class GlueSettings(TaughtTasksSettings, AdapterSettings, TrainSettings, SeedsSet
         faults = [
             f"{flag}: this is for the layers of one task's model, and --mode joint trains several heads. Leave it out."
             for flag in self.layer_flags()
+            if not flag.startswith("--learning_rate")
         ]
+        if isinstance(self.learning_rate, str):
+            faults.append(
+                f"--learning_rate {self.learning_rate}: --mode joint trains several tasks at once, and no sweep tries rates for them. Give a number, or leave it out."
+            )
         if self.start == "probe" and self.student is not None and is_table(self.student):
             faults.append(
                 f"--start probe is for an encoder of transformers, but --student is {self.student}. Leave one of them out."

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le
 
+from understudy.data.glue.tasks import ALL
 from understudy.settings.flags import Shown
 from understudy.settings.models import model_faults
 from understudy.settings.student_options import (
@@ -74,6 +75,10 @@ class TaughtTasksSettings:
             return faults + [f"{flag} belongs to --teachers. Name them, or leave it out." for flag in given]
         if self.temperature is not None and self.distance != "kl":
             faults.append("--temperature belongs to --distance kl. Give that too, or leave it out.")
+        if tasks is None and len(self.teachers) > 1:
+            faults.append(
+                f"--teachers names several models, so it needs the tasks by name, in the same order. Name them with --tasks, not {ALL}."
+            )
         if tasks is None:
             return faults
         if len(self.teachers) not in (1, len(tasks)):

@@ -41,7 +41,7 @@ def dialect_of(parsed: Parsed, opener: Opener, usual: str | None, reading: Readi
     if separator != "\t" or separator is None:
         return None if separator is None else Dialect(separator, csv.QUOTE_MINIMAL)
     with opener() as stream:
-        quoted, joined = _is_quoted(stream, len(reading.columns))
+        quoted, joined = is_quoted(stream, len(reading.columns))
     parsed.joined = 0 if quoted else joined
     return Dialect(separator, csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
 
@@ -109,7 +109,7 @@ def _fields(sample: str, sign: str) -> list[str]:
     return [name.strip() for name in next((row for row in _rows(sample, sign, csv.QUOTE_MINIMAL) if row), [])]
 
 
-def _is_quoted(stream: BinaryIO, fields: int = 0) -> tuple[bool, int]:
+def is_quoted(stream: BinaryIO, fields: int = 0) -> tuple[bool, int]:
     """Whether a tsv file quotes fields by the rules of csv. GLUE's files do not: their quote marks are plain text.
 
     Also, how many lines as wide as the header would be joined to others if it did.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from understudy.data.glue.submission import FILES, write_zip
+from understudy.data.glue.submission import FILES, submission_faults, write_zip
 from understudy.data.glue.tasks import BESIDE, NINE
 from understudy.errors import Interrupted
 from understudy.folders.run import Run
@@ -16,8 +16,9 @@ from understudy.functional.metrics import AVERAGE
 from understudy.recipes.train.glue.results import dev_scores, glue_number
 from understudy.record import RunRecord
 from understudy.report.card.write import write_card
-from understudy.report.scores import MULTI_TASK
+from understudy.report.scores import MULTI_TASK, PROBE
 from understudy.report.tables.tasks import tasks_table
+from understudy.runs.judging.leaks import doubts_of
 from understudy.runs.seeds import deadline_of, raise_failed, run_child, run_members, share_of
 from understudy.runs.session import check_inputs, go_on, open_folder
 from understudy.settings.configuration import as_dict
@@ -48,7 +49,7 @@ def run_each(recipe: Any, names: list[str]) -> RunRecord:
             return run.record
         children, failed = run_members(run, recipe, {name: task_recipe(recipe, name) for name in names})
         entries = [entry_of(record, name) for name, record in children.items()]
-        sum_up(run, recipe, children, [*entries, *_average(children)])
+        sum_up(run, recipe, children, [*entries, *_average(_of_glue(children, recipe))])
         if recipe.submit and run.writes:
             _submission(run, list(children))
         raise_failed(run, failed, go_on(run.folder, recipe))
@@ -117,6 +118,12 @@ def entry_of(record: RunRecord, name: str) -> dict[str, Any]:
     }
 
 
+def _of_glue(children: Mapping[str, RunRecord], recipe: GlueSettings) -> dict[str, RunRecord]:
+    """The runs of GLUE's own tasks: one of the user's may be called like one of them."""
+    own = recipe.own_tasks()
+    return {name: record for name, record in children.items() if name in NINE and name not in own}
+
+
 def _average(children: Mapping[str, RunRecord]) -> list[dict[str, Any]]:
     """GLUE's average over the tasks that are there, as an entry; none if no task of GLUE is."""
     scores = {name: glue_number(record.model("model")) for name, record in children.items() if name in NINE}
@@ -130,8 +137,10 @@ def sum_up(
     children: Mapping[str, RunRecord],
     entries: list[dict[str, Any]],
 ) -> None:
-    """Put the tasks' models on the parent's record, all on the development set."""
+    """Put the tasks' models on the parent's record, all on the development set, with what the runs say against their scores."""
     record = run.record
+    for note in [*doubts_of(children), *said_of_probes(children)]:
+        run.say(note)
     # the parts on which everyone reports: a test split that some tasks have would make a table of two kinds of rows
     record.models = [{**entry, "metrics": dev_scores(entry)} for entry in entries]
     for entry in record.models:
@@ -141,13 +150,24 @@ def sum_up(
     record.task = {"kind": MULTI_TASK, "metrics": [*first, *(metric for metric in metrics if metric != AVERAGE)]}
     record.data = {f"{name}, {part}": entry for name, child in children.items() for part, entry in child.data.items()}
     record.split = "validation"
-    counted = [name for name in children if name in NINE and name not in BESIDE]
+    counted = [name for name in _of_glue(children, recipe) if name not in BESIDE]
     missing = [name for name in NINE if name not in children and name not in BESIDE]
     if recipe.mode == "single" and counted and missing:
         run.say(
             f"the average is over {len(counted)} of GLUE's 8 tasks ({', '.join(missing)} not among them), so it compares with other averages over the same tasks only."
         )
     run.save()
+
+
+def said_of_probes(children: Mapping[str, RunRecord]) -> list[str]:
+    """Which runs ended as the probe that they began with, in a sentence."""
+    kept = {name: record.training.get("train", {}).get("start", {}).get("kept") for name, record in children.items()}
+    names = [name for name, what in kept.items() if what == PROBE]
+    if not names:
+        return []
+    return [
+        f"{', '.join(names)}: fine-tuning was no gain, so the model is the probe that it began with, on the encoder as it was: nothing of the task is in that encoder."
+    ]
 
 
 def conclude(run: Run) -> RunRecord:
@@ -172,8 +192,12 @@ def _submission(run: Run, names: list[str]) -> None:
     if missing:
         run.say(f"no submission.zip, because {', '.join(missing)} {'are' if len(missing) > 1 else 'is'} missing.")
         return
-    write_zip(run.folder / "submission.zip", found)
-    show(f"{run.folder / 'submission.zip'}: all eleven files, for the leaderboard")
+    path = run.folder / "submission.zip"
+    write_zip(path, found)
+    faults = submission_faults(str(path))
+    for fault in faults:
+        run.say(fault)
+    show(f"{path}: all eleven files, {'but the leaderboard would refuse them so' if faults else 'for the leaderboard'}")
 
 
 def say_family(recipe: Any, names: list[str]) -> RunRecord:

@@ -13,6 +13,7 @@ import torch
 
 from understudy.atomic import write_bytes
 from understudy.data.glue.read import TaskData
+from understudy.data.glue.tasks import DIAGNOSTIC, GLUE
 from understudy.data.splits import Rows
 from understudy.data.tasks import Task
 from understudy.evaluation.quality import Evaluation, evaluate
@@ -41,10 +42,12 @@ def scored_parts(
         The scores and the model's answers, ``(rows, outputs)``, by split.
     """
     main = "test" if "test" in parts else next(iter(parts))
-    task, found = model.task, {}
+    found = {}
     answers = {split: session.answers(model, rows.texts) for split, rows in parts.items()}
     for split, rows in parts.items():
-        outputs = answers[split]
+        outputs, task = answers[split], model.task
+        if split == DIAGNOSTIC:
+            task = replace(task, metrics=GLUE["ax"].metrics)
         scores = evaluate(
             outputs, rows.labels, task, intervals=True, temperature=model.temperature, seed=session.settings.seed
         )

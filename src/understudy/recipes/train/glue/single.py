@@ -50,6 +50,10 @@ class SingleTask(Transformer):
         """That of the field; of an AWD-LSTM its own."""
         return super().usual_rate() or (None if reads_whole(self.model.config) else LEARNING_RATE)
 
+    def _shares(self) -> tuple[float, ...]:
+        """The end alone, as is usual in the field."""
+        return (1.0,)
+
     def plan_lines(self) -> Mapping[str, str]:
         """The task, then rows, tokens, steps, time and memory."""
         task = self.data.glue

@@ -39,14 +39,20 @@ def run_transfer(recipe: Any, data: list[TaskData]) -> RunRecord:
         children, failed = run_members(run, recipe, alone, deadline=deadline, later=orders)
         raise_failed(run, failed, go_on(run.folder, recipe))  # nothing can be trained on an encoder that is not there
         pairs = {
-            _folder(first, second): task_recipe(recipe, second, model="", encoder_from=str(run.folder / first))
+            _folder(first, second): task_recipe(  # what a baseline scores stands with the task trained directly
+                recipe, second, model="", encoder_from=str(run.folder / first), baseline=False
+            )
             for first in names
             for second in names
             if first != second
         }
         after, failed = run_members(run, recipe, pairs, deadline=deadline)
-        if recipe.limit_train is None:
-            run.say("the tasks have different numbers of training rows; --limit_train makes them alike.")
+        rows = {task.name: len(task.splits.train) for task in data}
+        if len(set(rows.values())) > 1:
+            said = ", ".join(f"{name} {count:,}" for name, count in rows.items())
+            run.say(
+                f"the tasks have different numbers of training rows ({said}), which may be what helps; --limit_train {min(rows.values())} makes them alike."
+            )
         entries = [entry_of(record, name) for name, record in children.items()]
         entries += _gains(run, data, after)
         sum_up(run, recipe, {**children, **after}, entries)

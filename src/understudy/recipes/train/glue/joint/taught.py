@@ -22,6 +22,7 @@ from understudy.objectives.terms import term_names
 from understudy.recipes.train.distill.distances import distance, distance_faults
 from understudy.recipes.train.distill.teachers import Teachers
 from understudy.recipes.train.glue.joint.work import Joint
+from understudy.record import RunRecord
 from understudy.runs.scoring import tfidf_baseline
 from understudy.runs.session import Session
 from understudy.settings.train.glue import GlueSettings
@@ -57,6 +58,7 @@ class TaughtJoint(Joint):
         self.on_labels = self.objective
         self.terms = term_names(self._taught_objective({name: Teaching(self._distance(name), 1.0) for name in names}))
         self.notes = [*self.notes, *(note for one in self.teachers.values() for note in one.notes)]
+        self.notes += [note for name, one in self.teachers.items() for note in said_of_task(one.names[0], name)]
 
     def plan_lines(self) -> Mapping[str, str]:
         """The teachers and the student, then as without teachers."""
@@ -68,6 +70,10 @@ class TaughtJoint(Joint):
             "student": f"{student}; {self._alpha:g} of the loss is the labels', the rest the teachers'",
             **super().plan_lines(),
         }
+
+    def later_trainings(self) -> list[str]:
+        """The student without teachers too."""
+        return [*super().later_trainings(), *["the same student without teachers"] * self.later]
 
     def train_all(self, session: Session) -> None:
         """Have each teacher answer for its task's training rows, then train the student on labels and answers."""
@@ -140,6 +146,16 @@ class TaughtJoint(Joint):
     def _distance_name(settings: GlueSettings, task: Task) -> str:
         """Of scores there is no divergence."""
         return DISTANCE if task.kind == "regression" else settings.distance or DISTANCE
+
+
+def said_of_task(teacher: str, task: str) -> list[str]:
+    """That a teacher was trained on another task of GLUE than the one that it teaches, where its record says so."""
+    found = Path(resolve(teacher, adapters=True))
+    path = next((place / "record.json" for place in (found, found.parent) if (place / "record.json").is_file()), None)
+    trained = None if path is None else (RunRecord.load(path).task or {}).get("name")
+    if trained in (None, task):
+        return []
+    return [f"{teacher}: was trained on {trained}, and teaches {task}. --teachers stand in the order of --tasks."]
 
 
 def _teachers(name: str, data: TaskData, *, faults: list[str]) -> Teachers:

@@ -96,8 +96,10 @@ class Joint:
             "steps": f"{self.batches.steps(0):,} an epoch ({settings.sampling}: {said}), {settings.epochs} epochs at most",
             "loss weights": weights,
             **learning_lines(self.plan, settings),
-            **cost_lines(self.plan, self.batches, tokens=tokens),
+            **cost_lines(self.plan, self.batches, tokens=tokens, kept=copies),
         }
+        if later := self.later_trainings():
+            lines["then"] = f"{' and '.join(later)}, each about as long again as training"
         lines["best weights"] = f"{copies} copies in main memory, of {size:,.0f} MB each: one in common and one a task"
         return lines
 
@@ -122,6 +124,10 @@ class Joint:
             for end in self.ends:
                 self._average(session, end)
             self._order(session)
+
+    def later_trainings(self) -> list[str]:
+        """What is trained after the model, for the plan; each takes about as long as that."""
+        return ["each task by itself"] if self.settings.then == "finetune" else []
 
     def train_all(self, session: Session) -> None:
         """Fit the model; the best weights of each task are kept beside those that are best in common."""
