@@ -4,23 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from scipy.optimize import minimize_scalar
-from scipy.special import softmax
-from sklearn.metrics import log_loss
-from torch import nn
 
 import understudy
 from understudy import cli
-from understudy.data.tasks import Task
 from understudy.models.files.classifiers import load_encoder
 from understudy.models.structure.layers import base_model
 from understudy.recipes.train.finetune import contrast, transformer
-from understudy.recipes.train.finetune.between import SHARES, keep_between, validation_loss
 from understudy.recipes.train.finetune.contrast_choice import ContrastChoice
 from understudy.record import RunRecord
+from understudy.runs.fitting import amount
 from understudy.runs.fitting.worth import Worth
 
 pytestmark = pytest.mark.usefixtures("quick_throughout")
@@ -88,25 +82,12 @@ def test_training_that_goes_on_from_a_checkpoint_keeps_its_end_unless_it_is_aske
     torch.testing.assert_close(head(tmp_path / "half"), (head(first) + head(tmp_path / "end")) / 2)
 
 
-@pytest.mark.usefixtures("gains")
-def test_enough_validation_rows_choose_how_far(
-    reviews: Path, tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    flags = ("--data", reviews, "--validation", reviews / "train.csv", "--model", tiny_bert, "--epochs", 1)
-    assert finetune(*flags, "--learning_rate", 3, "--output", tmp_path / "a") == 0  # a rate that spoils everything
-    assert "0.5 or 0.75 or 1 of the way" in " ".join(capsys.readouterr().err.split())
-    start = record(tmp_path / "a").training["train"]["start"]
-    assert list(start["loss_by_share"]) == ["0.5", "0.75", "1"]
-    assert start["share"] == float(min(start["loss_by_share"], key=start["loss_by_share"].get))
-
-
 @pytest.mark.parametrize(
     ("flags", "few_rows", "said"),
     [
         ((), 450, "0.5 of the way"),
-        ((), 100, ""),  # many rows, and no others to choose by
-        (("--validation", "train.csv"), 450, "0.5 or 0.75 or 1 of the way"),
-        (("--validation", "train.csv", "--patience", 2), 450, ""),
+        ((), 100, ""),
+        (("--validation", "train.csv"), 450, "0.5 of the way"),
         (("--patience", 2), 450, ""),
         (("--adapter", "houlsby"), 450, ""),
         (("--start", "head"), 450, ""),
@@ -123,7 +104,7 @@ def test_when_it_is_done(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(transformer, "FEW_ROWS", few_rows)
+    monkeypatch.setattr(amount, "_FEW_ROWS", few_rows)
     given = [reviews / str(flag) if str(flag).endswith(".csv") else flag for flag in flags]
     assert finetune("--data", reviews, *given, "--model", tiny_bert, "--dry_run", "--output", tmp_path / "a") == 0
     found = " ".join(capsys.readouterr().err.split())
@@ -143,46 +124,6 @@ def test_pairs_are_not_learnt_from_where_a_share_is_asked_for(
     for more, pairs in (((), True), (("--interpolate", 0.5), False)):
         assert cli.main(["finetune", "--no_baseline", *map(str, flags), *map(str, more)]) == 0
         assert ("few labels" in capsys.readouterr().err) is pairs
-
-
-class Answers(nn.Module):
-    """Logits that are its only parameter."""
-
-    def __init__(self, logits: list[list[float]]) -> None:
-        super().__init__()
-        self.logits = nn.Parameter(torch.tensor(logits))
-
-
-NUMBERS = Task(text=(("text",),), label="score", kind="regression")
-CLASSES = Task(text=(("text",),), label="label", kind="single_label", labels=("no", "yes"))
-
-
-@pytest.mark.parametrize(("wanted", "share"), [(0.4, 0.5), (0.7, 0.75), (1.1, 1.0), (0.625, 0.5)])
-def test_the_share_with_the_least_loss_is_kept_and_the_first_of_equals(wanted: float, share: float) -> None:
-    start, model = Answers([[0.0], [0.0]]), Answers([[1.0], [1.0]])
-    labels = np.array([wanted, np.nan], np.float32)
-    kept = keep_between(model, start, SHARES, lambda: model.logits.detach().numpy().copy(), labels, NUMBERS)
-    assert kept.share == model.logits[0, 0].item() == share
-    assert kept.losses == pytest.approx({f"{one:g}": (one - wanted) ** 2 for one in SHARES})
-
-
-def test_a_single_share_asks_for_no_answers() -> None:
-    start, model = Answers([[0.0]]), Answers([[1.0]])
-    kept = keep_between(model, start, (0.25,), pytest.fail, np.array([1.0]), NUMBERS)
-    assert (kept.share, kept.losses, model.logits.item()) == (0.25, {}, 0.25)
-
-
-def test_the_loss_of_classes_is_that_of_the_best_temperature() -> None:
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, 2, 200)
-    logits = 9 * (np.eye(2)[labels] + rng.normal(0, 1, (200, 2)))
-
-    def loss(log_temperature: float) -> float:
-        return log_loss(labels, softmax(logits / np.exp(log_temperature), axis=1))
-
-    best = minimize_scalar(loss, bounds=(-3, 6), method="bounded").fun
-    assert validation_loss(logits, labels, CLASSES) == pytest.approx(best, rel=1e-5)
-    assert validation_loss(logits, labels, CLASSES) < loss(0) - 0.1
 
 
 def test_of_an_adapter_the_base_stays_as_it_is(reviews: Path, tiny_bert: Path, tmp_path: Path) -> None:

@@ -30,6 +30,23 @@ def test_what_is_chosen(rows: int, classes: int, parameters: int, epochs: int, b
     assert found.why
 
 
+@pytest.mark.parametrize(
+    ("rows", "validation", "others", "chooses", "share"),
+    [
+        (90, 10, {}, False, 0.5),
+        (450, 399, {}, False, 0.5),
+        (451, 399, {}, False, 1.0),
+        (4_000, 400, {}, True, 1.0),
+        (90, 50, {"adapts": True}, True, 1.0),
+        (90, 50, {"recurrent": True}, True, 1.0),
+    ],
+)
+def test_how_far_from_a_probe(rows: int, validation: int, others: dict[str, bool], chooses: bool, share: float) -> None:
+    found = training_amount(rows, classes=2, parameters=SMALL, validation=validation, probed=True, **others)
+    assert (found.chooses, found.share) == (chooses, share)
+    assert training_amount(rows, classes=2, parameters=SMALL, validation=validation, **others).share == 1.0
+
+
 def test_few_validation_rows_choose_nothing() -> None:
     few, many = (training_amount(90, classes=2, parameters=SMALL, validation=rows) for rows in (10, 300))
     assert (few.chooses, few.patience) == (False, None)

@@ -1,4 +1,4 @@
-"""How long to fine-tune, in which steps and at which rate, where the settings leave it open: by rows, classes and size."""
+"""How long to fine-tune, in which steps, at which rate and how far, where the settings leave it open: by rows, classes and size."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ _SMALL_BATCH, _LARGE_BATCH, _MANY_ROWS = 16, 32, 5_000
 _RATES = ((60_000_000, 1e-4), (200_000_000, 5e-5), (math.inf, 2e-5))
 """The largest number of parameters, and the peak rate up to there."""
 _RECURRENT_RATE = 3e-3
-_ENOUGH_TO_CHOOSE = 50
-"""Validation rows from which they choose among the evaluations. With fewer, the last weights are better."""
+_ENOUGH_TO_CHOOSE, _ENOUGH_FROM_PROBE = 50, 400
+"""Validation rows from which they choose among the evaluations; of a transformer that begins as a probe. With fewer, the last
+weights are better."""
+_FEW_ROWS, _HALFWAY = 450, 0.5
+"""Labelled rows up to which weights halfway between a probe and the end are better than the end."""
 _PATIENT_EPOCHS = 6
 
 
@@ -27,6 +30,8 @@ class Amount(NamedTuple):
     """Whether the best evaluation's weights are kept, rather than the last."""
     why: str
     """In words, for the plan."""
+    share: float
+    """How much of the way from a probe to the end of training is kept."""
 
 
 def usual_rate(parameters: int, *, recurrent: bool = False) -> float:
@@ -47,6 +52,7 @@ def training_amount(
     validation: int,
     recurrent: bool = False,
     adapts: bool = False,
+    probed: bool = False,
     epochs: int | None = None,
     batch_size: int | None = None,
 ) -> Amount:
@@ -64,9 +70,11 @@ def training_amount(
         validation: labelled validation rows.
         recurrent: whether it is an AWD-LSTM.
         adapts: whether only an adapter and the head learn.
+        probed: whether it begins as a probe, and nobody asked for evaluations to decide.
         epochs, batch_size: taken as they are where they are given.
 
-    Reference:
+    References:
+        Wortsman et al. 2022, arXiv 2109.01903: weights between a model that answers and what fine-tuning makes of it.
         Mosbach et al. 2021, arXiv 2006.04884; Zhang et al. 2021, arXiv 2006.05987: few-sample fine-tuning needs more steps.
 
     Example:
@@ -81,7 +89,9 @@ def training_amount(
     wanted = _STEPS + _STEPS_A_CLASS * classes
     several = min(max(_FEWEST_EPOCHS, math.ceil(wanted / a_pass)), _MOST_EPOCHS)
     passes = epochs or (min(2 * several, _MOST_EPOCHS) if adapts else several)
-    chooses = validation >= _ENOUGH_TO_CHOOSE
+    far = probed and not adapts and not recurrent  # of others neither was measured
+    chooses = validation >= (_ENOUGH_FROM_PROBE if far else _ENOUGH_TO_CHOOSE)
+    share = _HALFWAY if far and rows <= _FEW_ROWS else 1.0
     patience = max(2, passes // 2) if chooses and epochs is None and passes >= _PATIENT_EPOCHS else None
     if epochs is not None:
         why = ""
@@ -91,4 +101,4 @@ def training_amount(
         why = f"{rows:,} rows: {several} passes are enough steps"
     if why and adapts:
         why += f"; of an adapter {passes}, which take about a third longer"
-    return Amount(passes, size, rate, patience, chooses, why)
+    return Amount(passes, size, rate, patience, chooses, why, share)

@@ -44,7 +44,7 @@ class FinetuneSettings(DataSettings, AdapterSettings, TrainSettings, SeedsSettin
     start: Literal["probe", "head"] = "probe"
     """probe: a new head begins as a linear model of the encoder's vectors, and training that loses to it is undone. head: at random."""
     interpolate: Annotated[float, Gt(0), Le(1), Shown(rare=True)] | None = None
-    """Keep the weights that are this much of the way from what training began with to what it ended with, 1 (WiSE-FT; from a probe: by validation loss, or 0.5 where rows are few)."""
+    """Keep the weights that are this much of the way from what training began with to what it ended with (WiSE-FT) (0.5 from a probe of few rows, otherwise 1)."""
     pooling: Literal["auto", "head", "mean", "apart"] = "auto"
     """head: the architecture's own, which reads the first token. mean: a linear layer on the mean of the states. apart: each text of a pair by itself. auto: what probes better."""
     contrastive: Literal["auto", "always", "never"] = "auto"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from understudy.data.tasks import Task
@@ -65,17 +65,6 @@ def start_notes(start: Start | None, settings: FinetuneSettings, model: Any, *, 
             f"pooling: {what}, so the adapter can be used here, but not be exported (--pooling head keeps to heads of others).",
         ]
     return [*notes, pooled_note(what)]
-
-
-def share_line(shares: Sequence[float]) -> str:
-    """How much of the way from its start to its end training is kept, for the plan.
-
-    Example:
-        >>> share_line((0.5,)), share_line((0.5, 1.0))
-        ('0.5 of the way from there to where training ends', '0.5 or 1 of the way from there to where training ends, by validation loss')
-    """
-    said = " or ".join(f"{share:g}" for share in shares)
-    return f"{said} of the way from there to where training ends{', by validation loss' if len(shares) > 1 else ''}"
 
 
 def said_of_share(share: float, begun: str) -> str:

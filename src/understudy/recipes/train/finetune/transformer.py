@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,10 +20,9 @@ from understudy.models.structure.inputs import settle_inputs
 from understudy.models.structure.layers import begin_at_mean
 from understudy.objectives.supervised import Supervised
 from understudy.objectives.terms import term_names
-from understudy.recipes.train.finetune.between import FEW_ROWS, HALFWAY, SHARES, Kept, keep_between
 from understudy.recipes.train.finetune.classification import Classification
 from understudy.recipes.train.finetune.start import Start, as_probe, begin, find_start, load_start
-from understudy.recipes.train.finetune.start_words import said_of_share, share_line, start_lines, start_notes
+from understudy.recipes.train.finetune.start_words import said_of_share, start_lines, start_notes
 from understudy.report.scores import PROBE
 from understudy.runs.fitting.amount import Amount, training_amount
 from understudy.runs.fitting.batches import phase_batches
@@ -38,6 +36,7 @@ from understudy.runs.scoring import validation_scores
 from understudy.runs.session import Session
 from understudy.runs.text_limits import how_to_read_more, said_of_cuts, text_length
 from understudy.settings.train.finetune import FinetuneSettings
+from understudy.training.interpolation import interpolate
 
 
 class Transformer(Classification):
@@ -45,6 +44,8 @@ class Transformer(Classification):
 
     why_no_pairs = ""
     """Why ``--contrastive auto`` did not choose to learn from pairs."""
+    chooses_by_rows = True
+    """Whether the number of rows decides which weights of a training from a probe are kept."""
     as_it_was = "the encoder as it was"
     """What a model stands on that goes back to its probe."""
 
@@ -61,8 +62,10 @@ class Transformer(Classification):
         if self.start is None and splits.task.kind == "regression":
             begin_at_mean(self.model, splits.train.labels)
         self.start_lines = start_lines(self.start, settings, self.model, splits.task)
-        self.amount = _amount(settings, splits, self.model, rate=self.usual_rate())
-        self.shares = self._shares()
+        self.amount = _amount(
+            settings, splits, self.model, rate=self.usual_rate(), probed=self.chooses_by_rows and self.start is not None
+        )
+        self.share = self._share()
         super().__init__(self._settled(settings), splits)
         self.validation = encode(splits.validation.texts, self.tokenizer, max_length=self.length)
         train = encode(splits.train.texts, self.tokenizer, max_length=self.length)
@@ -99,7 +102,7 @@ class Transformer(Classification):
         if self.amount.why:
             lines["steps"] += f" ({self.amount.why})"
         pairs = {"pairs": f"not used: {self.why_no_pairs}"} if self.why_no_pairs else {}
-        kept = {} if self.shares == (1.0,) else {"weights": share_line(self.shares)}
+        kept = {} if self.share == 1 else {"weights": f"{self.share:g} of the way from there to where training ends"}
         return {**self.start_lines, **kept, **pairs, **lines}
 
     def train(self, session: Session) -> Predictor:
@@ -119,7 +122,7 @@ class Transformer(Classification):
             ),
             learning_rate=self.amount.learning_rate,
             budget_s=session.stop.remaining(),
-            keep="best" if self._evaluations_choose() else "last",
+            keep="best" if self.amount.chooses else "last",
         )
         if self._has_start():
             self._compare(session, began)
@@ -146,12 +149,8 @@ class Transformer(Classification):
         """Whether training begins with answers: with a probe, or with a head that was trained for these labels."""
         return self.start is not None or (self.given.start == "probe" and getattr(self.model, "keeps_head", False))
 
-    def _evaluations_choose(self) -> bool:
-        """Whether the best evaluation's weights are kept: where validation rows choose how far to go, they are the last."""
-        return self.amount.chooses and len(self.shares) == 1
-
-    def _shares(self) -> tuple[float, ...]:
-        """Of the way from its start to its end: what training may be kept at; several if validation rows are to choose.
+    def _share(self) -> float:
+        """How much of the way from its start to its end training is kept.
 
         Raises:
             ConfigError: if a share is asked for, but training begins with a head at random.
@@ -161,36 +160,27 @@ class Transformer(Classification):
             raise ConfigError(
                 f"--interpolate goes back towards what training begins with, but of {self.given.begins_with} that is a head at random. Leave it out."
             )
-        if asked is not None:
-            return (asked,)
-        measured = not self.given.adapts and not reads_whole(self.model.config)
-        if self.start is None or not measured or self.given.watches:
-            return (1.0,)
-        if self.amount.chooses:
-            return SHARES
-        few = int(self.splits.train.labelled.sum()) <= FEW_ROWS and self.splits.task.kind != "multi_label"
-        return (HALFWAY,) if few else (1.0,)
+        # halfway the answers of several labels a row are too rarely above one half
+        chosen = 1.0 if self.splits.task.kind == "multi_label" else self.amount.share
+        return chosen if asked is None else asked
 
     def _compare(self, session: Session, began: np.ndarray) -> None:
         """Go back some of the way to what fine-tuning began with, and all of it if it gained nothing; put both on the record."""
         metric, _ = session.metric()
         labels, start = self.splits.validation.labels, self.start
-        share, losses = Kept(1.0, {})
-        if self.shares != (1.0,):
-            answer = partial(self._validation_logits, session)
-            share, losses = keep_between(self.model, self._kept_start(), self.shares, answer, labels, self.splits.task)
+        if self.share < 1:
+            interpolate(self.model, self._kept_start(), self.share)
         end, learns = self._validation_logits(session), start is None or start.probe.learns
         found = worth(began, end, labels, metric, learns=learns, seed=self.settings.seed)
         begun = ("checkpoint", "as it was") if start is None else ("probe", f"on {self.as_it_was}")
         session.run.record.training["train"]["start"] = ({} if start is None else start.on_record()) | {
             **found.on_record(),
-            "share": share,
-            **({"loss_by_share": losses} if losses else {}),
+            "share": self.share,
             "kept": "fine-tuned" if found.keeps_end else begun[0],
         }
         if found.keeps_end:
-            if share < 1:
-                session.run.say(said_of_share(share, begun[0]))
+            if self.share < 1:
+                session.run.say(said_of_share(self.share, begun[0]))
             return
         session.run.say(
             f"fine-tuning {found.said(len(labels))}, which is no gain: the model is the {begun[0]} that it began with, {begun[1]}."
@@ -227,11 +217,11 @@ class Transformer(Classification):
     def _settled(self, settings: FinetuneSettings) -> FinetuneSettings:
         """The settings with what was chosen where they leave it open."""
         # it is in evaluations at the end of each epoch: who asks for others says when to stop
-        patience = self.amount.patience if self._evaluations_choose() and not settings.watches else settings.patience
+        patience = settings.patience if settings.watches else self.amount.patience
         return replace(settings, epochs=self.amount.epochs, batch_size=self.amount.batch_size, patience=patience)
 
 
-def _amount(settings: FinetuneSettings, splits: Splits, model: Any, *, rate: float | None) -> Amount:
+def _amount(settings: FinetuneSettings, splits: Splits, model: Any, *, rate: float | None, probed: bool) -> Amount:
     """Epochs, batch size and rate; each stage of a training in stages has three epochs."""
     epochs = 3 if settings.epochs == "auto" and settings.unfreeze else settings.epochs
     found = training_amount(
@@ -241,6 +231,7 @@ def _amount(settings: FinetuneSettings, splits: Splits, model: Any, *, rate: flo
         validation=int(splits.validation.labelled.sum()),
         recurrent=reads_whole(model.config),
         adapts=settings.adapts,
+        probed=probed and not settings.watches,
         epochs=None if epochs == "auto" else epochs,
         batch_size=settings.batch_size,
     )

@@ -40,6 +40,8 @@ def as_finetune(settings: GlueSettings) -> FinetuneSettings:
 class SingleTask(Transformer):
     """One task: trained as ``finetune`` trains, scored on every part that has labels, answered for the leaderboard."""
 
+    chooses_by_rows = False  # the best weights on the development set, as is usual in the field
+
     def __init__(self, settings: GlueSettings, data: TaskData) -> None:
         super().__init__(as_finetune(settings), replace(data.splits, test=data.others.get("test")))
         self.glue_settings, self.data = settings, data
@@ -49,10 +51,6 @@ class SingleTask(Transformer):
     def usual_rate(self) -> float | None:
         """That of the field; of an AWD-LSTM its own."""
         return super().usual_rate() or (None if reads_whole(self.model.config) else LEARNING_RATE)
-
-    def _shares(self) -> tuple[float, ...]:
-        """The end alone, as is usual in the field."""
-        return (1.0,)
 
     def plan_lines(self) -> Mapping[str, str]:
         """The task, then rows, tokens, steps, time and memory."""
