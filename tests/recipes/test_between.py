@@ -85,13 +85,13 @@ def test_training_that_goes_on_from_a_checkpoint_keeps_its_end_unless_it_is_aske
 @pytest.mark.parametrize(
     ("flags", "few_rows", "said"),
     [
-        ((), 450, "0.5 of the way"),
+        ((), 150, "0.5 of the way"),
         ((), 100, ""),
-        (("--validation", "train.csv"), 450, "0.5 of the way"),
-        (("--patience", 2), 450, ""),
-        (("--adapter", "houlsby"), 450, ""),
-        (("--start", "head"), 450, ""),
-        (("--kind", "multi_label"), 450, ""),
+        (("--validation", "train.csv"), 150, "0.5 of the way"),
+        (("--patience", 2), 150, ""),
+        (("--adapter", "houlsby"), 150, ""),
+        (("--start", "head"), 150, ""),
+        (("--kind", "multi_label"), 150, ""),
     ],
 )
 def test_when_it_is_done(

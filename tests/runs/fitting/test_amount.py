@@ -34,8 +34,8 @@ def test_what_is_chosen(rows: int, classes: int, parameters: int, epochs: int, b
     ("rows", "validation", "others", "chooses", "share"),
     [
         (90, 10, {}, False, 0.5),
-        (450, 399, {}, False, 0.5),
-        (451, 399, {}, False, 1.0),
+        (150, 399, {}, False, 0.5),
+        (151, 399, {}, False, 1.0),
         (4_000, 400, {}, True, 1.0),
         (90, 50, {"adapts": True}, True, 1.0),
         (90, 50, {"recurrent": True}, True, 1.0),

@@ -13,7 +13,7 @@ _RECURRENT_RATE = 3e-3
 _ENOUGH_TO_CHOOSE, _ENOUGH_FROM_PROBE = 50, 400
 """Validation rows from which they choose among the evaluations; of a transformer that begins as a probe. With fewer, the last
 weights are better."""
-_FEW_ROWS, _HALFWAY = 450, 0.5
+_FEW_ROWS, _HALFWAY = 150, 0.5
 """Labelled rows up to which weights halfway between a probe and the end are better than the end."""
 _PATIENT_EPOCHS = 6
 
