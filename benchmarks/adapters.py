@@ -135,15 +135,16 @@ def lost(rows: list[dict[str, Any]]) -> dict[str, list[tuple[str, float]]]:
 
 
 def best_adapter(rows: list[dict[str, Any]]) -> tuple[str, list[float]] | None:
-    """Of the adapters of at most 4 % that were measured most often, the one that loses least on average, and what it loses, task by task."""
+    """Of the adapters of at most 4 % that were measured on all tasks, if there are with more than one seed, the one that loses least."""
     from statistics import fmean
 
     shares = {row["cell"][1]: row["share"] for row in rows if "share" in row}
     points = {way: by_task for way, by_task in lost(rows).items() if way not in (FULL, HEAD) and shares[way] <= 0.04}
     if not points:
         return None
-    often = max(map(len, points.values()))
-    points = {way: by_task for way, by_task in points.items() if len(by_task) == often}
+    whole = {way: by_task for way, by_task in points.items() if len({task for task, _ in by_task}) == len(TASKS)}
+    several = {way: by_task for way, by_task in whole.items() if len(by_task) > len(TASKS)}
+    points = several or whole or points
     way = min(points, key=lambda way: fmean(value for _, value in points[way]))
     return way, [value for _, value in points[way]]
 
@@ -201,8 +202,9 @@ def report(setting: Setting, rows: list[dict[str, Any]], *, complete: bool) -> N
         return [row[key] for row in rows if row["cell"][1] == way and key in row]
 
     points, best = lost(rows), best_adapter(rows)
-    kind = "" if best is None else best[0].partition(",")[0]
     memory = {way: of(way, "memory_mb") for way in WAYS}
+    # more epochs take no more memory
+    kind = "" if best is None else best[0] if memory.get(best[0]) else best[0].partition(",")[0]
     summary: dict[str, Any] = {
         way: {
             "score": {task: spread([row["score"] for row in rows if row["cell"][:2] == [task, way]]) for task in TASKS},
