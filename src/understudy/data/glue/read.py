@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from understudy.data.glue.drawing import check_limit, drawn
 from understudy.data.glue.files import glue_sources, is_on_hub, missing_split, place_of, to_be_had
 from understudy.data.glue.labels import read_labels
 from understudy.data.glue.layout import read_glue_table
@@ -15,6 +14,7 @@ from understudy.data.glue.roots import task_folders, tasks_there
 from understudy.data.glue.tasks import DIAGNOSTIC, NINE, GlueTask, glue_task
 from understudy.data.readers.cached_tables import SourceTable
 from understudy.data.readers.columns import TextColumns, blank_rows, find_label, find_text, texts_of
+from understudy.data.readers.drawing import check_classes, draw
 from understudy.data.readers.duplicates import note_repeats
 from understudy.data.readers.faults import Faults, counted
 from understudy.data.readers.labels.values import distinct_values
@@ -166,12 +166,12 @@ class _Reader:
         if told is not None and (found := self._rows(told, DIAGNOSTIC)) is not None:
             rows[DIAGNOSTIC] = found
         answered = self._tests(tables, diagnostic) if tests else {}
-        check_limit(self.task, limit_train, self.faults)
+        check_classes(limit_train, len(self.task.labels), self.faults, of=f"{self.task.name}: ")
         self.faults.check()
         assert columns is not None
         assert label is not None
         task = Task(text=columns, label=label, kind=self.task.kind, labels=self.task.labels, metrics=self.task.metrics)
-        chosen = drawn(rows["train"], limit_train, seed, self.notes)
+        chosen = rows["train"].take(draw(rows["train"], limit_train, seed, self.notes)[0])
         for split, part in rows.items():
             if split != "train":
                 note_repeats(chosen, part, self.notes, split=split.partition("_")[0])

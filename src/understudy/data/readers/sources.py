@@ -12,6 +12,7 @@ import numpy as np
 
 from understudy.data.readers.cached_tables import SourceTable, read_source
 from understudy.data.readers.columns import TextColumns, find_text, pairs_unfolded, task_columns, texts_of
+from understudy.data.readers.drawing import check_classes, draw
 from understudy.data.readers.duplicates import clean_pool, drop_leaked, grouped, note_copies, note_repeats
 from understudy.data.readers.faults import Faults, counted
 from understudy.data.readers.formats.reading import AS_WRITTEN, Reading
@@ -21,7 +22,7 @@ from understudy.data.readers.places.locate import locate, locate_file
 from understudy.data.readers.places.source import How, Source, check_use
 from understudy.data.readers.rows import labelled_rows, learn_columns, pool_texts, txt_columns
 from understudy.data.splits import Rows, Splits
-from understudy.data.subsets import cut_validation, draw_rows
+from understudy.data.subsets import cut_validation
 from understudy.data.tasks import Kind, Task
 from understudy.data.texts import Texts
 from understudy.errors import DataError
@@ -81,7 +82,7 @@ def load_splits(
     if columns is not None:
         rows = _read_rows(tables, columns, known, faults, notes, allow_unlabelled=allow_unlabelled)
         pool = None if tables.pool is None else pool_texts(tables.pool, columns, faults, notes)
-    _check_classes(limit_train, known, faults)
+    check_classes(limit_train, 0 if known is None or known.kind != "single_label" else len(known.names), faults)
     faults.check()
     assert columns is not None  # otherwise there was a fault
     assert known is not None
@@ -167,14 +168,6 @@ def _check_limits(limit_train: int | None, validation_share: float, faults: Faul
         faults.add(f"--validation_share must lie between 0 and 1, but is {validation_share}.")
 
 
-def _check_classes(limit_train: int | None, labels: Labels | None, faults: Faults) -> None:
-    classes = 0 if labels is None or labels.kind != "single_label" else len(labels.names)
-    if limit_train is not None and limit_train < classes:
-        faults.add(
-            f"--limit_train {limit_train} is fewer rows than there are classes ({classes}). Draw at least one of each."
-        )
-
-
 def _read_tables(
     data: str | None,
     files: dict[str, str | None],
@@ -245,7 +238,7 @@ def _select(
 ) -> tuple[Rows, Rows, Texts]:
     """The training rows in use, the validation rows, and the texts of the training rows that were not drawn."""
     everything, test, validation = rows["train"], rows.get("test"), rows.get("validation")
-    drawn, rest = _draw(everything, limit, seed, notes)
+    drawn, rest = draw(everything, limit, seed, notes)
     if test is not None:
         drawn = drop_leaked(everything, drawn, table, test, notes)
     train = everything.take(drawn)
@@ -256,24 +249,6 @@ def _select(
         if test is not None:  # what chooses the weights would be what reports
             note_repeats(validation, test, notes, split="test", are="validation")
     return train, validation, everything.texts.take(rest)
-
-
-def _draw(rows: Rows, limit: int | None, seed: int, notes: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """The numbers of the training rows in use, and of the labelled rows not in use. Unlabelled rows are always used."""
-    everything = np.arange(len(rows))
-    labelled = np.flatnonzero(rows.labelled)
-    if limit is None:
-        return everything, everything[:0]
-    if limit >= len(labelled):
-        notes.append(f"train: all {len(labelled):,} labelled rows are used, --limit_train asks for {limit:,}.")
-        return everything, everything[:0]
-    assert rows.labels is not None
-    single = rows.labels.dtype.kind == "i"
-    drawn = draw_rows(labelled, rows.labels[labelled] if single else None, limit, seed)
-    how = f"balanced over {len(np.unique(rows.labels[labelled]))} classes" if single else "at random"
-    notes.append(f"train: {limit:,} of {len(labelled):,} labelled rows were drawn {how} (seed {seed}).")
-    left_out = np.setdiff1d(labelled, drawn, assume_unique=True)
-    return np.setdiff1d(everything, left_out, assume_unique=True), left_out
 
 
 def _cut(rows: Rows, share: float, seed: int, limited: bool, notes: list[str]) -> tuple[Rows, Rows]:
