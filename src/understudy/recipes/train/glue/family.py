@@ -125,8 +125,8 @@ def _of_glue(children: Mapping[str, RunRecord], recipe: GlueSettings) -> dict[st
 
 
 def _average(children: Mapping[str, RunRecord]) -> list[dict[str, Any]]:
-    """GLUE's average over the runs of its tasks, as an entry; none if there is none."""
-    scores = {name: glue_number(record.model("model")) for name, record in children.items()}
+    """GLUE's average over the tasks that are there, as an entry; none if no task of GLUE is."""
+    scores = {name: glue_number(record.model("model")) for name, record in children.items() if name in NINE}
     found = average(scores, beside=BESIDE)
     return [] if found is None else [{"name": AVERAGE, "metrics": {"validation": {AVERAGE: found}}}]
 
