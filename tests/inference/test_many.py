@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from understudy.adapters.facts import AdapterFacts, Base
 from understudy.adapters.files import NAME, save_adapter
 from understudy.adapters.heads import Head, headed
 from understudy.adapters.hub import names
-from understudy.adapters.inject import adapter_tensors, add_adapter
+from understudy.adapters.inject import adapter_tensors, add_adapter, add_fusion
+from understudy.adapters.peft.methods import add_peft, ia3_design, lora_design
 from understudy.cli import main
 from understudy.data.tasks import Task
 from understudy.errors import ModelError
@@ -44,27 +46,47 @@ DESIGNS = {
 def made(
     base: Path,
     folder: Path,
-    design: AdapterDesign,
+    design: AdapterDesign | Callable[[Any], tuple[str, dict[str, Any]]],
     labels: tuple[str, ...],
     head: Head = "architecture",
     seed: int = 0,
     *,
     max_length: int = 64,
 ) -> Path:
-    """An adapter's folder with random weights."""
+    """An adapter's folder with random weights; `design` may be what puts the adapter into a model, and tells method and design."""
     task = Task(text=(("text",),), label="label", kind="single_label", labels=labels)
     torch.manual_seed(seed)
     model = headed(str(base), task, head, {})
     reference = Base.of(model, str(base))
-    add_adapter(model, NAME, design)
+    if isinstance(design, AdapterDesign):
+        add_adapter(model, NAME, design)
+        told: tuple[str, dict[str, Any]] = "bottleneck", design.as_dict()
+    else:
+        told = design(model)
     with torch.no_grad():
         for parameter in (*adapter_tensors(model, NAME).values(), *head_tensors(model).values()):
             parameter.add_(torch.randn_like(parameter) * 0.3)
-    facts = AdapterFacts(
-        method="bottleneck", design=design.as_dict(), base=reference, task=task, head=head, max_length=max_length
-    )
+    facts = AdapterFacts(method=told[0], design=told[1], base=reference, task=task, head=head, max_length=max_length)
     save_adapter(folder, model, facts)
     return folder
+
+
+def peft(method: str) -> Callable[[Any], tuple[str, dict[str, Any]]]:
+    """Puts a LoRA or IA³ into a model."""
+
+    def put(model: Any) -> tuple[str, dict[str, Any]]:
+        design = lora_design(model, rank=4) if method == "lora" else ia3_design(model)
+        add_peft(model, NAME, method, design)
+        return method, design
+
+    return put
+
+
+def fusion(model: Any) -> tuple[str, dict[str, Any]]:
+    """Puts a fusion into a model."""
+    designs = dict.fromkeys(("a", "b"), DESIGNS["films"])
+    add_fusion(model, NAME, designs)
+    return "fusion", {name: design.as_dict() for name, design in designs.items()}
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +217,43 @@ def test_one_of_adapterhub_needs_no_import(base: Path, folders: dict[str, Path],
         model.load_adapter(theirs, name="again")
 
 
+def test_lora_ia3_and_a_fusion_share_a_base(base: Path, folders: dict[str, Path], tmp_path: Path) -> None:
+    """Each row and each adapter is answered as by a model in which PEFT put this one alone."""
+    pytest.importorskip("peft")
+    model: Any = understudy.load_base(base)
+    more = {"lora": peft("lora"), "ia3": peft("ia3"), "fusion": fusion}
+    found = {name: made(base, tmp_path / name, design, ("x", "y", "z"), seed=7) for name, design in more.items()}
+    found["films"] = folders["films"]
+    for folder in found.values():
+        model.load_adapter(folder)
+    expected = {name: alone(folder, TEXTS) for name, folder in found.items()}
+    assert np.abs(expected["lora"] - expected["ia3"]).max() > 1e-2
+    for name, rows in model.logits_of_each(TEXTS).items():
+        np.testing.assert_allclose(rows, expected[name], atol=1e-5)
+    chosen = [list(found)[i % 4] for i in range(len(TEXTS))]
+    for i, row in enumerate(model.logits(TEXTS, adapters=chosen)):
+        np.testing.assert_allclose(row, expected[chosen[i]][i], atol=1e-5)
+    model.load_adapter(made(base, tmp_path / "again", peft("lora"), ("x", "y", "z"), seed=8))
+    model.average(["lora", "again"], name="mean")
+    assert (
+        main(
+            [
+                "adapter",
+                "average",
+                "--adapters",
+                *(str(tmp_path / n) for n in ("lora", "again")),
+                "--output",
+                str(tmp_path / "both"),
+            ]
+        )
+        == 0
+    )
+    np.testing.assert_allclose(np.stack(model.logits(TEXTS)), alone(tmp_path / "both", TEXTS), atol=1e-5)
+    model.remove("lora")
+    model.set_active("ia3")
+    np.testing.assert_allclose(np.stack(model.logits(TEXTS)), expected["ia3"], atol=1e-5)
+
+
 def test_a_name_from_the_hub(model: Any, base: Path, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """It is called as the end of its id, not as the folder of the cache."""
     monkeypatch.setattr(names, "snapshot_download", lambda found, **options: str(folders["films"]))
@@ -297,6 +356,22 @@ def test_an_adapter_and_a_whole_model_are_summed_up(folders: dict[str, Path], tm
             counted = Ensemble(order).summary()
             assert counted["parameters"] == 2 * one.summary()["parameters"]
             assert ("own_parameters" in counted) == (members[1] is two)
+
+
+def test_a_pooler_and_weights_for_mixed_rows_are_there_once(base: Path, tmp_path: Path) -> None:
+    model: Any = understudy.load_base(base)
+    for seed, name in enumerate("abc"):
+        model.load_adapter(made(base, tmp_path / name, DESIGNS["films"], TASKS["films"], seed=seed))
+        assert model.heads[name].linear[0] is model.encoder.pooler.dense
+
+    def held() -> int:
+        """Bytes of all numbers that the model keeps."""
+        parts = [*model.encoder.parameters(), *(p for head in model.heads.values() for p in head.parameters())]
+        return sum({one.untyped_storage().data_ptr(): one.untyped_storage().nbytes() for one in parts}.values())
+
+    before = held()
+    model.logits(TEXTS[:3], adapters=["a", "b", "c"])
+    assert held() == before
 
 
 def test_ten_tasks_take_little_more_memory_than_one(base: Path, tmp_path: Path) -> None:

@@ -151,11 +151,8 @@ class AdapterFacts:
         Raises:
             ModelError: if it cannot.
         """
-        if self.method != "bottleneck" or self.base.kept is not None:
-            article = "an" if self.method == "ia3" else "a"
-            what = f"{article} {self.method} adapter, of which a base holds only one at a time"
-            what = what if self.method != "bottleneck" else "for a model that was cut from this base"
-            raise ModelError(f"{origin}: is {what}. Load it alone: understudy.load.")
+        if self.base.kept is not None:
+            raise ModelError(f"{origin}: is for a model that was cut from this base. Load it alone: understudy.load.")
         if self.below is not None:
             raise ModelError(
                 f"{origin}: was trained on top of another adapter, which is part of it. Load it alone: understudy.load. To put one for another language below it, train it without --stack_on and call set_active with both."

@@ -19,7 +19,8 @@ from understudy.adapters.design import AdapterDesign
 from understudy.adapters.facts import AdapterFacts, encoder_fingerprint
 from understudy.adapters.heads import headed
 from understudy.adapters.inject import adapter_tensors, add_adapter, add_fusion, designs, load_tensors, route_of
-from understudy.adapters.peft_methods import METHODS, add_peft
+from understudy.adapters.peft.methods import METHODS, add_peft
+from understudy.adapters.peft.shared import add_shared
 from understudy.atomic import OUTPUT, new_folder
 from understudy.checksums import list_checksums
 from understudy.errors import ModelError, OutputError, UnderstudyError
@@ -118,15 +119,33 @@ def place(model: Any, folder: Path, facts: AdapterFacts, *, name: str = NAME) ->
     if facts.below is not None:
         below = read_tensors(folder / WEIGHTS_BELOW)
         place_below(model, AdapterDesign.from_dict(facts.below), below, origin=origin)
+    put(model, name, facts, tensors, origin=origin)
+    if facts.below is not None:
+        stack(model, name)
+
+
+def put(
+    model: Any, name: str, facts: AdapterFacts, tensors: Mapping[str, Tensor], *, origin: str, shares: bool = False
+) -> None:
+    """Put an adapter with its weights into a model, and let all rows pass through it.
+
+    Args:
+        tensors: by the names of :func:`understudy.adapters.inject.adapter_tensors`.
+        origin: where it is from, for messages.
+        shares: whether it shares the model with others, so that PEFT, whose adapters change all rows, must not compute it.
+
+    Raises:
+        ModelError: if it does not fit.
+    """
     if facts.method == "bottleneck":
         add_adapter(model, name, AdapterDesign.from_dict(facts.design))
     elif facts.method == "fusion":
         add_fusion(model, name, {key: AdapterDesign.from_dict(told) for key, told in facts.design.items()})
+    elif shares:
+        add_shared(model, name, facts.method, facts.design, tensors, origin=origin)
     else:
         add_peft(model, name, facts.method, facts.design, origin=origin)
     load_tensors(model, name, tensors, origin=origin)
-    if facts.below is not None:
-        stack(model, name)
 
 
 def place_below(model: Any, design: AdapterDesign, tensors: Mapping[str, Tensor], *, origin: str) -> None:

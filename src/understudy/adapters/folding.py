@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from understudy.adapters.design import AdapterDesign
 from understudy.adapters.inject import adapter_tensors, remove_adapter
-from understudy.adapters.peft_methods import outer_product
+from understudy.adapters.peft.methods import outer_product
 from understudy.errors import ModelError
 from understudy.models.structure.layers import base_model
 from understudy.models.structure.sublayers import sublayers

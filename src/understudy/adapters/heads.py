@@ -227,7 +227,7 @@ def head_of_tensors(
 ) -> nn.Module:
     """A head for an encoder's states, from the weights that an adapter's folder has for it.
 
-    A pooler that is part of the base is copied from there.
+    A pooler that is part of the base is the base's own, not a copy.
 
     Args:
         options: of a :class:`FirstTokenHead`; the layout of an :class:`ApartHead`.
@@ -275,12 +275,16 @@ def _of_architecture(
         if name in names
         for key, value in part.state_dict().items()
     }
-    found = {**pooler, **{_without_prefix(key, names): value for key, value in tensors.items()}}
+    saved = {_without_prefix(key, names): value for key, value in tensors.items()}
+    found = {**pooler, **saved}
     first = next((name for name in names if f"{name}.weight" in found), names[0])
     places = {f"{first}.{kind}": f"linear.0.{kind}" for kind in ("weight", "bias")}
     places |= {f"{last}.{kind}": f"linear.1.{kind}" for kind in ("weight", "bias")}
     own = {places.get(key, key): value for key, value in found.items() if key in places or key not in pooler}
-    return FirstTokenHead(width, outputs, function=function), own
+    made = FirstTokenHead(width, outputs, function=function)
+    if f"{first}.weight" in pooler and f"{first}.weight" not in saved:
+        made.linear[0] = encoder.get_submodule(first)
+    return made, own
 
 
 def _without_prefix(key: str, names: tuple[str, ...]) -> str:

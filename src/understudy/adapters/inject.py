@@ -14,19 +14,18 @@ from understudy.adapters.layers.bottleneck import Bottleneck
 from understudy.adapters.layers.fusion import Fusion, is_fused
 from understudy.adapters.layers.invertible import INVERTIBLE, Coupling, embedding_site
 from understudy.adapters.route import Route
-from understudy.adapters.sites import AdapterSite, attach
+from understudy.adapters.sites import open_sites, product_sites, sites_of
 from understudy.errors import ModelError
 from understudy.models.structure.layers import base_model
 from understudy.models.structure.sublayers import sublayers
 
 _OF_PEFT = re.compile(r"\.(lora_[AB]|ia3_l)\.")
 """What PEFT puts into an encoder."""
+_BY_PEFT = {"down.weight": "lora_A.weight", "up.weight": "lora_B.weight"}
+"""What PEFT calls the parts of a LoRA."""
 
 _NARROW_EMBEDDINGS = ("albert", "electra")
 """Architectures whose embeddings have a width of their own, and are widened after the module that makes them."""
-
-_PLACES = ("attention", "output")
-"""The places in a block: after attention, and after the feed-forward part, where its output is."""
 
 
 def add_adapter(model: Any, name: str, design: AdapterDesign, *, start: Start = "identity") -> None:
@@ -45,10 +44,11 @@ def add_adapter(model: Any, name: str, design: AdapterDesign, *, start: Start = 
         ModelError: if the encoder's sublayers cannot be found, if there is an adapter of this name, or if the design
             leaves out layers that there are not, or all.
     """
-    route, sites = _opened(model)
-    parts = sublayers(model)
+    sites = open_sites(model)
+    route = route_of(model)
     width = int(base_model(model).config.hidden_size)
-    _check(model, name, design, len(parts), normed_after=parts[0].normed_after)
+    check_name(model, name)
+    _check_layers(model, design)
     like = next(base_model(model).parameters())
     for layer, place, site in sites:
         if _is_at(design, layer, place):
@@ -88,10 +88,12 @@ def add_fusion(model: Any, name: str, fused: Mapping[str, AdapterDesign]) -> Non
             raise ModelError(
                 f"the adapter '{other}' also changes {'the norms' if design.norms else 'the embeddings'}, which cannot be fused. Leave it out."
             )
-    route, sites = _opened(model)
+    sites = open_sites(model)
+    route = route_of(model)
     width, like = int(base_model(model).config.hidden_size), next(base_model(model).parameters())
+    check_name(model, name)
     for design in fused.values():
-        _check(model, name, design, len(sublayers(model)), normed_after=True)
+        _check_layers(model, design)
     for layer, place, site in sites:
         held = {
             key: _bottleneck(design, layer, width, "identity")
@@ -128,7 +130,7 @@ def _reads(design: AdapterDesign, place: str) -> str:
 def remove_adapter(model: Any, name: str) -> None:
     """Take an adapter out; no adapter computes afterwards."""
     tell_designs(model, {known: told for known, told in designs(model).items() if known != name})
-    for _, _, site in _sites(model):
+    for _, _, site in (*sites_of(model), *product_sites(model)):
         site.remove(name)
     embedding = getattr(base_model(model), INVERTIBLE, None)
     if embedding is not None and name in embedding.adapters:
@@ -143,13 +145,13 @@ def keep_layers(model: Any, name: str, *, without: Iterable[int]) -> None:
         ModelError: if there is no such layer, or if no layer is left.
     """
     dropped = set(without)
-    known = {layer for layer, _, _ in _sites(model)}
-    left = {layer for layer, _, site in _sites(model) if name in site.adapters} - dropped
+    known = {layer for layer, _, _ in sites_of(model)}
+    left = {layer for layer, _, site in sites_of(model) if name in site.adapters} - dropped
     if not dropped <= known or not left:
         raise ModelError(
             f"an adapter cannot be taken out of layers {', '.join(map(str, sorted(dropped)))}: {'there is none left then' if not left else f'the layers are 0 to {max(known)}'}. Name fewer layers."
         )
-    for layer, _, site in _sites(model):
+    for layer, _, site in sites_of(model):
         if layer in dropped:
             site.remove(name)
     told = designs(model)
@@ -162,8 +164,14 @@ def lowest_layer(model: Any, name: str) -> int:
 
     It counts blocks: those that several layers of an ALBERT share are one.
     """
-    keys = adapter_tensors(model, name)
-    return 0 if any(key.startswith("invertible.") for key in keys) else min(int(key.split(".")[1]) for key in keys)
+    embedding = getattr(base_model(model), INVERTIBLE, None)
+    if embedding is not None and name in embedding.adapters:
+        return 0
+    return min(
+        layer
+        for layer, _, site in (*sites_of(model), *product_sites(model))
+        if name in site.adapters or name in site.norms
+    )
 
 
 def designs(model: Any) -> dict[str, Any]:
@@ -183,7 +191,7 @@ def route_of(model: Any) -> Route:
     Raises:
         ModelError: if the encoder has no adapters.
     """
-    sites = _sites(model)
+    sites = sites_of(model)
     if not sites:
         raise ModelError(f"{type(model).__name__}: has no adapters. Add or load one first.")
     return sites[0][2].route
@@ -203,9 +211,15 @@ def adapter_tensors(model: Any, name: str) -> dict[str, nn.Parameter]:
     embedding = getattr(base_model(model), INVERTIBLE, None)
     if embedding is not None and name in embedding.adapters:
         of_peft |= {f"invertible.{key}": value for key, value in embedding.adapters[name].named_parameters()}
+    of_peft |= {
+        f"{product}.{_BY_PEFT.get(key, key)}": parameter
+        for _, product, site in product_sites(model)
+        if name in site.adapters
+        for key, parameter in site.adapters[name].named_parameters()
+    }
     return of_peft | {
         f"layer.{layer}.{place}.{'' if part is site.adapters else 'own_norm.'}{key}": parameter
-        for layer, place, site in _sites(model)
+        for layer, place, site in sites_of(model)
         for part in (site.adapters, site.norms)
         if name in part
         for key, parameter in part[name].named_parameters()
@@ -257,31 +271,12 @@ def encoder_tensors(model: Any) -> Iterator[tuple[str, Tensor]]:
             yield name.replace(".base_layer.", "."), tensor
 
 
-def _opened(model: Any) -> tuple[Route, list[tuple[int, str, AdapterSite]]]:
-    """The encoder's route and sites, which are made at the first call."""
-    found = _sites(model)
-    if found:
-        return found[0][2].route, found
-    route = Route()
-    for parts in sublayers(model):
-        for place, part in zip(_PLACES, (parts.attention, parts.feed_forward)):
-            site = AdapterSite(route, part.norm)
-            parts.block.add_module(f"{place}_adapters", site)
-            attach(site, part, parts.block if not parts.normed_after and place == "output" else None)
-    return route, _sites(model)
+def check_name(model: Any, name: str) -> None:
+    """Check that a new adapter of an encoder can be called so.
 
-
-def _sites(model: Any) -> list[tuple[int, str, AdapterSite]]:
-    found: list[tuple[int, str, AdapterSite]] = []
-    for layer, parts in enumerate(sublayers(model)):
-        for place in _PLACES:
-            site = getattr(parts.block, f"{place}_adapters", None)
-            if isinstance(site, AdapterSite):
-                found.append((layer, place, site))
-    return found
-
-
-def _check(model: Any, name: str, design: AdapterDesign, layers: int, *, normed_after: bool) -> None:
+    Raises:
+        ModelError: if there is one of this name, or torch has taken it.
+    """
     if name in designs(model):
         raise ModelError(f"there is an adapter '{name}' already. Give the new one another name, or remove the old one.")
     if not name or "." in name:
@@ -290,4 +285,8 @@ def _check(model: Any, name: str, design: AdapterDesign, layers: int, *, normed_
         raise ModelError(
             f"an adapter cannot be called '{name}', which is a word of torch. Give another name, or rename its folder."
         )
+
+
+def _check_layers(model: Any, design: AdapterDesign) -> None:
+    layers = len(sublayers(model))
     check_layers(type(base_model(model)).__name__, layers, left_out=design.leave_out, named=design.reductions)

@@ -10,30 +10,35 @@ import torch
 from torch import Tensor, nn
 
 from understudy.adapters.layers.bottleneck import Bank, Bottleneck, bank_of, grouped
-from understudy.adapters.layers.fusion import Fusion
 from understudy.adapters.route import Route
-from understudy.models.structure.sublayers import Sublayer
+from understudy.models.structure.layers import base_model
+from understudy.models.structure.sublayers import Sublayer, sublayers
+
+PLACES = ("attention", "output")
+"""The places in a block: after attention, and after the feed-forward part, where its output is."""
+_PRODUCTS = ("product_adapters", "input_adapters")
+"""The sites of a single product: on its output, and on its input."""
 
 
 class AdapterSite(nn.Module):
-    """The adapters at one sublayer of one block, by name.
+    """The adapters at one sublayer of one block, or at one product, by name.
 
     Args:
         route: which of them compute.
-        norm: the block's norm of this sublayer.
+        norm: the block's norm of this sublayer; None at a single product.
     """
 
-    def __init__(self, route: Route, norm: nn.Module) -> None:
+    def __init__(self, route: Route, norm: nn.Module | None) -> None:
         super().__init__()
         self.adapters, self.norms = nn.ModuleDict(), nn.ModuleDict()
         self.reads: dict[str, str] = {}
         self.route = route
         self._norm = [norm]  # in a list: it is the encoder's module, and must not be saved twice
         self._seen: dict[int, Tensor] = {}
-        self._banks: dict[str, tuple[Any, Bank | None]] = {}
+        self._banks: dict[str, tuple[list[int], Bank]] = {}
 
-    def add(self, name: str, adapter: Bottleneck | Fusion, reads: str) -> None:
-        """Place an adapter, or the fusion of several, here.
+    def add(self, name: str, adapter: nn.Module, reads: str) -> None:
+        """Place an adapter, or the fusion of several, here. It is called with what it reads, and gives what it adds.
 
         Args:
             reads: as in :class:`understudy.adapters.design.AdapterDesign`.
@@ -77,7 +82,7 @@ class AdapterSite(nn.Module):
         for name in self._stacked("norm"):
             states = states + self.adapters[name](self.norm(states) if normed else states)
         if self._any("norm") and self.route.numbers is not None:
-            states = states + self._mixed("norm", self.norm(states) if normed else states)
+            states = self._mixed("norm", states, self.norm(states) if normed else states)
         return states
 
     def norm(self, states: Tensor, computed: Tensor | None = None) -> Tensor:
@@ -111,26 +116,95 @@ class AdapterSite(nn.Module):
         for name in self._stacked(reads):
             states = states + self.adapters[name](states if reads == "sublayer" else read)
         if self.route.numbers is not None and self._any(reads):
-            states = states + self._mixed(reads, read)
+            states = self._mixed(reads, states, read)
         return states
 
-    def _mixed(self, reads: str, read: Tensor) -> Tensor:
-        names = self.route.names
-        chosen: list[Any] = [self.adapters[name] if self.reads.get(name) == reads else None for name in names]
-        held = tuple((id(p), p._version) for one in chosen if one is not None for p in one.parameters())
-        known = self._banks.get(reads)
-        if known is None or known[0] != (names, held):
-            known = self._banks[reads] = (
-                (names, held),
-                bank_of([*chosen, None]),
-            )  # the last is that of rows without an adapter
-        numbers = self.route.numbers
+    def _mixed(self, reads: str, states: Tensor, read: Tensor) -> Tensor:
+        """The states with what each row's own adapter adds: bottlenecks all at once, others one after another."""
+        names, numbers = self.route.names, self.route.numbers
         assert numbers is not None
-        assert known[1] is not None
-        return grouped(read, known[1], numbers % (len(names) + 1))
+        here = {name: adapter for name, adapter in self.adapters.items() if self.reads[name] == reads}
+        places = {name: i for i, name in enumerate(name for name in here if isinstance(here[name], Bottleneck))}
+        if not places.keys().isdisjoint(names):
+            bank = self._bank(reads, [here[name] for name in places])
+            rows = torch.tensor([*(places.get(name, len(places)) for name in names), len(places)])
+            states = states + grouped(read, bank, rows.to(numbers.device)[numbers])
+        for i, name in enumerate(names):
+            if name in here and name not in places:
+                rows = (numbers == i).nonzero()[:, 0]
+                states = states.index_add(0, rows, here[name](read[rows]))
+        return states
+
+    def _bank(self, reads: str, adapters: list[Any]) -> Bank:
+        """The bank that holds the weights of these adapters; made anew where they are not, or no longer, parts of it."""
+        known = self._banks.get(reads)
+        if known is None or known[0] != _addresses(adapters):
+            with torch.inference_mode(mode=False):
+                bank = bank_of(adapters)
+            known = self._banks[reads] = (_addresses(adapters), bank)
+        return known[1]
 
 
-def attach(site: AdapterSite, part: Sublayer, block: nn.Module | None) -> None:
+def _addresses(adapters: list[Bottleneck]) -> list[int]:
+    return [parameter.data_ptr() for adapter in adapters for parameter in adapter.parameters()]
+
+
+def sites_of(model: Any) -> list[tuple[int, str, AdapterSite]]:
+    """The sites of an encoder's sublayers, with layer and place; none before :func:`open_sites`."""
+    found: list[tuple[int, str, AdapterSite]] = []
+    for layer, parts in enumerate(sublayers(model)):
+        for place in PLACES:
+            site = getattr(parts.block, f"{place}_adapters", None)
+            if isinstance(site, AdapterSite):
+                found.append((layer, place, site))
+    return found
+
+
+def open_sites(model: Any) -> list[tuple[int, str, AdapterSite]]:
+    """As :func:`sites_of`; they are made at the first call."""
+    found = sites_of(model)
+    if found:
+        return found
+    route = Route()
+    for parts in sublayers(model):
+        for place, part in zip(PLACES, (parts.attention, parts.feed_forward)):
+            site = AdapterSite(route, part.norm)
+            parts.block.add_module(f"{place}_adapters", site)
+            _attach(site, part, parts.block if not parts.normed_after and place == "output" else None)
+    return sites_of(model)
+
+
+def product_sites(model: Any) -> list[tuple[int, str, AdapterSite]]:
+    """The sites of single products of an encoder, with the product's layer and name."""
+    names = {id(module): name for name, module in base_model(model).named_modules()}
+    return [
+        (layer, names[id(module)], site)
+        for layer, parts in enumerate(sublayers(model))
+        for module in parts.block.modules()
+        for place in _PRODUCTS
+        if isinstance(site := getattr(module, place, None), AdapterSite)
+    ]
+
+
+def open_product(product: nn.Linear, route: Route, *, on_input: bool) -> AdapterSite:
+    """The site of a product's output, or of its input; it is made at the first call.
+
+    Args:
+        route: the encoder's.
+    """
+    place = _PRODUCTS[on_input]
+    if not hasattr(product, place):
+        site = AdapterSite(route, None)
+        product.add_module(place, site)
+        if on_input:
+            product.register_forward_pre_hook(partial(_before_product, site))
+        else:
+            product.register_forward_pre_hook(partial(_see, site))
+            product.register_forward_hook(partial(_after_sublayer, site))
+    return getattr(product, place)
+
+
+def _attach(site: AdapterSite, part: Sublayer, block: nn.Module | None) -> None:
     """Let a site compute whenever its sublayer does.
 
     Args:
@@ -144,6 +218,10 @@ def attach(site: AdapterSite, part: Sublayer, block: nn.Module | None) -> None:
     else:
         block.register_forward_hook(partial(_after_block, site))
     part.norm.register_forward_hook(partial(_after_norm, site))
+
+
+def _before_product(site: AdapterSite, module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (site.after_sublayer(args[0]), *args[1:])
 
 
 def _see(site: AdapterSite, module: nn.Module, args: tuple[Tensor, ...]) -> None:

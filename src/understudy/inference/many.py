@@ -13,13 +13,12 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from understudy.adapters.design import AdapterDesign
 from understudy.adapters.facts import AdapterFacts, Base, mean_facts
-from understudy.adapters.files import mean_of
+from understudy.adapters.files import mean_of, put
 from understudy.adapters.heads import ApartHead, by_reading, head_of_tensors
 from understudy.adapters.hub.as_ours import read_adapter
 from understudy.adapters.hub.names import fetched, name_of
-from understudy.adapters.inject import adapter_tensors, add_adapter, load_tensors, remove_adapter, route_of
+from understudy.adapters.inject import adapter_tensors, check_name, remove_adapter, route_of
 from understudy.adapters.shared_pass import states_by_row, states_of_each
 from understudy.data.batches.by_length import length_batches
 from understudy.data.tasks import Task
@@ -249,9 +248,9 @@ class AdaptedBase:
     def _place(
         self, name: str, facts: AdapterFacts, weights: dict[str, Tensor], head: nn.Module | None, *, origin: str
     ) -> None:
-        add_adapter(self.encoder, name, AdapterDesign.from_dict(facts.design))
+        check_name(self.encoder, name)
         try:
-            load_tensors(self.encoder, name, weights, origin=origin)
+            put(self.encoder, name, facts, weights, origin=origin, shares=True)
         except ModelError:
             remove_adapter(self.encoder, name)
             raise

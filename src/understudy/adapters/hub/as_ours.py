@@ -15,7 +15,7 @@ from understudy.adapters.design import check_layers
 from understudy.adapters.facts import AdapterFacts, Base
 from understudy.adapters.files import HEAD, WEIGHTS, read_tensors
 from understudy.adapters.hub.reading import HubAdapter, read_hub_adapter
-from understudy.adapters.peft_files import is_peft
+from understudy.adapters.peft.files import is_peft
 from understudy.data.tasks import Task
 from understudy.errors import ModelError
 from understudy.models.files.names import ADAPTER
@@ -49,7 +49,7 @@ def read_adapter(
     """
     if is_peft(folder):
         raise ModelError(
-            f"{folder}: is an adapter of PEFT, of which a base holds only one at a time. Make it one of ours, and load it alone (understudy.load): understudy import adapter {shlex.quote(str(folder))} --model {shlex.quote(base)} --output runs/adapter."
+            f"{folder}: is an adapter of PEFT, whose files do not name its labels. Make it one of ours first: understudy import adapter {shlex.quote(str(folder))} --model {shlex.quote(base)} --output runs/adapter."
         )
     if not _is_hubs(folder):
         facts = AdapterFacts.read(folder)

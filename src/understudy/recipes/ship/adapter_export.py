@@ -8,7 +8,7 @@ from understudy.adapters.facts import AdapterFacts
 from understudy.adapters.files import load_adapted, load_adapted_encoder
 from understudy.adapters.heads import first_token_head
 from understudy.adapters.hub.writing import check_for_hub, write_hub_adapter
-from understudy.adapters.peft_files import write_peft
+from understudy.adapters.peft.files import write_peft
 from understudy.errors import ModelError
 from understudy.models.files.names import adapter_folder
 from understudy.settings.configuration import check

@@ -17,7 +17,7 @@ from understudy.adapters.facts import AdapterFacts, mean_facts
 from understudy.adapters.files import BELOW, NAME, load_adapted, load_adapted_encoder, mean_of, stored_count
 from understudy.adapters.folding import fold_parallel
 from understudy.adapters.inject import adapter_tensors
-from understudy.adapters.peft_methods import METHODS, merge_peft
+from understudy.adapters.peft.methods import METHODS, merge_peft
 from understudy.errors import ModelError, UnderstudyError
 from understudy.inference.adapted import AdaptedPredictor
 from understudy.inference.predictor import Predictor

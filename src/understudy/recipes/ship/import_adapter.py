@@ -16,8 +16,8 @@ from understudy.adapters.hub.as_ours import facts_of_hub, is_ours, of_pairs
 from understudy.adapters.hub.names import fetched
 from understudy.adapters.hub.reading import read_hub_adapter
 from understudy.adapters.inject import add_adapter, load_tensors
-from understudy.adapters.peft_files import is_peft, read_peft
-from understudy.adapters.peft_methods import add_peft
+from understudy.adapters.peft.files import is_peft, read_peft
+from understudy.adapters.peft.methods import add_peft
 from understudy.data.tasks import Kind, Task
 from understudy.errors import ConfigError, ModelError
 from understudy.inference.adapted import AdaptedPredictor

@@ -12,7 +12,7 @@ from understudy.adapters.design import AdapterDesign, design_of
 from understudy.adapters.facts import AdapterFacts
 from understudy.adapters.files import NAME, WEIGHTS, place, place_below, read_tensors, stack
 from understudy.adapters.inject import adapter_tensors, add_adapter, add_fusion, keep_layers, load_tensors
-from understudy.adapters.peft_methods import METHODS, add_peft, ia3_design, lora_design
+from understudy.adapters.peft.methods import METHODS, add_peft, ia3_design, lora_design
 from understudy.errors import ConfigError, ModelError
 from understudy.models.files.names import adapter_folder, run_name
 from understudy.settings.adapters import AdapterSettings

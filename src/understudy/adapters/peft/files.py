@@ -13,7 +13,7 @@ from torch import Tensor
 
 from understudy.adapters.facts import AdapterFacts
 from understudy.adapters.inject import adapter_tensors
-from understudy.adapters.peft_methods import METHODS
+from understudy.adapters.peft.methods import METHODS
 from understudy.atomic import OUTPUT, new_folder
 from understudy.errors import ModelError, require, shortened
 from understudy.models.structure.layers import base_model, head_tensors
