@@ -173,7 +173,7 @@ def draw(setting: Setting, rows: list[dict[str, Any]]) -> None:
     shares = {row["cell"][1]: 100 * row["share"] for row in rows if "share" in row}
     if not points:
         return
-    kinds = {way: way.partition(",")[0] for way in WAYS}  # the same kind with more epochs is hollow
+    kinds = {way: way.partition(",")[0] for way in WAYS}  # the same kind with more epochs, and nothing else, is hollow
     roles = {kind: {FULL: "model", HEAD: "probe"}.get(kind, kind) for kind in kinds.values()}
     looks = looks_of(list(roles.values()))  # one colour each, and none twice
     with style():
@@ -182,7 +182,7 @@ def draw(setting: Setting, rows: list[dict[str, Any]]) -> None:
         for way, by_task in points.items():
             means = [fmean(v for t, v in by_task if t == task) for task in dict.fromkeys(t for t, _ in by_task)]
             colour, marker = looks[roles[kinds[way]]]
-            filling = colour if way == kinds[way] else "white"
+            filling = "white" if way == f"{kinds[way]}, six epochs" else colour
             ax.plot([shares[way]] * 2, [-min(means), -max(means)], color=colour, linewidth=1.2, alpha=0.6)
             mean = -fmean(v for _, v in by_task)
             ax.plot(shares[way], mean, marker, color=colour, markerfacecolor=filling, markersize=7, label=way)

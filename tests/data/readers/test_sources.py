@@ -167,6 +167,14 @@ def test_text_columns(tmp_path: Path) -> None:
     assert ["--text" in faults(strange)[0], "--label" in faults(strange)[1]] == [True, True]
 
 
+def test_another_label_column_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", ["text", "score", "label"], [("a", "0.5", "x"), ("b", "2", "y"), ("c", "1", "x")])
+    said = f"{path}: 'label' is read as the label, not 'score'. Name what to read with --label, if that is wrong."
+    assert said in load_splits(path, validation=path).notes
+    for label in ("label", "score"):
+        assert not any("is read as the label" in note for note in load_splits(path, validation=path, label=label).notes)
+
+
 def test_integers_sort_as_numbers_and_names_as_words(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", ["text", "label"], [(f"t{i}", i) for i in (10, 9, 2)])
     assert load_splits(path, validation=path).task.labels == ("2", "9", "10")

@@ -46,6 +46,11 @@ def learn_columns(
     found = find_labels(table.names, label, text=taken, origin=table.origin, faults=faults)
     if not found:
         return columns, None
+    others = [name for name in table.names if name.lower() in LABELS and name not in (*taken, *found)]
+    if others and not label:
+        notes.append(
+            f"{table.origin}: {quoted(found)} is read as the label, not {quoted(others)}. Name what to read with --label, if that is wrong."
+        )
     if len(found) == 1 and table.headed:
         same = true_rows(pc.equal(table.cells.column(found[0]), string_column(found)[0]))
         if len(same):
