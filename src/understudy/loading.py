@@ -19,7 +19,7 @@ from understudy.inference.many import AdaptedBase
 from understudy.inference.multitask import TaskPredictors
 from understudy.inference.predictor import Ensemble, LinearPredictor, Predictor
 from understudy.models.files.classifiers import load_encoder
-from understudy.models.files.multitask import is_multitask, load_tasks
+from understudy.models.files.multitask import check_has_tasks, is_multitask, load_tasks
 from understudy.models.files.names import EMBEDDINGS, EXPORTED, kind_of, resolve
 from understudy.models.files.pretrained import register_architectures
 from understudy.models.files.tokenizers import check_tokenizer, load_tokenizer
@@ -33,18 +33,20 @@ def load(folder: str | Path, /, *others: str | Path, task: str | None = None) ->
     Args:
         folder: a run folder or its ``model/``.
         others: more folders, of models trained for the same labels; the answer is then the mean of all.
-        task: of models for several tasks, the one that is to answer.
+        task: of models for several tasks, the one that is to answer; models of one task may be averaged with it.
 
     Returns:
         A network, TF-IDF, an exported model, an embedding model, or several models averaged. Of a model for several tasks, the
         models by the tasks' names, unless `task` says which: ``understudy.load("runs/joint")["sst2"].predict(["a text", ...])``.
 
     Raises:
-        ModelError: if a folder holds no trained model, or the models were trained for different tasks.
+        ModelError: if a folder holds no trained model, the models were trained for different tasks, or `task` is given
+            and none is for several.
     """
+    names = [str(name) for name in (folder, *others)]
+    check_has_tasks(names, task)
     if not others:
         return _load(folder, task)
-    names = [str(name) for name in (folder, *others)]
     members = [_load(name, task) for name in names]
     if several := [member for member in members if isinstance(member, TaskPredictors)]:
         several[0].predict([])  # refuses, with the names of the tasks
@@ -82,8 +84,6 @@ def _load(folder: str | Path, task: str | None) -> Any:
     if is_multitask(found):
         several = TaskPredictors(load_tasks(found), name=str(folder))
         return several if task is None else several.task(task)
-    if task is not None:
-        raise ModelError(f"{folder}: was trained for one task only, so none can be named. Leave out --task {task}.")
     kind = kind_of(found) if Path(found).is_dir() else None
     if kind == "tfidf":
         return LinearPredictor(Tfidf.load(Path(found)))

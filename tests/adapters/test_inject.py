@@ -341,6 +341,8 @@ def test_what_cannot_be_added_is_refused(tiny: Callable[[str], Any]) -> None:
         add_adapter(model, "new", design_of("houlsby", leave_out=(7,)))
     with pytest.raises(ModelError, match="all 3 layers are left out"):
         add_adapter(model, "new", design_of("houlsby", leave_out=(0, 1, 2)))
+    with pytest.raises(ModelError, match="a convolution in it reads the embeddings of padding"):
+        add_adapter(tiny("deberta-v2"), "new", design_of("pfeiffer", invertible=2.0))
     with pytest.raises(ModelError, match="must not be empty or have a dot"):
         add_adapter(model, "a.b", KINDS["houlsby"])
     with pytest.raises(ModelError, match="an adapter cannot be called 'train'"):

@@ -131,6 +131,26 @@ def test_stacked_on_another_adapter_and_taken_out_again() -> None:
     assert torch.equal(last_states(encoder), plain)
 
 
+def test_a_stack_is_in_its_order() -> None:
+    """What the one before has left is what the next one reads or multiplies."""
+    encoder, states = base_model(build("bert")), {}
+    for method in ("lora", "ia3"):
+        alone = by_peft("bert", method)
+        shared(encoder, method, method, alone)
+    for order in (("lora", "ia3"), ("ia3", "lora")):
+        route_of(encoder).through(*order)
+        states[order] = last_states(encoder)
+    assert (states["lora", "ia3"] - states["ia3", "lora"]).abs().max() > 1e-3
+    value = encoder.encoder.layer[1].attention.self.value  # which both change
+    x = torch.randn(1, 2, 16)
+    a, b = (adapter_tensors(encoder, "lora")[f"encoder.layer.1.attention.self.value.lora_{x}.weight"] for x in "AB")
+    factors = adapter_tensors(encoder, "ia3")["encoder.layer.1.attention.self.value.ia3_l"].flatten()
+    plain, added = x @ value.weight.T + value.bias, 0.7 * 3**0.5 * (x @ a.T @ b.T)
+    for order, expected in ((("lora", "ia3"), factors * (plain + added)), (("ia3", "lora"), factors * plain + added)):
+        route_of(encoder).through(*order)
+        torch.testing.assert_close(value(x), expected)
+
+
 def test_a_fusion_beside_others() -> None:
     encoder = base_model(build("bert"))
     design = design_of("pfeiffer", reduction=4)

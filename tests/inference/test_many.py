@@ -254,6 +254,39 @@ def test_lora_ia3_and_a_fusion_share_a_base(base: Path, folders: dict[str, Path]
     np.testing.assert_allclose(np.stack(model.logits(TEXTS)), expected["ia3"], atol=1e-5)
 
 
+def test_a_base_with_another_pooler_or_none_is_another_base(
+    base: Path, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    """The adapter's head reads the base's pooler, which is not in its folder."""
+    without, other = load_encoder(str(base)), load_encoder(str(base))
+    without.pooler = None
+    with torch.no_grad():
+        other.pooler.dense.weight.neg_()
+    for name, encoder in (("without", without), ("other", other)):
+        shutil.copytree(base, tmp_path / name)
+        (tmp_path / name / "model.safetensors").unlink()
+        encoder.save_pretrained(tmp_path / name)
+        model = understudy.load_base(tmp_path / name)
+        with pytest.raises(ModelError, match=r"its head reads the pooler of .*, which this one lacks or has otherwise"):
+            model.load_adapter(folders["films"])
+        assert model.load_adapter(folders["books"]) == "books"  # reads the mean of the states
+    assert model.load_adapter(folders["films"], force=True) == "films"
+
+
+def test_why_the_first_one_is_refused_is_said(base: Path, tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    folder = made(base, tmp_path / "lora_A", peft("lora"), ("x", "y"))
+    model = understudy.load_base(base)
+    assert model.load_adapter(folder) == "lora_A"  # a word of PEFT's
+    path = folder / "adapter_config.json"
+    for rank in ("0", "3", "null", '"x"', "10000000000"):
+        told = json.loads(path.read_text())
+        told["understudy"]["design"]["r"] = json.loads(rank)
+        (folder / "adapter_config.json").write_text(json.dumps(told))
+        with pytest.raises(ModelError, match=r"its rank is .*, but its weights have the rank 4"):
+            understudy.load_base(base).load_adapter(folder)
+
+
 def test_a_name_from_the_hub(model: Any, base: Path, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """It is called as the end of its id, not as the folder of the cache."""
     monkeypatch.setattr(names, "snapshot_download", lambda found, **options: str(folders["films"]))

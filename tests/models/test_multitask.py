@@ -22,6 +22,7 @@ from understudy.inference.multitask import TaskPredictors
 from understudy.loading import load
 from understudy.models.files.classifiers import load_classifier, load_encoder, load_mean_classifier
 from understudy.models.files.multitask import TrainedTasks, load_tasks, save_tasks
+from understudy.models.files.save import save_model
 from understudy.models.files.tokenizers import load_tokenizer
 from understudy.models.files.trained import load_trained
 from understudy.models.multitask import MultiTaskModel, encoder_of, share_encoder
@@ -31,6 +32,7 @@ from understudy.objectives.distill import DistillClassifier
 from understudy.objectives.multitask import MultiTask, Teaching
 from understudy.objectives.supervised import Supervised
 from understudy.objectives.teachers.load import load_teacher
+from understudy.recipes.train.distill.teachers import Teachers
 
 TEXT = (("text",),)
 PAIR = (("sentence1",), ("sentence2",))
@@ -268,8 +270,28 @@ def test_a_head_teaches_by_its_labels_or_its_name(tiny_bert: Path, tmp_path: Pat
     save_tasks(tmp_path / "two", TrainedTasks(pair.eval(), load_tokenizer(str(tiny_bert)), twin, 24))
     with pytest.raises(ModelError, match=r"several of its tasks have the data's labels \(one, two\)"):
         load_teacher(str(tmp_path / "two"), wanted)
-    with pytest.raises(ModelError, match="was trained for one task only"):
-        load_teacher(str(tiny_bert), wanted, of_several="mood")
+
+
+def test_a_head_and_a_model_of_one_task_answer_and_teach_together(tiny_bert: Path, tmp_path: Path) -> None:
+    several, alone, texts = tmp_path / "m", tmp_path / "alone", ["a good film", "a bad book"]
+    save_tasks(several, trained(made(tiny_bert, shared=True), tiny_bert))
+    model, tokenizer = load_classifier(str(tiny_bert), TASKS["mood"]), load_tokenizer(str(tiny_bert))
+    save_model(alone, model, tokenizer, task=TASKS["mood"], max_length=24)
+    both = load(several, alone, task="mood")
+    for member, own in zip(both.members, (load(several)["mood"], load(alone)), strict=True):
+        assert (member.logits(texts) == own.logits(texts)).all()
+    with pytest.raises(ModelError, match=r"m: was trained for several tasks \(mood, alike, follows\)"):
+        load(alone, several)
+    with pytest.raises(ModelError, match="alone: was trained for one task only, so none can be named"):
+        load(alone, task="mood")
+    with pytest.raises(ModelError, match="alone: each was trained for one task only, so none can be named"):
+        load(alone, alone, task="mood")
+    faults: list[str] = []
+    names = [str(several), str(alone)]
+    teachers = Teachers(names, [], TASKS["mood"], max_length=None, of_several="mood", faults=faults)
+    assert (faults, list(teachers.models)) == ([], names)
+    Teachers(names[1:], [], TASKS["mood"], max_length=None, of_several="mood", faults=faults)
+    assert faults == [f"{alone}: was trained for one task only, so none can be named. Leave out --task mood."]
 
 
 def test_its_encoder_starts_a_model_for_another_task(tiny_bert: Path, tmp_path: Path) -> None:

@@ -150,6 +150,11 @@ def test_a_new_adapter_in_layers_of_the_teacher(reviews: Path, teacher: Path, tm
         (["--student", "layers:2", "--adapter", "pfeiffer", "--layers.hidden", "16"], "change the encoder"),
         (["--student", "layers:2", "--load_adapter", "{adapter}"], "this adapter was trained in a whole model"),
         (["--student", "layers:2", "--teacher", "{adapter}", "--adapter", "pfeiffer"], "Leave out --adapter"),
+        (
+            ["--student", "layers", "--teacher", "{adapter}", "--layers.keep", "1"],
+            "its adapter leaves out layers 1, which are all that the student would keep. Keep others too: --student layers",
+        ),
+        (["--student", "layers:2", "--teacher", "{hub}"], "has a head of AdapterHub, with which no student is cut"),
     ],
 )
 def test_mistakes_are_said(
@@ -161,10 +166,15 @@ def test_mistakes_are_said(
     said: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    words = distilling(reviews, teacher, tmp_path / "run")
+    words, hub = distilling(reviews, teacher, tmp_path / "run"), tmp_path / "hub"
     if "--teacher" in more:
         del words[words.index("--teacher") : words.index("--teacher") + 2]
-    assert main([*words, *(word.format(adapter=adapter) for word in more)]) == 2
+    if "{hub}" in more:
+        assert main(["adapter", "export", str(adapter), "--output", str(tmp_path / "exported")]) == 0
+        base = AdapterFacts.read(adapter / "model").base.name
+        imported = ["import", "adapter", str(tmp_path / "exported"), "--model", base, "--output", str(hub)]
+        assert main(imported) == 0
+    assert main([*words, *(word.format(adapter=adapter, hub=hub) for word in more)]) == 2
     assert said in capsys.readouterr().err
 
 

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 import forked
 import understudy
-from understudy.adapters.facts import encoder_fingerprint
+from understudy.adapters.fingerprints import encoder_fingerprint
 from understudy.adapters.inject import adapter_tensors, encoder_tensors
 from understudy.cli import main
 from understudy.errors import ModelError

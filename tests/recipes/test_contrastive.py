@@ -22,6 +22,7 @@ from understudy.models.files.classifiers import load_encoder
 from understudy.models.students.pooled import PooledClassifier
 from understudy.recipes.train.finetune.contrast import ContrastiveEncoder, contrast_steps
 from understudy.recipes.train.finetune.contrast_choice import choose_contrastive, class_counts
+from understudy.recipes.train.finetune.recipe import Finetune
 from understudy.record import RunRecord
 
 pytestmark = pytest.mark.usefixtures("quick_throughout")
@@ -43,6 +44,15 @@ def few(reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(few: Path, model: Path, output: Path, *more: str) -> int:
     arguments = ["finetune", "--data", str(few), "--model", str(model), "--output", str(output)]
     return main([*arguments, "--contrastive", "always", *GENTLE, *more])
+
+
+@pytest.mark.parametrize(("more", "said"), [({}, True), ({"eval_steps": 4}, False), ({"epochs": 2}, False)])
+def test_a_patience_without_a_second_evaluation_is_said(
+    few: Path, tiny_bert: Path, more: dict[str, int], said: bool
+) -> None:
+    recipe = Finetune(data=str(few), model=str(tiny_bert), contrastive="always", patience=2, **more)
+    notes = recipe.prepare(recipe.read()).notes
+    assert any("patience: has no effect" in note for note in notes) is said
 
 
 def test_pairs_train_the_encoder_and_the_head_is_fitted_on_its_vectors(

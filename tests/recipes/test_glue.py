@@ -222,6 +222,7 @@ def test_all_tasks_make_glues_table(glue: Words, tmp_path: Path, capsys: pytest.
     card = (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
     assert "[stsb](stsb/README.md)" in card
     assert f"| average | – | – | {100 * scores['average']['average']:.1f} |" in card
+    assert "Errors" not in card
     assert finite(record.as_dict())
     assert main(glue(tmp_path / "run", "--task", "all", "--submit", "--resume")) == 0
     assert "nothing to do" in capsys.readouterr().out
@@ -637,6 +638,9 @@ def test_own_tasks_from_a_file(glue: Words, reviews: Path, root: Path, tmp_path:
     if mode == "joint":  # the error of the scores is no part of the average
         scores = [record.model(name)["metrics"]["validation"] for name in ("mood", "alike")]
         assert list(scores[1]) == ["pearson", "spearman", "mse"]
+        card = (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
+        assert f" / {scores[1]['mse']:.3f} |" in card
+        assert "Errors (MSE) are shown as they are, and do not count in a task's score." in card
         counted = [sum(list(of.values())[:2]) / 2 for of in scores]
         assert record.model("average")["metrics"]["validation"]["average"] == pytest.approx(sum(counted) / 2)
     assert any(name.startswith("alike") for name in names)

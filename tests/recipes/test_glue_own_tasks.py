@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,8 +14,12 @@ import understudy
 from understudy.cli import main
 from understudy.data.readers.sources import load_splits
 from understudy.errors import ConfigError, DataError
+from understudy.folders.run import Run
+from understudy.recipes.train.glue import family
+from understudy.recipes.train.glue.recipe import Glue
 from understudy.record import RunRecord
-from understudy.report.tables.tasks import task_rows
+from understudy.report.scores import MULTI_TASK
+from understudy.report.tables.tasks import task_rows, tasks_table
 from understudy.settings.documents import read_documents
 from understudy.settings.train.task_file import read_task_file
 
@@ -79,6 +84,54 @@ def test_a_folder_called_average_and_names_alike_but_for_case_are_refused(
         "'average' is the name of the average over all tasks, so no task can be called that. Rename average/." in said
     )
     assert "the tasks rte and RTE differ only in case" in said
+
+
+@pytest.mark.parametrize("mode", ["single", "joint"])
+def test_all_tasks_of_glue_and_a_file_of_own_ones_are_refused(
+    words: Words, answers: Path, tmp_path: Path, mode: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = words(f"rte: {{data: {answers}}}", "--data", write_glue(tmp_path / "GLUE"), "--task", "all", "--mode", mode)
+    assert main(given) == 2
+    said = f"--task all trains GLUE's tasks, and none of {tmp_path / 'tasks.yaml'}. Name the tasks with --tasks, or"
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_own_task_called_wnli_counts_in_a_joint_average(words: Words, answers: Path, tmp_path: Path) -> None:
+    assert (
+        main(words(f"wnli: {{data: {answers}}}\nmood: {{data: {answers}, metrics: [f1_macro]}}", "--mode", "joint"))
+        == 0
+    )
+    record = RunRecord.load(tmp_path / "run" / "record.json")
+    of_wnli, of_mood, whole = (record.model(name)["metrics"]["validation"] for name in ("wnli", "mood", "average"))
+    wanted = (sum(of_wnli.values()) / len(of_wnli) + of_mood["f1_macro"]) / 2
+    assert whole["average"] == pytest.approx(wanted)
+    with open(tmp_path / "run" / "progress.csv", encoding="utf-8") as file:
+        (chosen,) = [float(row["validation_average"]) for row in csv.DictReader(file) if row["validation_average"]]
+    assert chosen == pytest.approx(wanted)  # by which the weights are chosen
+
+
+def test_an_own_task_called_like_one_of_glue_is_none_of_those_that_an_average_counts(
+    answers: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "tasks.yaml").write_text(f"rte: {{data: {answers}}}", encoding="utf-8")
+    entry = {"name": "model", "metrics": {"validation": {"accuracy": 0.5}}}
+    children = {name: RunRecord(command="glue", config={}, models=[entry]) for name in ("rte", "cola")}
+    run = Run(tmp_path / "run", RunRecord(command="glue", config={}))
+    family.sum_up(run, Glue(tasks=["rte", "cola"], tasks_file=str(tmp_path / "tasks.yaml")), children, [])
+    assert any(
+        "over 1 of GLUE's 8 tasks (sst2, mrpc, stsb, qqp, mnli, qnli, rte not" in note for note in run.record.notes
+    )
+
+
+def test_errors_are_shown_as_they_are_and_do_not_count() -> None:
+    scores = {"validation": {"pearson": 0.5, "mse": 2.25}}
+    record = {"models": [{"name": "alike", "metrics": scores}], "task": {"kind": MULTI_TASK}}
+    (row,) = task_rows(record)
+    assert (row.values, row.score, row.has_errors) == ("50.0 / 2.250", "50.0", True)
+    assert "times 100; errors as they are" in str(tasks_table(record).title)
+    del scores["validation"]["mse"]
+    assert "(times 100)" in str(tasks_table(record).title)
 
 
 def test_a_task_whose_name_begins_like_the_average_is_a_task() -> None:

@@ -24,6 +24,7 @@ from understudy.data.tokens.encode import collate, encode
 from understudy.inference.adapted import AdaptedPredictor
 from understudy.models.files.classifiers import load_encoder
 from understudy.models.masked import load_masked_model
+from understudy.recipes.train.pretrain import adapted
 from understudy.record import RunRecord
 from understudy.report.card.hub import model_index
 from understudy.report.numbers import human_bytes, human_count
@@ -216,6 +217,15 @@ def test_a_stacked_one_goes_on_and_is_loaded_alone(
     base = understudy.load_base(str(masked))
     with pytest.raises(understudy.errors.ModelError, match="was trained on top of another adapter"):
         base.load_adapter(stacked)
+
+
+def test_pretraining_one_that_is_stacked_undoes_what_is_below(
+    stacked: Path, reviews: Path, masked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undone: list[object] = []
+    monkeypatch.setattr(adapted, "undo_before_words", lambda model: undone.append(model))
+    assert main(pretraining(reviews, masked, tmp_path / "run", "--load_adapter", str(stacked), "--epochs", "1")) == 0
+    assert undone
 
 
 def test_killed_and_resumed_a_stacked_one_ends_with_the_same_bits(

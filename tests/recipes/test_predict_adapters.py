@@ -73,6 +73,21 @@ def test_what_cannot_be(
         assert message in capsys.readouterr().err.replace("\n", " "), message
 
 
+def test_columns_that_an_adapter_was_not_trained_on_are_said(
+    runs: list[Path], tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(runs[1], tmp_path / "other")
+    path = tmp_path / "other" / "model" / "adapter_config.json"
+    path.write_text(path.read_text().replace('"text"\n', '"body"\n'))
+    assert understudy.load(tmp_path / "other").task.text == (("body",),)
+    (tmp_path / "rows.csv").write_text("text,body\ngood,bad\nfine,sad\n")
+    command = ["predict", "--model", str(tiny_bert), "--input", str(tmp_path / "rows.csv"), "--adapters", str(runs[0])]
+    assert main([*command, str(tmp_path / "other")]) == 0
+    assert f"{tmp_path / 'other'}: was trained on 'body', but reads 'text' here." in capsys.readouterr().err
+    assert main([*command, str(runs[1])]) == 0
+    assert "was trained on" not in capsys.readouterr().err
+
+
 def test_two_runs_of_one_name_are_called_as_their_paths(
     runs: list[Path], tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -339,6 +339,17 @@ def test_a_min_delta_without_a_patience_is_said(
     assert any("min_delta: has no effect" in note for note in notes) is said
 
 
+@pytest.mark.parametrize(("scale", "said"), [(1, False), (1000, True)])
+def test_numbers_that_a_student_does_not_reach_are_said(tmp_path: Path, scale: int, said: bool) -> None:
+    rows = [f"a good film {i},{i % 5 * scale}" for i in range(60)]
+    answers = [f"a good film {i},{i % 5 * scale}" for i in range(60)]
+    for name, lines in (("train", rows), ("answers", answers)):
+        (tmp_path / f"{name}.csv").write_text("\n".join(["text,score", *lines]) + "\n")
+    recipe = Distill(data=str(tmp_path / "train.csv"), teacher=[str(tmp_path / "answers.csv")], student="static")
+    notes = work_of(recipe).notes
+    assert any("the labels lie around their mean by 1," in note for note in notes) is said
+
+
 @pytest.mark.parametrize("length", [None, 20, 16])
 def test_an_exported_teacher_keeps_its_length_and_says_so(
     reviews: Path, teacher: Path, tmp_path: Path, length: int | None

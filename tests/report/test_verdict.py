@@ -184,6 +184,16 @@ def test_less_is_better_of_an_error() -> None:
     assert worse.kind == "tfidf"
 
 
+@pytest.mark.parametrize(("error", "open_end"), [(0.8, False), (0.2, True), (800.0, False)])
+def test_more_rows_may_tell_of_an_error_by_its_own_size(error: float, open_end: bool) -> None:
+    made = record(("model", "tfidf", -0.001 * error, -0.01, 0.01), metric="mse")
+    for entry in made["models"]:
+        entry["metrics"]["test"]["mse"] = error
+    found = verdict(made)
+    assert found is not None
+    assert found.sentence.endswith("more rows may tell).") == open_end
+
+
 def test_there_is_no_verdict_without_a_comparison() -> None:
     alone = record(("model", "tfidf", *MORE))
     assert verdict(alone | {"comparisons": []}) is None

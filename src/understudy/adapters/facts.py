@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import statistics
 from collections.abc import Mapping, Sequence
@@ -10,12 +9,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
-import torch
-
 from understudy.adapters.design import AdapterDesign
+from understudy.adapters.fingerprints import encoder_fingerprint, pooler_fingerprint
 from understudy.adapters.heads import Head, check_head
 from understudy.adapters.hub.architectures import unfit_for_hub
-from understudy.adapters.inject import encoder_tensors
 from understudy.data.tasks import Task
 from understudy.errors import ModelError, shortened
 from understudy.models.files.lengths import most_tokens
@@ -26,6 +23,9 @@ from understudy.models.structure.layers import base_model
 _FORMAT = 1
 METHODS = ("bottleneck", "fusion", "lora", "ia3")
 """How adapters compute."""
+_INSIST = (
+    " (predict --adapters, adapter merge, average and export take this one with --force, load_adapter with force=True.)"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Base:
     name: str
     """A folder or a hub id."""
     fingerprint: str
-    """See :func:`encoder_fingerprint`; empty for an adapter that was made elsewhere."""
+    """See :func:`understudy.adapters.fingerprints.encoder_fingerprint`; empty for an adapter that was made elsewhere."""
     model_type: str
     hidden_size: int
     layers: int
@@ -77,7 +77,7 @@ class Base:
                 )
         if self.fingerprint and not force and encoder_fingerprint(model) != self.fingerprint:
             raise ModelError(
-                f"{origin}: belongs to another base: it was trained on {self.name}, whose weights are not those of this one. Name that base. (predict --adapters, adapter merge, average and export take this one with --force, load_adapter with force=True.)"
+                f"{origin}: belongs to another base: it was trained on {self.name}, whose weights are not those of this one. Name that base.{_INSIST}"
             )
 
 
@@ -100,6 +100,8 @@ class AdapterFacts:
     """Divides the logits before they become probabilities."""
     below: dict[str, Any] | None = None
     """The design of the adapter that this one is stacked on, such as one for a language; None for none."""
+    pooler: str = ""
+    """See :func:`understudy.adapters.fingerprints.pooler_fingerprint`: of the base's pooler, which the architecture's head reads; empty if it reads none of the base's."""
 
     @property
     def kind(self) -> str:
@@ -136,6 +138,10 @@ class AdapterFacts:
             ModelError: if the base is another one, or reads fewer tokens than the adapter.
         """
         self.base.check(model, origin=origin, force=force)
+        if self.pooler and not force and pooler_fingerprint(model) != self.pooler:
+            raise ModelError(
+                f"{origin}: belongs to another base: its head reads the pooler of {self.base.name}, which this one lacks or has otherwise. Name that base.{_INSIST}"
+            )
         limit = most_tokens(base_model(model).config)
         if limit is not None and self.max_length > limit:
             raise ModelError(
@@ -220,6 +226,7 @@ class AdapterFacts:
             head_options=dict(own["head_options"]),
             temperature=checked_temperature(own.get("temperature", 1.0)),
             below=below,
+            pooler=str(own.get("pooler", "")),
         )
 
 
@@ -230,20 +237,6 @@ def _kept(layers: Any, of: int) -> int:
     if layers != sorted(set(layers)) or layers[0] < 0 or layers[-1] >= of:
         raise ValueError(f"the layers that were kept of its base are {shortened(layers)}, but it has {of}")
     return len(layers)
-
-
-def encoder_fingerprint(model: Any) -> str:
-    """SHA-256 of an encoder's weights by name, type and shape; without its pooler and without adapters.
-
-    The same encoder has the same one in a classifier, in a language model and alone: a pooler is there in some of these
-    only.
-    """
-    digest = hashlib.sha256()
-    for name, tensor in sorted(encoder_tensors(model)):
-        if "pooler" not in name:
-            digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def check_alike(names: Sequence[str], facts: Sequence[AdapterFacts], *, force: bool = False) -> None:
@@ -266,6 +259,7 @@ def check_alike(names: Sequence[str], facts: Sequence[AdapterFacts], *, force: b
             ("another adapter below it", other.below != facts[0].below),
             ("another kind of task", _kind(other.task) != _kind(facts[0].task)),
             ("other labels", (other.task and other.task.labels) != (facts[0].task and facts[0].task.labels)),
+            ("another pooler of its base", not force and other.pooler != facts[0].pooler),
             ("another head", (other.head, other.head_options) != (facts[0].head, facts[0].head_options)),
         ):
             if differs:

@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from understudy.adapters.design import AdapterDesign
-from understudy.adapters.facts import AdapterFacts, encoder_fingerprint
+from understudy.adapters.facts import AdapterFacts
+from understudy.adapters.fingerprints import encoder_fingerprint, pooler_fingerprint
 from understudy.adapters.heads import headed
 from understudy.adapters.inject import adapter_tensors, add_adapter, add_fusion, designs, load_tensors, route_of
 from understudy.adapters.peft.methods import METHODS, add_peft
@@ -60,6 +61,8 @@ def save_adapter(
         OutputError: if the folder cannot be written.
     """
     dtype = torch.float16 if half else torch.float32
+    if facts.head == "architecture":
+        facts = replace(facts, pooler=pooler_fingerprint(model))
 
     def stored(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {key: value.detach().to("cpu", dtype).contiguous() for key, value in tensors.items()}

@@ -212,11 +212,11 @@ def first_token_head(model: Any) -> FirstTokenHead:
         raise ModelError(
             f"{type(model).__name__}: its head is more than layers on the first token's state, so it cannot be written in that form. Train with the architecture's own head (--pooling head) of one of these: {', '.join(PREFIXES)}."
         )
-    names, function, last = parts
+    names, usual, last = parts
     inside = {**dict(base.named_modules()), **dict(model.named_modules())}
     dense = next(inside[name] for name in names if isinstance(inside.get(name), nn.Linear))
     out = inside[last]
-    head = FirstTokenHead(dense.in_features, out.out_features, function=function).to(out.weight.device)
+    head = FirstTokenHead(dense.in_features, out.out_features, function=_function(base, usual)).to(out.weight.device)
     head.linear[0].load_state_dict(dense.state_dict())
     head.linear[1].load_state_dict(out.state_dict())
     return head.eval()
@@ -268,23 +268,30 @@ def _of_architecture(
         raise ModelError(
             f"{origin}: the head of a '{encoder.config.model_type}' is more than layers on the first token's state, so several of them cannot share a base. Load it alone (understudy.load), or train with --pooling mean."
         )
-    names, function, last = parts
+    names, usual, last = parts
     pooler = {
         f"{name}.{key}": value
         for name, part in encoder.named_modules()
         if name in names
         for key, value in part.state_dict().items()
     }
-    saved = {_without_prefix(key, names): value for key, value in tensors.items()}
-    found = {**pooler, **saved}
+    found = pooler | (saved := {_without_prefix(key, names): value for key, value in tensors.items()})
     first = next((name for name in names if f"{name}.weight" in found), names[0])
     places = {f"{first}.{kind}": f"linear.0.{kind}" for kind in ("weight", "bias")}
     places |= {f"{last}.{kind}": f"linear.1.{kind}" for kind in ("weight", "bias")}
     own = {places.get(key, key): value for key, value in found.items() if key in places or key not in pooler}
-    made = FirstTokenHead(width, outputs, function=function)
+    made = FirstTokenHead(width, outputs, function=_function(encoder, usual))
     if f"{first}.weight" in pooler and f"{first}.weight" not in saved:
         made.linear[0] = encoder.get_submodule(first)
     return made, own
+
+
+def _function(encoder: Any, usual: str) -> str:
+    """The function between a head's layers; DeBERTa's is in its configuration."""
+    told = str(getattr(encoder.config, "pooler_hidden_act", usual))
+    if told in FUNCTIONS:
+        return told
+    raise ModelError(f"the head of this {type(encoder).__name__} computes '{told}', which is not known here.")
 
 
 def _without_prefix(key: str, names: tuple[str, ...]) -> str:

@@ -41,14 +41,18 @@ def add_adapter(model: Any, name: str, design: AdapterDesign, *, start: Start = 
         start: as in :class:`understudy.adapters.layers.bottleneck.Bottleneck`.
 
     Raises:
-        ModelError: if the encoder's sublayers cannot be found, if there is an adapter of this name, or if the design
-            leaves out layers that there are not, or all.
+        ModelError: if the encoder's sublayers cannot be found, if there is an adapter of this name, if the design leaves out
+            layers that there are not, or all, or if it is an invertible one of an encoder with a convolution.
     """
     sites = open_sites(model)
     route = route_of(model)
     width = int(base_model(model).config.hidden_size)
     check_name(model, name)
     _check_layers(model, design)
+    if design.invertible is not None and getattr(base_model(model).config, "conv_kernel_size", 0) > 0:
+        raise ModelError(
+            f"{type(base_model(model)).__name__}: a convolution in it reads the embeddings of padding, which an invertible adapter would change. Use another kind of adapter."
+        )
     like = next(base_model(model).parameters())
     for layer, place, site in sites:
         if _is_at(design, layer, place):
@@ -135,7 +139,8 @@ def remove_adapter(model: Any, name: str) -> None:
     embedding = getattr(base_model(model), INVERTIBLE, None)
     if embedding is not None and name in embedding.adapters:
         del embedding.adapters[name]
-    route_of(model).through()
+    for _, _, site in sites_of(model)[:1]:
+        site.route.through()
 
 
 def keep_layers(model: Any, name: str, *, without: Iterable[int]) -> None:
@@ -206,7 +211,7 @@ def adapter_tensors(model: Any, name: str) -> dict[str, nn.Parameter]:
     of_peft = {
         key.replace(f".{name}", ""): parameter
         for key, parameter in base_model(model).named_parameters()
-        if f".{name}" in key and _OF_PEFT.search(key)
+        if f".{name}" in key and _OF_PEFT.search(key) and "_adapters." not in key
     }
     embedding = getattr(base_model(model), INVERTIBLE, None)
     if embedding is not None and name in embedding.adapters:

@@ -68,10 +68,16 @@ class AdapterSite(nn.Module):
             self._seen[_thread()] = states
 
     def after_sublayer(self, states: Tensor) -> Tensor:
-        """The sublayer's output with what its adapters add."""
+        """The sublayer's output with what its adapters add, each of a stack reading what the one before it left."""
         seen = self._seen.pop(_thread(), None)
-        states = self._through("sublayer", states, states)
-        return states if seen is None else self._through("input", states, seen)
+        for name in self.route.stack:
+            if name in self.adapters and self.reads[name] != "norm":
+                states = states + self.adapters[name](states if self.reads[name] == "sublayer" else seen)
+        if self.route.numbers is not None:
+            for reads, read in (("sublayer", states), ("input", seen)):
+                if read is not None and self._any(reads):
+                    states = self._mixed(reads, states, read)
+        return states
 
     def after_sum(self, states: Tensor, *, normed: bool) -> Tensor:
         """The sum of the sublayer's output and input with what the adapters add that read it.
@@ -79,8 +85,9 @@ class AdapterSite(nn.Module):
         Args:
             normed: whether a norm follows, which the adapters read.
         """
-        for name in self._stacked("norm"):
-            states = states + self.adapters[name](self.norm(states) if normed else states)
+        for name in self.route.stack:
+            if self.reads.get(name) == "norm":
+                states = states + self.adapters[name](self.norm(states) if normed else states)
         if self._any("norm") and self.route.numbers is not None:
             states = self._mixed("norm", states, self.norm(states) if normed else states)
         return states
@@ -107,17 +114,6 @@ class AdapterSite(nn.Module):
 
     def _any(self, reads: str) -> bool:
         return any(self.reads.get(name) == reads for name in (*self.route.stack, *self.route.names))
-
-    def _stacked(self, reads: str) -> list[str]:
-        return [name for name in self.route.stack if self.reads.get(name) == reads]
-
-    def _through(self, reads: str, states: Tensor, read: Tensor) -> Tensor:
-        """The states with what adapters of this kind add, each reading what the one before it left."""
-        for name in self._stacked(reads):
-            states = states + self.adapters[name](states if reads == "sublayer" else read)
-        if self.route.numbers is not None and self._any(reads):
-            states = self._mixed(reads, states, read)
-        return states
 
     def _mixed(self, reads: str, states: Tensor, read: Tensor) -> Tensor:
         """The states with what each row's own adapter adds: bottlenecks all at once, others one after another."""

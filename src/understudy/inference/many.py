@@ -94,13 +94,14 @@ class AdaptedBase:
                 f"{adapter}: there is an adapter '{name}' already. Give this one another name: load_adapter(..., name=...)."
             )
         about: dict[str, Any] = {"base": self.name, "length": self._longest, "force": force, "pair": pair}
-        facts, weights, tensors = read_adapter(folder, self.encoder, **about)
-        facts.check_shares(origin=origin)
-        head = None
-        if facts.head is not None:
-            assert facts.task is not None
-            head = head_of_tensors(self.encoder, facts.head, facts.task, facts.head_options, tensors, origin=origin)
-        self._place(name, facts, weights, head, origin=origin)
+        with self.turn:
+            facts, weights, tensors = read_adapter(folder, self.encoder, **about)
+            facts.check_shares(origin=origin)
+            head = None
+            if facts.head is not None:
+                assert facts.task is not None
+                head = head_of_tensors(self.encoder, facts.head, facts.task, facts.head_options, tensors, origin=origin)
+            self._place(name, facts, weights, head, origin=origin)
         return name
 
     @in_turn
@@ -244,7 +245,6 @@ class AdaptedBase:
         """Parameters and bytes of the base with all adapters and heads."""
         return parameter_summary(nn.ModuleList([self.encoder, *self.heads.values()]))
 
-    @in_turn
     def _place(
         self, name: str, facts: AdapterFacts, weights: dict[str, Tensor], head: nn.Module | None, *, origin: str
     ) -> None:

@@ -39,6 +39,7 @@ from understudy.report.scores import (
     Record,
     main_name,
     model_named,
+    score_of,
     selecting_metric,
     shown_split,
 )
@@ -206,13 +207,20 @@ class _Comparisons:
         phases = (self.record.get("training") or {}).values()
         return any((phase.get("start") or {}).get("kept") == "probe" for phase in phases)
 
+    def _may_be_much(self, one: str, other: str) -> bool:
+        """Whether the interval leaves it open that one model is better than the other by much: of errors, by much of theirs."""
+        _, low, high = self._known[one, other]
+        if self.metric not in LOWER_IS_BETTER:
+            return high > MUCH
+        models = [model_named(self.record, name) for name in (one, other)]
+        errors = [score for model in models if model and (score := score_of(self.record, model)) is not None]
+        return bool(errors) and -low > MUCH * min(errors)
+
     def rows(self, one: str = "", other: str = "") -> str:
         """What the intervals are, and whether more rows may show one model to be better than the other."""
         said = f"{_percent(self._level)} interval, {self._rows:,} {shown_split(self.record)} rows"
         if self.has(one, other):
-            _, low, high = self._known[one, other]
-            open_end = -low if self.metric in LOWER_IS_BETTER else high
-            return said + ("; more rows may tell" if open_end > MUCH or self._rows < _FEW else "")
+            return said + ("; more rows may tell" if self._may_be_much(one, other) or self._rows < _FEW else "")
         return said
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import shutil
 from pathlib import Path
@@ -12,6 +13,7 @@ import pyarrow.parquet
 import pytest
 
 from understudy.data.glue.read import TaskData, glue_there, read_task
+from understudy.data.glue.roots import places_read
 from understudy.data.glue.tasks import GLUE, HUB, NINE
 from understudy.errors import ConfigError, DataError, UnderstudyError
 
@@ -205,6 +207,29 @@ def test_quote_marks_are_quoting_where_pandas_wrote_the_file(official: Path, tas
     assert list(read(official, task).splits.train.texts) == [('"He said "" film',), ('""',)]
 
 
+@pytest.mark.parametrize("task", ["MRPC", "STS-B", "MNLI", "QNLI", "RTE", "WNLI"])
+def test_files_of_pairs_that_pandas_wrote_are_read_as_quoted(official: Path, task: str) -> None:
+    path, text = official / task / "train.tsv", 'He said " hello 0 " .'
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    head, *rows = (line.split("\t") for line in lines)
+    one = next(head.index(pair[0]) for pair in GLUE[read(official, task).name].text if pair[0] in head)
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+        writer.writerows([head, *([*row[:one], text, *row[one + 1 :]] for row in rows)])
+    assert {first for first, _ in read(official, task).splits.train.texts} == {text}
+    path.write_text("\n".join([lines[0], *("\t".join([*row[:one], text, *row[one + 1 :]]) for row in rows)]), "utf-8")
+    assert {first for first, _ in read(official, task).splits.train.texts} == {text}
+
+
+def test_quote_marks_of_qqp_are_text_though_its_source_quoted_them(official: Path) -> None:
+    head = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n"
+    rows = '1\t2\t3\t"What is ""it""?"\tWhy?\t0\n4\t5\t6\t"How?\n"\tWho?\t1\n7\t8\t9\tA?\tB?\t1\n'
+    (official / "QQP" / "train.tsv").write_text(head + rows, encoding="utf-8")
+    found = read(official, "qqp").splits
+    assert list(found.train.texts) == [('"What is ""it""?"', "Why?"), ("A?", "B?")]
+    assert any("2 broken rows left out" in note for note in found.notes)
+
+
 def test_a_limit_is_answered_as_for_tasks_of_ones_own(official: Path) -> None:
     with pytest.raises(DataError, match="mnli: --limit_train 2 is fewer rows than there are classes"):
         read_task(str(official), "mnli", limit_train=2)
@@ -221,6 +246,47 @@ def test_the_diagnostic_set_may_lie_in_the_root_as_its_source_gives_it(official:
     assert "Looked for diagnostic.tsv or AX.tsv, here or in a folder diagnostic/ or ax/." in note
     (official / name).write_text(text, encoding="utf-8")
     assert list(read(official, "mnli").tests["AX"]) == [("The cat sat.", "The cat did not sit.")]
+
+
+@pytest.mark.parametrize("submit", [True, False])
+def test_the_diagnostic_set_with_labels_may_lie_in_the_root_alone(official: Path, submit: bool) -> None:
+    shutil.rmtree(official / "diagnostic")
+    (official / "notes.tsv").write_text("a\tb\n1\t2\n", encoding="utf-8")
+    text = "Domain\tPremise\tHypothesis\tLabel\nNews\tA\tB\tneutral\n"
+    (official / "diagnostic-full.tsv").write_text(text, encoding="utf-8")
+    found = read_task(str(official), "mnli", tests=submit)
+    assert list(found.others["diagnostic"].texts) == [("A", "B")]
+    assert ("AX" in found.tests) is submit
+
+
+@pytest.mark.parametrize("folder", [".", "diagnostic"])
+def test_two_files_of_the_diagnostic_set_are_refused_and_an_empty_folder_is_not(official: Path, folder: str) -> None:
+    text = (official / "diagnostic" / "diagnostic.tsv").read_text(encoding="utf-8")
+    shutil.rmtree(official / "diagnostic")
+    (official / "diagnostic").mkdir()
+    assert "AX" not in read(official, "mnli").tests
+    if folder == ".":
+        (official / "diagnostic").rmdir()
+    for name in ("AX.tsv", "diagnostic.tsv"):
+        (official / folder / name).write_text(text, encoding="utf-8")
+    (said,) = faults(official, "mnli")
+    assert "AX.tsv and diagnostic.tsv are all the test split of diagnostic. Keep one of them." in said
+
+
+def test_the_diagnostic_set_is_among_what_is_read_for_mnli(official: Path) -> None:
+    folder = str(official / "MNLI")
+    assert places_read(str(official), "rte") == [str(official / "RTE")]
+    assert places_read(str(official), "mnli") == [folder, str(official / "diagnostic")]
+    shutil.rmtree(official / "diagnostic")
+    assert places_read(str(official), "mnli") == [folder]
+    for name in ("diagnostic-full.tsv", "AX.tsv.gz"):
+        (official / name).touch()
+    assert places_read(str(official), "mnli") == [
+        folder,
+        str(official / "AX.tsv.gz"),
+        str(official / "diagnostic-full.tsv"),
+    ]
+    assert places_read(str(official), "mine") == [str(official)]
 
 
 def test_mrpcs_source_comes_with_what_to_make_of_it(official: Path) -> None:
@@ -292,6 +358,15 @@ def test_a_labelled_test_file_is_scored_too_and_a_hidden_one_is_not(tmp_path: Pa
     assert len(found.tests["SST-2"]) == 2
     lay_out(tmp_path / "two", {"sst2": {**files, "test.csv": head + row.format(-1, -1)}})
     assert not read(tmp_path / "two", "sst2").others
+
+
+@pytest.mark.parametrize("column", ["Label", "gold_label", "target"])
+def test_a_test_file_is_scored_by_the_label_column_of_the_training_rows(tmp_path: Path, column: str) -> None:
+    head, row = f"premise,hypothesis,{column}\n", "A {0},B,{1}\nC {0},D,{2}\n"
+    known = {f"{split}.csv": head + row.format(split, *GLUE["rte"].labels) for split in ("train", "dev", "test")}
+    assert read(lay_out(tmp_path / "one", {"RTE": known}), "rte").others["test"].labels.tolist() == [0, 1]
+    hidden = {**known, "test.csv": head + row.format("test", -1, -1)}
+    assert not read(lay_out(tmp_path / "two", {"RTE": hidden}), "rte").others
 
 
 def test_the_hub_by_a_local_fake(monkeypatch: pytest.MonkeyPatch) -> None:

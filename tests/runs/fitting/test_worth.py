@@ -36,6 +36,17 @@ def test_of_few_rows_only_a_clear_loss_counts() -> None:
     assert not worth(*models(0.95, 0.6, 100), "accuracy").keeps_end
 
 
+@pytest.mark.parametrize(("before", "after", "rows"), [(1.0, 0.2, 5), (1.0, 0.5, 10), (1.0, 0.5, 8)])
+def test_a_loss_of_more_than_two_errors_counts_on_any_rows(before: float, after: float, rows: int) -> None:
+    assert not worth(*models(before, after, rows), "accuracy").keeps_end
+
+
+def test_losing_more_than_the_variance_is_not_excused() -> None:
+    labels = RNG.normal(size=20).astype(np.float32)
+    start, end = (labels + RNG.normal(size=20) * size for size in (0.1, 2.0))
+    assert not worth(start[:, None], end[:, None], labels, "mse").keeps_end
+
+
 def test_where_the_probe_learns_nothing_training_must_prove_itself() -> None:
     few = models(0.8, 0.7, 10)
     assert worth(*few, "accuracy").keeps_end

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from understudy.adapters.inject import check_name, designs, route_of, tell_designs
 from understudy.adapters.layers.bottleneck import Bottleneck
 from understudy.adapters.sites import open_product, open_sites
-from understudy.errors import ModelError
+from understudy.errors import ModelError, shortened
 from understudy.models.structure.layers import base_model
 from understudy.models.structure.sublayers import sublayers
 
@@ -77,6 +77,7 @@ def add_shared(
         raise ModelError(
             f"{origin}: changes '{odd[0]}', which is no product inside a block of this encoder. Load it alone (understudy.load), or name the base that it was trained on."
         )
+    rank, scaling = _rank_and_scaling(design, tensors, origin=origin) if method == "lora" else (0, 1.0)
     open_sites(model)
     for key, shape in changed.items():
         product: Any = inside[key]
@@ -85,21 +86,31 @@ def add_shared(
             raise ModelError(
                 f"{origin}: does not fit {type(base).__name__}: '{key}' has factors of the shape {tuple(shape)}, but must have {shapes[0]} or {shapes[1]}. Name the base that the adapter was trained on, or copy the adapter again."
             )
-        adapter = Factors(shape) if method == "ia3" else _low_rank(product, design)
+        adapter = Factors(shape) if method == "ia3" else _low_rank(product, scaling, rank)
         site = open_product(product, route_of(model), on_input=method == "ia3" and tuple(shape) == shapes[1])
         site.add(name, adapter.to(product.weight.device, product.weight.dtype), _READS[method])
     tell_designs(model, {**designs(model), name: {"method": method, **design}})
     route_of(model).through(name)
 
 
-def _low_rank(product: nn.Linear, design: Mapping[str, Any]) -> Bottleneck:
+def _rank_and_scaling(design: Mapping[str, Any], tensors: Mapping[str, Tensor], *, origin: str) -> tuple[int, float]:
+    """Of a LoRA: the rank that its weights have and its configuration names, and what its products are multiplied by."""
+    rank, alpha = design.get("r", 8), design.get("lora_alpha", 8)
+    found = {len(value) for key, value in tensors.items() if ".lora_A." in key}
+    if type(rank) is not int or {rank} != found or not isinstance(alpha, (int, float)) or not math.isfinite(alpha):
+        raise ModelError(
+            f"{origin}: its rank is {shortened(rank)} and its lora_alpha {shortened(alpha)}, but its weights have the rank {' or '.join(map(str, sorted(found)))}. Copy the adapter again."
+        )
+    return rank, alpha / (math.sqrt(rank) if design.get("use_rslora") else rank)
+
+
+def _low_rank(product: nn.Linear, scaling: float, rank: int) -> Bottleneck:
     """A LoRA of a product, which reads what the product does: s B A x."""
-    rank, alpha = int(design.get("r", 8)), float(design.get("lora_alpha", 8))
     return Bottleneck(
         product.in_features,
         rank,
         outputs=product.out_features,
         bias=False,
         non_linearity="linear",
-        scaling=alpha / (math.sqrt(rank) if design.get("use_rslora") else rank),
+        scaling=scaling,
     )

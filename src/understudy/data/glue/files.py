@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from understudy.data.glue.roots import task_folder, task_folders
-from understudy.data.glue.tasks import HUB, GlueTask, simple_name
+from understudy.data.glue.roots import diagnostic_files, task_folder, task_folders
+from understudy.data.glue.tasks import GLUE, HUB, ONE_FILE, WITH_LABELS, GlueTask, simple_name
 from understudy.data.readers.faults import Faults
 from understudy.data.readers.formats.files import format_of, stem_of
 from understudy.data.readers.places.hub import HUB_ID
@@ -21,10 +21,6 @@ _OF_MNLI = {
     "test": "test_matched",
     "test_mismatched": "test_mismatched",
 }
-_DIAGNOSTIC = ("diagnostic", "ax")
-"""What the one file of the diagnostic set is called, but for case."""
-_WITH_LABELS = "diagnosticfull"
-"""What it is called where it tells the labels, but for case and signs."""
 _NO_ROWS = "devids"
 """What GLUE's ``dev_ids.tsv`` for MRPC ends with: it says which rows are those of the development set, and holds none."""
 
@@ -49,7 +45,7 @@ def glue_sources(root: str, task: GlueTask, faults: Faults) -> dict[str, Source]
         names = " and ".join(f"{folder.name}/" for folder in folders)
         faults.add(f"{root}: {names} are all folders of {task.folder}. Keep one of them, or rename the others.")
     folder = next(iter(folders), None)
-    if folder is None and task.name == "ax" and _has_diagnostic(root):
+    if folder is None and task.name == "ax" and has_diagnostic(root):
         folder = Path(root).expanduser()
     if folder is not None:
         return _in_folder(root, folder, task, faults)
@@ -82,10 +78,11 @@ def place_of(root: str, task: GlueTask) -> str:
     return f"{root.rstrip('/')}/{folder.name}" if folder is not None and within else root.rstrip("/")
 
 
-def _has_diagnostic(root: str) -> bool:
-    """Whether the diagnostic set lies in the root itself, as its source gives it."""
-    path = Path(root).expanduser()
-    return path.is_dir() and any(simple_name(stem) in _DIAGNOSTIC for stem in _tables(path).values())
+def has_diagnostic(root: str) -> bool:
+    """Whether there are files of the diagnostic set: in a folder of its own, or in the root itself, as its source gives them."""
+    if any(_tables(folder) for folder in task_folders(root, GLUE["ax"])):
+        return True
+    return any(format_of(file)[0] not in (None, "txt") for file in diagnostic_files(root))
 
 
 def _tables(folder: Path) -> dict[str, str]:
@@ -100,9 +97,9 @@ def _tables(folder: Path) -> dict[str, str]:
 def _in_folder(root: str, folder: Path, task: GlueTask, faults: Faults) -> dict[str, Source]:
     base, stems = place_of(root, task), _tables(folder)
     if task.name == "ax":  # its file is called diagnostic or AX; with labels diagnostic-full
-        tests = {name: "test" for name, stem in stems.items() if simple_name(stem) in (*_DIAGNOSTIC, "test")}
-        full = {name: "validation" for name, stem in stems.items() if simple_name(stem) == _WITH_LABELS}
-        stems = {**tests, **full} if tests else dict.fromkeys(stems, "test")
+        tests = {name: "test" for name, stem in stems.items() if simple_name(stem) in (*ONE_FILE, "test")}
+        full = {name: "validation" for name, stem in stems.items() if simple_name(stem) == WITH_LABELS}
+        stems = {**tests, **full} if tests else dict.fromkeys(full or stems, "test")
     stems = {name: stem for name, stem in stems.items() if not simple_name(stem).endswith(_NO_ROWS)}
     other = {name: stem.lower().replace("mismatched", "") for name, stem in stems.items() if "mismatched" in stem}
     found = splits_of({name: stem.replace("_matched", "") for name, stem in stems.items() if name not in other})

@@ -58,7 +58,7 @@ def read_glue_table(source: Source, task: GlueTask, faults: Faults, *, in_place:
     fields = [field.strip() for field in _fields(first)]
     headed = not _is_data(fields, task)
     names = tuple(fields) if headed else _HEADERLESS
-    if headed and (not _is_official(fields, task) or (len(_OFFICIAL[task.name]) == 1 and _is_written_as_csv(opened))):
+    if headed and not (_is_official(fields, task) and (task.tolerant or not _is_written_as_csv(opened))):
         return read_source(source, faults)
 
     def parse(found: Faults) -> Parsed:
@@ -88,9 +88,10 @@ def _is_official(fields: list[str], task: GlueTask) -> bool:
 
 
 def _is_written_as_csv(opened: Opener) -> bool:
-    """Whether a file quotes fields and doubles the quote marks in them, as pandas does; official files never do.
+    """Whether a file quotes fields and doubles the quote marks in them, as pandas does.
 
-    It is asked where one usual name is all by which a file is known as official.
+    Of official files only QQP's do, whose broken rows are quoted questions with a line break. Everyone reads them with the
+    quote marks, so of QQP it is not asked.
     """
     with opened() as stream:
         doubled = any(b'""' in line for line in stream)

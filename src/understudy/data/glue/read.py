@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from understudy.data.glue.files import glue_sources, is_on_hub, missing_split, place_of, to_be_had
+from understudy.data.glue.files import glue_sources, has_diagnostic, is_on_hub, missing_split, place_of, to_be_had
 from understudy.data.glue.labels import read_labels
 from understudy.data.glue.layout import read_glue_table
 from understudy.data.glue.places import check_numbers
@@ -157,12 +157,12 @@ class _Reader:
         label = None if train is None else self._label(train)
         rows = {}
         for split, table in tables.items():
-            hidden = split.startswith("test") and not self._has_labels(table)
-            if not hidden and columns is not None and label is not None:
-                found = self._rows(table, split)
-                if found is not None:
-                    rows[split] = found
-        told = next((table for table in diagnostic.values() if self._has_labels(table)), None)
+            if columns is None or label is None or (split.startswith("test") and not self._has_labels(table, label)):
+                continue
+            found = self._rows(table, split)
+            if found is not None:
+                rows[split] = found
+        told = next((table for table in diagnostic.values() if self._has_labels(table, label)), None)
         if told is not None and (found := self._rows(told, DIAGNOSTIC)) is not None:
             rows[DIAGNOSTIC] = found
         answered = self._tests(tables, diagnostic) if tests else {}
@@ -188,8 +188,8 @@ class _Reader:
 
     def _diagnostic(self) -> dict[str, SourceTable]:
         """The tables of the diagnostic set: ``test``, and ``validation`` where another file tells the labels."""
-        ax, unheard = _known("ax"), Faults()
-        sources = glue_sources(self.root, ax, unheard)
+        ax = _known("ax")
+        sources = glue_sources(self.root, ax, self.faults if has_diagnostic(self.root) else Faults())
         found = {split: self._table(source, ax, in_place=True) for split, source in sources.items()}
         return {split: table for split, table in found.items() if table is not None}
 
@@ -207,9 +207,9 @@ class _Reader:
             table.names, None, text=[*taken], origin=table.origin, faults=self.faults, remedy=way
         )
 
-    def _has_labels(self, table: SourceTable) -> bool:
-        """Whether a test file tells its labels: some keep the column, with -1 in every row."""
-        column = next((name for name in self.task.label if name in table.names), None)
+    def _has_labels(self, table: SourceTable, of_training: str | None) -> bool:
+        """Whether a test file tells its labels, in a usual column or that of the training rows; some have -1 in every row."""
+        column = next((name for name in (*self.task.label, of_training) if name in table.names), None)
         return column is not None and not set(distinct_values(table, column)[0]) <= {"-1", "-1.0"}
 
     def _rows(self, table: SourceTable, split: str) -> Rows | None:

@@ -1,10 +1,10 @@
-"""Which tasks lie below a root folder. Nothing is read but the names of folders."""
+"""Which tasks lie below a root folder. Nothing is read but names of folders and files."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from understudy.data.glue.tasks import GlueTask, folder_names, glue_task, simple_name
+from understudy.data.glue.tasks import GLUE, ONE_FILE, WITH_LABELS, GlueTask, folder_names, glue_task, simple_name
 
 
 def task_folder(root: str, task: GlueTask) -> Path | None:
@@ -35,8 +35,18 @@ def tasks_there(root: str) -> list[str]:
     return list(dict.fromkeys(task.name if task else name for task, name in found))
 
 
-def folder_read(root: str, name: str) -> str:
-    """What is read for a task: its folder, where there is one; otherwise the root itself."""
+def diagnostic_files(root: str) -> list[Path]:
+    """The files in the root itself that are called as those of the diagnostic set are."""
+    path, known = Path(root).expanduser(), (*ONE_FILE, WITH_LABELS)
+    there = sorted(path.iterdir()) if path.is_dir() else []
+    return [entry for entry in there if entry.is_file() and simple_name(entry.name.partition(".")[0]) in known]
+
+
+def places_read(root: str, name: str) -> list[str]:
+    """What is read for a task: its folder, where there is one; otherwise the root itself. For MNLI the diagnostic set too."""
     task = glue_task(name)
     folder = Path(root).expanduser() / name if task is None else task_folder(root, task)
-    return str(folder) if folder is not None and folder.is_dir() else root
+    if folder is None or not folder.is_dir():
+        return [root]
+    also = (task_folders(root, GLUE["ax"]) or diagnostic_files(root)) if task is GLUE["mnli"] else []
+    return [str(place) for place in (folder, *also)]

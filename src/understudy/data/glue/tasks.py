@@ -152,6 +152,10 @@ NINE = tuple(name for name in GLUE if name != "ax")
 """The tasks that are trained on, in the order of GLUE's table."""
 DIAGNOSTIC = "diagnostic"
 """The part of MNLI's rows that is the diagnostic set, where it tells its labels."""
+ONE_FILE = ("diagnostic", "ax")
+"""What the one file of the diagnostic set is called, but for case."""
+WITH_LABELS = "diagnosticfull"
+"""What it is called where it tells the labels, but for case and signs."""
 BESIDE = ("wnli",)
 """Tasks that no average counts: WNLI's development rows contradict its training rows."""
 _OTHER_NAMES = {

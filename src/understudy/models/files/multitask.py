@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,17 @@ class TrainedTasks:
     """How many tokens of a text the model reads, special tokens included."""
     temperatures: Mapping[str, float] = field(default_factory=dict)
     """Divide the logits of a task before they become probabilities; 1 for a task that has none."""
+
+
+def check_has_tasks(names: Sequence[str], task: str | None) -> None:
+    """Refuse the name of a task where all of several models are of one task each, so that none has it.
+
+    Raises:
+        ModelError: if so, or if a model is not there.
+    """
+    if task is not None and not any(is_multitask(Path(resolve(name, adapters=True))) for name in names):
+        said = f"{names[0]}: was trained" if len(names) == 1 else f"{', '.join(names)}: each was trained"
+        raise ModelError(f"{said} for one task only, so none can be named. Leave out --task {task}.")
 
 
 def save_tasks(folder: Path, trained: TrainedTasks, *, check: Callable[[Path], None] = lambda written: None) -> None:

@@ -43,7 +43,8 @@ def load_teacher(
         name: a run folder, a model folder or a hub id.
         task: what the student is to learn.
         max_length: tokens that a network reads of a text; by default as many as it was trained with.
-        of_several: of a model for several tasks, the one that teaches; by default the only one that fits `task`.
+        of_several: of a model for several tasks, the one that teaches; by default the only one that fits `task`. A model
+            of one task teaches that.
 
     Raises:
         ModelError: if there is no trained model, or it was trained for another kind of task, for another number of
@@ -53,8 +54,6 @@ def load_teacher(
     path = Path(resolve(name, adapters=True))
     if is_multitask(path):
         return _one_of_several(name, path, task, max_length, of_several)
-    if of_several is not None:
-        raise ModelError(f"{name}: was trained for one task only, so none can be named. Leave out --task {of_several}.")
     if path.is_dir() and kind_of(path) == "tfidf":
         return _tfidf(name, path, task)
     if path.is_dir() and kind_of(path) == EXPORTED:

@@ -136,6 +136,8 @@ class Predict(PredictSettings):
             raise ModelError(
                 f"the adapters '{names[0]}' and '{odd[0]}' do not read the same: one reads pairs of texts, the other single ones. Ask them in two commands."
             )
+        for adapter, name in zip(self.adapters, names):
+            _say(said_of_columns(adapter, tasks[name].text, first.text))
         as_csv = self._format() == "csv"
 
         def lines(texts: list[tuple[str, ...]]) -> str:

@@ -11,7 +11,7 @@ from rich.table import Table
 from understudy.functional.glue_score import task_score
 from understudy.functional.metrics import AVERAGE
 from understudy.functional.scoring import higher_is_better
-from understudy.report.metric_names import metric_name
+from understudy.report.metric_names import human_score, metric_name
 from understudy.report.numbers import ABSENT, number
 from understudy.report.scores import MULTI_TASK, Record
 from understudy.report.tables.cells import plain_table
@@ -20,7 +20,7 @@ from understudy.report.tables.models import models_table
 
 @dataclass(frozen=True, kw_only=True)
 class TaskRow:
-    """One task's line, every number times 100 as in GLUE's table."""
+    """One task's line, every number times 100 as in GLUE's table; errors as they are."""
 
     name: str
     metrics: str
@@ -28,8 +28,10 @@ class TaskRow:
     values: str
     """Their values in the same order."""
     score: str
-    """The mean of the values."""
+    """The mean of the values, without errors."""
     is_average: bool
+    has_errors: bool
+    """Whether some metric is an error, which is shown as it is and does not count in the score."""
 
 
 def task_rows(record: Record) -> Iterator[TaskRow]:
@@ -48,9 +50,10 @@ def task_rows(record: Record) -> Iterator[TaskRow]:
             else " / ".join(_named(metric, split, marked) for split, scores in parts.items() for metric in scores),
             values=ABSENT
             if average
-            else " / ".join(_hundredfold(value) for scores in parts.values() for value in scores.values()),
+            else " / ".join(_value(*item) for scores in parts.values() for item in scores.items()),
             score=_hundredfold(task_score(parts.values())) if names else ABSENT,
             is_average=average,
+            has_errors=not all(higher_is_better(metric) for scores in parts.values() for metric in scores),
         )
 
 
@@ -58,6 +61,10 @@ def _named(metric: str, split: str, marked: bool) -> str:
     if not marked:
         return metric_name(metric, short=True)
     return f"{metric_name(metric, short=True)} {'mm' if split.endswith('mismatched') else 'm'}"
+
+
+def _value(metric: str, value: Any) -> str:
+    return _hundredfold(value) if higher_is_better(metric) else human_score(metric, value)
 
 
 def _hundredfold(value: Any) -> str:
@@ -71,10 +78,12 @@ def result_table(record: Mapping[str, Any]) -> Table:
 
 
 def tasks_table(record: Mapping[str, Any]) -> Table:
-    """A task a row: its metrics, their values and their mean, all times 100; the average is bold."""
-    table = plain_table(title="Scores on the development sets (times 100)")
+    """A task a row: its metrics, their values and their mean, all but errors times 100; the average is bold."""
+    rows = list(task_rows(record))
+    errors = "; errors as they are" if any(row.has_errors for row in rows) else ""
+    table = plain_table(title=f"Scores on the development sets (times 100{errors})")
     for heading in ("task", "metric", "value", "score"):
         table.add_column(heading, justify="left" if heading in ("task", "metric") else "right", overflow="fold")
-    for row in task_rows(record):
+    for row in rows:
         table.add_row(row.name, row.metrics, row.values, row.score, style="bold" if row.is_average else "")
     return table

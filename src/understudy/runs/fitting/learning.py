@@ -7,9 +7,11 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
+from understudy.data.tasks import Kind
 from understudy.errors import ConfigError, ModelError
 from understudy.models.structure.compiled import blocks_to_compile, compiled_blocks
 from understudy.settings.training import TrainSettings
@@ -20,6 +22,9 @@ from understudy.training.optimizers.nt_asgd import nt_asgd
 from understudy.training.stages import Stage
 from understudy.training.unfreezing.order import in_words
 from understudy.training.unfreezing.plan import LearningPlan
+
+_WIDE = 300.0
+"""The standard deviation of numbers that students no longer reach: with 148 they had 0.96 of the variance, with 1,483 0.5 to 0.6."""
 
 
 def learning_plan(objective: nn.Module, settings: TrainSettings, *, learning_rate: float) -> LearningPlan:
@@ -98,3 +103,21 @@ def said_of_min_delta(settings: TrainSettings) -> list[str]:
     if not settings.min_delta or settings.patience is not None:
         return []
     return ["min_delta: has no effect, because these settings come to no patience. Give --patience too."]
+
+
+def said_of_scale(kind: Kind, labels: np.ndarray) -> list[str]:
+    """A sentence about numbers that a new network does not reach in its usual steps: its answers stay near their mean.
+
+    Example:
+        >>> said_of_scale("regression", np.array([0.0, 2000.0]))[0][:53]
+        'the labels lie around their mean by 1,000, and a new '
+        >>> said_of_scale("regression", np.array([0.0, 20.0]))
+        []
+    """
+    known = labels[~np.isnan(labels)] if kind == "regression" else labels[:0]
+    spread = float(known.std()) if known.size else 0.0
+    if spread < _WIDE:
+        return []
+    return [
+        f"the labels lie around their mean by {spread:,.0f}, and a new student's answers stay near the mean of such numbers. Divide them in all files, those of the teacher too, so that they lie around it by 1 to 100."
+    ]

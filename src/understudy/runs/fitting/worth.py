@@ -14,6 +14,8 @@ _USUAL_GAIN, _SPREAD_OF_GAINS = 0.02, 0.03
 """What fine-tuning gains over its probe, as known before: two points, give or take three. Where not even the probe learns, no
 gain is to be expected: with 100 labels of CoLA, training lost 6 points to the probe, which ten validation rows do not show."""
 
+_CLEAR = 2.0
+"""Standard errors of a loss that counts whatever gain is usual."""
 _MOST_ERROR = 0.5
 """Of shares no error is larger; that of a mean square has no bound, and a large one would excuse any loss."""
 
@@ -62,7 +64,7 @@ def worth(
 
     .. math:: \frac{m / \tau^2 + g / e^2}{1 / \tau^2 + 1 / e^2} > 0 \iff g > -m\,e^2 / \tau^2
 
-    With many rows the error vanishes, and any loss counts. A draw keeps the end, unless m is 0. The error is at least that of
+    With many rows the error vanishes, and any loss counts. A loss of more than two errors counts whatever was expected. A draw keeps the end, unless m is 0. The error is at least that of
     one row in all, so that a draw on a handful of rows is no proof.
 
     Args:
@@ -91,4 +93,5 @@ def worth(
         error = max(error, 1 / len(known))
     error = min(error, _MOST_ERROR)
     usual = _USUAL_GAIN if learns else 0.0
-    return Worth(gain, error, -usual * error**2 / _SPREAD_OF_GAINS**2, metric)
+    needed = max(-usual * error**2 / _SPREAD_OF_GAINS**2, -_CLEAR * error)
+    return Worth(gain, error, needed, metric)

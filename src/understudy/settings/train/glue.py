@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt
 
-from understudy.data.glue.roots import folder_read, tasks_there
+from understudy.data.glue.roots import places_read, tasks_there
 from understudy.data.glue.tasks import ALL, BESIDE, HUB, NINE, glue_task
 from understudy.errors import gathered, nearest
 from understudy.functional.metrics import AVERAGE
@@ -95,7 +95,7 @@ class GlueSettings(TaughtTasksSettings, AdapterSettings, TrainSettings, SeedsSet
         read = [part for name in names if name in own for part in own[name].data_read()]
         if self.data is not None:
             there = [name for name in tasks_there(self.data) if name in NINE] if ALL in names else names
-            found = [folder_read(self.data, name) for name in there if name not in own]
+            found = [place for name in there if name not in own for place in places_read(self.data, name)]
             read += found or ([self.data] if not read else [])
         return list(dict.fromkeys(read))
 
@@ -122,6 +122,10 @@ class GlueSettings(TaughtTasksSettings, AdapterSettings, TrainSettings, SeedsSet
             )
         if ALL in names and len(names) > 1:
             faults.append(f"--tasks names {ALL} and others. Leave one or the other out.")
+        if mine and names == [ALL]:
+            faults.append(
+                f"--task {ALL} trains GLUE's tasks, and none of {self.tasks_file}. Name the tasks with --tasks, or leave --tasks_file out."
+            )
         faults += [
             f"--tasks names {name} more than once. Leave one of them out."
             for name in dict.fromkeys(names)

@@ -19,6 +19,7 @@ from understudy.inference.answering import Answering
 from understudy.inference.exported.predictor import ExportedPredictor
 from understudy.inference.predictor import Ensemble, LinearPredictor, Predictor
 from understudy.models.awd_lstm.config import reads_whole
+from understudy.models.files.multitask import check_has_tasks
 from understudy.objectives.teachers.cached import CachedTeacher
 from understudy.objectives.teachers.file import FileTeacher
 from understudy.objectives.teachers.load import LoadedTeacher, load_teacher
@@ -66,6 +67,9 @@ class Teachers:
         for name in self.model_names:
             with gathered(faults):
                 self.models[name] = load_teacher(name, task, max_length=max_length, of_several=of_several)
+        if not faults:
+            with gathered(faults):
+                check_has_tasks(self.model_names, of_several)
 
     @property
     def model_names(self) -> list[str]:

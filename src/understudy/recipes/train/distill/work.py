@@ -42,7 +42,7 @@ from understudy.recipes.train.students.start import reader_of, start_embeddings,
 from understudy.report.scores import ALONE, STUDENT
 from understudy.runs.fitting.batches import phase_batches
 from understudy.runs.fitting.beside import Beside, Training
-from understudy.runs.fitting.learning import learning_plan, said_of_min_delta
+from understudy.runs.fitting.learning import learning_plan, said_of_min_delta, said_of_scale
 from understudy.runs.fitting.phase import train_phase
 from understudy.runs.judging.calibrating import calibrate
 from understudy.runs.plans import rows_plan
@@ -142,6 +142,8 @@ class Distillation:
         parts = {"student": self.encoded, "validation": self.encoded_validation}
         self.notes += [*([self.student.note] if self.student.note else []), *self.teachers.notes]
         self.notes += said_of_min_delta(self.settings)
+        if not getattr(self.student.model, "keeps_head", False):
+            self.notes += said_of_scale(self.task.kind, self.labelled.labels)
         self.notes += said_of_cuts(parts, self.length, more=how_to_read_more(self.student.model))
 
     def plan_lines(self) -> Mapping[str, str]:

@@ -141,6 +141,10 @@ class ContrastiveEncoder(Classification):
         cuts = said_of_cuts(self.parts, self.length, more=how_to_read_more(self.model))
         pooled = [pooled_note("the mean of the states is read")] if settings.pooling == "auto" else []
         self.notes = [*cuts, *said_of_min_delta(self.settings), *carried_notes(settings, self.model), *pooled]
+        if settings.patience is not None and epochs == 1 and settings.eval_steps is None:
+            self.notes.append(
+                "patience: has no effect, because all pairs are one epoch, with one evaluation at its end. Give --eval_steps too."
+            )
         self.batches = self._batches(settings)
         self.objective = Contrastive(self.model)
         self.terms = term_names(self.objective)

@@ -150,8 +150,9 @@ def sum_up(
     record.task = {"kind": MULTI_TASK, "metrics": [*first, *(metric for metric in metrics if metric != AVERAGE)]}
     record.data = {f"{name}, {part}": entry for name, child in children.items() for part, entry in child.data.items()}
     record.split = "validation"
-    counted = [name for name in _of_glue(children, recipe) if name not in BESIDE]
-    missing = [name for name in NINE if name not in children and name not in BESIDE]
+    of_glue = _of_glue(children, recipe)
+    counted = [name for name in of_glue if name not in BESIDE]
+    missing = [name for name in NINE if name not in of_glue and name not in BESIDE]
     if recipe.mode == "single" and counted and missing:
         run.say(
             f"the average is over {len(counted)} of GLUE's 8 tasks ({', '.join(missing)} not among them), so it compares with other averages over the same tasks only."

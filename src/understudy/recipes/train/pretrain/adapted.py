@@ -50,7 +50,7 @@ class AdaptedWords(HiddenWords):
             self._earlier.facts.base.check(self.model, origin=self._earlier.name)
         head = [value for value in head_tensors(self.model).values() if value is not output_table(self.model)]
         self._added = add_asked(self.model, self.settings, seed=self.settings.seed)
-        if self._added.design.get("invertible") is not None:
+        if any(told.get("invertible") is not None for told in (self._added.design, self._added.below or {})):
             undo_before_words(self.model)
         learn_only(self.model, NAME, also=head if new_head else ())
 

@@ -128,6 +128,10 @@ def _from_adapter(settings: DistillSettings, task: Task, teacher: str, folder: P
         raise ModelError(
             f"{teacher}: is not a plain houlsby, pfeiffer or parallel adapter with a head, so no student can be cut from it. Name a model as --student, with --adapter."
         )
+    if facts.head == "first_token":
+        raise ModelError(
+            f"{teacher}: has a head of AdapterHub, with which no student is cut from it. Name a model as --student, with --adapter."
+        )
     head: Head = "mean" if facts.head == "apart" and not task.is_pair else facts.head
     order = order_of_labels(facts.task, task)
     known = task if facts.task is None or order is None else replace(task, labels=facts.task.labels)
@@ -143,7 +147,12 @@ def _from_adapter(settings: DistillSettings, task: Task, teacher: str, folder: P
     model = _cut(whole, keep)
     blocks = len(encoder_layers(whole))
     held = keep if blocks == layer_count(whole) else range(blocks)  # an ALBERT's layers share theirs
-    design = _of_layers(AdapterDesign.from_dict(facts.design), held)
+    whole_design = AdapterDesign.from_dict(facts.design)
+    if not {*held} - {*whole_design.leave_out}:
+        raise ModelError(
+            f"{teacher}: its adapter leaves out layers {', '.join(map(str, held))}, which are all that the student would keep. Keep others too: --student layers --layers.keep."
+        )
+    design = _of_layers(whole_design, held)
     add_adapter(model, NAME, design)
     load_tensors(model, NAME, _renumbered(read_tensors(folder / WEIGHTS), held), origin=teacher)
     added = AddedAdapter("bottleneck", design.as_dict(), None)

@@ -54,6 +54,7 @@ class Joint:
 
     def __init__(self, settings: GlueSettings, data: Sequence[TaskData]) -> None:
         self.settings, self.data = settings, {task.name: task for task in data}
+        self.beside = [task.name for task in data if task.glue is not None and task.name in BESIDE]
         start = start_tasks(settings, data)
         self.model, self.tokenizer, self.names = start.model, start.tokenizer, start.names
         self.learning_rate = start.learning_rate
@@ -229,7 +230,7 @@ class Joint:
         def score(model: Any) -> dict[str, float]:
             parts = {name: self._scores(session, name, model.task(name)) for name in self.data}
             numbers = {name: task_score([scores]) for name, scores in parts.items()}
-            whole = average(numbers, beside=BESIDE)
+            whole = average(numbers, beside=self.beside)
             mean = average(numbers) if whole is None else whole
             assert mean is not None
             return {AVERAGE: mean} | {metric: value for scores in parts.values() for metric, value in scores.items()}
@@ -283,7 +284,7 @@ class Joint:
         if not all(has_entry(session, name) for name in names):
             return
         numbers = {name: task_score(session.run.record.model(f"{name}{end}")["metrics"].values()) for name in self.data}
-        found = average(numbers, beside=BESIDE)
+        found = average(numbers, beside=self.beside)
         if found is not None:
             put_on_record(session, f"{AVERAGE}{end}", scores={"validation": Evaluation({AVERAGE: found})}, facts={})
 
