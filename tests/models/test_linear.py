@@ -169,3 +169,10 @@ def test_naive_bayes_counts_rows_by_their_class(monkeypatch: pytest.MonkeyPatch)
     found = best_fit(features, labels, _task("single_label", 3), grid=(), default=2.0, class_weights=weights)
     theirs = ComplementNB(alpha=0.5).fit(features, labels, sample_weight=np.array(weights)[labels])
     np.testing.assert_allclose(found.weight, theirs.feature_log_prob_)
+
+
+def test_few_rows_a_class_are_no_reason_to_warn() -> None:
+    """scikit-learn takes more classes than half of the rows for a regression."""
+    rng = np.random.default_rng(0)
+    weight, _ = fit_linear(rng.normal(size=(30, 4)), np.arange(30) % 20, _task("single_label", 20))
+    assert np.isfinite(weight).all()

@@ -13,8 +13,10 @@ import torch
 import understudy
 from understudy import cli
 from understudy.models.files.classifiers import load_encoder
-from understudy.models.structure.layers import base_model, head_modules
-from understudy.recipes.train.finetune import transformer
+from understudy.models.structure.layers import base_model, head_modules, output_layer
+from understudy.recipes.train.finetune import start, transformer
+from understudy.recipes.train.finetune.recipe import Finetune
+from understudy.recipes.train.finetune.transformer import Transformer
 from understudy.record import RunRecord
 from understudy.runs.fitting.worth import Worth
 
@@ -81,6 +83,14 @@ def test_pooling_decides_what_loads_it(reviews: Path, tiny_bert: Path, tmp_path:
     assert noted == (chosen.training["train"]["start"]["pooling"] == "mean")
 
 
+def prepared(data: Path, model: Path, **more: Any) -> Transformer:
+    """What a run would train, and where from, before it does."""
+    recipe = Finetune(data=str(data), model=str(model), contrastive="never", **more)
+    work = recipe.prepare(recipe.read())
+    assert isinstance(work, Transformer)
+    return work
+
+
 def rows_of(folder: Path, header: list[str], rows: list[list[Any]]) -> Path:
     folder.mkdir()
     for part, some in (("train", rows), ("validation", rows[:20])):
@@ -122,6 +132,17 @@ def test_every_kind_of_label(kind: str, tiny_bert: Path, tmp_path: Path) -> None
     found = record(tmp_path / "a").training["train"]["start"]
     assert found["rows"] == 60
     assert found["kept"] in ("probe", "fine-tuned")
+
+
+@pytest.mark.parametrize("kind", ["single texts", "pairs"])
+def test_one_row_a_class_reads_the_mean_and_the_plan_says_why(kind: str, tiny_bert: Path, tmp_path: Path) -> None:
+    texts = [["good film", "bad book"][: 1 + (kind == "pairs")] for _ in range(12)]
+    names = ["sentence1", "sentence2"] if kind == "pairs" else ["text"]
+    rows = [[f"{text[0]} {number}", *text[1:], f"class {number}"] for number, text in enumerate(texts)]
+    data = rows_of(tmp_path / "d", [*names, "label"], rows)
+    work = prepared(data, tiny_bert, label="label")
+    mean = "mean of joined pairs" if kind == "pairs" else "mean"
+    assert work.start_lines["pooling"] == f"{mean}; no other way can be judged, because each class is in one fold alone"
 
 
 def test_a_loss_in_mse_is_told_with_its_unit(tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,6 +226,35 @@ def test_so_is_a_head_on_the_mean_and_what_is_read_is_on_the_record(
     assert any(f"its head is that of {tmp_path / 'a'}." in note for note in record(tmp_path / "b").notes)
 
 
+@pytest.mark.parametrize("pooling", ["head", "mean"])
+def test_the_head_of_a_regression_is_kept_where_it_answers_on_the_scale_of_the_labels(
+    tiny_bert: Path, tmp_path: Path, pooling: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, _ = kinds(tmp_path)["regression"]
+    given = ("--pooling", pooling, "--epochs", 1, "--learning_rate", 1e-7)
+    assert finetune("--data", data, "--model", tiny_bert, *given, "--output", tmp_path / "a") == 0
+    scores = [line.rpartition(",") for line in (data / "train.csv").read_text(encoding="utf-8").splitlines()[1:]]
+    other = rows_of(
+        tmp_path / "o", ["text", "score"], [[text, 50_000 + 900 * float(score)] for text, _, score in scores]
+    )
+    same = prepared(data, tmp_path / "a")
+    assert same.start_lines == {"start": "the checkpoint's own head, which was trained for these labels"}
+    assert prepared(other, tmp_path / "a", start="head").model.keeps_head
+    work = prepared(other, tmp_path / "a")
+    assert work.start is not None
+    assert "the checkpoint's own head answers on another scale than these labels" in work.start_lines["start"]
+    begun = ("--model", tmp_path / "a", "--metric", "mse", *given[2:])
+    assert finetune("--data", other, *begun, "--output", tmp_path / "b") == 0
+    [model] = record(tmp_path / "b").models
+    assert model["metrics"]["validation"]["mse"] < 2 * 900**2
+
+    monkeypatch.setattr(start, "_probed", lambda *_: None)
+    work = prepared(other, tmp_path / "a")
+    assert "a head at random" in work.start_lines["start"]
+    [bias] = output_layer(work.model).bias.tolist()
+    assert bias == pytest.approx(np.mean([50_000 + 900 * float(score) for *_, score in scores]))
+
+
 def test_copies_of_a_text_are_not_learnt_from_each_other(
     tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -251,6 +301,18 @@ def test_an_awd_lstm_starts_from_a_probe(reviews: Path, tmp_path: Path) -> None:
     found = record(tmp_path / "a").training["train"]["start"]
     assert found["pooling"] == "head"
     assert found["cross_validated"]["accuracy"] > 0.5
+    narrow = tmp_path / "lm" / "model" / "config.json"
+    narrow.write_text(narrow.read_text(encoding="utf-8").replace('"head_size": 50', '"head_size": 1'), encoding="utf-8")
+    work = prepared(reviews, tmp_path / "lm")
+    head, start = work.model.head.cpu(), work.start
+    assert not head.carries_linear
+    assert start is not None
+    assert start.vectors is not None
+    assert head.pooled_norm.rows_seen == head.hidden_norm.rows_seen == 120
+    rows = torch.from_numpy(start.vectors)
+    head.config.drop_mult = 0.0
+    with torch.no_grad():
+        torch.testing.assert_close(head.train()(rows), head.eval()(rows), atol=1e-2, rtol=1e-2)
     # the head of the language model is not wanted
     assert not any("no place for" in note for note in record(tmp_path / "a").notes)
 

@@ -14,7 +14,8 @@ _ITERATIONS = 75
 """The solver's maximum. 100 and 200 iterations changed AG News by at most 0.1 points."""
 _UNSEEN = -20.0
 """The logit of a class that no training row has: practically excluded, but finite."""
-
+_MANY_CLASSES = "The number of unique classes is greater than 50% of the number of samples"
+"""What scikit-learn says of one or two rows a class, which folds have where few rows are labelled: that it may be a regression."""
 
 _MOST_WEIGHTS = 5_000_000
 """With more weights (classes times terms), logistic regression takes minutes, and complement naive Bayes a second. On 150
@@ -100,6 +101,7 @@ def _logistic(
     model.C = strength  # set_params and the check of parameters take as long as a small fit
     with warnings.catch_warnings(), config_context(skip_parameter_validation=True):
         warnings.simplefilter("ignore", ConvergenceWarning)  # the maximum is intended
+        warnings.filterwarnings("ignore", _MANY_CLASSES, UserWarning)
         model.fit(features, classes, sample_weight=weights)
     return Linear(model.coef_.copy(), model.intercept_.copy())
 

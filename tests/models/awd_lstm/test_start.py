@@ -36,3 +36,16 @@ def test_more_outputs_than_hidden_units_are_left_alone() -> None:
     before = {name: value.clone() for name, value in head.state_dict().items()}
     assert not start_pooling_head(head, np.ones((5, 12)), np.ones((4, 12)), np.ones(4))
     assert all(torch.equal(value, before[name]) for name, value in head.state_dict().items())
+
+
+def test_norms_that_begin_with_rows_treat_them_alike_in_training_and_in_evaluation() -> None:
+    torch.manual_seed(0)
+    config = AWDLSTMConfig(embedding_size=4, head_size=3, num_labels=4, drop_mult=0.0)
+    head, rows = PoolingHead(config), 5 + 0.1 * torch.randn(30, 12)
+    assert not head.carries_linear
+    with torch.no_grad():
+        head(9 * torch.randn(7, 12))  # rows seen before, to be forgotten
+        read = head.begin_with(rows)
+        torch.testing.assert_close(read.mean(0), torch.zeros(3), atol=1e-4, rtol=0)
+        torch.testing.assert_close(head.eval()(rows), head.output(read))
+        torch.testing.assert_close(head.train()(rows), head.output(read), atol=1e-3, rtol=1e-3)

@@ -135,6 +135,29 @@ def test_a_single_row_compares_nothing() -> None:
     assert serves_apart(one, one) == (False, None)
 
 
+@pytest.mark.parametrize("several", [0, 10])
+def test_rows_whose_class_no_other_fold_has_judge_nothing(several: int) -> None:
+    """Their losses, above 20 whatever is read, once made a margin of 2 % wide enough for a head of noise."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(50), np.where(np.arange(50) < several, 6, 1))
+    task = Task(text=(("text",),), label="label", kind="single_label", labels=tuple(map(str, range(50))))
+    centres = rng.normal(size=(50, 20))
+    vectors = {
+        "mean": centres[labels] + 0.3 * rng.normal(size=(len(labels), 20)),
+        "head": rng.normal(size=(len(labels), 20)),
+    }
+    probes = {way: cross_validated(part, labels, task, seed=0) for way, part in vectors.items()}
+    assert {len(found.losses) for found in probes.values()} == {6 * several}
+    pooling, difference = choose_pooling(probes)
+    assert pooling == "mean"
+    assert (difference is None) == (several == 0)
+    assert serves_apart(probes["mean"], probes["head"])[0] == (several > 0), "joined pairs where nothing tells"
+    assert choose_pooling({"head": probes["head"], "linear head": probes["mean"]}) == (
+        "linear head" if several else "head",
+        None,
+    )
+
+
 @pytest.mark.parametrize("kind", ["classes", "several", "numbers"])
 def test_of_many_rows_every_class_has_some(kind: str) -> None:
     rng = np.random.default_rng(0)
@@ -153,4 +176,5 @@ def test_of_many_rows_every_class_has_some(kind: str) -> None:
             known = np.flatnonzero(~np.isnan(labels).reshape(len(labels), -1).any(1)) if kind == "several" else rows
             wanted = set(np.flatnonzero(classes > 0)) & set(known.tolist() if kind == "several" else range(20_000))
             assert wanted <= set(rows.tolist())
+    assert 900 <= len(drawn_rows(labels, 0, most=900)) < 1_000
     assert drawn_rows(labels[:900], 0).tolist() == [row for row in range(900) if kind != "several" or row > 2]

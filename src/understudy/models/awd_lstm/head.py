@@ -55,6 +55,21 @@ class SmallBatchNorm(nn.Module):
             mean, variance = self._batch_statistics(rows.to(torch.promote_types(rows.dtype, torch.float32)))
         else:
             mean, variance = self.running_mean, self.running_var
+        return self._standardised(rows, mean, variance)
+
+    @torch.no_grad()
+    def begin_with(self, rows: Tensor) -> Tensor:
+        """Let the running statistics be those of these rows alone. The rows are given back standardised by them.
+
+        Example:
+            >>> norm, rows = SmallBatchNorm(1).eval(), torch.tensor([[1.0], [3.0]])
+            >>> bool((norm.begin_with(rows) == norm(rows)).all()), norm.running_mean.item()
+            (True, 2.0)
+        """
+        self.rows_seen.zero_()
+        return self._standardised(rows, *self._batch_statistics(rows))
+
+    def _standardised(self, rows: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
         # written out, because torch's own does not take rows in half precision with statistics in single precision
         return ((rows - mean) * (self.weight * (variance + self.eps).rsqrt()) + self.bias).to(rows.dtype)
 
@@ -95,6 +110,20 @@ class PoolingHead(nn.Module):
         width = 3 * config.widths[-1]
         self.pooled_norm, self.hidden = SmallBatchNorm(width), nn.Linear(width, config.head_size)
         self.hidden_norm, self.output = SmallBatchNorm(config.head_size), nn.Linear(config.head_size, config.num_labels)
+
+    @property
+    def carries_linear(self) -> bool:
+        """Whether it can begin as a linear model of what it reads: whether there is a hidden unit for each output."""
+        return self.hidden.out_features >= self.output.out_features
+
+    @torch.no_grad()
+    def begin_with(self, pooled: Tensor) -> Tensor:
+        """Let both norms have the statistics of pooled vectors ``(rows, 3 * width)`` alone.
+
+        Returns:
+            What the output layer then reads of them in evaluation, ``(rows, head_size)``.
+        """
+        return self.hidden_norm.begin_with(self.hidden(self.pooled_norm.begin_with(pooled)).relu())
 
     def forward(self, pooled: Tensor) -> Tensor:
         """Logits ``(rows, outputs)`` of pooled vectors ``(rows, 3 * width)``."""

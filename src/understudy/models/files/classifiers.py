@@ -72,7 +72,7 @@ def load_classifier(name: str, task: Task, *, fresh_head: bool = False) -> Any:
         )
     model.keeps_head = keeps_head and names.isdisjoint(lacking)
     if not keeps_head:
-        _initialise_head(model)
+        initialise_head(model)
     prefix = f"{model.base_model_prefix}."
     model.new_in_encoder = frozenset(key.removeprefix(prefix) for key in lacking - names)
     return model
@@ -165,7 +165,7 @@ def _on_shared_encoder(path: str, task: Task) -> Any:
     set_task(config, task)
     model = build_from_config(path, plain_config(config))
     encoder_of(model).load_state_dict(encoder_of(first).state_dict())
-    _initialise_head(model)
+    initialise_head(model)
     model.new_in_encoder = frozenset()
     return model.eval()
 
@@ -188,7 +188,7 @@ def said_of_transfer(model: Any, name: str, *, pooler: bool = True) -> str:
     )
 
 
-def _initialise_head(model: Any) -> None:
+def initialise_head(model: Any) -> None:
     """Initialise the head again, from torch's current seed."""
     for part in head_modules(model):
         for module in part.modules():

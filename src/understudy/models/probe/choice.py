@@ -10,7 +10,7 @@ import numpy as np
 
 from understudy.data.tasks import Task
 from understudy.functional.scoring import score
-from understudy.models.folds import row_losses
+from understudy.models.folds import FOLDS, deal_folds, row_losses
 from understudy.models.linear import fit_linear, held_out, labelled_rows
 
 GRID = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
@@ -28,12 +28,13 @@ _ENOUGH_OF_A_CLASS = 50
 """Rows of every class that are among them, if it has so many: of a class that was not drawn a head would begin at never."""
 
 
-def drawn_rows(labels: np.ndarray, seed: int) -> np.ndarray:
+def drawn_rows(labels: np.ndarray, seed: int, *, most: int = MOST_ROWS) -> np.ndarray:
     """The numbers of the labelled rows that a probe is fitted to: all of them, or some thousands and enough of every class.
 
     Args:
         labels: class indices, numbers, or 0 and 1 ``(rows, classes)``.
         seed: of the draw.
+        most: rows from which on some are drawn.
 
     Example:
         >>> labels = np.repeat([0, 1, 2], [9_000, 4, 80])
@@ -42,10 +43,10 @@ def drawn_rows(labels: np.ndarray, seed: int) -> np.ndarray:
         ([4, 50], True)
     """
     rows = np.flatnonzero(labelled_rows(labels))
-    if len(rows) <= MOST_ROWS:
+    if len(rows) <= most:
         return rows
     rng = np.random.default_rng([seed, 4])
-    drawn = rng.choice(rows, MOST_ROWS, replace=False)
+    drawn = rng.choice(rows, most, replace=False)
     if labels.dtype.kind == "i":
         classes = [rows[labels[rows] == number] for number in np.unique(labels[rows])]
     else:
@@ -87,7 +88,8 @@ class Probe(NamedTuple):
     strength: float
     """The inverse penalty."""
     losses: np.ndarray
-    """The loss of each labelled row by the fit without its fold, float64 ``(rows,)``."""
+    """The loss of each row that can be judged, by the fit without its fold: float64 ``(rows,)``. The other labelled rows are of a
+    class that no other fold has; their loss is above 20 whatever the vectors are."""
     scores: Mapping[str, float]
     """The task's metrics of the same answers."""
     beyond: Difference | None = None
@@ -97,6 +99,11 @@ class Probe(NamedTuple):
     def learns(self) -> bool:
         """Whether the vectors are shown to say something about the labels, by more than one standard error."""
         return self.beyond is None or self.beyond.low > 0
+
+    @property
+    def loss(self) -> float:
+        """The mean of the losses; NaN where no row can be judged."""
+        return float(self.losses.mean()) if len(self.losses) else math.nan
 
 
 def cross_validated(
@@ -149,11 +156,21 @@ def cross_validated(
             np.zeros((len(rows), 1)), wanted, task, seed=seed, grid=grid[:1], class_weights=class_weights, groups=kept
         )
     ]
-    return Probe(weight, bias, best, losses, scores, paired(blind[0], losses) if blind else None)
+    judged = losses[_can_be_judged(wanted, seed, kept)]
+    return Probe(weight, bias, best, judged, scores, paired(blind[0], losses) if blind else None)
+
+
+def _can_be_judged(labels: np.ndarray, seed: int, groups: np.ndarray | None) -> np.ndarray:
+    """Which rows are of a class that another fold has too, bool ``(rows,)``; where there are no classes, all of them."""
+    if labels.dtype.kind != "i":
+        return np.ones(len(labels), bool)
+    dealt = deal_folds(labels, FOLDS, seed, groups=groups)
+    classes, _ = np.unique(np.stack([labels, dealt]), axis=1)
+    return np.bincount(classes)[labels] > 1
 
 
 def paired(losses: np.ndarray, others: np.ndarray) -> Difference | None:
-    r"""The mean difference of two models' losses on the same rows, with one standard error to both sides; None for one row.
+    r"""The mean difference of two models' losses on the same rows, with one standard error to both sides; None for less than two rows.
 
     .. math:: \bar d \pm s_d / \sqrt{n}
 
@@ -179,7 +196,8 @@ def serves_apart(apart: Probe, joined: Probe) -> tuple[bool, Difference | None]:
         apart, joined: probes of the same rows.
 
     Returns:
-        The answer; and by how much the loss of the joined pairs' probe exceeds that of the other, None for a single row.
+        The answer, which is no where no row can be judged; and by how much the loss of the joined pairs' probe exceeds that of the
+        other, None for less than two rows.
     """
     difference = paired(joined.losses, apart.losses)
     return difference is not None and difference.mean > 0, difference
@@ -189,7 +207,7 @@ def choose_pooling(probes: Mapping[str, Probe]) -> tuple[str, Difference | None]
     """Which vectors to read: the mean's, unless those of the head are shown to serve as well.
 
     They are if the upper end of the difference of the losses is at most two hundredths of the mean's loss. Few rows show
-    little, and with few rows the mean was better or equal on each of six sets.
+    little, and with few rows the mean was better or equal on each of six sets. Where no row can be judged, it is the mean.
 
     Args:
         probes: by pooling: ``mean``, and the ways in which a head reads a text. All have the same rows.
@@ -206,9 +224,9 @@ def choose_pooling(probes: Mapping[str, Probe]) -> tuple[str, Difference | None]
     heads = [name for name in probes if name != "mean"]
     if not heads:
         return "mean", None
-    best = min(heads, key=lambda name: float(probes[name].losses.mean()))
+    best = min(heads, key=lambda name: probes[name].loss)
     if "mean" not in probes:
         return best, None
     difference = paired(probes[best].losses, probes["mean"].losses)
-    serves = difference is not None and difference.high <= _MARGIN * float(probes["mean"].losses.mean())
+    serves = difference is not None and difference.high <= _MARGIN * probes["mean"].loss
     return (best if serves else "mean"), difference

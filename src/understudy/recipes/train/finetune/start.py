@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,12 @@ from understudy.data.splits import Splits
 from understudy.data.tasks import Task
 from understudy.data.tokens.encode import Encoded, collate, encode
 from understudy.errors import ConfigError, ModelError
-from understudy.inference.logits import token_budget
+from understudy.inference.logits import logits, token_budget
 from understudy.models.awd_lstm.config import reads_whole
+from understudy.models.awd_lstm.head import PoolingHead
 from understudy.models.awd_lstm.start import start_pooling_head
 from understudy.models.files.classifiers import (
+    initialise_head,
     load_apart_classifier,
     load_classifier,
     load_mean_classifier,
@@ -48,6 +50,8 @@ from understudy.settings.train.finetune import FinetuneSettings
 
 _FEW = 8
 """Rows for which a head is taken apart."""
+_ENOUGH_TO_TELL = 1_000
+"""Training rows that show whether a checkpoint's head answers on the scale of the labels."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,10 @@ class Start:
     seconds: float = 0.0
     read: str = "head"
     """How the classifier that begins so reads a row: ``mean``, ``apart`` or ``head``."""
+    unjudged: bool = False
+    """Whether there were several ways to read a row, but no row to judge them by."""
+    off_scale: bool = False
+    """Whether it is in place of a checkpoint's head, which answers on another scale than that of the labels."""
 
     def on_record(self) -> dict[str, Any]:
         """Plain values, for the record."""
@@ -126,21 +134,42 @@ def find_start(
 ) -> Start | None:
     """The probe that a classifier's new head can begin as, chosen in the main process for all of them.
 
+    A regression's kept head that answers on another scale than the labels counts as new: the model no longer ``keeps_head``.
+
     Returns:
         None if the settings want none, the head was trained for these labels, or it is none that can begin so.
     """
-    if settings.start == "head" or getattr(model, "keeps_head", False):
+    keeps = getattr(model, "keeps_head", False)
+    chooses = splits.task.kind == "regression" and settings.load_adapter is None
+    if settings.start == "head" or (keeps and not chooses):
         return None
-    found: list[Any] = [None]
+    found: list[tuple[bool, Start | None]] = [(keeps, None)]
     if processes().is_main_process:
         model.to(processes().device)
         encoded = encode(splits.train.texts, tokenizer, max_length=length)
-        layout = _layout(model, tokenizer, splits.task, settings, names)
-        found = [_probed(model, encoded, splits, settings, names, layout)]
+        if not keeps or not _on_scale(model, encoded, splits, settings, names):
+            layout = _layout(model, tokenizer, splits.task, settings, names)
+            found = [(False, _probed(model, encoded, splits, settings, names, layout))]
     if processes().num_processes > 1:
         broadcast_object_list(found)
-    start: Start | None = found[0]
+    kept, start = found[0]
+    if keeps and not kept:
+        model.keeps_head = False
+        if start is not None:
+            return replace(start, off_scale=True)
+        torch.manual_seed(settings.seed)
+        initialise_head(model)
     return start
+
+
+def _on_scale(model: Any, encoded: Encoded, splits: Splits, settings: FinetuneSettings, names: Sequence[str]) -> bool:
+    """Whether a regression's answers are nearer to the labels of training rows than their mean is."""
+    labels = splits.train.labels
+    assert labels is not None
+    rows = drawn_rows(labels, settings.seed, most=_ENOUGH_TO_TELL)
+    wanted = labels[rows].astype(np.float64)
+    answers = logits(model, encoded, names=names, rows=rows, device=processes().device)[:, 0]
+    return bool(np.square(answers - wanted).mean() < wanted.var())
 
 
 def _layout(
@@ -190,7 +219,7 @@ def _probed(
             ways[LINEAR], scales, shifts = made_linear(parts, vectors[BEFORE])
             hidden = scales, shifts
     elif parts is not None:
-        ways[OWN] = vectors[READ]
+        ways[OWN] = _carried(parts, vectors[READ])
     told: dict[str, Any] = {
         "seed": settings.seed,
         "class_weights": splits.class_weights,
@@ -216,6 +245,7 @@ def _probed(
         vectors[READ] if reads_whole(model.config) else None,
         time.monotonic() - began,
         pooling if pooling in (MEAN, APART) else how_read(model),
+        unjudged=len(probes) > 1 and not len(probes[pooling].losses),
     )
 
 
@@ -226,13 +256,20 @@ def how_read(model: Any) -> str:
 
 
 def _head(model: Any, encoded: Encoded, names: Sequence[str]) -> Any:
-    """The parts of a head; of an AWD-LSTM the head itself, where it can begin linear."""
-    if reads_whole(model.config) and model.head.hidden.out_features >= model.config.num_labels:
+    """The parts of a head; of an AWD-LSTM the head itself."""
+    if reads_whole(model.config):
         return model.head
     begins = max(0, (len(encoded) - _FEW) // 2)  # rows of middling length: none is empty, none takes long
     few = collate(encoded, np.argsort(encoded.lengths, kind="stable")[begins : begins + _FEW], names=names)
     device = next(model.parameters()).device
     return head_parts(model, {name: part.to(device) for name, part in few.items()})
+
+
+def _carried(head: PoolingHead, pooled: np.ndarray) -> np.ndarray:
+    """What the probe of an AWD-LSTM is fitted to: the pooled vectors, or what its last layer reads if that alone can begin as it."""
+    if head.carries_linear:
+        return pooled
+    return head.begin_with(torch.from_numpy(pooled).to(head.output.weight)).cpu().numpy()
 
 
 def begin(model: Any, start: Start, task: Task, encoded: Encoded, names: Sequence[str]) -> Any:
@@ -250,8 +287,9 @@ def begin(model: Any, start: Start, task: Task, encoded: Encoded, names: Sequenc
     parts = _head(model, encoded, names)
     if isinstance(parts, HeadParts):
         start_head(parts, probe.weight, probe.bias, start.hidden)
-    elif start.vectors is not None:
-        start_pooling_head(parts, start.vectors, probe.weight, probe.bias)
+    elif start.vectors is not None and not start_pooling_head(parts, start.vectors, probe.weight, probe.bias):
+        parts.begin_with(torch.from_numpy(start.vectors).to(parts.output.weight))
+        start_head(HeadParts(parts.output), probe.weight, probe.bias)
     return model
 
 

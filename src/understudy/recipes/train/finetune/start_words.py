@@ -23,7 +23,11 @@ def start_lines(start: Start | None, settings: FinetuneSettings, model: Any, tas
     metric = task.metrics[0]
     score = f"{metric} {start.probe.scores[metric]:.3f}"
     learns = "" if start.probe.learns else "; it is not shown to learn anything, so training must prove itself"
-    lines = {"start": f"a linear probe of {start.rows:,} rows ({score} in cross-validation{learns})"}
+    off = "; the checkpoint's own head answers on another scale than these labels" if start.off_scale else ""
+    lines = {"start": f"a linear probe of {start.rows:,} rows ({score} in cross-validation{learns}){off}"}
+    if start.unjudged and start.pooling == MEAN:
+        mean = "mean of joined pairs" if task.is_pair else "mean"
+        return {**lines, "pooling": f"{mean}; no other way can be judged, because each class is in one fold alone"}
     said = []
     if start.pooling != APART and start.difference is not None:
         compared = f"its probe's loss is {above(start.difference)} the mean's"
