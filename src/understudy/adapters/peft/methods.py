@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from understudy.adapters.design import check_layers
-from understudy.adapters.inject import designs, tell_designs
+from understudy.adapters.inject import check_name, designs, tell_designs
 from understudy.errors import ModelError, require
 from understudy.models.structure.blocks import projections
 from understudy.models.structure.layers import base_model
@@ -84,8 +84,7 @@ def add_peft(model: Any, name: str, method: str, design: Mapping[str, Any], *, o
         ModelError: if PEFT does not take the design.
     """
     peft = require("peft", extra="peft")
-    if name in designs(model):
-        raise ModelError(f"there is an adapter '{name}' already. Give the new one another name, or remove the old one.")
+    check_name(model, name)
     kept = {key: design[key] for key in _KEPT[method] if key in design}
     rank, most = kept.get("r"), 4 * int(base_model(model).config.hidden_size)
     if isinstance(rank, int) and rank > most:  # before memory is taken

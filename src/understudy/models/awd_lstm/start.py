@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from understudy.models.awd_lstm.head import PoolingHead, SmallBatchNorm
+from understudy.models.awd_lstm.head import PoolingHead
 
 
 @torch.no_grad()
@@ -37,25 +37,15 @@ def start_pooling_head(head: PoolingHead, vectors: np.ndarray, weight: np.ndarra
     middle, spread = logits.mean(0), logits.std(0, correction=0)
     spread = torch.where(spread > 1e-6 * logits.abs().amax(0), spread, 1.0)
     shift = 1 - ((logits - middle) / spread).amin(0)
-    _count(head.pooled_norm, rows)
+    read = head.pooled_norm.begin_with(rows)
     deviations = (head.pooled_norm.running_var + head.pooled_norm.eps).sqrt()
     weights = weights / spread[:, None]
     head.hidden.weight[:outputs] = weights * deviations
     head.hidden.bias[:outputs] = (biases - middle) / spread + shift + weights @ head.pooled_norm.running_mean
-    training = head.pooled_norm.training
-    head.pooled_norm.eval()
-    hidden = head.hidden(head.pooled_norm(rows)).relu()
-    head.pooled_norm.train(training)
     norm = head.hidden_norm
-    _count(norm, hidden)
+    norm.begin_with(head.hidden(read).relu())
     carried = slice(None, outputs)
     head.output.weight.zero_()
     head.output.weight[:, carried] = torch.diag((norm.running_var[carried] + norm.eps).sqrt() * spread)
     head.output.bias.copy_(middle + (norm.running_mean[carried] - shift) * spread)
     return True
-
-
-def _count(norm: SmallBatchNorm, rows: torch.Tensor) -> None:
-    norm.running_mean.copy_(rows.mean(0))
-    norm.running_var.copy_(rows.var(0, correction=0))
-    norm.rows_seen.fill_(len(rows))
