@@ -21,7 +21,7 @@ from understudy import commands
 from understudy.evaluation import cost
 from understudy.models import linear
 from understudy.report import plots
-from understudy.runs.processes import children
+from understudy.runs.processes import process
 from understudy.settings.configuration import check
 
 ONE = ("epochs", "teacher_epochs", "rounds")
@@ -47,7 +47,8 @@ def begin() -> None:
     plots.draw_all = lambda folder, record: []  # type: ignore[assignment]
     cost.measure = partial(cost.measure, latency_texts=2, throughput_texts=8, warmup=1)  # type: ignore[assignment]
     linear.FOLDS = 2  # the probes' cross-validation is a third of a toy run
-    children.subprocess = Forking  # type: ignore[assignment]
+    assert process.subprocess is subprocess
+    process.subprocess = Forking  # type: ignore[assignment]
     imported, public = commands._imported, understudy.__getattr__
     commands._imported = lambda room, place: (
         _small(imported(room, place)) if room == "recipes" else imported(room, place)

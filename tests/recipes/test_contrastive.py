@@ -216,7 +216,7 @@ def test_epochs_are_passes_and_many_validation_rows_can_choose_the_probe(
     few: Path, reviews: Path, tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A rate at which all is forgotten, and 60 validation rows to see it."""
-    flags = ["--epochs", "2", "--batch_size", "8", "--validation", str(reviews / "test.csv"), "--learning_rate", "3"]
+    flags = ["--epochs", "2", "--batch_size", "8", "--validation", str(reviews / "test.csv"), "--learning_rate", "0.1"]
     assert run(few, tiny_bert, tmp_path / "run", *flags) == 0
     record = RunRecord.load(tmp_path / "run" / "record.json")
     assert record.training["contrast"]["steps"] == 2 * 3
@@ -231,7 +231,7 @@ def test_epochs_are_passes_and_many_validation_rows_can_choose_the_probe(
 def test_the_probe_stands_beside_what_pairs_taught(few: Path, reviews: Path, tiny_bert: Path, tmp_path: Path) -> None:
     """With 20 validation rows; and with 60 and a rate at which all is forgotten, where it is the model itself."""
     command = ["finetune", "--data", few, "--model", tiny_bert, "--contrastive", "always", "--epochs", "1"]
-    many = ["--validation", reviews / "test.csv", "--learning_rate", "3"]
+    many = ["--validation", reviews / "test.csv", "--learning_rate", "0.1"]
     for name, more in {"few": ["--learning_rate", "3e-3"], "many": many}.items():
         assert main([str(part) for part in [*command, *more, "--output", tmp_path / name]]) == 0
         record = RunRecord.load(tmp_path / name / "record.json")

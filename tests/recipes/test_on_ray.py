@@ -114,7 +114,7 @@ def test_a_comparison_is_stopped_then_loses_a_run_and_ends_as_undisturbed(
     cluster: Path, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     torch.set_num_threads(1)
-    line = words("compare", "--data", reviews, "--models", "static", "tfidf", *SMALL, "--save_steps", 2)
+    line = words("compare", "--data", reviews, "--models", "tfidf", "static", *SMALL, "--save_steps", 2)
     with pytest.MonkeyPatch.context() as patch:  # undisturbed, and in this process
         patch.setattr("understudy.recipes.choose.compare.family.run_apart", here)
         assert main([*line, "--threads", "1", "--output", str(tmp_path / "whole")]) == 0

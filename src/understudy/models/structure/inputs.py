@@ -72,7 +72,7 @@ def settle_inputs(
         fault = error
     reason = f" ({' '.join(str(fault).split())[:200]})" if fault else ""
     raise ModelError(
-        f"a '{model.config.model_type}' model cannot be used here: its answer for a text depends on the other texts of the batch{reason}. Name another model, such as BERT, RoBERTa, DistilBERT or ModernBERT."
+        f"a '{model.config.model_type}' model cannot be used here: its answer for a text depends on the other texts of the batch{reason}. If it was trained just now, train with a lower --learning_rate; otherwise name another model, such as BERT, RoBERTa, DistilBERT or ModernBERT."
     )
 
 

