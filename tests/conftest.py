@@ -90,6 +90,15 @@ def two_folds() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def forked_throughout() -> Iterator[None]:
+    """The runs of a family are forked, with all modules; what depends on how Python starts is tested elsewhere."""
+    process = import_module("understudy.runs.processes.process")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(process, "subprocess", forked.Subprocess)
+        yield
+
+
 @pytest.fixture(scope="session")
 def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of splits and a pool: 120 + 40 + 60 labelled toy reviews, 150 unlabelled."""

@@ -60,7 +60,7 @@ SMALLER: dict[str, dict[str, Any]] = {
 """What a test must make smaller. Data, teacher, model and output are replaced in every recipe."""
 
 
-pytestmark = pytest.mark.usefixtures("quick_throughout")
+pytestmark = pytest.mark.usefixtures("quick_throughout", "forked_throughout")
 
 
 def flags(values: dict[str, Any]) -> list[str]:
