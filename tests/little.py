@@ -34,6 +34,13 @@ def begin_if_asked() -> None:
         _fold_twice(setattr)
 
 
+def in_this_process(run: Any, recipe: Any, members: Any, *, parallel: int, budget_s: float | None) -> Any:
+    """Takes the place of ``run_apart``: the runs of a family one after another, without processes of their own."""
+    from understudy.runs.seeds import run_members
+
+    return run_members(run, recipe, members)
+
+
 def _draw_and_measure_little(put: Callable[[Any, str, Any], None]) -> None:
     from understudy.evaluation import cost
     from understudy.report import plots

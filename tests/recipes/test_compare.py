@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+import little
 import understudy
 from understudy.cli import main
 from understudy.evaluation import cost
 from understudy.recipes.choose.compare.summing_up import _costs
 from understudy.record import RunRecord
 from understudy.report import plots
-from understudy.runs.seeds import run_members
 from understudy.training.trainer import Trainer
 
 SMALL = ["--epochs", 2, "--max_length", 32, "--batch_size", 24, "--eval_steps", 3]
@@ -29,16 +29,11 @@ def words(*given: object) -> list[str]:
     return ["compare", *map(str, given)]
 
 
-def here(run: Any, recipe: Any, members: Any, *, parallel: int, budget_s: float | None) -> Any:
-    """Runs one after another in this process, which starts no other."""
-    return run_members(run, recipe, members)
-
-
 @pytest.fixture(scope="module")
 def patched() -> Iterator[pytest.MonkeyPatch]:
     """No process for each run, no plots of single runs, little measuring."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("understudy.recipes.choose.compare.family.run_apart", here)
+        patch.setattr("understudy.recipes.choose.compare.family.run_apart", little.in_this_process)
         patch.setattr(plots, "draw_all", lambda folder, record: [])
         patch.setattr(cost, "measure", partial(cost.measure, latency_texts=3, throughput_texts=10, warmup=1))
         yield patch

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 import forked
+import little
 from understudy.cli import main
 from understudy.record import RunRecord
 from understudy.runs.processes import process
-from understudy.runs.seeds import run_members
 
 pytestmark = pytest.mark.usefixtures("quick", "two_folds")
 
@@ -25,11 +25,6 @@ SMALL = ["--epochs", 2, "--max_length", 32, "--batch_size", 24, "--eval_steps", 
 def words(*given: object) -> list[str]:
     """A command line."""
     return ["compare", *map(str, given)]
-
-
-def here(run: Any, recipe: Any, members: Any, *, parallel: int, budget_s: float | None) -> Any:
-    """Runs one after another in this process, which starts no other."""
-    return run_members(run, recipe, members)
 
 
 class OneAnew(forked.Subprocess):
@@ -60,7 +55,7 @@ def test_a_run_whose_process_is_killed_is_reported_and_goes_on_to_the_same_table
     torch.set_num_threads(1)
     line = ["--data", reviews, "--models", "tfidf", "static", *SMALL, "--save_steps", 2, "--threads", 1]
     with pytest.MonkeyPatch.context() as patch:  # undisturbed, and in this process
-        patch.setattr("understudy.recipes.choose.compare.family.run_apart", here)
+        patch.setattr("understudy.recipes.choose.compare.family.run_apart", little.in_this_process)
         assert main(words(*line, "--output", tmp_path / "whole")) == 0
     monkeypatch.setattr(process, "subprocess", forked.Subprocess)
     monkeypatch.setenv("UNDERSTUDY_FAILPOINT", "train.step:7")

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import forked
+import little
 from understudy.cli import main
 from understudy.errors import ModelError
 from understudy.evaluation import cost
@@ -19,7 +20,6 @@ from understudy.recipes.choose.compare.contenders import Contending
 from understudy.recipes.choose.compare.tuning import Tuner, best_settings
 from understudy.record import RunRecord
 from understudy.report import plots
-from understudy.runs.seeds import run_members
 from understudy.settings.choose.compare import CompareSettings
 from understudy.settings.choose.ranges import TUNABLE, Range
 
@@ -34,11 +34,6 @@ def words(*given: object) -> list[str]:
     return ["compare", *map(str, given)]
 
 
-def here(run: Any, recipe: Any, members: Any, *, parallel: int, budget_s: float | None) -> Any:
-    """Runs one after another in this process, which starts no other."""
-    return run_members(run, recipe, members)
-
-
 def no_clock(predictor: Any, texts: Any, **options: Any) -> dict[str, Any]:
     """A model's size, and the same time for all."""
     return {**predictor.summary(), "texts_per_second": 1.0, "latency_ms": {"p50": 1.0, "p99": 1.0}, "threads": 1}
@@ -48,7 +43,7 @@ def no_clock(predictor: Any, texts: Any, **options: Any) -> dict[str, Any]:
 def _patched() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for module in ("family", "tuning"):
-            patch.setattr(f"understudy.recipes.choose.compare.{module}.run_apart", here)
+            patch.setattr(f"understudy.recipes.choose.compare.{module}.run_apart", little.in_this_process)
         patch.setattr(plots, "draw_all", lambda folder, record: [])
         patch.setattr("understudy.recipes.choose.compare.family.draw_comparison", lambda folder, record: [])
         patch.setattr(cost, "measure", no_clock)
@@ -103,6 +98,7 @@ import torch
 from understudy.cli import main
 torch.set_num_threads(1)
 sys.path.insert(0, sys.argv.pop(1))
+import little
 import test_compare_tuned as toys
 import understudy.recipes.choose.compare.family as family
 import understudy.recipes.choose.compare.tuning as tuning
@@ -110,7 +106,7 @@ from understudy.errors import ModelError
 from understudy.evaluation import cost
 from understudy.recipes.choose.compare.contenders import Contending
 from understudy.report import plots
-family.run_apart = tuning.run_apart = toys.here
+family.run_apart = tuning.run_apart = little.in_this_process
 family.draw_comparison = plots.draw_all = lambda folder, record: []
 cost.measure = toys.no_clock
 sys.exit(main(sys.argv[1:]))

@@ -14,17 +14,16 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+import little
 from understudy import failpoints
 from understudy.cli import main
 from understudy.objectives.teachers import cached
 from understudy.record import RunRecord
-from understudy.runs.seeds import run_members
 
 ray = pytest.importorskip("ray", reason="needs ray, which the extra 'cluster' brings")
 
@@ -100,11 +99,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def here(run: Any, recipe: Any, members: Any, *, parallel: int, budget_s: float | None) -> Any:
-    """Runs one after another in this process, which starts no other."""
-    return run_members(run, recipe, members)
-
-
 def words(*given: object) -> list[str]:
     """A command line."""
     return [*map(str, given)]
@@ -116,7 +110,7 @@ def test_a_comparison_is_stopped_then_loses_a_run_and_ends_as_undisturbed(
     torch.set_num_threads(1)
     line = words("compare", "--data", reviews, "--models", "tfidf", "static", *SMALL, "--save_steps", 2)
     with pytest.MonkeyPatch.context() as patch:  # undisturbed, and in this process
-        patch.setattr("understudy.recipes.choose.compare.family.run_apart", here)
+        patch.setattr("understudy.recipes.choose.compare.family.run_apart", little.in_this_process)
         assert main([*line, "--threads", "1", "--output", str(tmp_path / "whole")]) == 0
     folder = tmp_path / "spread"
     line += words("--engine", "ray", "--parallel", 2, "--output", folder)
