@@ -13,6 +13,7 @@ be stopped and started again.
 from __future__ import annotations
 
 import csv
+import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +30,8 @@ JOINT_WAYS: dict[str, dict[str, str]] = {
     "joint, from probes": {"start": "probe", "pooling": "auto"},
 }
 AFTER = (("mrpc", "stsb"), ("sick", "stsb"), ("snli", "rte"))
+AFTER_MANY = (("sick", "stsb"), ("snli", "rte"))
+"""Pairs whose first task has all its rows (4,439 and 9,842), and whose second one has 1,000."""
 STUDENTS: dict[str, dict[str, Any]] = {
     "bilstm": {"epochs": 20, "learning_rate": 2e-3},
     "layers:3": {"epochs": 6, "learning_rate": 2e-4, "pooling": "mean"},
@@ -83,12 +86,30 @@ def root(setting: Setting) -> str:
     return str(folder.relative_to(ROOT))
 
 
+def with_few(setting: Setting, task: str, seed: int) -> str:
+    """The same folder, in which one task has few training rows and the others have all of theirs."""
+    folder = ROOT / at(setting, f"few-{task}", seed)
+    if not (folder / task / "train.csv").exists():
+        (folder / task).mkdir(parents=True, exist_ok=True)
+        for other in (ROOT / root(setting)).iterdir():
+            if other.name != task:
+                (folder / other.name).symlink_to(other.resolve(), target_is_directory=True)
+        source = (ROOT / root(setting) / task).resolve()
+        with (source / "train.csv").open(encoding="utf-8", newline="") as file:
+            header, *rows = csv.reader(file)
+        (folder / task / "dev.csv").symlink_to(source / "dev.csv")
+        with (folder / task / "train.csv").open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([header, *random.Random(seed).sample(rows, setting.pick(ROWS, 64))])
+    return str(folder.relative_to(ROOT))
+
+
 def recipe(setting: Setting, seed: int, name: str, **settings: Any) -> Any:
     """A run of ``understudy glue`` in a folder of its own."""
     from understudy.models.files.names import bundled_encoder
     from understudy.recipes.train.glue.recipe import Glue
 
     usual: dict[str, Any] = {
+        "data": root(setting),
         "pooling": "mean",
         "limit_train": setting.pick(ROWS, 64),
         "epochs": setting.pick(EPOCHS, 1),
@@ -96,7 +117,6 @@ def recipe(setting: Setting, seed: int, name: str, **settings: Any) -> Any:
         "baseline": False,
     }
     return Glue(
-        data=root(setting),
         model=bundled_encoder(),
         max_length=setting.pick(LENGTH, 32),
         batch_size=BATCH,
@@ -127,6 +147,9 @@ def cells(setting: Setting) -> Iterator[Cell]:
         yield from (("single", task, seed) for task in SINGLE[: setting.pick(len(SINGLE), 1)])
         yield from (("single, by its probe", task, seed) for task in SINGLE[: setting.pick(len(SINGLE), 1)])
         yield from (("after", "-".join(pair), seed) for pair in AFTER[: setting.pick(len(AFTER), 1)])
+        yield from (
+            ("after, of many rows", "-".join(pair), seed) for pair in AFTER_MANY[: setting.pick(len(AFTER_MANY), 1)]
+        )
         yield from (("after, from a probe", "-".join(pair), seed) for pair in AFTER[: setting.pick(len(AFTER), 1)])
         yield from (("distilled", student, seed) for student in STUDENTS)
         yield from ((way, "all", seed) for way in JOINT_WAYS)
@@ -151,16 +174,19 @@ def measured(setting: Setting, cell: Cell) -> dict[str, Any]:
         return _row(cell, {f"{name}: all rows": run(todo).model("model")})
     if kind.startswith("after"):
         first, second = name.split("-")
-        start, end = ("head", "") if kind == "after" else ("probe", ", from a probe")
-        folder = name if kind == "after" else f"{name}-probe"
-        record = run(recipe(setting, seed, folder, tasks=[first, second], mode="sequential", start=start))
+        end = kind.removeprefix("after")
+        settings: dict[str, Any] = {"start": "probe" if kind == "after, from a probe" else "head"}
+        if kind == "after, of many rows":
+            settings |= {"data": with_few(setting, second, seed), "limit_train": 64 if setting.quick else None}
+        folder = f"{name}{end.replace(',', '').replace(' ', '-')}"
+        record = run(recipe(setting, seed, folder, tasks=[first, second], mode="sequential", **settings))
         entries = {
             f"{second}: after {first}{end}": record.model(f"{second} after {first}"),
             f"{second}: without {first}{end}": record.model(f"{second} directly"),
         }
         return _row(cell, entries)
     if kind in JOINT_WAYS:
-        settings: dict[str, Any] = {"tasks": together(setting), "mode": "joint", "then": "finetune", **JOINT_WAYS[kind]}
+        settings = {"tasks": together(setting), "mode": "joint", "then": "finetune", **JOINT_WAYS[kind]}
         record = run(recipe(setting, seed, kind.replace(", ", "-").replace(" ", "-"), **settings))
         ends = {f"{kind}{end}": end for end in ("", ", at its own best", ", fine-tuned")}
         return _row(
