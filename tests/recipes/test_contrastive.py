@@ -208,6 +208,11 @@ def test_the_rule_is_a_function_of_labels_and_the_probe() -> None:
     assert choose_contrastive(few, probe=0.5).contrastive
     assert not choose_contrastive(few, probe=0.8).contrastive
     assert not choose_contrastive(np.repeat(np.arange(5), 100), probe=0.5).contrastive
+    alone = np.concatenate([np.repeat(np.arange(3), 30), np.arange(3, 60)])  # classes of one row have no pair
+    assert "30 labels a class, which is more" in choose_contrastive(alone, probe=0.5).why
+    assert choose_contrastive(np.arange(4), probe=0.5).contrastive
+    several = np.eye(5)[few]
+    assert "a probe has a micro F1 of 50 % on held-out rows" in choose_contrastive(several, probe=0.5).why
     uneven = np.array([0] * 500 + [1] * 8 + [2] * 8)
     assert choose_contrastive(uneven, probe=0.5).contrastive
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,32 @@ def test_by_default_it_starts_from_a_probe(
     assert train["epochs"] > 3
     assert record(tmp_path / "a").config["epochs"] == "auto"
     assert "probe_s" in record(tmp_path / "a").timings
+
+
+@pytest.mark.parametrize("how", [[], ["--contrastive", "always"], ["--features", "frozen"]])
+def test_texts_that_the_tokenizer_does_not_know_are_said(
+    how: list[str], reviews: Path, tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A student with the teacher's tokenizer is as blind; one with its own is not."""
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in ("train", "validation", "test"):
+        with open(reviews / f"{name}.csv", encoding="utf-8", newline="") as file:
+            header, *rows = csv.reader(file)
+        with open(data / f"{name}.csv", "w", encoding="utf-8", newline="") as file:
+            away = str.maketrans({letter: chr(0x1208 + place) for place, letter in enumerate(ascii_lowercase)})
+            csv.writer(file).writerows([header, *([text.translate(away), *more] for text, *more in rows)])
+    run = tmp_path / "run"
+    given = ["--data", data] if "--features" in how else ["--data", data, "--epochs", 1]
+    assert finetune(*given, "--model", tiny_bert, "--output", run, *how) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "of the tokens are unknown to the tokenizer, and all alike to the model: name a --model" in said
+    if not how:
+        student = ["distill", *map(str, given), "--no_baseline", "--teacher", str(run), "--student", "static"]
+        assert cli.main([*student, "--output", str(tmp_path / "blind")]) == 0
+        assert "give a teacher that reads such texts" in " ".join(capsys.readouterr().err.split())
+        assert cli.main([*student, "--tokenizer", "words:200", "--output", str(tmp_path / "own")]) == 0
+        assert "give a teacher that reads such texts" not in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize("pooling", ["head", "mean"])

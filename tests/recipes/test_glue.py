@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shutil
 import zipfile
 from collections.abc import Callable
 from functools import cache
@@ -33,6 +34,7 @@ from understudy.recipes.train.glue import family
 from understudy.recipes.train.glue.recipe import Glue
 from understudy.record import RunRecord
 from understudy.report.scores import shown_split
+from understudy.report.tables.tasks import task_rows
 from understudy.report.verdict import verdict
 from understudy.runs import seeds
 from understudy.runs.fitting.worth import Worth
@@ -288,14 +290,19 @@ def test_a_labelled_test_file_leads_the_report_of_a_task_by_itself_only(glue: Wo
     assert list(whole.model("rte")["metrics"]) == ["validation"]
 
 
-def test_a_diagnostic_set_with_labels_is_scored_by_matthews(glue: Words, tmp_path: Path) -> None:
+def write_mnli(root: Path) -> None:
+    """MNLI with both halves of its development set, and the diagnostic set with labels."""
     labels = ("entailment", "neutral", "contradiction")
-    rows = "".join(f"film {i},book {i % 5},{labels[i % 3]}\n" for i in range(30))
+    rows = [f"film {i},book {i % 5},{labels[i % 3]}\n" for i in range(30)]
     for folder, names in (("mnli", ("train", "dev_matched", "dev_mismatched")), ("diagnostic", ("diagnostic",))):
-        (tmp_path / "GLUE" / folder).mkdir(parents=True)
+        (root / folder).mkdir(parents=True)
         for name in names:
-            path = tmp_path / "GLUE" / folder / f"{name}.csv"
-            path.write_text(f"sentence1,sentence2,label\n{rows}", encoding="utf-8")
+            some = "".join(rows[:10] if name == "dev_mismatched" else rows)
+            (root / folder / f"{name}.csv").write_text(f"sentence1,sentence2,label\n{some}", encoding="utf-8")
+
+
+def test_a_diagnostic_set_with_labels_is_scored_by_matthews(glue: Words, tmp_path: Path) -> None:
+    write_mnli(tmp_path / "GLUE")
     words = glue(tmp_path / "run", "--task", "mnli")
     words[words.index("--data") + 1] = str(tmp_path / "GLUE")
     assert main(words) == 0
@@ -309,17 +316,82 @@ def test_a_diagnostic_set_with_labels_is_scored_by_matthews(glue: Words, tmp_pat
     assert scores["diagnostic"]["matthews"] == pytest.approx(matthews_corrcoef([i % 3 for i in range(30)], predicted))
 
 
-def test_seeds_of_one_task_and_of_several(glue: Words, tmp_path: Path) -> None:
+def test_both_halves_of_mnli_count_over_seeds_and_in_the_gains(
+    glue: Words, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_mnli(tmp_path / "GLUE")
+    (tmp_path / "GLUE" / "RTE").symlink_to(root / "RTE")
+    words = glue(tmp_path / "run", "--tasks", "rte", "mnli", "--mode", "transfer", "--seeds", 0, 1)
+    words[words.index("--data") + 1] = str(tmp_path / "GLUE")
+    assert main(words) == 0
+    children = [record_of(tmp_path / "run" / f"seed-{seed}") for seed in (0, 1)]
+    found = record_of(tmp_path / "run").aggregate["mnli"]
+    for split, metric in (("validation", "accuracy"), ("validation_mismatched", "accuracy_mm")):
+        values = [child.model("mnli")["metrics"][split]["accuracy"] for child in children]
+        assert found[metric]["mean"] == pytest.approx(sum(values) / 2)
+    assert found["score"]["mean"] == pytest.approx((found["accuracy"]["mean"] + found["accuracy_mm"]["mean"]) / 2)
+    assert "accuracy m / accuracy mm" in " ".join(capsys.readouterr().out.split())
+    for child in children:  # 30 rows in one half, 10 in the other
+        after, direct = (child.model(name)["metrics"] for name in ("mnli after rte", "mnli"))
+        right = [
+            30 * one["validation"]["accuracy"] + 10 * one["validation_mismatched"]["accuracy"]
+            for one in (after, direct)
+        ]
+        assert child.model("mnli after rte")["gain"]["value"] == pytest.approx((right[0] - right[1]) / 40)
+
+
+def test_a_task_without_test_file_is_trained_all_the_same(
+    glue: Words, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("RTE", "CoLA"):
+        shutil.copytree(root / name, tmp_path / "GLUE" / name)
+    (tmp_path / "GLUE" / "RTE" / "test.tsv").unlink()
+    words = glue(tmp_path / "run", "--task", "all", "--submit")
+    words[words.index("--data") + 1] = str(tmp_path / "GLUE")
+    assert main([*words, "--dry_run"]) == 0
+    assert main(words) == 0
+    assert "--submit: without a test file there is no SST-2.tsv" in " ".join(capsys.readouterr().err.split())
+    assert [model["name"] for model in record_of(tmp_path / "run").models] == ["cola", "rte", "average"]
+    assert (tmp_path / "run" / "cola" / "submission" / "CoLA.tsv").is_file()
+    assert not (tmp_path / "run" / "rte" / "submission").exists()
+
+
+def test_two_label_columns_of_a_folder_of_ones_own_are_said_with_what_names_one_here(
+    glue: Words, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "GLUE" / "sick").mkdir(parents=True)
+    (tmp_path / "GLUE" / "RTE").symlink_to(root / "RTE")
+    rows = "".join(f"film {i},book {i},{'yes' if i % 2 else 'no'},{i % 5}\n" for i in range(20))
+    for name in ("train", "dev"):
+        path = tmp_path / "GLUE" / "sick" / f"{name}.csv"
+        path.write_text(f"sentence1,sentence2,label,score\n{rows}", encoding="utf-8")
+    words = glue(tmp_path / "run", "--tasks", "sick", "rte", "--mode", "sequential", "--dry_run")
+    words[words.index("--data") + 1] = str(tmp_path / "GLUE")
+    assert main(words) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "'label' is read as the label, not 'score'. Name what to read with 'label:'" in said
+    assert "Such keys are those of a --tasks_file." in said
+
+
+def test_seeds_of_one_task_and_of_several(glue: Words, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(glue(tmp_path / "one", "--task", "rte", "--seeds", 0, 1)) == 0
     assert record_of(tmp_path / "one").aggregate["model"]["accuracy"]["n"] == 2
     assert main(glue(tmp_path / "two", "--tasks", "rte", "cola", "--seeds", 0, 1)) == 0
     record = record_of(tmp_path / "two")
     assert record.aggregate["average"]["average"]["n"] == 2
     assert record.aggregate["cola"]["matthews"]["n"] == 2
+    assert record.aggregate["cola"]["score"] == record.aggregate["cola"]["matthews"]
     children = [record_of(tmp_path / "two" / f"seed-{seed}") for seed in (0, 1)]
     means = [child.model("average")["metrics"]["validation"]["average"] for child in children]
     assert record.aggregate["average"]["average"]["mean"] == pytest.approx(sum(means) / 2)
-    assert (tmp_path / "two" / "README.md").is_file()
+    (_, row, average) = task_rows(record.as_dict())
+    spread = record.aggregate["average"]["average"]
+    assert (row.name, row.metrics) == ("cola", "MCC")
+    assert average.score == f"{100 * spread['mean']:.1f} ± {100 * spread['sd']:.1f}"
+    shown = capsys.readouterr().out
+    assert "(times 100; mean ± standard deviation; n = 2)" in " ".join(shown.split())
+    assert "…" not in shown
+    assert f"| average | – | – | {average.score} |" in (tmp_path / "two" / "README.md").read_text(encoding="utf-8")
     assert main(glue(tmp_path / "two", "--tasks", "rte", "cola", "--seeds", 0, 1, "--overwrite")) == 0
 
 

@@ -86,6 +86,23 @@ def test_a_transformer_of_fewer_layers_has_a_teacher_a_task(
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
+def test_a_teacher_is_scored_by_the_metrics_of_the_data(
+    taught: Words, teachers: Path, root: Path, tmp_path: Path
+) -> None:
+    """Rows of one's own have five metrics, GLUE's RTE has one."""
+    rows = read_task(str(root), "rte").splits.train
+    names = ("entailment", "not_entailment")
+    with open(tmp_path / "rte.csv", "w", encoding="utf-8", newline="") as file:
+        pairs = [[*text, names[label]] for text, label in zip(rows.texts, rows.labels)]
+        csv.writer(file).writerows([["sentence1", "sentence2", "label"], *pairs])
+    linear = tmp_path / "linear"
+    assert main(["finetune", "--model", "tfidf", "--data", str(tmp_path / "rte.csv"), "--output", str(linear)]) == 0
+    given = ["--teachers", teachers / "cola", linear, teachers / "stsb", "--epochs", 1, "--no_baseline"]
+    assert main(taught(tmp_path / "run", "--student", "layers:1", *given)) == 0
+    found = record_of(tmp_path / "run").model("rte, its teacher")["metrics"]["validation"]
+    assert list(found) == ["accuracy"]
+
+
 def test_the_weights_of_the_teachers_are_those_of_a_constant_answer(
     taught: Words, teachers: Path, root: Path, tmp_path: Path
 ) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from understudy.report.numbers import number
-from understudy.report.scores import Record, shown_split
+from understudy.report.scores import Record, shown_split, split_scores
 
 
 def reporting_split(records: Sequence[Record]) -> str:
@@ -24,7 +24,7 @@ def aggregate(records: Sequence[Record]) -> dict[str, dict[str, dict[str, Any]]]
         records: the parsed ``record.json`` of each run. A run without models (one that failed) adds nothing.
 
     Returns:
-        For each model and each of its metrics ``mean``, ``sd`` and ``n``, the number of runs that have this score.
+        For each model and each of its metrics (see :func:`understudy.report.scores.split_scores`) ``mean``, ``sd`` and ``n``, the number of runs that have this score.
         ``sd`` is None where n is 1. Models and metrics stand in the order in which the records first name them; a
         metric that no run has a finite number for is left out.
 
@@ -38,7 +38,7 @@ def aggregate(records: Sequence[Record]) -> dict[str, dict[str, dict[str, Any]]]
     for record in records:
         for model in record["models"]:
             scores = found.setdefault(str(model["name"]), {})
-            for metric, value in ((model.get("metrics") or {}).get(split) or {}).items():
+            for metric, value in split_scores(record, model, split).items():
                 if (score := number(value)) is not None:
                     scores.setdefault(metric, []).append(score)
     return {

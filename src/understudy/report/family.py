@@ -66,7 +66,7 @@ def family_table(record: Record) -> Table:
     title = f"Quality on the {shown_split(record)} split ({spread}n = {runs})"
     table = plain_table(title=title)
     table.min_width = len(title)  # so that the title of a narrow table stays on one line
-    table.add_column("model", overflow="fold")
+    table.add_column("model", overflow="fold", min_width=8)
     for metric in family_metrics(record):
         heading = lines(metric_name(metric, short=True), *(["%"] if is_share(metric) else []))
         table.add_column(heading, justify="right", no_wrap=True)

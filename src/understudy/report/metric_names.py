@@ -26,13 +26,21 @@ LOWER_IS_BETTER = {"mse", "loss", "perplexity", "distance"}
 """Metrics of which the smaller value is the better one."""
 
 
+MISMATCHED = "_mm"
+"""Ends the name of a metric on MNLI's mismatched half, as in GLUE's scripts."""
+
+
 def metric_name(metric: str, *, short: bool = False) -> str:
     """The name of a metric in a heading; the short one fits a narrow column.
 
     Example:
         >>> metric_name("f1_macro"), metric_name("average_precision", short=True), metric_name("my_own")
         ('Macro F1', 'AP', 'My own')
+        >>> metric_name("accuracy_mm")
+        'Accuracy mm'
     """
+    if metric.endswith(MISMATCHED):
+        return f"{metric_name(metric.removesuffix(MISMATCHED), short=short)} mm"
     if metric in _NAMES:
         return _NAMES[metric][0 if short else 1]
     words = metric.replace("_", " ")
@@ -51,7 +59,7 @@ def capitalised(words: str) -> str:
 
 def is_share(metric: str) -> bool:
     """Whether a metric is shown as per cent."""
-    return metric in _SHARES
+    return metric.removesuffix(MISMATCHED) in _SHARES
 
 
 def human_score(metric: str, value: object, *, unit: bool = True) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from understudy.report.metric_names import LOWER_IS_BETTER, human_score, metric_name
+from understudy.functional.glue_score import task_score
+from understudy.report.metric_names import LOWER_IS_BETTER, MISMATCHED, human_score, metric_name
 from understudy.report.numbers import number
 
 Record = Mapping[str, Any]
@@ -17,6 +18,8 @@ PRUNED, UNPRUNED = "pruned", "unpruned"
 """Those of a pruning."""
 MULTI_TASK = "multi_task"
 """The kind of the task of a record of several tasks."""
+TASK_SCORE = "score"
+"""One of several tasks has its one number under this name, beside its metrics."""
 BEFORE_TRAINING = "before training"
 """Names the model whose weights the run started from; after a space, where the record has several models (``student before training``)."""
 FEW_ROWS = 100
@@ -33,6 +36,23 @@ def shown_split(record: Record) -> str:
     if record.get("split"):
         return str(record["split"])
     return "test" if any("test" in (model.get("metrics") or {}) for model in record["models"]) else "validation"
+
+
+def split_scores(record: Record, model: Mapping[str, Any], split: str) -> dict[str, Any]:
+    """All that a model scored on a split: on MNLI's mismatched half too, and as one of several tasks its one number.
+
+    Example:
+        >>> halves = {"validation": {"accuracy": 0.5}, "validation_mismatched": {"accuracy": 0.75}}
+        >>> split_scores({"task": {"kind": "multi_task"}}, {"metrics": halves}, "validation")
+        {'accuracy': 0.5, 'accuracy_mm': 0.75, 'score': 0.625}
+    """
+    metrics = model.get("metrics") or {}
+    parts = [metrics.get(split) or {}, metrics.get(f"{split}_mismatched") or {}]
+    found = parts[0] | {f"{metric}{MISMATCHED}": value for metric, value in parts[1].items()}
+    several = (record.get("task") or {}).get("kind") == MULTI_TASK
+    if several and any(metric not in LOWER_IS_BETTER for part in parts for metric in part):
+        found[TASK_SCORE] = task_score(parts)
+    return found
 
 
 def score_of(record: Record, model: Mapping[str, Any], metric: str | None = None) -> float | None:

@@ -15,7 +15,7 @@ from understudy.folders.run import Run
 from understudy.record import RunRecord
 from understudy.report.aggregate import aggregate, reporting_split
 from understudy.report.card.write import write_card
-from understudy.report.family import family_table
+from understudy.report.tables.tasks import result_table
 from understudy.report.verdict import counted_verdicts, family_verdict
 from understudy.runs.judging.leaks import doubts_of
 from understudy.runs.session import check_inputs, go_on, open_folder
@@ -152,7 +152,7 @@ def _sum_up(run: Run, children: list[RunRecord], *, complete: bool) -> None:
     write_card(run.folder, record.as_dict())
     if complete:
         run.finish()
-    draw(family_table(record.as_dict()))
+    draw(result_table(record.as_dict()))
     show(f"Everything is in {run.folder}")
     if (found := family_verdict(record.as_dict())) is not None:
         show(found)

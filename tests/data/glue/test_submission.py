@@ -62,6 +62,11 @@ def test_what_is_written_passes(files: dict[str, Path], tmp_path: Path, capsys: 
     assert "all 11 files are in order" in capsys.readouterr().out
 
 
+def test_lines_may_end_as_on_windows(contents: dict[str, bytes], tmp_path: Path) -> None:
+    contents["RTE.tsv"] = contents["RTE.tsv"].replace(b"\n", b"\r\n")
+    assert submission_faults(zipped(tmp_path / "a.zip", contents)) == []
+
+
 def test_predictions_as_the_leaderboard_writes_them() -> None:
     assert predictions(np.array([[0.0, 1.0], [3.0, 1.0]]), GLUE["cola"]) == ["1", "0"]
     assert predictions(np.array([[0.0, 1.0, 5.0]]), GLUE["mnli"]) == ["contradiction"]
@@ -116,6 +121,10 @@ BROKEN: dict[str, tuple[Callable[[dict[str, bytes]], object], str]] = {
     "fields": (
         lambda c: _line(c, "SST-2.tsv", 5, "3,1"),
         "SST-2.tsv, line 5: must be an index, a tab and a prediction, but has 1 fields",
+    ),
+    "rows that are not lines": (
+        lambda c: c.update({"WNLI.tsv": c["WNLI.tsv"].replace(b"\n", b"\x0c")}),
+        "WNLI.tsv, line 1: the header must be index, a tab, prediction",
     ),
     "not UTF-8": (lambda c: c.update({"WNLI.tsv": b"index\tprediction\n0\t\xff\n"}), "WNLI.tsv: is not UTF-8"),
 }

@@ -148,6 +148,12 @@ def test_rows_whose_class_no_other_fold_has_judge_nothing(several: int) -> None:
     }
     probes = {way: cross_validated(part, labels, task, seed=0) for way, part in vectors.items()}
     assert {len(found.losses) for found in probes.values()} == {6 * several}
+    if several:  # the other classes are certainly wrong, and say nothing of the probe
+        alone = labels < several
+        same = cross_validated(vectors["mean"][alone], labels[alone], task, seed=0)
+        assert probes["mean"].scores["accuracy"] > 0.9
+        assert same.scores["accuracy"] > 0.9
+        assert probes["mean"].learns
     pooling, difference = choose_pooling(probes)
     assert pooling == "mean"
     assert (difference is None) == (several == 0)

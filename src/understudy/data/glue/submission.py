@@ -114,10 +114,12 @@ def _faults(name: str, archive: zipfile.ZipFile) -> Iterator[str]:
 
 def _file_faults(place: str, content: bytes, task: GlueTask, rows: int) -> Iterator[str]:
     try:
-        lines = content.decode().splitlines()
+        lines = re.split(r"\r?\n", content.decode())  # str.splitlines also ends a line at form feeds and the like
     except UnicodeDecodeError as error:
         yield f"{place}: is not UTF-8 (byte {error.start}). Save it as UTF-8."
         return
+    if not lines[-1]:
+        lines.pop()
     if not lines or lines[0].split("\t") != HEADER.split("\t"):
         first = lines[0][:60] if lines else "nothing"
         yield f"{place}, line 1: the header must be index, a tab, prediction, but is '{first}'. Correct it."

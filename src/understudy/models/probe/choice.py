@@ -118,7 +118,7 @@ def cross_validated(
 ) -> Probe:
     """A linear model on `vectors` whose penalty has the lowest loss over held-out folds of the same rows.
 
-    The loss chooses, not the metric: of a hundred rows a metric takes few values, and what a training starts from should
+    Rows of a class that no other fold has are certainly wrong there, and judge nothing. The loss chooses, not the metric: of a hundred rows a metric takes few values, and what a training starts from should
     not be overconfident.
 
     Args:
@@ -136,28 +136,30 @@ def cross_validated(
     rows, wanted = vectors[known].astype(np.float64), labels[known]
     kept = None if groups is None else groups[known]
     counts = np.ones(len(rows)) if class_weights is None else np.array(class_weights)[wanted]
+    judged = _can_be_judged(wanted, seed, kept)
+    some = judged if judged.any() else ~judged  # where no row can be judged, all of them are wrong alike
     best, losses, answers = grid[0], np.zeros(len(rows)), np.zeros((len(rows), task.outputs))
     worse = 0
     for strength, logits in held_out(
         rows, wanted, task, seed=seed, grid=grid, standardise=True, class_weights=class_weights, groups=kept
     ):
         found = counts * row_losses(logits, wanted, task)
-        better = not losses.any() or found.mean() < losses.mean()
+        better = not losses.any() or found[some].mean() < losses[some].mean()
         worse = 0 if better else worse + 1
         if better:
             best, losses, answers = strength, found, logits
         if worse == _ENOUGH:
             break
     weight, bias = fit_linear(vectors, labels, task, strength=best, class_weights=class_weights)
-    scores = {metric: float(score(metric, answers, wanted)) for metric in task.metrics}
+    scores = {metric: float(score(metric, answers[some], wanted[some])) for metric in task.metrics}
     blind = [
         counts * row_losses(logits, wanted, task)
         for _, logits in held_out(
             np.zeros((len(rows), 1)), wanted, task, seed=seed, grid=grid[:1], class_weights=class_weights, groups=kept
         )
     ]
-    judged = losses[_can_be_judged(wanted, seed, kept)]
-    return Probe(weight, bias, best, judged, scores, paired(blind[0], losses) if blind else None)
+    beyond = paired(blind[0][some], losses[some]) if blind else None
+    return Probe(weight, bias, best, losses[judged], scores, beyond)
 
 
 def _can_be_judged(labels: np.ndarray, seed: int, groups: np.ndarray | None) -> np.ndarray:

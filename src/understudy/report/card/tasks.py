@@ -19,7 +19,7 @@ def tasks_facts(folder: Path, record: Record) -> dict[str, Any]:
     tasks = list(record["task"].get("tasks") or {})
     first, path = one_line(tasks[0]) if tasks else "", one_line(folder_path(folder))
     return facts_of_every_card(folder, record) | {
-        "rows": list(task_rows(record)),
+        "task_rows": list(task_rows(record)),
         "children": [child_link(folder, child) for child in record.get("children") or []],
         "tasks": tasks,
         "refined": any(str(model["name"]).endswith("fine-tuned") for model in record["models"]),

@@ -8,12 +8,11 @@ from typing import Any
 
 from rich.table import Table
 
-from understudy.functional.glue_score import task_score
 from understudy.functional.metrics import AVERAGE
-from understudy.functional.scoring import higher_is_better
-from understudy.report.metric_names import human_score, metric_name
+from understudy.report.family import family_size, family_table
+from understudy.report.metric_names import LOWER_IS_BETTER, MISMATCHED, human_score, human_spread, metric_name
 from understudy.report.numbers import ABSENT, number
-from understudy.report.scores import MULTI_TASK, Record
+from understudy.report.scores import MULTI_TASK, TASK_SCORE, Record, split_scores
 from understudy.report.tables.cells import plain_table
 from understudy.report.tables.models import models_table
 
@@ -35,53 +34,64 @@ class TaskRow:
 
 
 def task_rows(record: Record) -> Iterator[TaskRow]:
-    """The entries of a record of several tasks, as table rows."""
-    for model in record["models"]:
-        parts = {
-            split: scores for split, scores in (model.get("metrics") or {}).items() if split.startswith("validation")
-        }
-        names = [metric for scores in parts.values() for metric in scores if higher_is_better(metric)]
-        marked = len(parts) > 1
-        average = str(model["name"]).partition(",")[0] == AVERAGE  # ", fine-tuned" and the like may follow
+    """The entries of a record of several tasks as table rows; of a family of such runs, means with their spread."""
+    for name, scores in _scores_of(record).items():
+        average = name.partition(",")[0] == AVERAGE  # ", fine-tuned" and the like may follow
+        own = [metric for metric in scores if metric != TASK_SCORE]
+        marked = any(metric.endswith(MISMATCHED) for metric in own)
         yield TaskRow(
-            name=str(model["name"]),
-            metrics=ABSENT
-            if average
-            else " / ".join(_named(metric, split, marked) for split, scores in parts.items() for metric in scores),
-            values=ABSENT
-            if average
-            else " / ".join(_value(*item) for scores in parts.values() for item in scores.items()),
-            score=_hundredfold(task_score(parts.values())) if names else ABSENT,
+            name=name,
+            metrics=ABSENT if average else " / ".join(_named(metric, marked) for metric in own),
+            values=ABSENT if average else " / ".join(_value(metric, scores[metric]) for metric in own),
+            score=_hundredfold(scores.get(TASK_SCORE)),
             is_average=average,
-            has_errors=not all(higher_is_better(metric) for scores in parts.values() for metric in scores),
+            has_errors=any(metric in LOWER_IS_BETTER for metric in own),
         )
 
 
-def _named(metric: str, split: str, marked: bool) -> str:
-    if not marked:
-        return metric_name(metric, short=True)
-    return f"{metric_name(metric, short=True)} {'mm' if split.endswith('mismatched') else 'm'}"
+def _scores_of(record: Record) -> Mapping[str, Mapping[str, Any]]:
+    """The scores of each entry on the development set: numbers, or of a family their means and deviations."""
+    if not record.get("aggregate"):
+        return {str(model["name"]): split_scores(record, model, "validation") for model in record["models"]}
+    runs = family_size(record)
+    least = {name: max(entry["n"] for entry in scores.values()) for name, scores in record["aggregate"].items()}
+    return {
+        name + f" (n = {least[name]})" * (least[name] < runs): scores for name, scores in record["aggregate"].items()
+    }
+
+
+def _named(metric: str, marked: bool) -> str:
+    return metric_name(metric, short=True) + " m" * (marked and not metric.endswith(MISMATCHED))
 
 
 def _value(metric: str, value: Any) -> str:
-    return _hundredfold(value) if higher_is_better(metric) else human_score(metric, value)
+    if metric not in LOWER_IS_BETTER:
+        return _hundredfold(value)
+    return (
+        human_spread(metric, value["mean"], value["sd"]) if isinstance(value, Mapping) else human_score(metric, value)
+    )
 
 
 def _hundredfold(value: Any) -> str:
-    score = number(value)
-    return ABSENT if score is None else f"{100 * score:.1f}"
+    found = [value["mean"], value["sd"]] if isinstance(value, Mapping) else [value]
+    return " ± ".join(f"{100 * score:.1f}" for score in map(number, found) if score is not None) or ABSENT
 
 
 def result_table(record: Mapping[str, Any]) -> Table:
-    """The table at the end of a run: of its models, or of its tasks where there are several."""
-    return tasks_table(record) if record["task"]["kind"] == MULTI_TASK else models_table(record)
+    """The table at the end of a run or a family of runs: of its models, or of its tasks where there are several."""
+    if record["task"]["kind"] == MULTI_TASK:
+        return tasks_table(record)
+    return family_table(record) if record.get("aggregate") else models_table(record)
 
 
 def tasks_table(record: Mapping[str, Any]) -> Table:
     """A task a row: its metrics, their values and their mean, all but errors times 100; the average is bold."""
     rows = list(task_rows(record))
-    errors = "; errors as they are" if any(row.has_errors for row in rows) else ""
-    table = plain_table(title=f"Scores on the development sets (times 100{errors})")
+    said = ["times 100", *(["errors as they are"] if any(row.has_errors for row in rows) else [])]
+    if record.get("aggregate"):
+        runs = family_size(record)
+        said += [*(["mean ± standard deviation"] if runs > 1 else []), f"n = {runs}"]
+    table = plain_table(title=f"Scores on the development sets ({'; '.join(said)})")
     for heading in ("task", "metric", "value", "score"):
         table.add_column(heading, justify="left" if heading in ("task", "metric") else "right", overflow="fold")
     for row in rows:

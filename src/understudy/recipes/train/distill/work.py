@@ -50,7 +50,7 @@ from understudy.runs.saving import save_classifier
 from understudy.runs.scoring import validation_scores
 from understudy.runs.session import Session
 from understudy.runs.subject import Subject
-from understudy.runs.text_limits import how_to_read_more, said_of_cuts, text_length
+from understudy.runs.text_limits import OF_STUDENTS, how_to_read_more, said_of_cuts, text_length, unread_notes
 from understudy.settings.student_options import STUDENTS, options_of
 from understudy.settings.train.distill import DistillSettings
 from understudy.settings.training import TrainSettings
@@ -141,7 +141,7 @@ class Distillation:
         self.encoded_validation = encode(self.splits.validation.texts, tokenizer, max_length=self.length)
         parts = {"student": self.encoded, "validation": self.encoded_validation}
         self.notes += [*([self.student.note] if self.student.note else []), *self.teachers.notes]
-        self.notes += said_of_min_delta(self.settings)
+        self.notes += said_of_min_delta(self.settings) + unread_notes(parts, tokenizer, remedy=OF_STUDENTS)
         if not getattr(self.student.model, "keeps_head", False):
             self.notes += said_of_scale(self.task.kind, self.labelled.labels)
         self.notes += said_of_cuts(parts, self.length, more=how_to_read_more(self.student.model))

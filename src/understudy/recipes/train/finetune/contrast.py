@@ -43,7 +43,7 @@ from understudy.runs.fitting.worth import worth
 from understudy.runs.judging.calibrating import calibrate
 from understudy.runs.plans import cost_lines
 from understudy.runs.session import Session
-from understudy.runs.text_limits import how_to_read_more, said_of_cuts, text_length
+from understudy.runs.text_limits import how_to_read_more, said_of_cuts, text_length, unread_notes
 from understudy.settings.train.finetune import FinetuneSettings
 
 TEXTS = 16
@@ -139,8 +139,10 @@ class ContrastiveEncoder(Classification):
         parts = {"train": splits.train, "validation": splits.validation}
         self.parts = {name: encode(rows.texts, self.tokenizer, max_length=self.length) for name, rows in parts.items()}
         cuts = said_of_cuts(self.parts, self.length, more=how_to_read_more(self.model))
+        unread = unread_notes(self.parts, self.tokenizer)
         pooled = [pooled_note("the mean of the states is read")] if settings.pooling == "auto" else []
-        self.notes = [*cuts, *said_of_min_delta(self.settings), *carried_notes(settings, self.model), *pooled]
+        carried = carried_notes(settings, self.model)
+        self.notes = [*cuts, *unread, *said_of_min_delta(self.settings), *carried, *pooled]
         if settings.patience is not None and epochs == 1 and settings.eval_steps is None:
             self.notes.append(
                 "patience: has no effect, because all pairs are one epoch, with one evaluation at its end. Give --eval_steps too."

@@ -35,6 +35,8 @@ def class_counts(labels: np.ndarray) -> np.ndarray:
 def choose_contrastive(labels: np.ndarray, *, probe: float) -> ContrastChoice:
     """Pairs where labels are few and the encoder does not tell the classes apart by itself; else the labels.
 
+    A class of one row has no pair, and does not count as long as others have more.
+
     Args:
         labels: of the training rows: class indices, or 0 and 1 ``(rows, classes)``.
         probe: what a linear probe of the encoder reaches in cross-validation on these rows: accuracy, or the micro F1 of
@@ -48,10 +50,13 @@ def choose_contrastive(labels: np.ndarray, *, probe: float) -> ContrastChoice:
         >>> choose_contrastive(np.array([0, 0, 1, 1]), probe=0.9).contrastive
         False
     """
-    middle = round(float(np.median(class_counts(labels))))
+    counts = class_counts(labels)
+    middle = round(float(np.median(counts[counts > 1] if (counts > 1).any() else counts)))
     if middle > FEW:
         return ContrastChoice(False, f"{middle} labels a class, which is more than {FEW}")
-    right = f"is right for {100 * probe:.0f} % of held-out rows" if probe else "is not shown to learn anything"
+    several = labels.dtype.kind != "i"
+    share = f"has a micro F1 of {100 * probe:.0f} % on" if several else f"is right for {100 * probe:.0f} % of"
+    right = f"{share} held-out rows" if probe else "is not shown to learn anything"
     said = f"{middle} labels a class, and a probe {right}"
     if probe >= SEPARATED:
         return ContrastChoice(False, f"{said}, which is not below {100 * SEPARATED:.0f} %")

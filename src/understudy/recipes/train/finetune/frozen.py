@@ -14,7 +14,7 @@ from understudy.recipes.train.finetune.classification import Classification
 from understudy.recipes.train.finetune.start import check_pairs
 from understudy.runs.judging.probe import features_of, linear_on_means
 from understudy.runs.session import Session
-from understudy.runs.text_limits import how_to_read_more, said_of_cuts, text_length
+from understudy.runs.text_limits import how_to_read_more, said_of_cuts, text_length, unread_notes
 from understudy.settings.train.finetune import FinetuneSettings
 
 
@@ -41,8 +41,9 @@ class FrozenEncoder(Classification):
     def train(self, session: Session) -> Predictor:
         """Embed the rows, fit the linear layer, put both together."""
 
-        def say_cuts(part: str, encoded: Encoded) -> None:
-            for note in said_of_cuts({part: encoded}, self.length, more=how_to_read_more(self.encoder)):
+        def say_what_is_not_read(part: str, encoded: Encoded) -> None:
+            cuts = said_of_cuts({part: encoded}, self.length, more=how_to_read_more(self.encoder))
+            for note in [*cuts, *unread_notes({part: encoded}, self.tokenizer)]:
                 session.run.say(note)
 
         with session.run.timed("train_s"):
@@ -53,5 +54,5 @@ class FrozenEncoder(Classification):
                 self.splits,
                 train=self.splits.train,
                 max_length=self.length,
-                on_encoded=say_cuts,
+                on_encoded=say_what_is_not_read,
             )

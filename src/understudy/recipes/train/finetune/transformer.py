@@ -34,7 +34,7 @@ from understudy.runs.judging.probe import fit_probe
 from understudy.runs.plans import rows_plan
 from understudy.runs.scoring import validation_scores
 from understudy.runs.session import Session
-from understudy.runs.text_limits import how_to_read_more, said_of_cuts, text_length
+from understudy.runs.text_limits import how_to_read_more, said_of_cuts, text_length, unread_notes
 from understudy.settings.train.finetune import FinetuneSettings
 from understudy.training.interpolation import interpolate
 
@@ -73,7 +73,8 @@ class Transformer(Classification):
         cuts = said_of_cuts(parts, self.length, more=how_to_read_more(self.model))
         labelled = int(splits.train.labelled.sum())
         idle = said_of_min_delta(self.settings)
-        self.notes = [*cuts, *idle, *start_notes(self.start, settings, self.model, labelled=labelled)]
+        unread = unread_notes(parts, self.tokenizer)
+        self.notes = [*cuts, *unread, *idle, *start_notes(self.start, settings, self.model, labelled=labelled)]
         self.batches = phase_batches(
             train,
             splits.train.labels,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from understudy.data.glue.read import TaskData
 from understudy.data.glue.submission import FILES, submission_faults, write_zip
 from understudy.data.glue.tasks import BESIDE, NINE
 from understudy.errors import Interrupted
@@ -23,7 +24,7 @@ from understudy.runs.seeds import deadline_of, raise_failed, run_child, run_memb
 from understudy.runs.session import check_inputs, go_on, open_folder
 from understudy.settings.configuration import as_dict
 from understudy.settings.train.glue import GlueSettings
-from understudy.terminal.lines import show
+from understudy.terminal.lines import say, show
 from understudy.terminal.screen import draw
 
 DIRECT = "direct"
@@ -35,7 +36,12 @@ def task_recipe(recipe: Any, name: str, **changes: Any) -> Any:
     return dataclasses.replace(recipe, task=name, tasks=[], mode="single", **changes)
 
 
-def run_each(recipe: Any, names: list[str]) -> RunRecord:
+def tasks_alone(recipe: Any, data: Sequence[TaskData]) -> dict[str, Any]:
+    """The recipe of each task by itself; answers for the leaderboard are written where there is a test file."""
+    return {task.name: task_recipe(recipe, task.name, submit=recipe.submit and bool(task.tests)) for task in data}
+
+
+def run_each(recipe: Any, data: Sequence[TaskData]) -> RunRecord:
     """Train each task by itself, in a folder of its own; the parent's table is GLUE's.
 
     A task that fails is named and the others go on. A family that was killed goes on with the unfinished task.
@@ -47,7 +53,7 @@ def run_each(recipe: Any, names: list[str]) -> RunRecord:
     with open_folder(recipe) as run:
         if is_done(run):
             return run.record
-        children, failed = run_members(run, recipe, {name: task_recipe(recipe, name) for name in names})
+        children, failed = run_members(run, recipe, tasks_alone(recipe, data))
         entries = [entry_of(record, name) for name, record in children.items()]
         sum_up(run, recipe, children, [*entries, *_average(_of_glue(children, recipe))])
         if recipe.submit and run.writes:
@@ -201,13 +207,24 @@ def _submission(run: Run, names: list[str]) -> None:
     show(f"{path}: all eleven files, {'but the leaderboard would refuse them so' if faults else 'for the leaderboard'}")
 
 
-def say_family(recipe: Any, names: list[str]) -> RunRecord:
+def say_missing(data: Sequence[TaskData]) -> None:
+    """Say before training which files of a submission will not be there."""
+    there = {file for task in data for file in task.tests}
+    missing = [f"{file}.tsv" for file in FILES if file not in there]
+    if missing:
+        say(
+            f"  --submit: without a test file there is no {', '.join(missing)}, and so no submission.zip. The other tasks' files are written."
+        )
+
+
+def say_family(recipe: Any, data: Sequence[TaskData]) -> RunRecord:
     """Print what several runs would do, without a folder."""
+    names = [task.name for task in data]
     runs, how = {
         "sequential": (len(names) + 1, f"each on the encoder of the one before, then {names[-1]} by itself"),
         "transfer": (len(names) ** 2, "each by itself, then each on the encoder of every other"),
     }.get(recipe.mode, (len(names), "each by itself"))
     show(f"{len(names)} tasks ({' '.join(names)}), {runs} runs: {how}. A run of each task:")
-    for name in names:
-        task_recipe(recipe, name).run()
+    for alone in tasks_alone(recipe, data).values():
+        alone.run()
     return RunRecord(command=recipe.command, config=as_dict(recipe), seed=recipe.seed)

@@ -15,7 +15,7 @@ from understudy.data.tasks import metric_faults
 from understudy.errors import ConfigError, DataError, gathered
 from understudy.functional.scoring import check_suits, higher_is_better
 from understudy.recipes.train.finetune.start import check_pairs
-from understudy.recipes.train.glue.family import run_each, run_stages, say_family
+from understudy.recipes.train.glue.family import run_each, run_stages, say_family, say_missing
 from understudy.recipes.train.glue.joint.taught import TaughtJoint
 from understudy.recipes.train.glue.joint.work import Joint
 from understudy.recipes.train.glue.single import AdaptedTask, SingleTask
@@ -56,13 +56,13 @@ class Glue(TrainingRecipe, GlueSettings):
         """The rows of a task below ``data``."""
         assert self.data is not None
         try:
-            return read_task(self.data, name, limit_train=self.limit_train, seed=self.seed, tests=self.submit)
+            task = read_task(self.data, name, limit_train=self.limit_train, seed=self.seed, tests=self.submit)
         except DataError as error:
             if glue_task(name) is not None:
                 raise
-            faults = [(in_keys(fault), fault) for fault in error.faults]  # a folder of the user's
-            way = " Such keys are those of a --tasks_file."
-            raise DataError(*(said + way * (said != fault) for said, fault in faults)) from None
+            raise DataError(*map(_with_keys, error.faults)) from None
+        notes = task.splits.notes if task.glue else tuple(map(_with_keys, task.splits.notes))
+        return replace(task, splits=replace(task.splits, notes=notes))
 
     def _read_own(self, name: str, own: OwnTask) -> TaskData:
         """The rows of a task of the user's file."""
@@ -149,13 +149,22 @@ class Glue(TrainingRecipe, GlueSettings):
         if not self.is_family():
             return super()._run(settings)
         data = self.read()
-        names = [task.name for task in data]
+        if self.submit:
+            say_missing(data)
         if self.dry_run:
-            return say_family(self, names)
+            return say_family(self, data)
         self.prepare(data)  # faults of the model are said before anything is written
         if self.mode == "transfer":
             return run_transfer(self, data)
-        return run_stages(self, names) if self.mode == "sequential" else run_each(self, names)
+        if self.mode == "sequential":
+            return run_stages(self, [task.name for task in data])
+        return run_each(self, data)
+
+
+def _with_keys(sentence: str) -> str:
+    """What is said of a folder of the user's below ``data``, with what names its columns here."""
+    said = in_keys(sentence)
+    return said + " Such keys are those of a --tasks_file." * (said != sentence)
 
 
 def check_submission(name: str) -> None:

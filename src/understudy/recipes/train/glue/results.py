@@ -22,21 +22,29 @@ from understudy.functional.metrics import is_undefined
 from understudy.functional.scoring import scored_rows
 from understudy.inference.answering import Answering
 from understudy.objectives.supervised import label_loss
+from understudy.report.metric_names import MISMATCHED
 from understudy.runs.session import Session
 
-_SHORT = {"validation": "", "validation_mismatched": "_mm"}
+_SHORT = {"validation": "", "validation_mismatched": MISMATCHED}
 """The parts that GLUE's scripts report, and what their names end with."""
 _SCRIPTS = {"matthews": "matthews_correlation", "spearman": "spearmanr"}
 """The scripts' names of our metrics, where they differ. The hub's cards have others: Pearson's is `pearsonr` there."""
 
 
 def scored_parts(
-    session: Session, model_name: str, task_name: str, model: Answering, parts: Mapping[str, Rows]
+    session: Session,
+    model_name: str,
+    task_name: str,
+    model: Answering,
+    parts: Mapping[str, Rows],
+    *,
+    metrics: Sequence[str],
 ) -> tuple[dict[str, Evaluation], dict[str, np.ndarray]]:
     """A model's scores on every part; a correlation that has no value is said to be 0 by convention.
 
     Args:
         parts: rows with labels, by split. The confusion matrix is of ``test`` where there is one, else of the first.
+        metrics: those of the task in the data: a teacher that was trained elsewhere may have others.
 
     Returns:
         The scores and the model's answers, ``(rows, outputs)``, by split.
@@ -45,9 +53,8 @@ def scored_parts(
     found = {}
     answers = {split: session.answers(model, rows.texts) for split, rows in parts.items()}
     for split, rows in parts.items():
-        outputs, task = answers[split], model.task
-        if split == DIAGNOSTIC:
-            task = replace(task, metrics=GLUE["ax"].metrics)
+        outputs = answers[split]
+        task = replace(model.task, metrics=GLUE["ax"].metrics if split == DIAGNOSTIC else tuple(metrics))
         scores = evaluate(
             outputs, rows.labels, task, intervals=True, temperature=model.temperature, seed=session.settings.seed
         )

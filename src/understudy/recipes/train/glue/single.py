@@ -65,7 +65,9 @@ class SingleTask(Transformer):
         parts = {"validation": self.splits.validation, **self.data.others}
         split, rows = self.splits.reporting()
         with session.run.timed("evaluate_s"):
-            scores, answers = scored_parts(session, name, self.data.name, model, parts)
+            scores, answers = scored_parts(
+                session, name, self.data.name, model, parts, metrics=self.splits.task.metrics
+            )
         if name == MODEL:
             self.losses = {split: mean_loss(answers[split], rows, model.task) for split, rows in parts.items()}
         with session.run.timed("bench_s"):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from understudy.data.glue.read import TaskData
+from understudy.data.splits import Rows
 from understudy.evaluation.paired import paired_differences
 from understudy.folders.run import Run
 from understudy.functional.scoring import higher_is_better
 from understudy.loading import load
 from understudy.recipes.train.glue.family import conclude, entry_of, is_done, sum_up, task_recipe
+from understudy.recipes.train.glue.joint.subject import dev_parts
 from understudy.record import RunRecord
 from understudy.report.figures.transfer import gains_table, transfer_map
 from understudy.runs.seeds import deadline_of, raise_failed, run_members
@@ -68,21 +71,22 @@ def _folder(first: str, second: str) -> str:
 
 
 def _gains(run: Run, data: list[TaskData], after: dict[str, RunRecord]) -> list[dict[str, Any]]:
-    """The entries of the pairs that are there, each with its gain and the interval of it."""
+    """The entries of the pairs that are there, each with its gain and the interval of it; MNLI's two halves are one set."""
     found = []
     for second in data:
-        rows, task = second.splits.validation, second.splits.task
+        parts, task = list(dev_parts(second).values()), second.splits.task
+        labels = np.concatenate([rows.labels for rows in parts])
         direct: np.ndarray | None = None
         for first in data:
             record = after.get(_folder(first.name, second.name))
             if record is None:
                 continue
             if direct is None:
-                direct = _answers(run.folder / second.name, rows.texts)
-            other = _answers(run.folder / _folder(first.name, second.name), rows.texts)
+                direct = _answers(run.folder / second.name, parts)
+            other = _answers(run.folder / _folder(first.name, second.name), parts)
             answers = {"after": other, "direct": direct}
             metrics = [metric for metric in task.metrics if higher_is_better(metric)]
-            pairs = paired_differences(metrics, answers, rows.labels, level=LEVEL, seed=run.record.seed)
+            pairs = paired_differences(metrics, answers, labels, level=LEVEL, seed=run.record.seed)
             gain = pairs["after", "direct"]
             entry = entry_of(record, f"{second.name} after {first.name}")
             interval = [gain.low, gain.high]
@@ -91,6 +95,6 @@ def _gains(run: Run, data: list[TaskData], after: dict[str, RunRecord]) -> list[
     return found
 
 
-def _answers(folder: Path, texts: Any) -> np.ndarray:
-    answers: np.ndarray = load(folder).logits(texts)
-    return answers
+def _answers(folder: Path, parts: Sequence[Rows]) -> np.ndarray:
+    model = load(folder)
+    return np.concatenate([model.logits(rows.texts) for rows in parts])

@@ -13,6 +13,7 @@ from understudy.report.card.markdown import Markdown, escape
 from understudy.report.family import family_metrics, family_rows, family_size
 from understudy.report.metric_names import capitalised, is_share, metric_name
 from understudy.report.scores import MULTI_TASK, Record, is_distilled
+from understudy.report.tables.tasks import task_rows
 from understudy.report.verdict import family_verdict
 
 
@@ -32,6 +33,7 @@ def family_facts(folder: Path, record: Record) -> dict[str, Any]:
             for metric in family_metrics(record)
         ],
         "rows": list(family_rows(record)),
+        "task_rows": list(task_rows(record)) if record["task"]["kind"] == MULTI_TASK else [],
         "verdict": family_verdict(record) or "",
         "phases": [],
         "labelling": "",

@@ -246,7 +246,10 @@ class Joint:
     def describe(self, session: Session, name: str, end: str, model: Answering) -> None:
         """Put a task's model on the record: its scores on the development set, its parameters."""
         with session.run.timed("evaluate_s"):
-            scores, _ = scored_parts(session, f"model{end}", name, model, dev_parts(self.data[name]))
+            data = self.data[name]
+            scores, _ = scored_parts(
+                session, f"model{end}", name, model, dev_parts(data), metrics=data.splits.task.metrics
+            )
         plain = {split: Evaluation(found.metrics, found.intervals) for split, found in scores.items()}
         put_on_record(session, f"{name}{end}", scores=plain, facts=model.summary())
 
