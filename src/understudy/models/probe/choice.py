@@ -118,8 +118,8 @@ def cross_validated(
 ) -> Probe:
     """A linear model on `vectors` whose penalty has the lowest loss over held-out folds of the same rows.
 
-    Rows of a class that no other fold has are certainly wrong there, and judge nothing. The loss chooses, not the metric: of a hundred rows a metric takes few values, and what a training starts from should
-    not be overconfident.
+    The loss chooses, not the metric: of a hundred rows a metric takes few values, and what a training starts from should
+    not be overconfident. Rows of a class that no other fold has are certainly wrong, and judge nothing.
 
     Args:
         vectors: ``(rows, width)``.
