@@ -31,6 +31,19 @@ def family_size(record: Record) -> int:
     return max(entry["n"] for scores in record["aggregate"].values() for entry in scores.values())
 
 
+def averaged_words(record: Record) -> list[str]:
+    """What the numbers of a family are, for a heading: means with their deviation, and of how many runs."""
+    runs = family_size(record)
+    return [*(["mean ± standard deviation"] if runs > 1 else []), f"n = {runs}"]
+
+
+def fewer_runs(record: Record) -> dict[str, str]:
+    """For each model of the aggregate the number of runs that have it (``n = 1``), where that is less than the family's; else empty."""
+    runs = family_size(record)
+    own = {name: max(entry["n"] for entry in scores.values()) for name, scores in record["aggregate"].items()}
+    return {name: "" if count == runs else f"n = {count}" for name, count in own.items()}
+
+
 def family_metrics(record: Record) -> list[str]:
     """The metrics of the aggregate: those of the task first, in its order."""
     found = {metric: None for scores in record["aggregate"].values() for metric in scores}
@@ -39,12 +52,11 @@ def family_metrics(record: Record) -> list[str]:
 
 def family_rows(record: Record) -> Iterator[FamilyRow]:
     """The models of the aggregate in its order, every number written for people."""
-    metrics, runs, main = family_metrics(record), family_size(record), main_name(record)
+    metrics, fewer, main = family_metrics(record), fewer_runs(record), main_name(record)
     for name, scores in record["aggregate"].items():
-        own = max(entry["n"] for entry in scores.values())
         yield FamilyRow(
             name=name,
-            fewer="" if own == runs else f"n = {own}",
+            fewer=fewer[name],
             scores=[
                 human_spread(metric, scores[metric]["mean"], scores[metric]["sd"]) if metric in scores else ABSENT
                 for metric in metrics
@@ -61,9 +73,8 @@ def family_table(record: Record) -> Table:
     Args:
         record: the parsed ``record.json`` of a family, see :func:`understudy.report.aggregate.aggregate`.
     """
-    runs, rows = family_size(record), list(family_rows(record))
-    spread = "mean ± standard deviation, " if runs > 1 else ""
-    title = f"Quality on the {shown_split(record)} split ({spread}n = {runs})"
+    rows = list(family_rows(record))
+    title = f"Quality on the {shown_split(record)} split ({', '.join(averaged_words(record))})"
     table = plain_table(title=title)
     table.min_width = len(title)  # so that the title of a narrow table stays on one line
     table.add_column("model", overflow="fold", min_width=8)

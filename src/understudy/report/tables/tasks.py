@@ -9,8 +9,8 @@ from typing import Any
 from rich.table import Table
 
 from understudy.functional.metrics import AVERAGE
-from understudy.report.family import family_size, family_table
-from understudy.report.metric_names import LOWER_IS_BETTER, MISMATCHED, human_score, human_spread, metric_name
+from understudy.report.family import averaged_words, family_table, fewer_runs
+from understudy.report.metric_names import LOWER_IS_BETTER, MISMATCHED, human_spread, metric_name
 from understudy.report.numbers import ABSENT, number
 from understudy.report.scores import MULTI_TASK, TASK_SCORE, Record, split_scores
 from understudy.report.tables.cells import plain_table
@@ -43,38 +43,38 @@ def task_rows(record: Record) -> Iterator[TaskRow]:
             name=name,
             metrics=ABSENT if average else " / ".join(_named(metric, marked) for metric in own),
             values=ABSENT if average else " / ".join(_value(metric, scores[metric]) for metric in own),
-            score=_hundredfold(scores.get(TASK_SCORE)),
+            score=_hundredfold(scores[TASK_SCORE]) if TASK_SCORE in scores else ABSENT,
             is_average=average,
             has_errors=any(metric in LOWER_IS_BETTER for metric in own),
         )
 
 
-def _scores_of(record: Record) -> Mapping[str, Mapping[str, Any]]:
-    """The scores of each entry on the development set: numbers, or of a family their means and deviations."""
+def _scores_of(record: Record) -> dict[str, dict[str, dict[str, Any]]]:
+    """The mean and the deviation of each entry's scores on the development set; a single run has no deviation."""
     if not record.get("aggregate"):
-        return {str(model["name"]): split_scores(record, model, "validation") for model in record["models"]}
-    runs = family_size(record)
-    least = {name: max(entry["n"] for entry in scores.values()) for name, scores in record["aggregate"].items()}
-    return {
-        name + f" (n = {least[name]})" * (least[name] < runs): scores for name, scores in record["aggregate"].items()
-    }
+        return {
+            str(model["name"]): {
+                metric: {"mean": value, "sd": None}
+                for metric, value in split_scores(record, model, "validation").items()
+            }
+            for model in record["models"]
+        }
+    fewer = fewer_runs(record)
+    return {name + f" ({fewer[name]})" * bool(fewer[name]): scores for name, scores in record["aggregate"].items()}
 
 
 def _named(metric: str, marked: bool) -> str:
     return metric_name(metric, short=True) + " m" * (marked and not metric.endswith(MISMATCHED))
 
 
-def _value(metric: str, value: Any) -> str:
-    if metric not in LOWER_IS_BETTER:
-        return _hundredfold(value)
-    return (
-        human_spread(metric, value["mean"], value["sd"]) if isinstance(value, Mapping) else human_score(metric, value)
-    )
+def _value(metric: str, spread: Mapping[str, Any]) -> str:
+    errors = metric in LOWER_IS_BETTER
+    return human_spread(metric, spread["mean"], spread["sd"]) if errors else _hundredfold(spread)
 
 
-def _hundredfold(value: Any) -> str:
-    found = [value["mean"], value["sd"]] if isinstance(value, Mapping) else [value]
-    return " ± ".join(f"{100 * score:.1f}" for score in map(number, found) if score is not None) or ABSENT
+def _hundredfold(spread: Mapping[str, Any]) -> str:
+    found = (number(spread[part]) for part in ("mean", "sd"))
+    return " ± ".join(f"{100 * value:.1f}" for value in found if value is not None) or ABSENT
 
 
 def result_table(record: Mapping[str, Any]) -> Table:
@@ -88,9 +88,7 @@ def tasks_table(record: Mapping[str, Any]) -> Table:
     """A task a row: its metrics, their values and their mean, all but errors times 100; the average is bold."""
     rows = list(task_rows(record))
     said = ["times 100", *(["errors as they are"] if any(row.has_errors for row in rows) else [])]
-    if record.get("aggregate"):
-        runs = family_size(record)
-        said += [*(["mean ± standard deviation"] if runs > 1 else []), f"n = {runs}"]
+    said += averaged_words(record) if record.get("aggregate") else []
     table = plain_table(title=f"Scores on the development sets ({'; '.join(said)})")
     for heading in ("task", "metric", "value", "score"):
         table.add_column(heading, justify="left" if heading in ("task", "metric") else "right", overflow="fold")

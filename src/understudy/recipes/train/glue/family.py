@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +195,7 @@ def _submission(run: Run, names: list[str]) -> None:
         for path in sorted((run.folder / name / "submission").glob("*.tsv"))
         if path.stem in FILES
     }
-    missing = [f"{file}.tsv" for file in FILES if file not in found]
+    missing = _missing(found)
     if missing:
         run.say(f"no submission.zip, because {', '.join(missing)} {'are' if len(missing) > 1 else 'is'} missing.")
         return
@@ -207,10 +207,14 @@ def _submission(run: Run, names: list[str]) -> None:
     show(f"{path}: all eleven files, {'but the leaderboard would refuse them so' if faults else 'for the leaderboard'}")
 
 
+def _missing(there: Collection[str]) -> list[str]:
+    """The files of a submission that are not there."""
+    return [f"{file}.tsv" for file in FILES if file not in there]
+
+
 def say_missing(data: Sequence[TaskData]) -> None:
     """Say before training which files of a submission will not be there."""
-    there = {file for task in data for file in task.tests}
-    missing = [f"{file}.tsv" for file in FILES if file not in there]
+    missing = _missing({file for task in data for file in task.tests})
     if missing:
         say(
             f"  --submit: without a test file there is no {', '.join(missing)}, and so no submission.zip. The other tasks' files are written."
