@@ -23,7 +23,7 @@ RESULTS = HERE / "results"
 FOLDER = HERE.parent / "runs" / "benchmarks"
 
 QUALITY = (
-    *("few_labels", "penalty", "pairs_apart", "defaults"),
+    *("few_labels", "penalty", "pairs_apart", "defaults", "temperature"),
     *("ag_news", "ag_news_1000", "sst2", "student_defaults", "distilbert", "keeping_more", "switches", "twi"),
     *("domain", "fake_news", "glue", "adapters", "prune"),
 )

@@ -39,6 +39,18 @@ class OneAnew(forked.Subprocess):
         return (subprocess if cls.started == 1 else forked.Subprocess).Popen(command, **options)
 
 
+class Held(forked.Subprocess):
+    """Processes that do nothing but wait for a signal: none is done before one comes."""
+
+    begun: list[forked.Process] = []
+
+    @classmethod
+    def Popen(cls, command: list[str], **options: Any) -> Any:
+        """The process."""
+        cls.begun.append(super().Popen([*command[:2], "import signal; signal.pause()"], **options))
+        return cls.begun[-1]
+
+
 def stable(folder: Path) -> str:
     """What a comparison found, without what a clock measured."""
     record = RunRecord.load(folder / "record.json")
@@ -74,9 +86,10 @@ def test_a_signal_ends_all_runs_and_the_comparison_goes_on(
     reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     line = ["--data", reviews, "--models", "static", "tfidf", *SMALL, "--parallel", 2, "--output", tmp_path / "run"]
-    monkeypatch.setattr(process, "subprocess", forked.Subprocess)
+    monkeypatch.setattr(process, "subprocess", Held)
     monkeypatch.setenv("UNDERSTUDY_FAILPOINT", "family.child:2:SIGTERM")
     assert main(words(*line)) == 128 + signal.SIGTERM
+    assert [ended.wait(0) for ended in Held.begun] == [-signal.SIGTERM] * 2
     assert f"--output {tmp_path / 'run'} and --resume" in capfd.readouterr().err
     assert not RunRecord.load(tmp_path / "run" / "record.json").finished
     monkeypatch.delenv("UNDERSTUDY_FAILPOINT")

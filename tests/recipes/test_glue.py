@@ -190,7 +190,7 @@ def test_a_task_is_judged_and_calibrated_as_in_finetune(
     assert found.sentence in capsys.readouterr().out.replace("\n", " ")
     model = understudy.load(tmp_path / "run")
     rows = read_task(str(tmp_path / "GLUE"), "cola").splits.validation
-    assert model.temperature == pytest.approx(fit_temperature(model.logits(rows.texts), rows.labels).value, rel=1e-4)
+    assert model.temperature == pytest.approx(fit_temperature(model.logits(rows.texts), rows.labels), rel=1e-4)
     assert "start" not in record.training["train"]  # the head began at random, as the papers' do
     assert main([*words, "--output", str(tmp_path / "run"), "--overwrite"]) == 0
 

@@ -21,7 +21,6 @@ from understudy.inference.answering import Answering
 from understudy.inference.logits import logits
 from understudy.inference.predictor import LinearPredictor
 from understudy.models.tfidf import Tfidf
-from understudy.report.scores import TFIDF
 from understudy.runs.devices import on_threads
 from understudy.runs.entries import put_on_record
 from understudy.runs.judging.calibrating import calibrate
@@ -118,5 +117,5 @@ def tfidf_baseline(session: Session, splits: Splits) -> LinearPredictor | None:
     except DataError as error:
         session.run.say(f"tfidf is left out: {' '.join(error.faults)}")
         return None
-    calibrate(session, TFIDF, model, splits)
+    calibrate(session, model, splits)
     return model

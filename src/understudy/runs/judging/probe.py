@@ -22,7 +22,6 @@ from understudy.models.structure.layers import base_model, head_modules
 from understudy.models.students.apart import ApartClassifier
 from understudy.models.students.pair_rows import pair_layout
 from understudy.models.students.pooled import PooledClassifier, PooledEncoder
-from understudy.report.scores import PROBE
 from understudy.runs.judging.calibrating import calibrate
 from understudy.runs.session import Session
 
@@ -49,7 +48,7 @@ def fit_probe(
     except ModelError as error:
         session.run.say(f"the probe is left out: {' '.join(error.faults)}")
         return None
-    calibrate(session, PROBE, model, splits)
+    calibrate(session, model, splits)
     return model
 
 

@@ -65,7 +65,7 @@ class Contending:
             return
         memory = peak_memory_bytes()
         self._say_conditions(session)
-        calibrate(session, self.name, model, self.splits)
+        calibrate(session, model, self.splits)
         _, rows = self.splits.reporting()
         save_classifier(session.run.folder / "model", model, rows.texts)
         more = {} if memory is None else {"peak_memory_bytes": memory}

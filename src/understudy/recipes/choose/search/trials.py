@@ -127,7 +127,7 @@ class TfidfTrial(TfidfBaseline):
         session = replace(session, settings=self.settings)
         model = self.train(session)
         if session.run.writes:
-            calibrate(session, STUDENT, model, self.splits)
+            calibrate(session, model, self.splits)
             save_classifier(session.run.folder / "model", model, self.splits.validation.texts)
             put_score(session, model, self.splits)
 

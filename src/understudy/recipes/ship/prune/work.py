@@ -174,7 +174,7 @@ class Pruning:
         if not session.run.writes:
             return
         after = Predictor(self.model, self.tokenizer, self.task, self.before.max_length)
-        calibrate(session, PRUNED, after, self.splits)
+        calibrate(session, after, self.splits)
         save_classifier(session.run.folder / "model", after, self.splits.reporting()[1].texts)
         if self.amounts is not None:
             note_sizes(session, self.before, after)

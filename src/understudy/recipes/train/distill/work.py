@@ -195,7 +195,7 @@ class Distillation:
         if session.run.writes:
             students: dict[str, Answering] = {STUDENT: self.predictor}
             if self.settings.baseline:
-                students[ALONE] = self._predictor(session, ALONE, self.start)
+                students[ALONE] = self._predictor(session, self.start)
             compare_all(session, self.teachers, students, tfidf, self.splits)
 
     def _start_embeddings(self, session: Session) -> None:
@@ -234,7 +234,7 @@ class Distillation:
             budget_s=session.stop.share(part),
         )
         if session.run.writes:
-            self.predictor = self._predictor(session, STUDENT, self.student.model)
+            self.predictor = self._predictor(session, self.student.model)
             save_classifier(session.run.folder / "model", self.predictor, self.splits.reporting()[1].texts)
         return batches.steps(0)
 
@@ -260,9 +260,9 @@ class Distillation:
             steps=steps * self.plan.epochs,
         )
 
-    def _predictor(self, session: Session, name: str, model: nn.Module) -> Predictor:
+    def _predictor(self, session: Session, model: nn.Module) -> Predictor:
         predictor = ready(self.student, model, self.task, self.length, half=self.settings.adapter_half)
-        calibrate(session, name, predictor, self.splits)
+        calibrate(session, predictor, self.splits)
         return predictor
 
     def _validation(self, session: Session) -> Any:

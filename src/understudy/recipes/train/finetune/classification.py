@@ -48,7 +48,7 @@ class Classification:
         model = self.train(session)
         if not session.run.writes:
             return
-        calibrate(session, MODEL, model, self.splits)
+        calibrate(session, model, self.splits)
         save_classifier(session.run.folder / "model", model, self.splits.reporting()[1].texts)
         answers = {MODEL: self.describe(session, MODEL, model)}
         self.write_beside(session, model)

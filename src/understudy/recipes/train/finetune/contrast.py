@@ -34,7 +34,6 @@ from understudy.recipes.train.finetune.classification import Classification
 from understudy.recipes.train.finetune.contrast_choice import ContrastChoice, choose_contrastive, class_counts
 from understudy.recipes.train.finetune.start import Start, as_probe
 from understudy.recipes.train.finetune.start_words import carried_notes, pooled_note
-from understudy.report.scores import PROBE
 from understudy.runs.devices import processes
 from understudy.runs.fitting.amount import training_amount
 from understudy.runs.fitting.learning import learning_lines, learning_plan, said_of_min_delta
@@ -213,7 +212,7 @@ class ContrastiveEncoder(Classification):
     def probe(self, session: Session) -> Predictor:
         """The linear layer on the encoder as it was."""
         probe = self._kept_probe(session)
-        calibrate(session, PROBE, probe, self.splits)
+        calibrate(session, probe, self.splits)
         return probe
 
     def _kept_probe(self, session: Session) -> Predictor:

@@ -23,7 +23,6 @@ from understudy.objectives.terms import term_names
 from understudy.recipes.train.finetune.classification import Classification
 from understudy.recipes.train.finetune.start import Start, as_probe, begin, find_start, load_start
 from understudy.recipes.train.finetune.start_words import said_of_share, start_lines, start_notes
-from understudy.report.scores import PROBE
 from understudy.runs.fitting.amount import Amount, training_amount
 from understudy.runs.fitting.batches import phase_batches
 from understudy.runs.fitting.learning import learning_plan, said_of_min_delta
@@ -133,7 +132,7 @@ class Transformer(Classification):
         """What training began with; where that was no probe, one on the mean vectors, if the encoder is of transformers."""
         if self.start is not None:
             probe = Predictor(self._probe_model(), self.tokenizer, self.splits.task, self.length, device=session.device)
-            calibrate(session, PROBE, probe, self.splits)
+            calibrate(session, probe, self.splits)
             return probe
         try:
             encoder = load_encoder(self.given.begins_with)

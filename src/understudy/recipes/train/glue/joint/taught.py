@@ -105,7 +105,7 @@ class TaughtJoint(Joint):
         for name, data in self.data.items():
             beside: dict[str, Answering | None] = {TAUGHT_BY: self.teachers[name].ordered()}
             if settings.baseline:
-                beside[UNTAUGHT] = self.calibrated(session, name, UNTAUGHT, self.untaught.task(name))
+                beside[UNTAUGHT] = self.calibrated(session, name, self.untaught.task(name))
                 beside[TFIDF] = tfidf_baseline(session, data.splits)
             for end, model in beside.items():
                 if model is not None:

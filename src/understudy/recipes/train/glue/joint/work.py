@@ -109,7 +109,7 @@ class Joint:
         self.train_all(session)
         if session.run.writes:
             tasks = {name: task.splits.task for name, task in self.data.items()}
-            models = {name: self.calibrated(session, name, "", self.model.task(name)) for name in self.data}
+            models = {name: self.calibrated(session, name, self.model.task(name)) for name in self.data}
             temperatures = {name: model.temperature for name, model in models.items()}
             trained = TrainedTasks(self.model, self.tokenizer, tasks, self.length, temperatures)
             texts = {name: task.splits.validation.texts for name, task in self.data.items()}
@@ -237,10 +237,10 @@ class Joint:
 
         return score
 
-    def calibrated(self, session: Session, name: str, end: str, model: Any) -> Predictor:
+    def calibrated(self, session: Session, name: str, model: Any) -> Predictor:
         """A task's model for raw text, with the temperature that suits the task's validation rows."""
         predictor = Predictor(model, self.tokenizer, self.data[name].splits.task, self.length)
-        calibrate(session, f"{name}{end}", predictor, self.data[name].splits)
+        calibrate(session, predictor, self.data[name].splits)
         return predictor
 
     def describe(self, session: Session, name: str, end: str, model: Answering) -> None:
@@ -256,7 +256,7 @@ class Joint:
     def _keep(self, session: Session, name: str, kind: str, end: str, model: Any) -> None:
         """Write a task's model as one for that task alone, and put it on the record."""
         alone = copy.deepcopy(model)  # saving writes the task into the configuration
-        predictor = self.calibrated(session, name, end, alone)
+        predictor = self.calibrated(session, name, alone)
         save_classifier(session.run.folder / f"{kind}-{name}", predictor, self.data[name].splits.validation.texts)
         self.describe(session, name, end, predictor)
 
