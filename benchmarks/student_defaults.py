@@ -33,6 +33,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
 and epochs do; they are for seed 0."""
 ALWAYS = ("before", "default")
 STUDENTS = ("static", "bilstm")
+CALIBRATED = ("sst2", "ag_news")
+"""The sets whose calibration errors have a target."""
 MODEL2VEC = ("labels", "labels and the teacher's classes")
 """What model2vec 0.10 learns from, if it is installed: its static model of the teacher's encoder, fine-tuned."""
 CONFIG = {
@@ -166,7 +168,9 @@ def _row(record: Any, name: str, student: str, variant: str, seed: int) -> dict[
     seconds = {phase: result["seconds"] for phase, result in record.training.items()}
     steps = {phase: result["steps"] for phase, result in record.training.items()}
     training = {"seconds": seconds, "steps": steps, "start_s": record.timings.get("start_s", 0.0)}
-    return {"set": name, "student": student, "variant": variant, "seed": seed, **scores, **training}
+    errors = {name: record.model(name)["calibration"]["ece"] for name in ("student", "teacher")}
+    cell = {"set": name, "student": student, "variant": variant, "seed": seed}
+    return {**cell, **scores, **training, "calibration_errors": errors}
 
 
 def known(setting: Setting) -> dict[str, Any]:
@@ -214,6 +218,13 @@ def report(setting: Setting, others: list[dict[str, Any]]) -> None:
         ]
         for how in MODEL2VEC
     }
+    errors = {
+        f"{student}, {name}": row["calibration_errors"]["student"]
+        for (name, student, variant, seed), row in cells.items()
+        if variant == "default" and name in CALIBRATED and seed == 0 and "calibration_errors" in row
+    }
+    summary["calibration error"] = errors
+    targets.append(target("largest calibration error of a student", max(errors.values(), default=None), at_most=0.03))
     summary["static above model2vec"] = {how: spread(values) for how, values in above.items()}
     same = spread(above[MODEL2VEC[-1]])["mean"]
     targets.append(target("accuracy of the static student above model2vec with the same teacher", same, at_least=0.02))

@@ -10,7 +10,8 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_softmax, softmax
 from scipy.stats import gamma
 
-from understudy.functional.temperature import USUAL, WEIGHT, fit_temperature
+from understudy.functional.temperature import HIGHEST, USUAL, WEIGHT, fit_temperature
+from understudy.models.files.stored_task import checked_temperature
 
 
 def classes(seed: int, scale: float, *, rows: int = 400, outputs: int = 4) -> tuple[np.ndarray, np.ndarray]:
@@ -77,4 +78,12 @@ def test_no_row_leaves_the_usual_temperature_and_every_row_moves_it() -> None:
 def test_rows_that_are_all_right_or_all_wrong_leave_a_finite_temperature() -> None:
     logits, _ = classes(0, 3.0)
     right, wrong = fit_temperature(logits, logits.argmax(1)), fit_temperature(logits, logits.argmin(1))
-    assert 0.01 < right < USUAL < wrong < 1e4
+    assert 0.01 < right < USUAL < wrong <= HIGHEST
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_a_model_folder_may_hold_whatever_is_fitted(scale: float) -> None:
+    logits, labels = classes(0, scale, rows=3000)
+    for answers in (labels, logits.argmax(1), logits.argmin(1)):
+        found = fit_temperature(logits, answers)
+        assert checked_temperature(found) == found

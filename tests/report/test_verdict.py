@@ -71,6 +71,27 @@ def test_ship_the_model() -> None:
     )
 
 
+@pytest.mark.parametrize(("rows", "kind"), [(1, "undecided"), (9, "undecided"), (10, "model")])
+def test_a_handful_of_rows_decides_nothing(rows: int, kind: str) -> None:
+    sure = trained((1.0, 1.0, 1.0), (1.0, 1.0, 1.0))
+    for entry in sure["comparisons"]:
+        entry["rows"] = rows
+    found = verdict(sure)
+    assert found is not None
+    assert found.kind == kind
+    assert f"{rows} test row{'s' if rows > 1 else ''}" in found.sentence
+    assert ("more rows may tell" in found.sentence) == (kind == "model")
+
+
+def test_a_difference_of_nothing_has_no_sign() -> None:
+    nothing = distilled(alone=MORE, tfidf=MORE)
+    nothing["comparisons"].append(nothing["comparisons"][0] | {"model": "teacher", "other": "student"})
+    nothing["comparisons"][-1] |= {"difference": 0.0, "interval": [0.0, 0.0]}
+    said = verdict(nothing)
+    assert said is not None
+    assert "+0.0 points, +0.0 to +0.0, against the teacher" in said.sentence
+
+
 def distilled(**pairs: tuple[float, float, float]) -> dict[str, Any]:
     names = {"alone": ("student", "student without teacher"), "tfidf": ("student", "tfidf")}
     names |= {

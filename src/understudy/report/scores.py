@@ -115,6 +115,8 @@ def little_told(record: Record) -> str | None:
         return None
     metric = selecting_metric(record)
     low, high = (human_score(metric, end) for end in interval)
+    if low == high:
+        return f"{rows} row{'s tell' if rows > 1 else ' tells'} little of the {metric_name(metric, short=True)} of the {model['name']}: too few for an interval."
     return f"{rows} rows tell little: on many rows the {metric_name(metric, short=True)} of the {model['name']} may be anywhere from {low} to {high}."
 
 

@@ -17,7 +17,8 @@ In `distill`:
 In `prune`: the pruned model, unless the model that it was made of is better.
 
 "Not better" is no reason to ship the cheaper model where the rows could not have shown it: if the dearer one leads by two
-points or more, and the interval is wider than ten, the two cannot be told apart, and this is the verdict.
+points or more, and the interval is wider than ten, the two cannot be told apart, and this is the verdict. So it is on fewer
+than ten rows, whatever they say.
 """
 
 from __future__ import annotations
@@ -66,6 +67,8 @@ WIDE = 0.1
 
 _FEW = 100
 """With fewer rows the interval itself is uncertain: of models that answer alike on a dozen it has no width at all."""
+_TOO_FEW = 10
+"""With fewer rows nothing is decided: two models of which one errs on none of three and the other on all may be equal."""
 
 
 class Verdict(NamedTuple):
@@ -93,6 +96,8 @@ def verdict(record: Record) -> Verdict | None:
         return None
     found = _Comparisons(record)
     main = main_name(record)
+    if beside := found.of_too_few(main):
+        return found.undecided(main, beside)
     if main == PRUNED:
         if found.untold(UNPRUNED, PRUNED):
             return found.undecided(UNPRUNED, PRUNED)
@@ -167,7 +172,7 @@ class _Comparisons:
             values = [number(value) for value in (entry["difference"], *entry["interval"])]
             middle, low, high = (0.0 if value is None else value for value in values)
             self._known[entry["model"], entry["other"]] = (middle, low, high)
-            self._known[entry["other"], entry["model"]] = (-middle, -high, -low)
+            self._known[entry["other"], entry["model"]] = (0.0 - middle, 0.0 - high, 0.0 - low)  # no -0.0
             self._rows, self._level = entry["rows"], entry.get("level", LEVEL)
 
     def has(self, one: str, other: str) -> bool:
@@ -189,6 +194,12 @@ class _Comparisons:
         middle, low, high = self._known[one, other]
         return middle >= MUCH and low <= 0 and high - low > WIDE
 
+    def of_too_few(self, main: str) -> str | None:
+        """What the model was compared with on too few rows for any verdict; None if there are enough."""
+        if self._rows >= _TOO_FEW:
+            return None
+        return next((other for other in (TFIDF, PROBE, ALONE, UNPRUNED) if self.has(main, other)), None)
+
     def furthest_untold(self, names: Sequence[str], other: str) -> str | None:
         """Of the models that so lead another, the one with the longest lead; the first one of equal leads."""
         ahead = [name for name in names if self.untold(name, other)]
@@ -200,7 +211,7 @@ class _Comparisons:
             _NAMES.get(name, f"the {name}{' model' if name in (PRUNED, UNPRUNED) else ''}") for name in (one, other)
         )
         said = f"{_begun(first)} and {second} cannot be told apart on so few rows: test with more"
-        return Verdict("undecided", f"{said} ({first} is at {self.lead(one, other)}; {self.rows()}).")
+        return Verdict("undecided", f"{said} ({first} is at {self.lead(one, other)}; {self._interval()}).")
 
     def keeps_probe(self) -> bool:
         """Whether what was trained did not gain on the probe that it began as, so that the probe was saved."""
@@ -218,10 +229,11 @@ class _Comparisons:
 
     def rows(self, one: str = "", other: str = "") -> str:
         """What the intervals are, and whether more rows may show one model to be better than the other."""
-        said = f"{_percent(self._level)} interval, {self._rows:,} {shown_split(self.record)} rows"
-        if self.has(one, other):
-            return said + ("; more rows may tell" if self._may_be_much(one, other) or self._rows < _FEW else "")
-        return said
+        open_yet = self._rows < _FEW or (self.has(one, other) and self._may_be_much(one, other))
+        return self._interval() + ("; more rows may tell" if open_yet else "")
+
+    def _interval(self) -> str:
+        return f"{_percent(self._level)} interval, {self._rows:,} {shown_split(self.record)} row{'s' if self._rows > 1 else ''}"
 
 
 def _of_training(found: _Comparisons, main: str) -> Verdict | None:

@@ -95,13 +95,13 @@ def test_only_temperatures_that_were_fitted_are_said_to_be(record: dict[str, Any
     assert told not in write_card(tmp_path, record).read_text(encoding="utf-8")
     record["models"][1]["calibration"] |= {"temperature": 1.4, "ece_before": 0.081}
     card = write_card(tmp_path, record).read_text(encoding="utf-8")
-    assert "fitted on the validation rows:" in card
+    assert "fitted on the validation rows and a prior:" in card
     assert card.count("(temperature ") == 1
     assert "student 8.1 % → 4.2 % (temperature 1.4)" in card
     for model in record["models"]:
         model["metrics"] = {"validation": model["metrics"]["test"]}
     card = write_card(tmp_path, record).read_text(encoding="utf-8")
-    assert "fitted on the validation rows (both errors are measured on these same rows):" in card
+    assert "fitted on the validation rows and a prior (both errors are measured on these same rows):" in card
 
 
 def test_hostile_names_stay_text(record: dict[str, Any], tmp_path: Path) -> None:

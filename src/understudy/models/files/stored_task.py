@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from understudy.data.tasks import Task
+from understudy.functional.temperature import HIGHEST, LOWEST
 
 _PROBLEMS = {
     "single_label": "single_label_classification",
@@ -64,8 +65,8 @@ def checked_temperature(value: Any) -> float:
     Raises:
         ValueError: if it is not a number from 0.001 to 1000.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 1e-3 <= value <= 1e3:
-        raise ValueError(f"its temperature must be a number from 0.001 to 1000, but is {value!r:.40}")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not LOWEST <= value <= HIGHEST:
+        raise ValueError(f"its temperature must be a number from {LOWEST:g} to {HIGHEST:g}, but is {value!r:.40}")
     return float(value)
 
 
