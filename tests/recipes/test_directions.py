@@ -101,7 +101,8 @@ def test_several_models_are_averaged(
     texts = ["a good film", "the awful plot was sad", "a book", ""]
     alone = [understudy.load(folder) for folder in directions]
     both = understudy.load(*directions)
-    softmax = [scipy.special.softmax(model.logits(texts).astype(float), axis=-1) for model in alone]
+    scaled = [model.logits(texts).astype(float) / model.temperature for model in alone]
+    softmax = [scipy.special.softmax(logits, axis=-1) for logits in scaled]
     np.testing.assert_allclose(probabilities(both.logits(texts), both.task), np.mean(softmax, 0), atol=1e-5)
     assert both.summary()["parameters"] == sum(model.summary()["parameters"] for model in alone)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,7 @@ class LinearPredictor(Answering):
 
     def summary(self) -> dict[str, int]:
         """Parameters and bytes, as :meth:`Predictor.summary` counts them."""
-        return self.tfidf.summary()
+        return replace(self.tfidf, temperature=self.temperature).summary()
 
     def fingerprint(self) -> str:
         """SHA-256 of the vocabulary, the weights and the shape of the task; the names of labels are left out."""

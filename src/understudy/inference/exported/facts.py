@@ -9,7 +9,6 @@ from typing import Any
 
 from understudy.data.tasks import Task
 from understudy.errors import ModelError
-from understudy.models.files.stored_task import checked_temperature
 
 FORMAT = 1
 """Of the folder. It is raised when an older reader would misread a newer folder."""
@@ -156,11 +155,14 @@ def _checked(own: dict[str, Any]) -> ExportedFacts:
     for name, least in {"max_length": 1, "pad_id": 0, "pad_segment": 0, "max_tokens": 1}.items():
         if type(own[name]) is not int or own[name] < least:
             raise ValueError(f"its {name} must be a whole number of at least {least}, but is {own[name]!r:.40}")
+    temperature = own["temperature"]
+    if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not 1e-3 <= temperature <= 1e3:
+        raise ValueError(f"its temperature must be a number from 0.001 to 1000, but is {temperature!r:.40}")
     return ExportedFacts(
         of=str(own["of"]),
         task=Task.from_dict(own["task"]),
         max_length=own["max_length"],
-        temperature=checked_temperature(own["temperature"]),
+        temperature=float(temperature),
         inputs=inputs,
         pad_id=own["pad_id"],
         pad_segment=own["pad_segment"],
