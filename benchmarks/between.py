@@ -20,8 +20,8 @@ from unittest.mock import patch
 
 import numpy as np
 
-from defaults import TEST_FILES, rows_of, write_pieces
-from evidence import DATA, ROOT, Setting, begin, earlier, spread, target, write
+from defaults import TEST_FILES, training_rows, write_pieces
+from evidence import Setting, begin, earlier, spread, target, write
 
 TELLING = 500
 SETS = tuple(name for name in TEST_FILES if name != "amazon_reviews/books")
@@ -44,7 +44,7 @@ def pieces(setting: Setting, name: str, size: int, draw: int) -> Path:
     """A folder of rows of a training file: those that learn, and others as its test rows."""
     folder = setting.runs / "between" / f"{name}-{size}-{draw}"
     if not (folder / "test.jsonl").exists():
-        rows = rows_of(next(path for path in sorted((ROOT / DATA / name).iterdir()) if path.name.startswith("train")))
+        rows = training_rows(name)
         random.Random(77 + draw).shuffle(rows)
         telling = setting.pick(TELLING, 40)
         write_pieces(folder, name, rows[telling : telling + size], rows[:telling])

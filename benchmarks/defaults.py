@@ -69,14 +69,18 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
         return list(csv.DictReader(file))
 
 
+def training_rows(name: str) -> list[dict[str, Any]]:
+    """All rows of a set's training file."""
+    return rows_of(next(path for path in sorted((ROOT / DATA / name).iterdir()) if path.name.startswith("train")))
+
+
 def pieces(setting: Setting, name: str, labels: str, seed: int) -> Path:
     """A folder with some training rows, drawn by the seed, and at most 1,000 test rows."""
     folder = setting.runs / "defaults" / "data" / f"{name.replace('/', '-')}-{labels}-{seed}"
     if (folder / "test.jsonl").exists():
         return folder
-    source = ROOT / DATA / name
-    train = rows_of(next(path for path in sorted(source.iterdir()) if path.name.startswith("train")))
-    test = rows_of(source / TEST_FILES[name])
+    train = training_rows(name)
+    test = rows_of(ROOT / DATA / name / TEST_FILES[name])
     order = random.Random(seed)
     order.shuffle(train)
     random.Random(0).shuffle(test)

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from defaults import TEST_FILES, a_class, columns_of, rows_of
-from evidence import DATA, ROOT, Setting, begin, target, write
+from defaults import TEST_FILES, a_class, columns_of, training_rows
+from evidence import Setting, begin, target, write
 
 REPORTING = 600
 POOL = 1600
@@ -81,8 +81,7 @@ def measured(setting: Setting, name: str) -> list[dict[str, Any]]:
     from understudy.models.linear import fit_linear
     from understudy.models.tfidf import Tfidf
 
-    source = ROOT / DATA / name
-    rows = rows_of(next(path for path in sorted(source.iterdir()) if path.name.startswith("train")))
+    rows = training_rows(name)
     random.Random(77).shuffle(rows)
     rows = rows[: setting.pick(POOL + REPORTING, 300)]
     reporting = setting.pick(REPORTING, 100)

@@ -18,8 +18,8 @@ from unittest.mock import patch
 
 import numpy as np
 
-from defaults import DEFAULT, PROBE, TFIDF, columns_of, pieces, recipe, rows_of
-from evidence import DATA, ROOT, Setting, begin, earlier, target, with_earlier, write
+from defaults import DEFAULT, PROBE, TFIDF, columns_of, pieces, recipe, training_rows
+from evidence import Setting, begin, earlier, target, with_earlier, write
 
 TELLING, SEED = 600, 3
 """Rows that tell, and the seed of draw and training: one that no other table of the defaults has."""
@@ -43,8 +43,7 @@ class Measured(NamedTuple):
 
 def others(setting: Setting, name: str, size: str) -> list[dict[str, Any]]:
     """Rows of the training file that are not among those that learn."""
-    source = ROOT / DATA / name
-    rows = rows_of(next(path for path in sorted(source.iterdir()) if path.name.startswith("train")))
+    rows = training_rows(name)
     random.Random(SEED).shuffle(rows)
     lines = (pieces(setting, name, size, SEED) / "train.jsonl").read_text(encoding="utf-8").splitlines()
     learnt = {json.dumps(json.loads(line), sort_keys=True) for line in lines}
