@@ -1,20 +1,23 @@
 """Distilling 5,000 texts of AG News into a bilstm, alone and beside a process that keeps a core busy: how long does it take?
 
-The default, and what was the default before: ten epochs from the word table, a thread a core that keeps its core while
-it waits, one student after the other. Then single training steps under three ways to wait. A measurement is kept as
-soon as it is made, and made once, so that the script can be stopped and started again.
+By the defaults, and by those of an earlier version: ten epochs from the word table, a thread a core that keeps its core
+while it waits, one student after the other, and neither a probe beside them nor temperatures. Then single training steps
+under three ways to wait. A measurement is kept as soon as it is made, and made once, so that the script can be stopped
+and started again.
 """
 
 from __future__ import annotations
 
 import csv
 import gzip
+import io
 import itertools
 import json
 import os
 import statistics
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,11 +29,10 @@ from understudy.cores import wait_briefly
 
 LABELLED, POOL, HELD_OUT, ROUNDS = 1000, 4000, 1000, 3
 CORES = len(os.sched_getaffinity(0))
-SPINNING = {"GOMP_SPINCOUNT": "300000"}
-"""What libgomp does by itself: some milliseconds."""
-BEFORE = ["--threads", str(CORES), "--epochs", "10", "--embeddings", "teacher"]
-ARMS: dict[str, tuple[list[str], dict[str, str]]] = {"default": ([], {}), "before": (BEFORE, SPINNING)}
-WAITING = {"libgomp's own": SPINNING, "ours": {}, "passive": {"OMP_WAIT_POLICY": "PASSIVE"}}
+BEFORE = "e2cdfae"
+"""The commit of the earlier version, whose source is taken from the history of this repository."""
+ARMS = ("default", "before")
+WAITING = {"libgomp's own": {"GOMP_SPINCOUNT": "300000"}, "ours": {}, "passive": {"OMP_WAIT_POLICY": "PASSIVE"}}
 PLACES = ("quiet", "busy")
 DISTILLATIONS = [{"arm": arm, "place": place} for place in PLACES for arm in ARMS]
 STEPS = [
@@ -106,10 +108,20 @@ def teacher(setting: Setting, data: Path) -> str:
     return str(output)
 
 
-def command_line(setting: Setting, data: Path, taught_by: str, output: Path) -> list[str]:
-    """The command, but for what the arms differ in."""
+def command_line(data: Path, taught_by: str) -> list[str]:
+    """The command, but for where it writes: one version refuses to write over what another one has written."""
     line = [str(Path(sys.executable).with_name("understudy")), "distill", "--data", str(data), "--teacher", taught_by]
-    return [*line, "--unlabeled", str(data / "pool.txt"), "--overwrite", "--output", str(output)]
+    return [*line, "--unlabeled", str(data / "pool.txt"), "--overwrite"]
+
+
+def earlier_version(setting: Setting) -> Path:
+    """The folder of the earlier version's package."""
+    folder = setting.runs / "busy_machine" / f"before-{BEFORE}"
+    if not folder.exists():
+        packed = subprocess.run(["git", "archive", "--format=tar", BEFORE, "src"], check=True, capture_output=True)
+        with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as files:
+            files.extractall(folder, filter="data")
+    return folder.resolve() / "src"
 
 
 def nobody_chose() -> dict[str, str]:
@@ -118,14 +130,15 @@ def nobody_chose() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in chosen}
 
 
-def distil(setting: Setting, line: list[str], output: Path, *, arm: str, place: str) -> dict[str, Any]:
+def distil(setting: Setting, line: list[str], *, arm: str, place: str) -> dict[str, Any]:
     """One whole distillation: seconds of the command and of its parts, and the student's score."""
-    flags, environment = ARMS[arm]
+    version = {"PYTHONPATH": str(earlier_version(setting))} if arm == "before" else {}
+    output = setting.runs / "busy_machine" / f"student-{arm}"
     with fresh_cache() as cache, beside_work(place):
         start = time.perf_counter()
         subprocess.run(
-            [*line, *flags],
-            env=nobody_chose() | environment | {"UNDERSTUDY_CACHE": str(cache)},
+            [*line, "--output", str(output)],
+            env=nobody_chose() | version | {"UNDERSTUDY_CACHE": str(cache)},
             check=True,
             capture_output=True,
         )
@@ -233,14 +246,13 @@ def main() -> None:
         return
     setting = begin(__doc__)
     data = write_data(setting)
-    output = setting.runs / "busy_machine" / "student"
-    line = command_line(setting, data, teacher(setting, data), output)
+    line = command_line(data, teacher(setting, data))
     rows: list[dict[str, Any]] = list(earlier(setting, "busy_machine", CONFIG).get("raw", []))
     rounds = setting.pick(ROUNDS, 1)
     for number, of in itertools.product(range(rounds), DISTILLATIONS + STEPS):
         if any((of | {"round": number}).items() <= row.items() for row in rows):
             continue
-        found = distil(setting, line, output, **of) if "arm" in of else step(**of)
+        found = distil(setting, line, **of) if "arm" in of else step(**of)
         rows.append(of | {"round": number} | found)
         report(setting, rows, complete=not setting.quick and len(rows) == rounds * len(DISTILLATIONS + STEPS))
         print(f"round {number + 1} of {rounds}: {', '.join(of.values())}: {found['seconds']:.3g} s", flush=True)

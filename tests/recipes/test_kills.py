@@ -7,7 +7,7 @@ import os
 import random
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from understudy.models.files.classifiers import load_classifier
 from understudy.models.files.save import save_model
 from understudy.models.files.tokenizers import load_tokenizer
 from understudy.recipes.train.distill import teachers, work
+from understudy.recipes.train.students import start
 from understudy.record import RunRecord
 from understudy.runs import concluding, saving
 from understudy.training import checkpoint_files, trainer
@@ -34,17 +35,27 @@ pytestmark = pytest.mark.usefixtures("quick_throughout", "two_folds")
 PHASES = ["student", "student without teacher"]
 MODELS = ["teacher", "student", "student without teacher", "probe", "tfidf"]
 TEXTS = 120 + 600
+STATES = 1000
+"""Tokens that embeddings start from: some of the texts', so that the other texts are left for the labelling."""
 
 # labels are written after every batch, so that a kill finds some on disk
-PROGRAM = """
+PROGRAM = f"""
 import sys
 from understudy.objectives.teachers import cached as cached_teacher
-cached_teacher._FLUSH_AT_LEAST_S = 0.0
+from understudy.recipes.train.students import start
+cached_teacher._FLUSH_AT_LEAST_S, start._TOKENS = 0.0, {STATES}
 import torch
 torch.set_num_threads(1)
 from understudy.cli import main
 sys.exit(main(sys.argv[1:]))
 """
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _some_states() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(start, "_TOKENS", STATES)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -129,9 +140,15 @@ def test_killed_while_labelling_training_and_writing_a_checkpoint(
     checkpoint = tmp_path / "run" / "checkpoints" / "student.pt"
     shards = Path(os.environ["UNDERSTUDY_CACHE"]) / "teacher_logits"
 
-    died = process(command, "label.shard:3")
+    died = process(
+        command, "label.shard:3"
+    )  # the answers that came with the states; those for the validation rows are there
     assert died.returncode == -signal.SIGKILL, died.stderr
     assert len(list(shards.rglob("[0-9]*.npz"))) == 2
+
+    died = process([*command, "--resume"], "label.shard:6")  # of the pool's texts, after those of the labelled rows
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    assert len(list(shards.rglob("[0-9]*.npz"))) == 2 + 5
     assert not checkpoint.exists()
 
     died = process([*command, "--resume"], "student.step:8")

@@ -50,6 +50,20 @@ def accelerator_name(accelerator: Accelerator | PartialState) -> str | None:
 
 
 @contextmanager
+def a_batch_a_core(device: torch.device | str) -> Iterator[int]:
+    """Inside, how many batches a network is to compute at once, each on a thread of its own: none waits for another.
+
+    On a processor as many as torch had threads; an accelerator computes one.
+    """
+    if torch.device(device).type != "cpu":
+        yield 1
+        return
+    workers = torch.get_num_threads()
+    with on_threads(1):
+        yield workers
+
+
+@contextmanager
 def on_threads(count: int) -> Iterator[None]:
     """Inside ``with``, torch and the libraries of linear algebra use so many threads.
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import Ridge
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
 from understudy.data.tokens.encode import Encoded, encode
 from understudy.errors import ModelError
+from understudy.inference.logits import logits
 from understudy.models.vocabulary.token_states import TokenStates, contextual_table, states_of_words, token_states
 
 TEXTS = ["a good film", "the film was bad, very bad", "good", "a song and a play", "the cast was lovely"]
@@ -46,6 +47,28 @@ def test_states_are_those_of_a_loop_over_texts_and_places(encoder: Any, encoded:
             counts[token] += 1
     torch.testing.assert_close(states.counts, counts)
     torch.testing.assert_close(states.sums, sums, rtol=1e-4, atol=1e-5)
+
+
+def test_several_threads_add_up_the_same_and_the_answers_come_along(
+    encoder: Any, encoded: Encoded, tiny_bert: Path
+) -> None:
+    """Bit for bit: what the batches give is added up in their order."""
+    model = AutoModelForSequenceClassification.from_pretrained(tiny_bert, num_labels=3).eval()
+    size, names, rows = encoder.config.vocab_size, ["input_ids", "attention_mask"], np.array([4, 0, 1, 3])
+    answers, means = np.zeros((4, 3), np.float32), np.zeros((4, encoder.config.hidden_size), np.float32)
+
+    def keep(batch: np.ndarray, output: Any, of_texts: torch.Tensor) -> None:
+        answers[batch], means[batch] = output.logits.numpy(), of_texts.numpy()
+
+    one = token_states(encoder, encoded, names=names, tokens=size, rows=rows, max_tokens=12)
+    several = token_states(model, encoded, names=names, tokens=size, rows=rows, max_tokens=12, workers=3, on_batch=keep)
+    assert torch.equal(one.sums, several.sums)
+    assert torch.equal(one.counts, several.counts)
+    np.testing.assert_allclose(answers, logits(model, encoded, names=names, rows=rows), atol=1e-5)
+    for row, mean in zip(rows, means, strict=True):
+        with torch.inference_mode():
+            states = encoder(input_ids=torch.from_numpy(encoded.row(row).astype(np.int64))[None]).last_hidden_state
+        np.testing.assert_allclose(mean, states[0].mean(0), atol=1e-5)
 
 
 def test_only_the_rows_that_are_named_are_read(encoder: Any, encoded: Encoded) -> None:

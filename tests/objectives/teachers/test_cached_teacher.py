@@ -29,6 +29,7 @@ from understudy.inference.predictor import Ensemble, LinearPredictor, Predictor
 from understudy.models.files.fingerprints import model_fingerprint
 from understudy.models.tfidf import Tfidf
 from understudy.objectives.teachers import cached as cached_teacher
+from understudy.objectives.teachers import sources
 from understudy.objectives.teachers.cached import CachedTeacher
 from understudy.objectives.teachers.teacher import OnlineTeacher
 
@@ -104,6 +105,45 @@ def test_online_and_cached_teachers_say_the_same() -> None:
         assert teacher(np.arange(0)).shape == (0, 3)
     assert online.forward_texts == 5
     assert not isinstance(online, nn.Module)
+
+
+def test_means_follow_the_answers_and_no_text_is_read_twice() -> None:
+    """For the means and for the answers without them; also where some had been labelled without means before."""
+    predictor = make_predictor()
+    texts = Texts.of(make_texts(0, 30))
+    CachedTeacher.label(predictor, texts.take(np.arange(10)))
+    both = CachedTeacher.label(predictor, texts, means=True, max_tokens=60, workers=2)
+    assert (both.forward_texts, both.outputs) == (30, 3 + predictor.model.config.hidden_size)
+    found = both(np.arange(30)).numpy()
+    np.testing.assert_allclose(found[:, :3], predictor.logits(list(texts)), atol=1e-5)
+    encoder = predictor.model.base_model
+    for row, (text,) in enumerate(texts):
+        ids = torch.tensor([predictor.encoder.one(text)[0]])
+        with torch.inference_mode():
+            mean = encoder(input_ids=ids).last_hidden_state[0].mean(0)
+        np.testing.assert_allclose(found[row, 3:], mean, atol=1e-5)
+    plain = CachedTeacher.label(predictor, texts)
+    assert (plain.forward_texts, plain.outputs) == (0, 3)
+    assert torch.equal(plain(np.arange(10, 30)), torch.from_numpy(found[10:, :3]))
+
+
+def test_what_another_pass_answered_is_known() -> None:
+    predictor = make_predictor()
+    texts = Texts.of([*make_texts(0, 20), *make_texts(0, 5)])
+    width = 3 + predictor.model.config.hidden_size
+    answers = np.arange(25 * width, dtype=np.float32).reshape(25, width)
+    answers[20:] = answers[:5]
+    CachedTeacher.know(predictor, texts, answers)
+    CachedTeacher.know(predictor, texts, answers + 1)  # what is there stays
+    assert CachedTeacher.known(predictor, Texts.of(make_texts(10, 30))) == 10
+    labelled = CachedTeacher.label(predictor, Texts.of(make_texts(0, 22)))
+    assert labelled.forward_texts == 2
+    np.testing.assert_array_equal(labelled(np.arange(20)), answers[:20, :3])
+    both = CachedTeacher.label(predictor, texts, means=True)
+    assert both.forward_texts == 0
+    np.testing.assert_array_equal(both(np.arange(25)), answers)
+    with pytest.raises(ModelError, match="not finite"):
+        CachedTeacher.know(predictor, Texts.of(make_texts(40, 41)), np.full((1, width), np.nan, np.float32))
 
 
 def test_each_distinct_text_goes_through_once() -> None:
@@ -400,7 +440,7 @@ def test_other_fingerprints_are_other_teachers() -> None:
 
 @pytest.mark.usefixtures("shard_each_batch")
 def test_blocks_are_labelled_once_and_a_stop_falls_between_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cached_teacher, "_BLOCK", 8)
+    monkeypatch.setattr(sources, "_BLOCK", 8)
     texts, rows = Texts.of(make_texts(0, 30)), np.arange(30)
     asked = iter(range(1000))
     told: list[tuple[int, int]] = []
@@ -411,7 +451,7 @@ def test_blocks_are_labelled_once_and_a_stop_falls_between_them(monkeypatch: pyt
     assert (model.calls, stopped.complete, stopped.forward_texts) == ([8, 8], False, 16)
     assert told == [(0, 30), (8, 30), (16, 30)]
     assert int(stopped(rows).isnan().all(1).sum()) == 14
-    monkeypatch.setattr(cached_teacher, "_BLOCK", 5)  # the blocks of the first plan hold
+    monkeypatch.setattr(sources, "_BLOCK", 5)  # the blocks of the first plan hold
     rest = CachedTeacher.label(model, texts)
     assert model.calls == [8, 8, 8, 6]
     assert rest.complete

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from transformers.modeling_outputs import SequenceClassifierOutput
 
 from understudy.data.batches.by_length import length_batches
 from understudy.data.tokens.encode import Encoded, collate
 from understudy.models.probe.heads import HeadParts
-from understudy.models.structure.layers import base_model, evaluating
+from understudy.models.structure.layers import base_model, evaluating, watched
 from understudy.models.students.apart import ApartClassifier
 from understudy.models.students.pair_rows import PairLayout
 from understudy.models.students.pooled import PooledEncoder, mean_pooled
@@ -49,27 +50,73 @@ def text_vectors(
         names: the model's inputs.
         max_tokens: padded tokens of a batch.
     """
-    watched: dict[str, nn.Module] = {}
+    layers: dict[str, nn.Module] = {}
     if isinstance(parts, HeadParts):
-        watched[READ] = parts.last
+        layers[READ] = parts.last
         if parts.hidden is not None:
-            watched[BEFORE] = parts.hidden
+            layers[BEFORE] = parts.hidden
     elif parts is not None:
-        watched = {READ: parts}
+        layers = {READ: parts}
     found: dict[str, np.ndarray] = {}
     device = next(model.parameters()).device
-    with evaluating(model), torch.inference_mode(), _read_by(watched) as seen, _states_of(model) as states:
+    with evaluating(model), torch.inference_mode(), _read_by(layers) as seen, watched(model) as states:
         lengths = encoded.lengths[rows]
         for batch in length_batches(lengths, max_tokens=max_tokens, padded="attention_mask" in names):
             inputs = {name: part.to(device) for name, part in collate(encoded, rows[batch], names=names).items()}
             model(**inputs)
             if mean:
                 mask = inputs.get("attention_mask", torch.ones_like(inputs["input_ids"]))
-                seen[MEAN] = mean_pooled(states[0], mask)
+                seen[MEAN] = mean_pooled(states(), mask)
             for name, vectors in seen.items():
                 part = vectors.float().cpu().numpy()
                 found.setdefault(name, np.empty((len(rows), part.shape[1]), np.float32))[batch] = part
     return found
+
+
+class WithMeans(nn.Module):
+    """A classifier whose outputs are its own, and after them the mean of its last states over the real tokens.
+
+    One pass then serves who learns from the answers and who fits a linear layer to the vectors.
+
+    Args:
+        states: gives the last states of the model's latest call, see :func:`watched`.
+    """
+
+    def __init__(self, model: Any, states: Callable[[], Tensor]) -> None:
+        super().__init__()
+        self.model, self.config, self._states = model, model.config, states
+
+    def forward(self, **inputs: Tensor) -> SequenceClassifierOutput:
+        """Logits and means, ``(rows, outputs + width)``."""
+        answers = self.model(**inputs).logits
+        mask = inputs.get("attention_mask", torch.ones_like(inputs["input_ids"]))
+        means = mean_pooled(self._states(), mask)
+        return SequenceClassifierOutput(logits=torch.cat([answers.float(), means.float()], 1))
+
+
+def gives_means(model: Any, sample: Encoded, names: Sequence[str]) -> bool:
+    """Whether the means that a linear layer on a classifier's encoder reads come out of the classifier's own pass.
+
+    Not so where there is no such encoder, where the two texts of a pair go through it apart, and where there is no state
+    for each token.
+
+    Args:
+        sample: at least one text, which is tried.
+        names: the model's inputs.
+    """
+    base = base_model(model)
+    width = getattr(base.config, "hidden_size", None)
+    if (
+        base is model
+        or isinstance(model, Student | ApartClassifier)
+        or getattr(base.config, "is_encoder_decoder", False)
+    ):
+        return False
+    device = next(model.parameters()).device
+    inputs = {name: part.to(device) for name, part in collate(sample, np.arange(1), names=names).items()}
+    with evaluating(model), torch.inference_mode(), watched(model) as states:
+        model(**inputs)
+        return isinstance(states(), Tensor) and states().shape == (*inputs["input_ids"].shape, width)
 
 
 def apart_vectors(model: Any, layout: PairLayout, encoded: Encoded, rows: np.ndarray, *, max_tokens: int) -> np.ndarray:
@@ -100,14 +147,3 @@ def _read_by(modules: dict[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
     finally:
         for handle in handles:
             handle.remove()
-
-
-@contextmanager
-def _states_of(model: Any) -> Iterator[list[Tensor]]:
-    """Inside, the last states that the encoder gave at its latest call."""
-    states: list[Tensor] = []
-    handle = base_model(model).register_forward_hook(lambda *call: states.__setitem__(slice(None), [call[-1][0]]))
-    try:
-        yield states
-    finally:
-        handle.remove()

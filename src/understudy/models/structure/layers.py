@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -39,6 +40,17 @@ def base_model(model: Any) -> Any:
     """The encoder inside a model with a head. An encoder without a head is returned itself."""
     inner = getattr(model, getattr(model, "base_model_prefix", "") or "", model)
     return inner if inner is model or not isinstance(inner, nn.Module) else base_model(inner)
+
+
+@contextmanager
+def watched(model: Any) -> Iterator[Callable[[], Any]]:
+    """Inside, what gives the last states ``(rows, tokens, width)`` that a model's encoder gave to the thread that asks."""
+    seen = threading.local()
+    handle = base_model(model).register_forward_hook(lambda *call: setattr(seen, "states", call[-1][0]))
+    try:
+        yield lambda: seen.states
+    finally:
+        handle.remove()
 
 
 def head_modules(model: Any) -> list[nn.Module]:

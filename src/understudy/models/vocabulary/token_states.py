@@ -7,16 +7,19 @@ say what the token means in the texts of a task, and, if the encoder was fine-tu
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from understudy.data.at_once import in_order
 from understudy.data.batches.by_length import length_batches
 from understudy.data.tokens.encode import Encoded, collate
 from understudy.errors import ModelError
-from understudy.models.structure.layers import evaluating
+from understudy.models.structure.layers import base_model, evaluating, watched
+from understudy.models.students.pooled import mean_pooled
 
 _RIDGE = 1e-2
 """Penalty of the map from words to states, as a share of the mean square of the words' entries."""
@@ -32,25 +35,27 @@ class TokenStates(NamedTuple):
 
 
 def token_states(
-    encoder: Any,
+    model: Any,
     encoded: Encoded,
     *,
     names: Sequence[str],
     tokens: int,
     rows: np.ndarray | None = None,
     max_tokens: int = 2048,
-    on_batch: Callable[[int], None] = lambda rows: None,
+    workers: int = 1,
+    on_batch: Callable[[np.ndarray, Any, Tensor], None] = lambda rows, output, means: None,
 ) -> TokenStates:
     """Add up an encoder's last hidden states, token by token, over texts. Padding counts for nothing.
 
     Args:
-        encoder: of transformers, without a head; it runs in evaluation mode, on the device where it is.
+        model: an encoder of transformers, or a model with a head on one; it runs in evaluation mode, where it is.
         encoded: the texts.
-        names: the inputs that the encoder takes.
+        names: the inputs that the model takes.
         tokens: rows of the table: more than the highest id.
         rows: the numbers of the texts to read; all by default.
         max_tokens: padded tokens of a batch.
-        on_batch: called with the number of texts after each batch.
+        workers: batches that are computed at once, see :func:`understudy.data.at_once.in_order`.
+        on_batch: called for each batch with the positions in `rows`, the model's output, and the mean state of each text.
 
     Raises:
         ModelError: if the encoder does not return one state a token.
@@ -64,25 +69,29 @@ def token_states(
         [0.0, 0.0, 0.0, 1.0, 0.0, 2.0, 0.0, 0.0, 0.0]
     """
     rows = np.arange(len(encoded)) if rows is None else rows
-    device = next(encoder.parameters()).device
+    device = next(model.parameters()).device
+    padded = "attention_mask" in names
+    batches = length_batches(encoded.lengths[rows], max_tokens=max_tokens, padded=padded)
+
+    def read(batch: np.ndarray) -> tuple[Tensor, Tensor, Tensor, Any]:
+        inputs = collate(encoded, rows[batch], names=[*dict.fromkeys([*names, "attention_mask"])])
+        with torch.inference_mode():
+            output = model(**{name: inputs[name].to(device) for name in names})
+            return inputs["input_ids"], inputs["attention_mask"].bool(), states().float().cpu(), output
+
     sums: Tensor | None = None
     counts = torch.zeros(tokens, dtype=torch.float64)
-    padded = "attention_mask" in names
-    with evaluating(encoder), torch.inference_mode():
-        for batch in length_batches(encoded.lengths[rows], max_tokens=max_tokens, padded=padded):
-            inputs = collate(encoded, rows[batch], names=[*dict.fromkeys([*names, "attention_mask"])])
-            real, ids = inputs["attention_mask"].bool(), inputs["input_ids"]
-            given = {name: inputs[name].to(device) for name in names}
-            states = encoder(**given).last_hidden_state.float().cpu()
-            if states.shape[:2] != ids.shape:
+    with evaluating(model), watched(model) as states, closing(in_order(read, batches, workers=workers)) as found:
+        for batch, (ids, real, last, output) in zip(batches, found, strict=True):
+            if last.shape[:2] != ids.shape:
                 raise ModelError(
-                    f"a '{encoder.config.model_type}' encoder has no state for each token. Give --embeddings teacher."
+                    f"a '{base_model(model).config.model_type}' encoder has no state for each token. Give --embeddings teacher."
                 )
             if sums is None:
-                sums = torch.zeros(tokens, states.shape[-1], dtype=torch.float64)
-            sums.index_add_(0, ids[real], states[real].double())
+                sums = torch.zeros(tokens, last.shape[-1], dtype=torch.float64)
+            sums.index_add_(0, ids[real], last[real].double())
             counts += torch.bincount(ids[real], minlength=tokens)
-            on_batch(len(batch))
+            on_batch(batch, output, mean_pooled(last, real.long()))
     assert sums is not None
     return TokenStates(sums, counts)
 

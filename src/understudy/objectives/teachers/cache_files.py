@@ -14,6 +14,7 @@ with a checksum: a set that is damaged is assembled again, and the texts of a da
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -116,6 +117,17 @@ class LabelStore:
         job = self.job(keys, number)
         assert job is not None
         return job
+
+    def know(self, keys: np.ndarray, logits: np.ndarray) -> None:
+        """Take over logits that were computed elsewhere, of the keys that are in no shard.
+
+        Args:
+            logits: ``(keys, outputs)``.
+        """
+        new = self.unknown(keys)
+        if len(new):
+            number = next(number for number in itertools.count() if self.job(keys, number) is None)
+            self.start(keys, number, new, [np.arange(len(new))]).add({0: logits[new]})
 
     def assemble(self, keys: np.ndarray) -> np.ndarray:
         """Assemble the logits of a set and keep them: float32 ``(keys, outputs)``, memory-mapped."""

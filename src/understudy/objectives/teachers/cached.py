@@ -4,35 +4,30 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, nullcontext
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import closing
 from functools import partial
-from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from understudy.data.batches.by_length import length_batches
+from understudy.data.at_once import in_order
 from understudy.data.cache import cache_dir
 from understudy.data.texts import Texts
 from understudy.data.tokens.encode import encode
 from understudy.errors import ModelError
 from understudy.failpoints import failpoint
 from understudy.inference.answering import Answering
-from understudy.inference.logits import batch_logits, device_of, token_budget
+from understudy.inference.logits import batch_logits
 from understudy.inference.predictor import Predictor
-from understudy.models.structure.layers import evaluating
+from understudy.models.structure.layers import base_model, evaluating
 from understudy.objectives.teachers.cache_files import Job, LabelStore, sortable
+from understudy.objectives.teachers.sources import AnswerSource, PaddedTexts, TextBlocks
 
 _FLUSH_SHARE, _FLUSH_AT_LEAST_S, _FLUSH_AT_MOST_S = 0.05, 1.0, 60.0
 """Labels are saved when the unsaved ones took this share of the time so far, within these limits. The limits bound what
 a kill can cost; the share lets the number of files grow only with the logarithm of the time."""
-
-_BLOCK = 512
-"""Texts given at once to a model that makes batches of its own."""
 
 TextBatch = list[tuple[str, ...]]
 """The texts of a batch, in their order."""
@@ -71,6 +66,7 @@ class CachedTeacher:
         texts: Texts,
         *,
         columns: np.ndarray | None = None,
+        means: bool = False,
         max_tokens: int | None = None,
         on_texts: Callable[[int, int], None] = lambda done, total: None,
         should_stop: Callable[[], bool] = lambda: False,
@@ -88,6 +84,8 @@ class CachedTeacher:
             texts: the rows that will be asked for; equal texts are labelled once.
             columns: the model's outputs in the task's order, see
                 :func:`understudy.objectives.teachers.labels.match_labels`.
+            means: let the mean of the last states follow a network's outputs in each answer, see
+                :func:`understudy.models.probe.vectors.gives_means`. The outputs are then known without the means too.
             max_tokens: padded tokens of a network's batch; by default
                 :func:`understudy.inference.logits.token_budget`.
             on_texts: called with the number of distinct texts that have their labels and the number of all, at first
@@ -102,21 +100,51 @@ class CachedTeacher:
             ModelError: if the model's outputs are not finite.
             OutputError: if the cache cannot be written.
         """
-        store = LabelStore(cache_dir() / "teacher_logits" / model.fingerprint()[:32], outputs=model.outputs)
+        store = _store(model, means=means)
         keys, first, index = np.unique(sortable(texts.keys()), return_index=True, return_inverse=True)
         logits = store.find(keys)
         if logits is not None:
             on_texts(len(keys), len(keys))
             return cls(logits, index.reshape(-1), columns=columns, forward_texts=0, complete=True)
-        source = _Network(model, texts, max_tokens) if isinstance(model, Predictor) else _Blocks(model, texts)
-        at_once = workers if isinstance(model, Predictor) else 1
+        source: AnswerSource = TextBlocks(model, texts)
+        at_once = 1
+        if isinstance(model, Predictor):
+            source, at_once = PaddedTexts(model, texts, max_tokens, means=means), workers
         sent = None if elsewhere is None else partial(_sent, elsewhere, texts)
         labelling = _Labelling(source, keys, first, store, on_texts, should_stop, at_once, sent)
-        # once for all batches: a worker that is done must not put others out of evaluation mode
-        with evaluating(model.model) if isinstance(model, Predictor) else nullcontext():
+        with source.ready():
             complete = labelling.run()
         logits = store.assemble(keys) if complete else store.gather(keys)
+        if means:
+            done = np.flatnonzero(~np.isnan(logits[:, 0]))
+            _know(model, keys[done], logits[done])
         return cls(logits, index.reshape(-1), columns=columns, forward_texts=labelling.forward_texts, complete=complete)
+
+    @staticmethod
+    def know(model: Answering, texts: Texts, answers: np.ndarray) -> None:
+        """Keep what came out of another pass over texts: a model's outputs, and after them the means of its last states."""
+        keys, first = np.unique(sortable(texts.keys()), return_index=True)
+        _know(model, keys, _checked(answers[first]))
+
+    @staticmethod
+    def known(model: Answering, texts: Texts) -> int:
+        """How many of the distinct texts a model has labelled before."""
+        keys = np.unique(sortable(texts.keys()))
+        return len(keys) - len(_store(model).unknown(keys))
+
+
+def _store(model: Answering, *, means: bool = False) -> LabelStore:
+    folder, outputs = model.fingerprint()[:32], model.outputs
+    if means:
+        assert isinstance(model, Predictor)
+        folder, outputs = f"{folder}-means", outputs + base_model(model.model).config.hidden_size
+    return LabelStore(cache_dir() / "teacher_logits" / folder, outputs=outputs)
+
+
+def _know(model: Answering, keys: np.ndarray, answers: np.ndarray) -> None:
+    """Keep outputs and means, and the outputs for those who want no means, of the keys that have none yet."""
+    _store(model, means=True).know(keys, answers)
+    _store(model).know(keys, answers[:, : model.outputs])
 
 
 def answer_batch(model: Answering, batch: Texts) -> np.ndarray:
@@ -135,57 +163,12 @@ def _sent(
     return elsewhere((number, list(texts.take(rows))) for number, rows in batches)
 
 
-class _Source(Protocol):
-    """Where the answers for the rows of some texts come from."""
-
-    def batches(self, rows: np.ndarray) -> list[np.ndarray]:
-        """How rows are cut into batches: positions in `rows`, each in one batch."""
-        ...
-
-    def logits(self, rows: np.ndarray) -> np.ndarray:
-        """The answers for a batch: float32 ``(rows, outputs)``."""
-        ...
-
-
-class _Network:
-    """Padded batches of similar length, cut from texts that are tokenised once."""
-
-    def __init__(self, predictor: Predictor, texts: Texts, max_tokens: int | None) -> None:
-        self._model, self._names = predictor.model, predictor.names
-        self._encoded = encode(texts, predictor.tokenizer, max_length=predictor.max_length)
-        self._max_tokens = max_tokens or token_budget(device_of(predictor.model), predictor.model)
-
-    def batches(self, rows: np.ndarray) -> list[np.ndarray]:
-        """Batches of similar length, under the token budget."""
-        padded = "attention_mask" in self._names
-        return length_batches(self._encoded.lengths[rows], max_tokens=self._max_tokens, padded=padded)
-
-    def logits(self, rows: np.ndarray) -> np.ndarray:
-        """One padded batch through the network."""
-        return batch_logits(self._model, self._encoded, rows, names=self._names)
-
-
-class _Blocks:
-    """Blocks of raw texts, for a model that does the rest itself."""
-
-    def __init__(self, model: Answering, texts: Texts) -> None:
-        self._model, self._texts = model, texts
-
-    def batches(self, rows: np.ndarray) -> list[np.ndarray]:
-        """Blocks of :data:`_BLOCK` texts, in the order of the rows."""
-        return np.split(np.arange(len(rows)), range(_BLOCK, len(rows), _BLOCK))
-
-    def logits(self, rows: np.ndarray) -> np.ndarray:
-        """The model's answers for a block."""
-        return np.asarray(self._model.logits(self._texts.take(rows)), np.float32)
-
-
 class _Labelling:
     """Brings a store from what it holds to what a set of texts needs."""
 
     def __init__(
         self,
-        source: _Source,
+        source: AnswerSource,
         keys: np.ndarray,
         first: np.ndarray,
         store: LabelStore,
@@ -246,25 +229,8 @@ class _Labelling:
             with closing(self._sent((number, self._rows(keys)) for number, keys in batches.items())) as answers:
                 yield from answers
             return
-        with closing(self._in_order(list(batches.values()))) as answers:
+        with closing(in_order(self._answers, list(batches.values()), workers=self._workers)) as answers:
             yield from zip(batches, answers, strict=True)
-
-    def _in_order(self, batches: Sequence[np.ndarray]) -> Generator[np.ndarray, None, None]:
-        """The answers for the keys of each batch, in their order; as many as there are workers are computed at once."""
-        if self._workers == 1:
-            yield from map(self._answers, batches)
-            return
-        # a thread takes its number of threads from torch when it first computes in parallel: too late for some libraries
-        alone = partial(torch.set_num_threads, torch.get_num_threads())
-        with ThreadPoolExecutor(self._workers, initializer=alone) as pool:
-            begun = deque(pool.submit(self._answers, keys) for keys in batches[: self._workers])
-            for later in itertools.count(self._workers):
-                if not begun:
-                    return
-                answers = begun.popleft().result()
-                if later < len(batches):
-                    begun.append(pool.submit(self._answers, batches[later]))
-                yield answers
 
     def _answers(self, keys: np.ndarray) -> np.ndarray:
         return self._source.logits(self._rows(keys))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from understudy.data.splits import Rows, Splits
+from understudy.data.texts import Texts
 from understudy.data.tokens.encode import Encoded, encode
 from understudy.errors import ModelError
 from understudy.inference.logits import logits
@@ -25,9 +27,18 @@ from understudy.models.students.pooled import PooledClassifier, PooledEncoder
 from understudy.runs.judging.calibrating import calibrate
 from understudy.runs.session import Session
 
+Known = Callable[[Texts], np.ndarray | None]
+"""Gives the means of an encoder's last states over texts, float32 ``(texts, width)``, if another pass has come by them."""
+
 
 def fit_probe(
-    session: Session, encoder: Any, tokenizer: PreTrainedTokenizerBase, splits: Splits, *, max_length: int
+    session: Session,
+    encoder: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    splits: Splits,
+    *,
+    max_length: int,
+    known: Known = lambda texts: None,
 ) -> Predictor | None:
     """Logistic regression (ridge for regression) on the vectors of the labelled rows, as `--features frozen` fits it.
 
@@ -36,6 +47,7 @@ def fit_probe(
     Args:
         encoder: of transformers, without a head; its weights are copied.
         max_length: tokens that are read of a text.
+        known: the means of the encoder's states; what it does not know is read here.
 
     Raises:
         Interrupted: on a signal.
@@ -44,12 +56,24 @@ def fit_probe(
     try:
         with session.run.timed("probe_s"):
             features = features_of(encoder, tokenizer, splits)
-            model = linear_on_means(session, features, tokenizer, splits, train=labelled, max_length=max_length)
+            more: dict[str, Any] = {"max_length": max_length, "known": known}
+            model = linear_on_means(session, features, tokenizer, splits, train=labelled, **more)
     except ModelError as error:
         session.run.say(f"the probe is left out: {' '.join(error.faults)}")
         return None
-    calibrate(session, model, splits)
+    calibrate(session, model, splits, answers=partial(probe_answers, session, model, known=known))
     return model
+
+
+def probe_answers(session: Session, probe: Predictor, texts: Texts, *, known: Known) -> np.ndarray:
+    """What a probe answers for texts, ``(texts, outputs)``: from their means, if it reads those and they are known."""
+    means = known(texts) if isinstance(probe.model, PooledClassifier) else None
+    if means is None:
+        return session.answers(probe, texts)
+    head: Any = probe.model.classifier
+    with torch.inference_mode():
+        answers: np.ndarray = head(torch.from_numpy(means).to(head.weight)).float().cpu().numpy()
+    return answers
 
 
 def mean_features(encoder: Any) -> Any:
@@ -100,6 +124,7 @@ def linear_on_means(
     *,
     train: Rows,
     max_length: int,
+    known: Known = lambda texts: None,
     on_encoded: Callable[[str, Encoded], None] = lambda part, encoded: None,
 ) -> Predictor:
     """A linear layer fitted to the vectors of training rows, its penalty chosen on the validation rows.
@@ -110,6 +135,7 @@ def linear_on_means(
         features: of :func:`features_of`.
         train: the training rows.
         max_length: tokens that are read of a text.
+        known: the means of the encoder's states; what it does not know is read here.
         on_encoded: called with the rows' tokens of each part, validation first.
 
     Raises:
@@ -121,17 +147,19 @@ def linear_on_means(
         on_encoded(part, found)
         return found
 
-    def vectors(way: Any, rows: Encoded) -> np.ndarray:
+    def vectors(way: Any, rows: Rows, rows_encoded: Encoded) -> np.ndarray:
+        if isinstance(way, PooledClassifier) and (means := known(rows.texts)) is not None:
+            return means
         way, stop = way.to(session.device), session.stop_if_asked
         names = settle_inputs(way, tokenizer)
-        return logits(way, rows, names=names, device=session.device, on_batch=lambda _: stop())
+        return logits(way, rows_encoded, names=names, device=session.device, on_batch=lambda _: stop())
 
     outside, inside = encoded("validation", splits.validation), encoded("train", train)
-    read = [vectors(way, inside) for way in features]
+    read = [vectors(way, train, inside) for way in features]
     number = _chosen(session, read, train, splits) if len(read) > 1 else 0
     way = features[number]
     fit = fit_linear_pairs if isinstance(way, ApartClassifier) else fit_linear
-    validation = (vectors(way, outside), splits.validation.labels)
+    validation = (vectors(way, splits.validation, outside), splits.validation.labels)
     more: dict[str, Any] = {"validation": validation, "class_weights": splits.class_weights}
     fitted = fit(read[number], train.labels, splits.task, groups=train.texts.keys(), **more)
     weight, bias = map(torch.from_numpy, fitted)

@@ -119,9 +119,7 @@ class ContendingDistilled(Contending, Distillation):
     def train(self, session: Session) -> Predictor:
         """The teacher labels all texts, the student learns from that."""
         session = dataclasses.replace(session, settings=self.settings)
-        teacher = self.teachers.label(session, self.texts)
-        self._start_embeddings(session)
-        self.train_student(session, teacher)
+        self.train_student(session, self.ask_teachers(session))
         return self.predictor
 
     def trained_on(self) -> BucketedBatches | None:

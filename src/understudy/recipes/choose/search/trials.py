@@ -101,9 +101,7 @@ class DistilledTrial(Distillation):
     def carry_out(self, session: Session) -> None:
         """The teacher labels the texts, the student learns from that, and is saved and scored."""
         session = replace(session, settings=self.settings)
-        teacher = self.teachers.label(session, self.texts)
-        self._start_embeddings(session)
-        self.train_student(session, teacher)
+        self.train_student(session, self.ask_teachers(session))
         if session.run.writes:
             put_score(session, self.predictor, self.splits)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from understudy.data.readers.columns import said_of_columns
 from understudy.data.readers.formats.reading import Reading
 from understudy.data.tasks import Task
 from understudy.data.texts import Texts
+from understudy.data.tokens.encode import encode_in_memory
 from understudy.data.tokens.encoder import Text
 from understudy.errors import gathered
 from understudy.inference.answering import Answering
@@ -20,17 +21,22 @@ from understudy.inference.exported.predictor import ExportedPredictor
 from understudy.inference.predictor import Ensemble, LinearPredictor, Predictor
 from understudy.models.awd_lstm.config import reads_whole
 from understudy.models.files.multitask import check_has_tasks
+from understudy.models.probe.vectors import gives_means
+from understudy.models.structure.layers import base_model
 from understudy.objectives.teachers.cached import CachedTeacher
 from understudy.objectives.teachers.file import FileTeacher
 from understudy.objectives.teachers.load import LoadedTeacher, load_teacher
 from understudy.objectives.teachers.teacher import AveragedTeacher, Teacher
 from understudy.recipes.train.distill.texts import answered
 from understudy.runs.cluster.teaching import SameTeacher, taught_on_ray
-from understudy.runs.devices import on_threads
+from understudy.runs.devices import a_batch_a_core
 from understudy.runs.judging.probe import has_encoder
 from understudy.runs.session import Session
 from understudy.settings.engine import LOCAL, RAY
 from understudy.settings.train.distill import is_outputs_file
+
+_MOST_KEPT = 50_000_000
+"""Numbers in the vectors of a set of texts, 200 MB. Those of more texts are not kept: the probe has them read again."""
 
 
 class Teachers:
@@ -101,6 +107,14 @@ class Teachers:
         networks = (model for model, *_ in self.models.values() if isinstance(model, Predictor))
         return next((model for model in networks if has_encoder(model.model)), None)
 
+    @cached_property
+    def _encoder_gives_means(self) -> bool:
+        """Whether the pass of :attr:`encoder` over texts for their answers gives the means of its states too."""
+        if (encoder := self.encoder) is None:
+            return False
+        sample: Text = ("a b", "c d") if self.task.is_pair else "a b c d"
+        return gives_means(encoder.model, encode_in_memory(encoder.encoder, [sample]), encoder.names)
+
     @property
     def are_tfidf(self) -> bool:
         """Whether all models among them are TF-IDF."""
@@ -134,29 +148,63 @@ class Teachers:
             known |= answered(file, texts)
         return known
 
-    def label(self, session: Session, texts: Texts) -> Teacher:
-        """Send each distinct text through each teacher once, or read its answer from the cache."""
+    def note_known(self, session: Session, texts: Texts) -> None:
+        """Put on the record how many texts have answers in the cache when the run begins: a resumed run finds its own there."""
+        before = session.run.record.answered_before
+        new = [name for name in self.models if self._noted(name) not in before]
+        if new and session.accelerator.is_main_process:
+            before |= {self._noted(name): CachedTeacher.known(self.models[name].model, texts) for name in new}
+            session.run.save()
+
+    def _noted(self, name: str) -> str:
+        return name if self._of_several is None else f"{name}, {self._of_several}"
+
+    def label(self, session: Session, texts: Texts, *, vectors_of: Texts | None = None) -> Teacher:
+        """Send each distinct text through each teacher once, or read its answer from the cache.
+
+        Args:
+            vectors_of: those of the texts whose :meth:`vectors` will be wanted: they come out of the same pass.
+        """
         with session.run.timed("label_pool_s"):
             found = [
-                self.files[name] if name in self.files else self._cached(session, name, texts) for name in self.names
+                self.files[name] if name in self.files else self._cached(session, name, texts, vectors_of)
+                for name in self.names
             ]
         return self._average(found, self.names)
 
-    def answers(self, session: Session, texts: Texts) -> np.ndarray | None:
-        """The averaged outputs of the models among the teachers, ``(texts, outputs)``; None where there are none."""
+    def answers(self, session: Session, texts: Texts, *, vectors: bool = False) -> np.ndarray | None:
+        """The averaged outputs of the models among the teachers, ``(texts, outputs)``; None where there are none.
+
+        Args:
+            vectors: whether the texts' :meth:`vectors` will be wanted: they come out of the same pass.
+        """
         if not self.models:
             return None
         known = [
-            _label(
-                session.device,
-                model,
-                texts,
-                columns=columns,
-                on_texts=lambda done, total: session.stop_if_asked(),
-            )
-            for model, columns, _ in self.models.values()
+            self._read(session, name, texts, columns=columns, means=vectors and self._gives_vectors(name, texts))
+            for name, (_, columns, _) in self.models.items()
         ]
         return self._average(known, list(self.models))(np.arange(len(texts))).numpy()
+
+    def vectors(self, session: Session, texts: Texts) -> np.ndarray | None:
+        """The means of the last states of :attr:`encoder` over texts, float32 ``(texts, width)``.
+
+        None where its pass over texts for their answers does not give them, or they are too many to keep.
+        """
+        name = next((name for name in self.models if self._gives_vectors(name, texts)), None)
+        if name is None:
+            return None
+        known = self._read(session, name, texts, means=True)
+        return known(np.arange(len(texts)))[:, self.models[name].model.outputs :].numpy()
+
+    def _gives_vectors(self, name: str, texts: Texts) -> bool:
+        if (encoder := self.encoder) is None or self.models[name].model is not encoder or not self._encoder_gives_means:
+            return False
+        return len(texts) * base_model(encoder.model).config.hidden_size <= _MOST_KEPT
+
+    def _read(self, session: Session, name: str, texts: Texts, **options: Any) -> CachedTeacher:
+        stop = session.stop_if_asked
+        return _label(session.device, self.models[name].model, texts, on_texts=lambda done, total: stop(), **options)
 
     def as_one(self) -> Ensemble:
         """The models among the teachers as one, for what they cost."""
@@ -183,19 +231,16 @@ class Teachers:
             return teachers[0]
         return AveragedTeacher(teachers, [self._weights[name] for name in names])
 
-    def _cached(self, session: Session, name: str, texts: Texts) -> CachedTeacher:
+    def _cached(self, session: Session, name: str, texts: Texts, vectors_of: Texts | None) -> CachedTeacher:
         model, columns, _ = self.models[name]
-        model.to(session.device)
         budget, record = session.stop.remaining(), session.run.record
+        self.note_known(session, texts)
         session.display.start(f"{name} labels", len(texts))
-        answered: dict[str, int] = {}
-        known = name if self._of_several is None else f"{name}, {self._of_several}"
+        answered = 0
 
         def on_texts(done: int, total: int) -> None:
-            if known not in record.answered_before:  # a resumed run finds in the cache what it labelled before
-                record.answered_before[known] = done
-                session.run.save()
-            answered[name] = done
+            nonlocal answered
+            answered = done
             session.display.update(done)
 
         def stops() -> bool:
@@ -209,8 +254,10 @@ class Teachers:
             same = SameTeacher(name, self.task, self._max_length, self._of_several, model.fingerprint())
             label = partial(label, elsewhere=partial(taught_on_ray, same))
         if session.accelerator.is_main_process:
+            if vectors_of is not None and self._gives_vectors(name, vectors_of):
+                _label(session.device, model, vectors_of, means=True, on_texts=on_texts, should_stop=stops)
             teacher = label()
-            self._labelled_here[name] = answered.get(name, 0) - record.answered_before.get(known, 0)
+            self._labelled_here[name] = answered - record.answered_before[self._noted(name)]
             record.teacher_forward_texts = self.forward_texts
         session.accelerator.wait_for_everyone()
         if not session.accelerator.is_main_process:
@@ -245,9 +292,9 @@ class _Ordered(Answering):
 
 def _label(device: torch.device, model: Answering, texts: Texts, **options: Any) -> CachedTeacher:
     """Label texts; on a processor a network computes a batch on each core, and none of them waits for another."""
+    model.to(device)
     alone = isinstance(model, Predictor) and not reads_whole(model.model.config)  # an AWD-LSTM keeps its state
-    if device.type != "cpu" or not alone:
+    if not alone:
         return CachedTeacher.label(model, texts, **options)
-    workers = torch.get_num_threads()
-    with on_threads(1):
+    with a_batch_a_core(device) as workers:
         return CachedTeacher.label(model, texts, workers=workers, **options)

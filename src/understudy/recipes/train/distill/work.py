@@ -182,14 +182,9 @@ class Distillation:
             session.run.record.training.setdefault(STUDENT, {})["settled"] = self.settled.why
         tfidf = None
         with Beside(session, STUDENT, ALONE) as self.beside:
-            teacher: Teacher = NoAnswers(self.task.outputs)
-            teaches = self.settings.alpha < 1  # at 1 an answer counts for nothing
             if self.settings.references and session.run.writes:
-                tfidf = tfidf_and_warning(session, self.teachers, self.splits, teaches=teaches)
-            if teaches:
-                teacher = self.teachers.label(session, self.texts)
-            self._start_embeddings(session)
-            steps = self.train_student(session, teacher)
+                tfidf = tfidf_and_warning(session, self.teachers, self.splits, teaches=self.settings.alpha < 1)
+            steps = self.train_student(session, self.ask_teachers(session))
             if self.settings.baseline:
                 self.train_alone(session, steps)
         if session.run.writes:
@@ -198,20 +193,21 @@ class Distillation:
                 students[ALONE] = self._predictor(session, self.start)
             compare_all(session, self.teachers, students, tfidf, self.splits)
 
-    def _start_embeddings(self, session: Session) -> None:
-        """Start the embeddings of the student, with and without teacher, from the teacher's states of each token."""
-        if not self.student.to_start or self.reader is None:
-            return
-        torch.manual_seed(self.settings.seed)
-        with session.run.timed("start_s"):
-            start_embeddings(
-                [self.start, self.student.model],
-                self.reader,
-                self.real_texts,
-                self.student.tokenizer,
-                device=session.device,
-                on_batch=lambda _: session.stop_if_asked(),
-            )
+    def ask_teachers(self, session: Session) -> Teacher:
+        """The teachers' answers for all texts. From what a teacher makes of each token, embeddings may start."""
+        teaches, settings = self.settings.alpha < 1, self.settings  # at 1 an answer counts for nothing
+        if teaches:
+            self.teachers.note_known(session, self.texts)
+        if self.student.to_start and self.reader is not None:
+            torch.manual_seed(settings.seed)
+            students, tokenizer = [self.start, self.student.model], self.student.tokenizer
+            more: dict[str, Any] = {"device": session.device, "on_batch": session.stop_if_asked}
+            with session.run.timed("start_s"):
+                start_embeddings(students, self.reader, self.real_texts, tokenizer, **more)
+        if not teaches:
+            return NoAnswers(self.task.outputs)
+        vectors_of = self.labelled.texts if settings.references else None
+        return self.teachers.label(session, self.texts, vectors_of=vectors_of)
 
     def train_student(self, session: Session, teacher: Teacher) -> int:
         """Train the student on labels, if any, and on the teacher's answers. Returns the optimizer steps of an epoch."""

@@ -23,15 +23,18 @@ from understudy.errors import ModelError
 from understudy.inference.logits import token_budget
 from understudy.inference.predictor import Predictor
 from understudy.models.awd_lstm.config import reads_whole
+from understudy.models.probe.vectors import gives_means
 from understudy.models.structure.layers import base_model, word_embeddings
 from understudy.models.students.student import Student
 from understudy.models.vocabulary.embeddings import table_from_teacher
 from understudy.models.vocabulary.token_states import TokenStates, contextual_table, token_states
+from understudy.objectives.teachers.cached import CachedTeacher
 from understudy.objectives.teachers.load import LoadedTeacher
+from understudy.runs.devices import a_batch_a_core
 
 _TOKENS = 100_000
 """Tokens of the texts that the teacher reads for this: beyond, common words change no more and rare ones are guessed."""
-_FORMAT = 1
+_FORMAT = 2
 """Of the cached states: raise it when the same texts give others."""
 
 
@@ -66,19 +69,19 @@ def contextual_start(
     width: int,
     *,
     device: torch.device | str,
-    on_batch: Callable[[int], None] = lambda rows: None,
+    on_batch: Callable[[], None] = lambda: None,
 ) -> Tensor:
     """The mean state of each token over the texts, in the student's vocabulary and width.
 
     The texts are drawn at random, always in the same order, until they hold 100,000 tokens. The states are cached, by
-    teacher and texts.
+    teacher and texts. The teacher's answers come out of the same pass; who has it label these texts finds them known.
 
     Args:
         teacher: a network with an encoder of transformers.
         tokenizer: the student's.
         width: of the student's embeddings.
         device: where the teacher reads.
-        on_batch: called with the number of texts after each batch.
+        on_batch: called after each batch.
 
     Returns:
         float32 ``(tokens, width)``.
@@ -93,15 +96,27 @@ def contextual_start(
     states = _known(file, len(words))
     if states is None:
         teacher.to(device)
-        states = token_states(
-            base_model(model),
-            encoded,
-            names=teacher.names,
-            tokens=len(words),
-            rows=rows,
-            max_tokens=token_budget(device, model),
-            on_batch=on_batch,
-        )
+        gives_both = gives_means(model, encoded, teacher.names)  # else its encoder is asked, which gives no answers
+        answers: dict[int, np.ndarray] = {}
+
+        def keep(batch: np.ndarray, output: Any, means: Tensor) -> None:
+            if gives_both:
+                answers.update(zip(batch.tolist(), torch.cat([output.logits.float().cpu(), means], 1).numpy()))
+            on_batch()
+
+        with a_batch_a_core(device) as workers:
+            states = token_states(
+                model if gives_both else base_model(model),
+                encoded,
+                names=teacher.names,
+                tokens=len(words),
+                rows=rows,
+                max_tokens=token_budget(device, model),
+                workers=workers,
+                on_batch=keep,
+            )
+        if gives_both:
+            CachedTeacher.know(teacher, texts.take(rows), np.stack([answers[row] for row in range(len(rows))]))
         _keep(file, states)
     return table_from_teacher(contextual_table(words, states), teacher.tokenizer, tokenizer, width)
 
@@ -113,7 +128,7 @@ def start_embeddings(
     tokenizer: PreTrainedTokenizerBase,
     *,
     device: torch.device | str,
-    on_batch: Callable[[int], None],
+    on_batch: Callable[[], None],
 ) -> None:
     """Start the embeddings of students of one shape at the same table, see :func:`contextual_start`."""
     width = students[0].config.embedding_size
