@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from evidence import DATA, Setting, begin, earlier, finished, fresh_cache, run, score_of, target, write
+from understudy.atomic import CACHE, new_folder
 from understudy.cores import wait_briefly
 
 LABELLED, POOL, HELD_OUT, ROUNDS = 1000, 4000, 1000, 3
@@ -119,8 +120,8 @@ def earlier_version(setting: Setting) -> Path:
     folder = setting.runs / "busy_machine" / f"before-{BEFORE}"
     if not folder.exists():
         packed = subprocess.run(["git", "archive", "--format=tar", BEFORE, "src"], check=True, capture_output=True)
-        with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as files:
-            files.extractall(folder, filter="data")
+        with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as files, new_folder(folder, remedy=CACHE) as temporary:
+            files.extractall(temporary, filter="data")
     return folder.resolve() / "src"
 
 

@@ -68,15 +68,14 @@ def test_few_texts_are_gone_through_again_and_slow_models_once(clock: Clock) -> 
 
 def test_of_a_slow_model_fewer_texts_are_enough(clock: Clock) -> None:
     """Still at even distances; the quick one gets all that are asked for."""
-    texts = [str(i) for i in range(1000)]
-    measure(clock, texts, latency_texts=800, throughput_texts=1000, warmup=8)  # 2 ms a text
+    texts = [str(i) for i in range(3000)]
+    measure(clock, texts, latency_texts=800, throughput_texts=2500, warmup=8)  # 2 ms a text
     singles, together = clock.calls[8:-1], clock.calls[-1]
-    assert len(singles) == 500
-    assert [call[0][0] for call in singles[:: len(singles) - 1]] == ["0", "999"]
-    assert len(together) == 1000
+    assert (len(singles), len(together)) == (500, 1000)
+    assert [singles[0][0], singles[-1][0], together[0], together[-1]] == [("0",), ("2999",)] * 2
     clock.calls.clear()
-    measure(clock, texts, latency_texts=50, throughput_texts=1000, warmup=8)
-    assert len(clock.calls) == 8 + 50 + 1
+    measure(clock, texts, latency_texts=50, throughput_texts=600, warmup=8)
+    assert [len(call) for call in clock.calls[8:]] == [1] * 50 + [600]
 
 
 def test_nothing_to_measure_with() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,9 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer, BertModel
 
+from understudy.errors import Interrupted
 from understudy.evaluation import cost
+from understudy.objectives.teachers import sources
 from understudy.recipes.train.distill import teachers
 from understudy.recipes.train.distill.recipe import Distill
 from understudy.recipes.train.finetune.recipe import Finetune
@@ -92,6 +96,61 @@ def test_a_teacher_reads_each_text_once(
     assert again.teacher_forward_texts == 0
     assert [one["metrics"] for one in again.models] == [one["metrics"] for one in record.models]
     assert [one["calibration"] for one in again.models] == [one["calibration"] for one in record.models]
+
+
+def test_what_was_labelled_without_vectors_is_read_for_them(
+    reviews: Path, teacher: Path, tmp_path: Path, read: Counter[tuple[int, ...]]
+) -> None:
+    """By a run without a probe, or by an earlier version; the record counts what is read."""
+    distil(reviews, teacher, tmp_path / "first", embeddings="random", references=False)
+    read.clear()
+    record = distil(reviews, teacher, tmp_path / "second", embeddings="random")
+    texts = parts(reviews, teacher)
+    labelled = set(texts["train"])
+    assert {read[text] for text in texts["pool"] if text not in labelled} == {0}
+    assert {read[text] for text in labelled} == {1}
+    assert record.teacher_forward_texts == len(labelled)
+    assert list(record.answered_before.values()) == [len(set(texts["pool"]) - labelled)]
+
+
+def test_a_signal_while_labelled_rows_are_read_costs_nothing_that_is_done(
+    reviews: Path,
+    teacher: Path,
+    tmp_path: Path,
+    read: Counter[tuple[int, ...]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No text is read twice, and the resumed run ends with the bits of one that nothing happened to."""
+    monkeypatch.setattr(sources, "token_budget", lambda device, model: 200)
+    whole = distil(reviews, teacher, tmp_path / "whole", embeddings="random", threads=1)
+    monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "cache"))
+    read.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(sources, "batch_logits", stopping(sources.batch_logits, at=8))
+        with pytest.raises(Interrupted):
+            distil(reviews, teacher, tmp_path / "run", embeddings="random", threads=1)
+    texts = parts(reviews, teacher)
+    assert 0 < sum(read[text] for text in set(texts["train"])) < len(set(texts["train"]))
+    assert not any(read[text] for text in set(texts["pool"]) - set(texts["train"]))
+    record = distil(reviews, teacher, tmp_path / "run", embeddings="random", threads=1, resume=True)
+    assert {read[text] for part in texts.values() for text in part} == {1}
+    assert record.teacher_forward_texts == whole.teacher_forward_texts
+    assert record.answered_before == whole.answered_before
+    one, other = ((tmp_path / name / "model" / "model.safetensors").read_bytes() for name in ("whole", "run"))
+    assert one == other
+
+
+def stopping(compute: Any, *, at: int) -> Any:
+    """A function during whose call of this number the process is asked to end."""
+    calls: list[int] = []
+
+    def counting(*arguments: Any, **options: Any) -> Any:
+        calls.append(1)
+        if len(calls) == at:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return compute(*arguments, **options)
+
+    return counting
 
 
 def test_the_probe_is_the_one_that_reads_for_itself(

@@ -74,6 +74,15 @@ class Splits:
         """
         return replace(self, class_weights=class_weights(asked, self.train.labels, self.task))
 
+    def learning_faults(self) -> list[str]:
+        """What keeps every model from learning anything: training rows that all have the same number."""
+        known = self.train.labels[self.train.labelled]
+        if self.task.kind != "regression" or len(known) < 2 or (known != known[0]).any():
+            return []
+        return [
+            f"{self.train.origin}: every training row has the number {known.flat[0]:g} in column '{self.task.label}', so there is nothing to learn. Add rows with other numbers, or name another column with --label."
+        ]
+
     def reporting(self) -> tuple[str, Rows]:
         """The name and the rows of the split that is reported on: test, or validation if there is no test split."""
         return ("test", self.test) if self.test is not None else ("validation", self.validation)

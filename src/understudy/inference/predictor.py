@@ -19,7 +19,7 @@ from understudy.data.tokens.encoder import Text, TextEncoder
 from understudy.inference.answering import Answering
 from understudy.inference.answers import averaged_logits, check_texts
 from understudy.inference.logits import logits, outputs_of, parameter_summary
-from understudy.inference.vectors import head_of, vectors
+from understudy.inference.vectors import gives_means, head_of, vectors
 from understudy.models.files.fingerprints import model_fingerprint
 from understudy.models.structure.first_token import classifier_logits
 from understudy.models.structure.inputs import not_finite, settle_inputs
@@ -156,6 +156,12 @@ class Predictor(Answering):
         if not np.isfinite(found).all():
             raise not_finite()
         return found
+
+    def gives_means(self) -> bool:
+        """Whether a pass for logits gives the means of the encoder's states, see :func:`understudy.inference.vectors.gives_means`."""
+        words = ["a b", "a b c d e f g h i j k l m n o p q r s t u v w x y z", "a"]
+        texts: list[Text] = [(text, text) for text in words] if self.task.is_pair else [*words]
+        return gives_means(self.model, encode_in_memory(self.encoder, texts), self.names)
 
     def summary(self) -> dict[str, int]:
         """Parameters (all, trainable, in embedding tables) and the bytes of the weights as they are saved."""

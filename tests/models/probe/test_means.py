@@ -8,13 +8,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, BartConfig, BartForSequenceClassification
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BartConfig,
+    BartForSequenceClassification,
+    ConvBertConfig,
+    ConvBertForSequenceClassification,
+)
 
 from understudy.data.at_once import in_order
 from understudy.data.tasks import Task
 from understudy.data.tokens.encode import Encoded, collate, encode
+from understudy.inference.vectors import gives_means
 from understudy.models.files.classifiers import load_mean_classifier
-from understudy.models.probe.vectors import WithMeans, gives_means
+from understudy.models.probe.vectors import WithMeans
 from understudy.models.structure.layers import base_model, evaluating, watched
 from understudy.models.students.apart import ApartClassifier
 from understudy.models.students.bilstm import BiLSTM, BiLSTMConfig
@@ -79,6 +87,10 @@ def test_whose_pass_gives_no_means(model: Any, tiny_bert: Path, encoded: Encoded
     width = ApartClassifier.widths * model.config.hidden_size
     apart = ApartClassifier.assemble(base_model(model), torch.zeros(2, width), torch.zeros(2), layout=layout)
     assert not gives_means(apart, encoded, NAMES)
+    torch.manual_seed(0)
+    shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    convolved = ConvBertForSequenceClassification(ConvBertConfig(**shape, vocab_size=200, embedding_size=16))
+    assert not gives_means(convolved, encoded, NAMES)  # its states look into the padding
     size = {"d_model": 8, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 1}
     other = {"decoder_attention_heads": 1, "encoder_ffn_dim": 8, "decoder_ffn_dim": 8, "vocab_size": 200}
     assert not gives_means(BartForSequenceClassification(BartConfig(**size, **other)), encoded, NAMES)

@@ -14,6 +14,8 @@ from transformers import AutoModel, AutoModelForSequenceClassification, AutoToke
 from understudy.data.tokens.encode import Encoded, encode
 from understudy.errors import ModelError
 from understudy.inference.logits import logits
+from understudy.models.probe.vectors import WithMeans
+from understudy.models.structure.layers import watched
 from understudy.models.vocabulary.token_states import TokenStates, contextual_table, states_of_words, token_states
 
 TEXTS = ["a good film", "the film was bad, very bad", "good", "a song and a play", "the cast was lovely"]
@@ -55,17 +57,19 @@ def test_several_threads_add_up_the_same_and_the_answers_come_along(
     """Bit for bit: what the batches give is added up in their order."""
     model = AutoModelForSequenceClassification.from_pretrained(tiny_bert, num_labels=3).eval()
     size, names, rows = encoder.config.vocab_size, ["input_ids", "attention_mask"], np.array([4, 0, 1, 3])
-    answers, means = np.zeros((4, 3), np.float32), np.zeros((4, encoder.config.hidden_size), np.float32)
+    answers = np.zeros((4, 3 + encoder.config.hidden_size), np.float32)
 
-    def keep(batch: np.ndarray, output: Any, of_texts: torch.Tensor) -> None:
-        answers[batch], means[batch] = output.logits.numpy(), of_texts.numpy()
+    def keep(batch: np.ndarray, output: Any) -> None:
+        answers[batch] = output.logits.numpy()
 
     one = token_states(encoder, encoded, names=names, tokens=size, rows=rows, max_tokens=12)
-    several = token_states(model, encoded, names=names, tokens=size, rows=rows, max_tokens=12, workers=3, on_batch=keep)
+    with watched(model) as last:
+        both, more = WithMeans(model, last), {"workers": 3, "on_batch": keep}
+        several = token_states(both, encoded, names=names, tokens=size, rows=rows, max_tokens=12, **more)
     assert torch.equal(one.sums, several.sums)
     assert torch.equal(one.counts, several.counts)
-    np.testing.assert_allclose(answers, logits(model, encoded, names=names, rows=rows), atol=1e-5)
-    for row, mean in zip(rows, means, strict=True):
+    np.testing.assert_allclose(answers[:, :3], logits(model, encoded, names=names, rows=rows), atol=1e-5)
+    for row, mean in zip(rows, answers[:, 3:], strict=True):
         with torch.inference_mode():
             states = encoder(input_ids=torch.from_numpy(encoded.row(row).astype(np.int64))[None]).last_hidden_state
         np.testing.assert_allclose(mean, states[0].mean(0), atol=1e-5)

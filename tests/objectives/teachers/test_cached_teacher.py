@@ -74,10 +74,13 @@ class Counted(nn.Module):
         self.model = model
         self.config = model.config
         self.rows = 0
+        self.largest = 0
+        """Padded tokens of the largest batch."""
 
     def forward(self, **inputs):
         """The model's own answer."""
         self.rows += len(inputs["input_ids"])
+        self.largest = max(self.largest, inputs["input_ids"].numel())
         return self.model(**inputs)
 
 
@@ -144,6 +147,46 @@ def test_what_another_pass_answered_is_known() -> None:
     np.testing.assert_array_equal(both(np.arange(25)), answers)
     with pytest.raises(ModelError, match="not finite"):
         CachedTeacher.know(predictor, Texts.of(make_texts(40, 41)), np.full((1, width), np.nan, np.float32))
+
+
+def test_what_another_pass_answered_disturbs_no_plan() -> None:
+    """Another run has planned the same texts in other batches, and has not labelled them yet."""
+    predictor = make_predictor()
+    model = counted(predictor)
+    texts, rows = Texts.of(make_texts(0, 40)), np.arange(40)
+    CachedTeacher.label(predictor, texts, max_tokens=60, should_stop=lambda: True)
+    answers = np.random.default_rng(0).normal(size=(40, 3 + model.config.hidden_size)).astype(np.float32)
+    CachedTeacher.know(predictor, texts, answers)
+    found = CachedTeacher.label(predictor, texts)
+    assert (found.forward_texts, model.rows) == (0, 0)
+    np.testing.assert_array_equal(found(rows), answers[:, :3])
+
+
+def test_what_is_lost_of_another_pass_is_labelled_in_usual_batches() -> None:
+    predictor = make_predictor()
+    expected = predictor.logits(list(Texts.of(make_texts(0, 40))))
+    model = counted(predictor)
+    texts = Texts.of(make_texts(0, 40))
+    CachedTeacher.know(predictor, texts, np.zeros((40, 3 + model.config.hidden_size), np.float32))
+    for path in (cache_dir() / "teacher_logits").rglob("known-*/0.npz"):
+        path.write_bytes(path.read_bytes()[:-40])
+    assert CachedTeacher.known(predictor, texts) == 0
+    found = CachedTeacher.label(predictor, texts, max_tokens=60)
+    assert found.forward_texts == 40
+    assert model.largest <= 60
+    np.testing.assert_allclose(found(np.arange(40)), expected, atol=1e-5)
+
+
+def test_means_must_be_known_of_some() -> None:
+    predictor = make_predictor()
+    texts, some = Texts.of(make_texts(0, 30)), Texts.of(make_texts(0, 10))
+    CachedTeacher.label(predictor, Texts.of(make_texts(5, 20)))
+    assert CachedTeacher.known(predictor, texts) == 15
+    assert CachedTeacher.known(predictor, texts, means_of=some) == 10
+    CachedTeacher.label(predictor, some, means=True)
+    assert CachedTeacher.known(predictor, texts, means_of=some) == 20
+    gathered = CachedTeacher.gathered(predictor, texts)
+    assert (gathered.complete, int(gathered(np.arange(30)).isnan().all(1).sum())) == (False, 10)
 
 
 def test_each_distinct_text_goes_through_once() -> None:
@@ -317,7 +360,10 @@ def test_damaged_files_are_made_again() -> None:
     assert torch.equal(again(rows), expected)
     whole.unlink()
     os.truncate(job / "plan.npz", 10)
-    assert CachedTeacher.label(predictor, texts).forward_texts == 40
+    assert CachedTeacher.label(predictor, texts).forward_texts == 0  # all that was planned is done
+    whole.unlink()
+    shards[0].unlink()
+    assert CachedTeacher.label(predictor, texts).forward_texts == 40  # what lies beside a damaged plan goes with it
 
 
 def test_two_runs_that_label_the_same_texts_at_once() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -65,8 +65,7 @@ def text_vectors(
             inputs = {name: part.to(device) for name, part in collate(encoded, rows[batch], names=names).items()}
             model(**inputs)
             if mean:
-                mask = inputs.get("attention_mask", torch.ones_like(inputs["input_ids"]))
-                seen[MEAN] = mean_pooled(states(), mask)
+                seen[MEAN] = mean_vectors(states(), inputs)
             for name, vectors in seen.items():
                 part = vectors.float().cpu().numpy()
                 found.setdefault(name, np.empty((len(rows), part.shape[1]), np.float32))[batch] = part
@@ -82,6 +81,8 @@ class WithMeans(nn.Module):
         states: gives the last states of the model's latest call, see :func:`watched`.
     """
 
+    base_model_prefix = "model"
+
     def __init__(self, model: Any, states: Callable[[], Tensor]) -> None:
         super().__init__()
         self.model, self.config, self._states = model, model.config, states
@@ -89,34 +90,13 @@ class WithMeans(nn.Module):
     def forward(self, **inputs: Tensor) -> SequenceClassifierOutput:
         """Logits and means, ``(rows, outputs + width)``."""
         answers = self.model(**inputs).logits
-        mask = inputs.get("attention_mask", torch.ones_like(inputs["input_ids"]))
-        means = mean_pooled(self._states(), mask)
+        means = mean_vectors(self._states(), inputs)
         return SequenceClassifierOutput(logits=torch.cat([answers.float(), means.float()], 1))
 
 
-def gives_means(model: Any, sample: Encoded, names: Sequence[str]) -> bool:
-    """Whether the means that a linear layer on a classifier's encoder reads come out of the classifier's own pass.
-
-    Not so where there is no such encoder, where the two texts of a pair go through it apart, and where there is no state
-    for each token.
-
-    Args:
-        sample: at least one text, which is tried.
-        names: the model's inputs.
-    """
-    base = base_model(model)
-    width = getattr(base.config, "hidden_size", None)
-    if (
-        base is model
-        or isinstance(model, Student | ApartClassifier)
-        or getattr(base.config, "is_encoder_decoder", False)
-    ):
-        return False
-    device = next(model.parameters()).device
-    inputs = {name: part.to(device) for name, part in collate(sample, np.arange(1), names=names).items()}
-    with evaluating(model), torch.inference_mode(), watched(model) as states:
-        model(**inputs)
-        return isinstance(states(), Tensor) and states().shape == (*inputs["input_ids"].shape, width)
+def mean_vectors(states: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
+    """The means of the states of a batch over its real tokens: ``(rows, width)``."""
+    return mean_pooled(states, inputs.get("attention_mask", torch.ones_like(inputs["input_ids"])))
 
 
 def apart_vectors(model: Any, layout: PairLayout, encoded: Encoded, rows: np.ndarray, *, max_tokens: int) -> np.ndarray:

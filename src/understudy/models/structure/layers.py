@@ -42,13 +42,19 @@ def base_model(model: Any) -> Any:
     return inner if inner is model or not isinstance(inner, nn.Module) else base_model(inner)
 
 
+def has_encoder(model: Any) -> bool:
+    """Whether a model with a head is built on an encoder of transformers, whose states a probe can read."""
+    base = base_model(model)
+    return base is not model and not type(base).__module__.startswith("understudy.")
+
+
 @contextmanager
 def watched(model: Any) -> Iterator[Callable[[], Any]]:
-    """Inside, what gives the last states ``(rows, tokens, width)`` that a model's encoder gave to the thread that asks."""
+    """Inside, what gives the last states ``(rows, tokens, width)`` of a model's encoder to the thread that had it called."""
     seen = threading.local()
     handle = base_model(model).register_forward_hook(lambda *call: setattr(seen, "states", call[-1][0]))
     try:
-        yield lambda: seen.states
+        yield lambda: getattr(seen, "states", None)
     finally:
         handle.remove()
 

@@ -19,7 +19,6 @@ from understudy.data.batches.by_length import length_batches
 from understudy.data.tokens.encode import Encoded, collate
 from understudy.errors import ModelError
 from understudy.models.structure.layers import base_model, evaluating, watched
-from understudy.models.students.pooled import mean_pooled
 
 _RIDGE = 1e-2
 """Penalty of the map from words to states, as a share of the mean square of the words' entries."""
@@ -43,7 +42,7 @@ def token_states(
     rows: np.ndarray | None = None,
     max_tokens: int = 2048,
     workers: int = 1,
-    on_batch: Callable[[np.ndarray, Any, Tensor], None] = lambda rows, output, means: None,
+    on_batch: Callable[[np.ndarray, Any], None] = lambda rows, output: None,
 ) -> TokenStates:
     """Add up an encoder's last hidden states, token by token, over texts. Padding counts for nothing.
 
@@ -55,7 +54,7 @@ def token_states(
         rows: the numbers of the texts to read; all by default.
         max_tokens: padded tokens of a batch.
         workers: batches that are computed at once, see :func:`understudy.data.at_once.in_order`.
-        on_batch: called for each batch with the positions in `rows`, the model's output, and the mean state of each text.
+        on_batch: called for each batch with the positions in `rows` and the model's output.
 
     Raises:
         ModelError: if the encoder does not return one state a token.
@@ -91,7 +90,7 @@ def token_states(
                 sums = torch.zeros(tokens, last.shape[-1], dtype=torch.float64)
             sums.index_add_(0, ids[real], last[real].double())
             counts += torch.bincount(ids[real], minlength=tokens)
-            on_batch(batch, output, mean_pooled(last, real.long()))
+            on_batch(batch, output)
     assert sums is not None
     return TokenStates(sums, counts)
 

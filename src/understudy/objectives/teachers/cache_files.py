@@ -5,6 +5,7 @@ A store belongs to one teacher (weights, tokenizer, maximal length). It holds
 - ``jobs/<request>-<n>/plan.npz``: the texts of a set that had no answer when the job began, cut into batches. The plan
   fixes the batches, so that an interrupted job continues on the same ones and ends with the same bits;
 - ``jobs/<request>-<n>/<batch>-<hash>.npz``: shards, the keys and logits of finished batches. They are only ever added;
+- ``jobs/known-<request>/0.npz``: a shard without a plan, of answers that came out of another pass over texts;
 - ``sets/<request>.npy``: the logits of a whole set of texts, assembled from the shards of all jobs.
 
 Files get their names when they are complete, so that two runs may label at once; at worst both do the same work. All end
@@ -14,7 +15,6 @@ with a checksum: a set that is damaged is assembled again, and the texts of a da
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -125,9 +125,13 @@ class LabelStore:
             logits: ``(keys, outputs)``.
         """
         new = self.unknown(keys)
-        if len(new):
-            number = next(number for number in itertools.count() if self.job(keys, number) is None)
-            self.start(keys, number, new, [np.arange(len(new))]).add({0: logits[new]})
+        if not len(new):
+            return
+        failpoint("label.shard")
+        folder = self.folder / "jobs" / f"known-{_request(keys[new])}"
+        with new_folder(folder, remedy=CACHE) as temporary, open(temporary / "0.npz", "x+b") as file:
+            np.savez(file, batches=np.zeros(1, np.int64), keys=keys[new], logits=logits[new])
+            seal(file)
 
     def assemble(self, keys: np.ndarray) -> np.ndarray:
         """Assemble the logits of a set and keep them: float32 ``(keys, outputs)``, memory-mapped."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import closing
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,13 +16,11 @@ from torch import Tensor
 from understudy.data.at_once import in_order
 from understudy.data.cache import cache_dir
 from understudy.data.texts import Texts
-from understudy.data.tokens.encode import encode
 from understudy.errors import ModelError
 from understudy.failpoints import failpoint
 from understudy.inference.answering import Answering
-from understudy.inference.logits import batch_logits
 from understudy.inference.predictor import Predictor
-from understudy.models.structure.layers import base_model, evaluating
+from understudy.models.structure.layers import base_model
 from understudy.objectives.teachers.cache_files import Job, LabelStore, sortable
 from understudy.objectives.teachers.sources import AnswerSource, PaddedTexts, TextBlocks
 
@@ -73,7 +72,7 @@ class CachedTeacher:
         workers: int = 1,
         elsewhere: Elsewhere | None = None,
     ) -> CachedTeacher:
-        """Have a model label texts, except those that it has labelled before, in this run or in another.
+        """Have a model label texts, except those that it has labelled so before, in this run or in another.
 
         Labelling that was killed continues on the same batches and gives the same bits. Answers are shared by all
         models with the same :meth:`~understudy.inference.answering.Answering.fingerprint`. A network labels padded
@@ -100,60 +99,77 @@ class CachedTeacher:
             ModelError: if the model's outputs are not finite.
             OutputError: if the cache cannot be written.
         """
-        store = _store(model, means=means)
+        plain, both = _stores(model)
+        store = both if means else plain
         keys, first, index = np.unique(sortable(texts.keys()), return_index=True, return_inverse=True)
-        logits = store.find(keys)
-        if logits is not None:
+        logits, forward_texts, complete = store.find(keys), 0, True
+        if logits is None:
+            source: AnswerSource = TextBlocks(model, texts)
+            at_once = 1
+            if isinstance(model, Predictor):
+                source, at_once = PaddedTexts(model, texts, max_tokens, means=means), workers
+            sent = None if elsewhere is None else partial(_sent, elsewhere, texts)
+            labelling = _Labelling(source, keys, first, store, on_texts, should_stop, at_once, sent)
+            with source.ready():
+                complete = labelling.run()
+            logits, forward_texts = store.assemble(keys) if complete else store.gather(keys), labelling.forward_texts
+        else:
             on_texts(len(keys), len(keys))
-            return cls(logits, index.reshape(-1), columns=columns, forward_texts=0, complete=True)
-        source: AnswerSource = TextBlocks(model, texts)
-        at_once = 1
-        if isinstance(model, Predictor):
-            source, at_once = PaddedTexts(model, texts, max_tokens, means=means), workers
-        sent = None if elsewhere is None else partial(_sent, elsewhere, texts)
-        labelling = _Labelling(source, keys, first, store, on_texts, should_stop, at_once, sent)
-        with source.ready():
-            complete = labelling.run()
-        logits = store.assemble(keys) if complete else store.gather(keys)
         if means:
             done = np.flatnonzero(~np.isnan(logits[:, 0]))
-            _know(model, keys[done], logits[done])
-        return cls(logits, index.reshape(-1), columns=columns, forward_texts=labelling.forward_texts, complete=complete)
+            plain.know(keys[done], logits[done, : plain.outputs])
+        return cls(logits, index.reshape(-1), columns=columns, forward_texts=forward_texts, complete=complete)
 
     @staticmethod
     def know(model: Answering, texts: Texts, answers: np.ndarray) -> None:
         """Keep what came out of another pass over texts: a model's outputs, and after them the means of its last states."""
         keys, first = np.unique(sortable(texts.keys()), return_index=True)
-        _know(model, keys, _checked(answers[first]))
+        answers = _checked(answers[first])
+        plain, both = _stores(model)
+        both.know(keys, answers)
+        plain.know(keys, answers[:, : plain.outputs])
 
     @staticmethod
-    def known(model: Answering, texts: Texts) -> int:
-        """How many of the distinct texts a model has labelled before."""
+    def known(model: Answering, texts: Texts, *, means_of: Texts | None = None) -> int:
+        """How many of the distinct texts a model has labelled before.
+
+        Args:
+            means_of: those of the texts of which the means must be known too.
+        """
+        plain, both = _stores(model)
         keys = np.unique(sortable(texts.keys()))
-        return len(keys) - len(_store(model).unknown(keys))
+        lacking = keys[plain.unknown(keys)]
+        if means_of is not None:
+            wanted = np.unique(sortable(means_of.keys()))
+            lacking = np.concatenate([np.setdiff1d(lacking, wanted), wanted[both.unknown(wanted)]])
+        return len(keys) - len(lacking)
+
+    @classmethod
+    def gathered(cls, model: Answering, texts: Texts, *, columns: np.ndarray | None = None) -> CachedTeacher:
+        """What a model has labelled by now; nothing is read."""
+        plain, _ = _stores(model)
+        keys, index = np.unique(sortable(texts.keys()), return_inverse=True)
+        found = plain.find(keys)
+        logits = plain.gather(keys) if found is None else found
+        complete = found is not None or not np.isnan(logits[:, 0]).any()
+        return cls(logits, index.reshape(-1), columns=columns, forward_texts=0, complete=complete)
 
 
-def _store(model: Answering, *, means: bool = False) -> LabelStore:
-    folder, outputs = model.fingerprint()[:32], model.outputs
-    if means:
-        assert isinstance(model, Predictor)
-        folder, outputs = f"{folder}-means", outputs + base_model(model.model).config.hidden_size
-    return LabelStore(cache_dir() / "teacher_logits" / folder, outputs=outputs)
+def _stores(model: Answering) -> tuple[LabelStore, LabelStore]:
+    """Where a model's outputs are kept, and where its outputs and the means of its last states after them."""
+    folder, outputs = cache_dir() / "teacher_logits" / model.fingerprint()[:32], model.outputs
+    config = getattr(base_model(model.model), "config", None) if isinstance(model, Predictor) else None
+    width = getattr(config, "hidden_size", 0)  # without one no means are asked for
+    return LabelStore(folder, outputs=outputs), LabelStore(Path(f"{folder}-means"), outputs=outputs + width)
 
 
-def _know(model: Answering, keys: np.ndarray, answers: np.ndarray) -> None:
-    """Keep outputs and means, and the outputs for those who want no means, of the keys that have none yet."""
-    _store(model, means=True).know(keys, answers)
-    _store(model).know(keys, answers[:, : model.outputs])
-
-
-def answer_batch(model: Answering, batch: Texts) -> np.ndarray:
-    """A model's logits for one batch of a plan, as :meth:`CachedTeacher.label` computes them: float32 ``(texts, outputs)``."""
-    if not isinstance(model, Predictor):
-        return np.asarray(model.logits(batch), np.float32)
-    encoded = encode(batch, model.tokenizer, max_length=model.max_length, cache=False)
-    with evaluating(model.model):
-        return batch_logits(model.model, encoded, np.arange(len(batch)), names=model.names)
+def answer_batch(model: Answering, batch: Texts, *, means: bool = False) -> np.ndarray:
+    """A model's answers for one batch of a plan, as :meth:`CachedTeacher.label` computes them: float32 ``(texts, width)``."""
+    source: AnswerSource = TextBlocks(model, batch)
+    if isinstance(model, Predictor):
+        source = PaddedTexts(model, batch, None, means=means, cache=False)
+    with source.ready():
+        return source.logits(np.arange(len(batch)))
 
 
 def _sent(
@@ -185,11 +201,11 @@ class _Labelling:
     def run(self) -> bool:
         """Finish the jobs that were begun for this very set, then start one for what is unknown; whether all is done."""
         for number in itertools.count():
+            new = self._store.unknown(self._keys)
+            if not len(new):
+                break
             job = self._store.job(self._keys, number)
             if job is None:
-                new = self._store.unknown(self._keys)
-                if not len(new):
-                    break
                 job = self._store.start(self._keys, number, new, self._source.batches(self._first[new]))
             if not self._work(job):
                 return False
@@ -244,7 +260,7 @@ class _Labelling:
 def _checked(logits: np.ndarray) -> np.ndarray:
     if not np.isfinite(logits).all():
         raise ModelError(
-            "the teacher's logits are not finite for some texts: it cannot teach. Check its weights, or use float32 if they are in half precision."
+            "the teacher's answers are not finite for some texts: it cannot teach. Check its weights, or use float32 if they are in half precision."
         )
     return logits
 

@@ -44,12 +44,15 @@ class PaddedTexts:
     Args:
         max_tokens: padded tokens of a batch; by default :func:`understudy.inference.logits.token_budget`.
         means: let the mean of the last states follow the outputs in each answer.
+        cache: keep the token ids.
     """
 
-    def __init__(self, predictor: Predictor, texts: Texts, max_tokens: int | None, *, means: bool) -> None:
+    def __init__(
+        self, predictor: Predictor, texts: Texts, max_tokens: int | None, *, means: bool, cache: bool = True
+    ) -> None:
         self._model, self._names, self._means = predictor.model, predictor.names, means
         self._answers: nn.Module = predictor.model
-        self._encoded = encode(texts, predictor.tokenizer, max_length=predictor.max_length)
+        self._encoded = encode(texts, predictor.tokenizer, max_length=predictor.max_length, cache=cache)
         self._max_tokens = max_tokens or token_budget(device_of(predictor.model), predictor.model)
 
     def batches(self, rows: np.ndarray) -> list[np.ndarray]:
@@ -60,8 +63,8 @@ class PaddedTexts:
     @contextmanager
     def ready(self) -> Iterator[None]:
         """In evaluation mode, once for all batches: one that is done must not put others out of it."""
-        with evaluating(self._model), watched(self._model) as states:
-            self._answers = WithMeans(self._model, states) if self._means else self._model
+        with evaluating(self._model), watched(self._model) if self._means else nullcontext() as states:
+            self._answers = self._model if states is None else WithMeans(self._model, states)
             yield
 
     def logits(self, rows: np.ndarray) -> np.ndarray:

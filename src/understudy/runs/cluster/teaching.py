@@ -36,6 +36,8 @@ class SameTeacher(NamedTuple):
     """Of a model for several tasks, the one that teaches."""
     fingerprint: str
     """That of the model where the command was given."""
+    means: bool
+    """Whether the means of the last states follow its outputs."""
 
 
 class TeacherOfParts:
@@ -51,7 +53,7 @@ class TeacherOfParts:
 
     def __init__(self, teacher: SameTeacher, threads: int) -> None:
         torch.set_num_threads(threads)
-        name, task, length, of_several, fingerprint = teacher
+        name, task, length, of_several, fingerprint, self.means = teacher
         self.model = load_teacher(name, task, max_length=length, of_several=of_several).model
         if self.model.fingerprint() != fingerprint:
             raise ModelError(
@@ -61,8 +63,8 @@ class TeacherOfParts:
             self.model.to("cuda")
 
     def __call__(self, batches: list[TextBatch]) -> list[np.ndarray]:
-        """The logits of each batch: float32 ``(texts, outputs)``."""
-        return [answer_batch(self.model, Texts.of(batch)) for batch in batches]
+        """The answers for each batch: float32 ``(texts, width)``."""
+        return [answer_batch(self.model, Texts.of(batch), means=self.means) for batch in batches]
 
 
 def taught_on_ray(
@@ -74,7 +76,7 @@ def taught_on_ray(
     machines of one kind the bits are the same.
 
     Yields:
-        The number of a batch and its logits, in any order.
+        The number of a batch and its answers, in any order.
 
     Raises:
         UnderstudyError: if the cluster cannot be joined, or a machine lacks what is needed.

@@ -20,7 +20,7 @@ from understudy.models.linear import fit_linear
 from understudy.models.probe.choice import above, cross_validated, drawn_rows, serves_apart
 from understudy.models.probe.pairs import cross_validated_pairs, fit_linear_pairs
 from understudy.models.structure.inputs import settle_inputs
-from understudy.models.structure.layers import base_model, head_modules
+from understudy.models.structure.layers import head_modules
 from understudy.models.students.apart import ApartClassifier
 from understudy.models.students.pair_rows import pair_layout
 from understudy.models.students.pooled import PooledClassifier, PooledEncoder
@@ -188,12 +188,6 @@ def _chosen(session: Session, read: list[np.ndarray], train: Rows, splits: Split
         f"the probe reads the texts of a pair {'apart' if apart else 'joined'}: the loss of joined pairs is {above(difference)} that of pairs read apart, in cross-validation."
     )
     return int(apart)
-
-
-def has_encoder(model: Any) -> bool:
-    """Whether a trained classifier is built on an encoder of transformers, whose vectors a probe can read."""
-    base = base_model(model)
-    return base is not model and not type(base).__module__.startswith("understudy.")
 
 
 def head_facts(probe: Predictor) -> dict[str, int]:

@@ -13,7 +13,6 @@ from understudy.data.readers.columns import said_of_columns
 from understudy.data.readers.formats.reading import Reading
 from understudy.data.tasks import Task
 from understudy.data.texts import Texts
-from understudy.data.tokens.encode import encode_in_memory
 from understudy.data.tokens.encoder import Text
 from understudy.errors import gathered
 from understudy.inference.answering import Answering
@@ -21,8 +20,7 @@ from understudy.inference.exported.predictor import ExportedPredictor
 from understudy.inference.predictor import Ensemble, LinearPredictor, Predictor
 from understudy.models.awd_lstm.config import reads_whole
 from understudy.models.files.multitask import check_has_tasks
-from understudy.models.probe.vectors import gives_means
-from understudy.models.structure.layers import base_model
+from understudy.models.structure.layers import base_model, has_encoder
 from understudy.objectives.teachers.cached import CachedTeacher
 from understudy.objectives.teachers.file import FileTeacher
 from understudy.objectives.teachers.load import LoadedTeacher, load_teacher
@@ -30,13 +28,12 @@ from understudy.objectives.teachers.teacher import AveragedTeacher, Teacher
 from understudy.recipes.train.distill.texts import answered
 from understudy.runs.cluster.teaching import SameTeacher, taught_on_ray
 from understudy.runs.devices import a_batch_a_core
-from understudy.runs.judging.probe import has_encoder
 from understudy.runs.session import Session
 from understudy.settings.engine import LOCAL, RAY
 from understudy.settings.train.distill import is_outputs_file
 
 _MOST_KEPT = 50_000_000
-"""Numbers in the vectors of a set of texts, 200 MB. Those of more texts are not kept: the probe has them read again."""
+"""Numbers in the vectors of a set of texts: 200 MB, twice on disk. Of more texts they are not kept; the probe reads again."""
 
 
 class Teachers:
@@ -110,10 +107,7 @@ class Teachers:
     @cached_property
     def _encoder_gives_means(self) -> bool:
         """Whether the pass of :attr:`encoder` over texts for their answers gives the means of its states too."""
-        if (encoder := self.encoder) is None:
-            return False
-        sample: Text = ("a b", "c d") if self.task.is_pair else "a b c d"
-        return gives_means(encoder.model, encode_in_memory(encoder.encoder, [sample]), encoder.names)
+        return self.encoder is not None and self.encoder.gives_means()
 
     @property
     def are_tfidf(self) -> bool:
@@ -148,16 +142,20 @@ class Teachers:
             known |= answered(file, texts)
         return known
 
-    def note_known(self, session: Session, texts: Texts) -> None:
+    def note_known(self, session: Session, texts: Texts, *, vectors_of: Texts | None = None) -> None:
         """Put on the record how many texts have answers in the cache when the run begins: a resumed run finds its own there."""
         before = session.run.record.answered_before
         new = [name for name in self.models if self._noted(name) not in before]
         if new and session.accelerator.is_main_process:
-            before |= {self._noted(name): CachedTeacher.known(self.models[name].model, texts) for name in new}
+            before |= {self._noted(name): self._known(name, texts, vectors_of) for name in new}
             session.run.save()
 
     def _noted(self, name: str) -> str:
         return name if self._of_several is None else f"{name}, {self._of_several}"
+
+    def _known(self, name: str, texts: Texts, vectors_of: Texts | None) -> int:
+        means_of = vectors_of if vectors_of is not None and self._gives_vectors(name, vectors_of) else None
+        return CachedTeacher.known(self.models[name].model, texts, means_of=means_of)
 
     def label(self, session: Session, texts: Texts, *, vectors_of: Texts | None = None) -> Teacher:
         """Send each distinct text through each teacher once, or read its answer from the cache.
@@ -234,14 +232,7 @@ class Teachers:
     def _cached(self, session: Session, name: str, texts: Texts, vectors_of: Texts | None) -> CachedTeacher:
         model, columns, _ = self.models[name]
         budget, record = session.stop.remaining(), session.run.record
-        self.note_known(session, texts)
-        session.display.start(f"{name} labels", len(texts))
-        answered = 0
-
-        def on_texts(done: int, total: int) -> None:
-            nonlocal answered
-            answered = done
-            session.display.update(done)
+        self.note_known(session, texts, vectors_of=vectors_of)
 
         def stops() -> bool:
             # half of a time budget is left for the student
@@ -249,21 +240,25 @@ class Teachers:
                 budget is not None and session.stop.out_of_time(budget / 2)
             )
 
-        label = partial(_label, session.device, model, texts, columns=columns, on_texts=on_texts, should_stop=stops)
-        if self._engine == RAY:
-            same = SameTeacher(name, self.task, self._max_length, self._of_several, model.fingerprint())
-            label = partial(label, elsewhere=partial(taught_on_ray, same))
+        def label(texts: Texts, *, means: bool) -> bool:
+            elsewhere = None
+            if self._engine == RAY:
+                same = SameTeacher(name, self.task, self._max_length, self._of_several, model.fingerprint(), means)
+                elsewhere = partial(taught_on_ray, same)
+            told: dict[str, Any] = {"on_texts": lambda done, total: session.display.update(done), "should_stop": stops}
+            return _label(session.device, model, texts, means=means, elsewhere=elsewhere, **told).complete
+
         if session.accelerator.is_main_process:
-            if vectors_of is not None and self._gives_vectors(name, vectors_of):
-                _label(session.device, model, vectors_of, means=True, on_texts=on_texts, should_stop=stops)
-            teacher = label()
-            self._labelled_here[name] = answered - record.answered_before[self._noted(name)]
+            session.display.start(f"{name} labels", len(texts))
+            known = vectors_of is None or not self._gives_vectors(name, vectors_of) or label(vectors_of, means=True)
+            if known:  # else it was stopped, and the other texts must wait: some of these would be among them
+                label(texts, means=False)
+            session.display.close()
+            self._labelled_here[name] = self._known(name, texts, vectors_of) - record.answered_before[self._noted(name)]
             record.teacher_forward_texts = self.forward_texts
         session.accelerator.wait_for_everyone()
-        if not session.accelerator.is_main_process:
-            teacher = label()  # from the cache
-        session.display.close()
         session.stop_if_asked()
+        teacher = CachedTeacher.gathered(model, texts, columns=columns)
         if not teacher.complete:
             session.run.say(
                 f"{name}: half of the time budget went into labelling; the student learns from the texts labelled by then."

@@ -62,7 +62,7 @@ class Distillation:
     def __init__(self, settings: DistillSettings, splits: Splits) -> None:
         self.splits, self.task = splits, splits.task
         self.subject = Subject.of_rows(splits)
-        faults = metric_faults(settings.metric, self.task.metrics)
+        faults = splits.learning_faults() + metric_faults(settings.metric, self.task.metrics)
         faults += distance_faults(settings.distance, self.task.kind)
         self.labelled = splits.train.take(np.flatnonzero(splits.train.labelled))
         if not len(self.labelled):
@@ -195,18 +195,19 @@ class Distillation:
 
     def ask_teachers(self, session: Session) -> Teacher:
         """The teachers' answers for all texts. From what a teacher makes of each token, embeddings may start."""
-        teaches, settings = self.settings.alpha < 1, self.settings  # at 1 an answer counts for nothing
-        if teaches:
-            self.teachers.note_known(session, self.texts)
-        if self.student.to_start and self.reader is not None:
-            torch.manual_seed(settings.seed)
-            students, tokenizer = [self.start, self.student.model], self.student.tokenizer
-            more: dict[str, Any] = {"device": session.device, "on_batch": session.stop_if_asked}
-            with session.run.timed("start_s"):
-                start_embeddings(students, self.reader, self.real_texts, tokenizer, **more)
+        teaches = self.settings.alpha < 1  # at 1 an answer counts for nothing
+        vectors_of = self.labelled.texts if self.settings.references else None
+        with session.accelerator.main_process_first():  # the others find in the cache what it reads
+            if teaches:
+                self.teachers.note_known(session, self.texts, vectors_of=vectors_of)
+            if self.student.to_start and self.reader is not None:
+                torch.manual_seed(self.settings.seed)
+                students, tokenizer = [self.start, self.student.model], self.student.tokenizer
+                more: dict[str, Any] = {"device": session.device, "on_batch": session.stop_if_asked}
+                with session.run.timed("start_s"):
+                    start_embeddings(students, self.reader, self.real_texts, tokenizer, **more)
         if not teaches:
             return NoAnswers(self.task.outputs)
-        vectors_of = self.labelled.texts if settings.references else None
         return self.teachers.label(session, self.texts, vectors_of=vectors_of)
 
     def train_student(self, session: Session, teacher: Teacher) -> int:

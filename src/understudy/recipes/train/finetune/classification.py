@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from understudy.data.splits import Splits
+from understudy.errors import ConfigError
 from understudy.inference.answering import Answering
 from understudy.inference.predictor import LinearPredictor, Predictor
 from understudy.report.scores import PROBE, TFIDF
@@ -33,6 +34,8 @@ class Classification:
 
     def __init__(self, settings: FinetuneSettings, splits: Splits) -> None:
         self.settings, self.splits = settings, splits
+        if faults := splits.learning_faults():
+            raise ConfigError(*faults)
         self.subject = Subject.of_rows(splits)
 
     def plan_lines(self) -> Mapping[str, str]:

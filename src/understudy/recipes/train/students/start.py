@@ -18,13 +18,13 @@ from understudy.atomic import CACHE, new_file
 from understudy.checksums import seal, still_sound
 from understudy.data.cache import cache_dir
 from understudy.data.texts import Texts
-from understudy.data.tokens.encode import encode
+from understudy.data.tokens.encode import Encoded, encode
 from understudy.errors import ModelError
 from understudy.inference.logits import token_budget
 from understudy.inference.predictor import Predictor
 from understudy.models.awd_lstm.config import reads_whole
-from understudy.models.probe.vectors import gives_means
-from understudy.models.structure.layers import base_model, word_embeddings
+from understudy.models.probe.vectors import WithMeans
+from understudy.models.structure.layers import base_model, watched, word_embeddings
 from understudy.models.students.student import Student
 from understudy.models.vocabulary.embeddings import table_from_teacher
 from understudy.models.vocabulary.token_states import TokenStates, contextual_table, token_states
@@ -96,29 +96,44 @@ def contextual_start(
     states = _known(file, len(words))
     if states is None:
         teacher.to(device)
-        gives_both = gives_means(model, encoded, teacher.names)  # else its encoder is asked, which gives no answers
-        answers: dict[int, np.ndarray] = {}
-
-        def keep(batch: np.ndarray, output: Any, means: Tensor) -> None:
-            if gives_both:
-                answers.update(zip(batch.tolist(), torch.cat([output.logits.float().cpu(), means], 1).numpy()))
-            on_batch()
-
-        with a_batch_a_core(device) as workers:
-            states = token_states(
-                model if gives_both else base_model(model),
-                encoded,
-                names=teacher.names,
-                tokens=len(words),
-                rows=rows,
-                max_tokens=token_budget(device, model),
-                workers=workers,
-                on_batch=keep,
-            )
-        if gives_both:
-            CachedTeacher.know(teacher, texts.take(rows), np.stack([answers[row] for row in range(len(rows))]))
+        states = _read(teacher, encoded, texts, rows, device=device, on_batch=on_batch)
         _keep(file, states)
     return table_from_teacher(contextual_table(words, states), teacher.tokenizer, tokenizer, width)
+
+
+def _read(
+    teacher: Predictor,
+    encoded: Encoded,
+    texts: Texts,
+    rows: np.ndarray,
+    *,
+    device: torch.device | str,
+    on_batch: Callable[[], None],
+) -> TokenStates:
+    """Have a teacher read rows of the texts; its answers are kept, if they come with the states."""
+    model: Any = teacher.model
+    answers: dict[int, np.ndarray] = {}
+
+    def keep(batch: np.ndarray, output: Any) -> None:
+        if gives_both:
+            answers.update(zip(batch.tolist(), output.logits.cpu().numpy()))
+        on_batch()
+
+    gives_both = teacher.gives_means()  # else its encoder is asked, which gives no answers
+    with a_batch_a_core(device) as workers, watched(model) as last:
+        states = token_states(
+            WithMeans(model, last) if gives_both else base_model(model),
+            encoded,
+            names=teacher.names,
+            tokens=len(word_embeddings(model).weight),
+            rows=rows,
+            max_tokens=token_budget(device, model),
+            workers=workers,
+            on_batch=keep,
+        )
+    if gives_both:
+        CachedTeacher.know(teacher, texts.take(rows), np.stack([answers[row] for row in range(len(rows))]))
+    return states
 
 
 def start_embeddings(
