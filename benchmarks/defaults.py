@@ -186,12 +186,16 @@ def measured(setting: Setting, cell: Cell) -> dict[str, Any]:
     }
 
 
-def least_error(accuracy: float, rows: int) -> float:
+def least_error(accuracy: float, rows: int, *, fitted_on: int = 0) -> float:
     """The calibration error that is measured on so many rows of a classifier with this accuracy whose probabilities are right.
 
     Two classes, margins that are normally distributed; the mean of 200 draws.
+
+    Args:
+        fitted_on: further rows on which the temperature is fitted; 0: it is known, and 1.
     """
     from understudy.evaluation.quality import calibration
+    from understudy.functional.temperature import fit_temperature
 
     drawn = np.random.default_rng(0)
     margins = drawn.normal(size=(200, rows))
@@ -201,9 +205,11 @@ def least_error(accuracy: float, rows: int) -> float:
         right = (1 / (1 + np.exp(-middle * np.abs(margins)))).mean()
         low, high = (middle, high) if right < accuracy else (low, middle)
     found = []
-    for margin in low * margins:
-        labels = (drawn.random(rows) < 1 / (1 + np.exp(-margin))).astype(int)
-        found.append(calibration(np.stack([np.zeros(rows), margin], axis=1), labels)["ece"])
+    for margin in low * np.concatenate([margins, drawn.normal(size=(200, fitted_on))], axis=1):
+        labels = (drawn.random(len(margin)) < 1 / (1 + np.exp(-margin))).astype(int)
+        logits = np.stack([np.zeros(len(margin)), margin], axis=1)
+        fitted = fit_temperature(logits[rows:], labels[rows:]) if fitted_on else 1.0
+        found.append(calibration(logits[:rows] / fitted, labels[:rows])["ece"])
     return float(np.mean(found))
 
 
@@ -265,9 +271,13 @@ def report(setting: Setting, rows: list[dict[str, Any]], *, complete: bool) -> N
     for name in LARGE:
         drawn = [row for row in rows if row["cell"][:3] == [name, "1000", DEFAULT]]
         if drawn:
+            accuracy = statistics.fmean(map(selecting, drawn)) / 100
             errors[name] = {
                 "measured": spread([row["calibration_error"] for row in drawn]),
-                "if probabilities were right": least_error(statistics.fmean(map(selecting, drawn)) / 100, TEST_ROWS),
+                "if probabilities were right": least_error(accuracy, TEST_ROWS),
+                "if they were, but for a temperature fitted on 100 rows": least_error(
+                    accuracy, TEST_ROWS, fitted_on=100
+                ),
             }
     write(
         setting,

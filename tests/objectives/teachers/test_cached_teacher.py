@@ -360,10 +360,7 @@ def test_damaged_files_are_made_again() -> None:
     assert torch.equal(again(rows), expected)
     whole.unlink()
     os.truncate(job / "plan.npz", 10)
-    assert CachedTeacher.label(predictor, texts).forward_texts == 0  # all that was planned is done
-    whole.unlink()
-    shards[0].unlink()
-    assert CachedTeacher.label(predictor, texts).forward_texts == 40  # what lies beside a damaged plan goes with it
+    assert CachedTeacher.label(predictor, texts).forward_texts == 40
 
 
 def test_two_runs_that_label_the_same_texts_at_once() -> None:

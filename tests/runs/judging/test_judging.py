@@ -147,9 +147,9 @@ def test_a_teacher_that_is_not_better_than_tfidf_is_doubted_before_it_labels(
 ) -> None:
     label, known = Teachers.label, []
 
-    def labelling(self: Teachers, session: Any, texts: Any) -> Any:
+    def labelling(self: Teachers, session: Any, texts: Any, **options: Any) -> Any:
         known.extend(session.run.record.notes)
-        return label(self, session, texts)
+        return label(self, session, texts, **options)
 
     monkeypatch.setattr(Teachers, "label", labelling)
     untrained = [
@@ -187,10 +187,10 @@ def test_a_teacher_that_is_not_better_than_tfidf_is_doubted_before_it_labels(
 def test_an_encoder_that_cannot_be_probed_leaves_the_probe_out(
     many: Path, finetuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(*_: object) -> None:
+    def refused(*_: object, **__: object) -> None:
         raise ModelError("its answer depends on the other texts of the batch.")
 
-    monkeypatch.setattr(probe, "settle_inputs", refused)
+    monkeypatch.setattr(probe, "Predictor", refused)  # which settles how the probe is fed
     command = ["distill", "--data", many, "--teacher", finetuned, "--student", "static", "--epochs", 1]
     assert main([str(part) for part in [*command, "--no_baseline", "--output", tmp_path / "student"]]) == 0
     record = RunRecord.load(tmp_path / "student" / "record.json")

@@ -201,10 +201,10 @@ class _Labelling:
     def run(self) -> bool:
         """Finish the jobs that were begun for this very set, then start one for what is unknown; whether all is done."""
         for number in itertools.count():
-            new = self._store.unknown(self._keys)
-            if not len(new):
-                break
             job = self._store.job(self._keys, number)
+            new = self._store.unknown(self._keys)
+            if not len(new):  # what a job lacks may have come out of another pass
+                break
             if job is None:
                 job = self._store.start(self._keys, number, new, self._source.batches(self._first[new]))
             if not self._work(job):
