@@ -57,6 +57,7 @@ def gives_means(model: Any, sample: Encoded, names: Sequence[str]) -> bool:
         names: the model's inputs.
     """
     config = base_model(model).config
+    width = getattr(config, "hidden_size", None)
     if isinstance(model, ApartClassifier) or not has_encoder(model) or getattr(config, "is_encoder_decoder", False):
         return False
     device, found = device_of(model), list[Tensor]()
@@ -66,7 +67,7 @@ def gives_means(model: Any, sample: Encoded, names: Sequence[str]) -> bool:
             inputs = {name: part.to(device) for name, part in collate(sample, rows, names=names).items()}
             model(**inputs)
             last = states()
-            if not isinstance(last, Tensor) or last.shape != (*inputs["input_ids"].shape, config.hidden_size):
+            if not isinstance(last, Tensor) or last.shape != (*inputs["input_ids"].shape, width):
                 return False
             found.append(mean_vectors(last, inputs)[0].float())
     return torch.allclose(found[0], found[-1], rtol=0, atol=_TOLERANCE * float(found[-1].abs().max()))

@@ -112,6 +112,7 @@ def _read(
 ) -> TokenStates:
     """Have a teacher read rows of the texts; its answers are kept, if they come with the states."""
     model: Any = teacher.model
+    gives_both = teacher.gives_means()  # else its encoder is asked, which gives no answers
     answers: dict[int, np.ndarray] = {}
 
     def keep(batch: np.ndarray, output: Any) -> None:
@@ -119,7 +120,6 @@ def _read(
             answers.update(zip(batch.tolist(), output.logits.cpu().numpy()))
         on_batch()
 
-    gives_both = teacher.gives_means()  # else its encoder is asked, which gives no answers
     with a_batch_a_core(device) as workers, watched(model) as last:
         states = token_states(
             WithMeans(model, last) if gives_both else base_model(model),
