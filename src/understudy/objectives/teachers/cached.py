@@ -22,7 +22,7 @@ from understudy.inference.answering import Answering
 from understudy.inference.predictor import Predictor
 from understudy.models.structure.layers import base_model
 from understudy.objectives.teachers.cache_files import Job, LabelStore, sortable
-from understudy.objectives.teachers.sources import AnswerSource, PaddedTexts, TextBlocks
+from understudy.objectives.teachers.sources import AnswerSource, source_of
 
 _FLUSH_SHARE, _FLUSH_AT_LEAST_S, _FLUSH_AT_MOST_S = 0.05, 1.0, 60.0
 """Labels are saved when the unsaved ones took this share of the time so far, within these limits. The limits bound what
@@ -84,7 +84,7 @@ class CachedTeacher:
             columns: the model's outputs in the task's order, see
                 :func:`understudy.objectives.teachers.labels.match_labels`.
             means: let the mean of the last states follow a network's outputs in each answer, see
-                :func:`understudy.models.probe.vectors.gives_means`. The outputs are then known without the means too.
+                :func:`understudy.inference.vectors.gives_means`. The outputs are then known without the means too.
             max_tokens: padded tokens of a network's batch; by default
                 :func:`understudy.inference.logits.token_budget`.
             on_texts: called with the number of distinct texts that have their labels and the number of all, at first
@@ -104,10 +104,8 @@ class CachedTeacher:
         keys, first, index = np.unique(sortable(texts.keys()), return_index=True, return_inverse=True)
         logits, forward_texts, complete = store.find(keys), 0, True
         if logits is None:
-            source: AnswerSource = TextBlocks(model, texts)
-            at_once = 1
-            if isinstance(model, Predictor):
-                source, at_once = PaddedTexts(model, texts, max_tokens, means=means), workers
+            source = source_of(model, texts, max_tokens=max_tokens, means=means)
+            at_once = workers if isinstance(model, Predictor) else 1
             sent = None if elsewhere is None else partial(_sent, elsewhere, texts)
             labelling = _Labelling(source, keys, first, store, on_texts, should_stop, at_once, sent)
             with source.ready():
@@ -165,9 +163,7 @@ def _stores(model: Answering) -> tuple[LabelStore, LabelStore]:
 
 def answer_batch(model: Answering, batch: Texts, *, means: bool = False) -> np.ndarray:
     """A model's answers for one batch of a plan, as :meth:`CachedTeacher.label` computes them: float32 ``(texts, width)``."""
-    source: AnswerSource = TextBlocks(model, batch)
-    if isinstance(model, Predictor):
-        source = PaddedTexts(model, batch, None, means=means, cache=False)
+    source = source_of(model, batch, means=means, cache=False)
     with source.ready():
         return source.logits(np.arange(len(batch)))
 

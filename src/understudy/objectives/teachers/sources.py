@@ -47,9 +47,7 @@ class PaddedTexts:
         cache: keep the token ids.
     """
 
-    def __init__(
-        self, predictor: Predictor, texts: Texts, max_tokens: int | None, *, means: bool, cache: bool = True
-    ) -> None:
+    def __init__(self, predictor: Predictor, texts: Texts, max_tokens: int | None, *, means: bool, cache: bool) -> None:
         self._model, self._names, self._means = predictor.model, predictor.names, means
         self._answers: nn.Module = predictor.model
         self._encoded = encode(texts, predictor.tokenizer, max_length=predictor.max_length, cache=cache)
@@ -89,3 +87,12 @@ class TextBlocks:
     def logits(self, rows: np.ndarray) -> np.ndarray:
         """The model's answers for a block."""
         return np.asarray(self._model.logits(self._texts.take(rows)), np.float32)
+
+
+def source_of(
+    model: Answering, texts: Texts, *, max_tokens: int | None = None, means: bool, cache: bool = True
+) -> AnswerSource:
+    """The source of a model's answers for texts, see :class:`PaddedTexts` for the other arguments, which only a network has."""
+    if isinstance(model, Predictor):
+        return PaddedTexts(model, texts, max_tokens, means=means, cache=cache)
+    return TextBlocks(model, texts)
