@@ -131,14 +131,14 @@ def nobody_chose() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in chosen}
 
 
-def distil(setting: Setting, line: list[str], *, arm: str, place: str) -> dict[str, Any]:
+def distil(setting: Setting, line: list[str], *, arm: str, place: str, seed: int) -> dict[str, Any]:
     """One whole distillation: seconds of the command and of its parts, and the student's score."""
     version = {"PYTHONPATH": str(earlier_version(setting))} if arm == "before" else {}
     output = setting.runs / "busy_machine" / f"student-{arm}"
     with fresh_cache() as cache, beside_work(place):
         start = time.perf_counter()
         subprocess.run(
-            [*line, "--output", str(output)],
+            [*line, "--output", str(output), "--seed", str(seed)],
             env=nobody_chose() | version | {"UNDERSTUDY_CACHE": str(cache)},
             check=True,
             capture_output=True,
@@ -199,43 +199,43 @@ def median(rows: list[dict[str, Any]], of: Mapping[str, str], key: str) -> float
     return statistics.median(found) if found else None
 
 
+def ratios(rows: list[dict[str, Any]], key: str, one: Mapping[str, str], other: Mapping[str, str]) -> list[float]:
+    """A number of one measurement over that of another, round by round: a machine is compared with itself."""
+    found = {row["round"]: row[key] for row in rows if one.items() <= row.items()}
+    return [found[row["round"]] / row[key] for row in rows if other.items() <= row.items() and row["round"] in found]
+
+
 def report(setting: Setting, rows: list[dict[str, Any]], *, complete: bool) -> None:
     """Write down what has been measured by now."""
 
     def medians(key: str, which: list[dict[str, str]]) -> dict[str, float | None]:
         return {", ".join(of.values()): median(rows, of, key) for of in which}
 
-    seconds, accuracy = medians("seconds", DISTILLATIONS), medians("accuracy", DISTILLATIONS)
-
-    def ratio(numbers: Mapping[str, float | None], one: str, other: str) -> float | None:
-        first, second = numbers[one], numbers[other]
-        return first / second if first and second else None
-
+    quiet, busy = ({"arm": "default", "place": place} for place in PLACES)
+    before = {"arm": "before", "place": "quiet"}
+    compared = {
+        "time beside a busy core, of that on a quiet machine": (ratios(rows, "seconds", busy, quiet), {"at_most": 1.4}),
+        "time on a quiet machine, of that before": (ratios(rows, "seconds", quiet, before), {"at_most": 0.6}),
+        "accuracy of the student, of that before": (ratios(rows, "accuracy", quiet, before), {"at_least": 0.99}),
+    }
     write(
         setting,
         "busy_machine",
         question=__doc__ or "",
         config=CONFIG,
         raw=rows,
-        summary={"seconds": seconds, "accuracy": accuracy, "seconds of a step": medians("seconds", STEPS)},
+        summary={
+            "seconds": medians("seconds", DISTILLATIONS),
+            "accuracy": medians("accuracy", DISTILLATIONS),
+            "seconds of a step": medians("seconds", STEPS),
+            "ratios of each round": {what: found for what, (found, _) in compared.items()},
+        },
         targets=[
-            target(
-                "time beside a busy core, of that on a quiet machine",
-                ratio(seconds, "default, busy", "default, quiet"),
-                at_most=1.4,
-            ),
-            target(
-                "time on a quiet machine, of that before",
-                ratio(seconds, "default, quiet", "before, quiet"),
-                at_most=0.6,
-            ),
-            target(
-                "accuracy of the student, of that before",
-                ratio(accuracy, "default, quiet", "before, quiet"),
-                at_least=0.99,
-            ),
+            target(what, statistics.mean(found) if found else None, **wanted)
+            for what, (found, wanted) in compared.items()
         ],
         complete=complete,
+        seeds=sorted({row["round"] for row in rows}),
     )
 
 
@@ -253,7 +253,7 @@ def main() -> None:
     for number, of in itertools.product(range(rounds), DISTILLATIONS + STEPS):
         if any((of | {"round": number}).items() <= row.items() for row in rows):
             continue
-        found = distil(setting, line, **of) if "arm" in of else step(**of)
+        found = distil(setting, line, **of, seed=number) if "arm" in of else step(**of)
         rows.append(of | {"round": number} | found)
         report(setting, rows, complete=not setting.quick and len(rows) == rounds * len(DISTILLATIONS + STEPS))
         print(f"round {number + 1} of {rounds}: {', '.join(of.values())}: {found['seconds']:.3g} s", flush=True)
