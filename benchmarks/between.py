@@ -122,9 +122,7 @@ def watched(found: list[dict[str, Any]]) -> Callable[..., Any]:
             }
             kind = splits.task.kind
             # as the run stores it: with few validation rows, and of scores, there is none
-            sureness = (
-                1.0 if kind == "regression" else fit_temperature(answers["validation"], splits.validation.labels).value
-            )
+            sureness = 1.0 if kind == "regression" else fit_temperature(answers["validation"], splits.validation.labels)
             for part, (_, labels) in parts.items():
                 entry[part] = {
                     "score": float(score(metric, answers[part], labels)),

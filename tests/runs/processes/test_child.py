@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from understudy.errors import ConfigError, Interrupted, UnderstudyError
 from understudy.runs.processes.child import ChildError, carry_out, failure
+from understudy.runs.threads import choice
+from understudy.runs.threads.chosen import Threads
 
 
 class Recipe:
@@ -27,13 +31,33 @@ def told(error: BaseException | None) -> tuple[int, Exception | None]:
             raise error
 
     reads, writes = os.pipe()
-    code = carry_out(Recipe(do), writes)
+    code = carry_out(Recipe(do), None, writes)
     with os.fdopen(reads, "rb") as file:
         return code, failure(code, file.read())
 
 
 def test_a_run_that_went_well_says_nothing() -> None:
     assert told(None) == (0, None)
+
+
+def test_of_its_share_of_the_threads_a_run_takes_what_its_model_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With three of eight cores: all three, or what is measured to be as fast, or one where the model is small."""
+    monkeypatch.setattr(choice, "usable_cores", lambda: 8)
+    monkeypatch.setattr(choice, "threads_asked_for", lambda: None)
+    settings: Any = SimpleNamespace(threads=None, resume=False, output=str(tmp_path))
+    chosen: list[Threads] = []
+
+    def do() -> None:
+        with choice.as_begun(settings):
+            chosen.extend(choice.choose(settings, SimpleNamespace(plan=None, small=small)) for small in (False, True))
+
+    reads, writes = os.pipe()
+    assert carry_out(Recipe(do), 3, writes) == 0
+    os.close(reads)
+    assert [threads.training for threads in chosen] == [3, 1]
+    assert "--threads" not in "".join(threads.because for threads in chosen)
 
 
 def test_mistakes_of_the_user_come_back_whole() -> None:

@@ -43,7 +43,7 @@ def test_all_have_the_same_whatever_the_others_use(
         def threads(self, asked: int | None, at_once: int) -> int:
             return 1
 
-        def start(self, name: str, recipe: Any, *, quiet: bool) -> None:
+        def start(self, name: str, recipe: Any, *, threads: int | None, quiet: bool) -> None:
             given[name] = int(recipe.time_budget.removesuffix("s"))
             self.left[name] = used * given[name]
 

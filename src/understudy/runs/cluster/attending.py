@@ -22,7 +22,8 @@ def attended(work: bytes, folder: str, environment: dict[str, str]) -> tuple[int
     Returns:
         Its exit code and its report.
     """
-    child = RunProcess.start(work, quiet=True, environment={**os.environ, **environment}, folder=folder)
+    ours = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}  # which Ray sets
+    child = RunProcess.start(work, quiet=True, environment={**ours, **environment}, folder=folder)
     try:
         while not wait([child.report], _LOOK_S):
             pass

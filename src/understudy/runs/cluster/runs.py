@@ -34,15 +34,15 @@ class OnRay:
         cpus = self._cluster.cpus
         return threads_of(cpus, parallel) if asked is None else check_threads(asked, cpus)
 
-    def start(self, name: str, recipe: Any, *, quiet: bool) -> None:
+    def start(self, name: str, recipe: Any, *, threads: int | None, quiet: bool) -> None:
         """Hand in a task. It begins when a machine has the cores, and a GPU where the cluster has some."""
         task = self._ray.remote(attended).options(
             name=f"understudy {name}",
-            num_cpus=recipe.threads,
+            num_cpus=threads,
             num_gpus=1 if self._cluster.gpus else 0,
             max_retries=0,
         )
-        self._running[name] = task.remote(work_of(recipe), os.getcwd(), variables())
+        self._running[name] = task.remote(work_of(recipe, threads), os.getcwd(), variables())
 
     def ended(self, wait_s: float) -> dict[str, Exception | None]:
         """The runs that have ended, and what they failed by."""

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from understudy.errors import Interrupted, ModelError, UnderstudyError
+from understudy.runs.devices import on_threads
 from understudy.terminal.lines import say
 
 _TOO_LARGE = ("can't allocate memory", "not enough memory", "out of memory")
@@ -21,11 +22,12 @@ class ChildError(Exception):
     """A run failed by a mistake of ours; what went wrong was printed when it failed."""
 
 
-def carry_out(recipe: Any, report_to: int) -> int:
+def carry_out(recipe: Any, threads: int | None, report_to: int) -> int:
     """Run a recipe, and write down what went wrong, if anything did.
 
     Args:
         recipe: of the run; everything of it can be sent to another process.
+        threads: the most that the run may use; None for what torch finds. How many it trains with is the run's to choose.
         report_to: the file descriptor for :func:`failure`.
 
     Returns:
@@ -33,7 +35,8 @@ def carry_out(recipe: Any, report_to: int) -> int:
     """
     code, said = 0, dict[str, Any]()
     try:
-        recipe.run()
+        with on_threads(threads or torch.get_num_threads()):
+            recipe.run()
     except Interrupted as error:
         code = 128 + error.signal_number
     except UnderstudyError as error:

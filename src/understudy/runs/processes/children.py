@@ -41,7 +41,7 @@ def run_apart(
         recipe: the parent's.
         members: the children's recipes, by name.
         parallel: how many processes there are at a time. Several share the threads of this process, or the cores of a
-            cluster, evenly and print nothing.
+            cluster, evenly and print nothing; each may choose fewer.
         budget_s: seconds for all of them.
 
     Returns:
@@ -57,7 +57,8 @@ def run_apart(
     deadline = None if budget_s is None else time.monotonic() + budget_s
     rounds = math.ceil(sum(finished_record(run.folder / name) is None for name in members) / parallel)
     share = None if budget_s is None else budget_s / max(rounds, 1)
-    threads = places.threads(recipe.threads, parallel)
+    most = places.threads(recipe.threads, parallel)
+    threads = None if recipe.threads is None else most  # a run chooses below the most, unless they were asked for
     with Stop() as stop:
         try:
             while waiting or running:
@@ -73,7 +74,7 @@ def run_apart(
                         budget = _budget(share, deadline)
                         changes = {"output": str(run.folder / name), "resume": True, "overwrite": False}
                         child = replace(members[name], time_budget=budget, threads=threads, **changes)
-                        places.start(name, child, quiet=parallel > 1)
+                        places.start(name, child, threads=most, quiet=parallel > 1)
                         running.add(name)
                 ended = places.ended(_LOOK_S)
                 if stop.signal_number is not None:

@@ -17,7 +17,7 @@ class Places(Protocol):
     """Where the runs of a family are carried out."""
 
     def threads(self, asked: int | None, parallel: int) -> int | None:
-        """The threads of each run; None leaves it to the run.
+        """The most threads of each run; None leaves it to the run.
 
         Args:
             asked: what the settings say.
@@ -25,8 +25,8 @@ class Places(Protocol):
         """
         ...
 
-    def start(self, name: str, recipe: Any, *, quiet: bool) -> None:
-        """Begin a run, in a process of its own."""
+    def start(self, name: str, recipe: Any, *, threads: int | None, quiet: bool) -> None:
+        """Begin a run, in a process of its own that has at most so many threads."""
         ...
 
     def ended(self, wait_s: float) -> dict[str, Exception | None]:
@@ -48,9 +48,9 @@ class Here:
         """Several runs share the threads of this process."""
         return max(1, torch.get_num_threads() // parallel) if parallel > 1 else asked
 
-    def start(self, name: str, recipe: Any, *, quiet: bool) -> None:
+    def start(self, name: str, recipe: Any, *, threads: int | None, quiet: bool) -> None:
         """Begin a run. Its process goes when this one does."""
-        self._running[name] = RunProcess.start(work_of(recipe), quiet=quiet)
+        self._running[name] = RunProcess.start(work_of(recipe, threads), quiet=quiet)
 
     def ended(self, wait_s: float) -> dict[str, Exception | None]:
         """The runs that have ended, and what they failed by."""
@@ -66,6 +66,6 @@ class Here:
             self._running.popitem()[1].stop()
 
 
-def work_of(recipe: Any) -> bytes:
+def work_of(recipe: Any, threads: int | None) -> bytes:
     """What the process of a run is to do, see :meth:`understudy.runs.processes.process.RunProcess.start`."""
-    return pickle.dumps(partial(carry_out, recipe))
+    return pickle.dumps(partial(carry_out, recipe, threads))

@@ -10,6 +10,7 @@ from understudy.models.files.classifiers import said_of_transfer
 from understudy.models.probe.choice import above
 from understudy.models.probe.vectors import APART, MEAN
 from understudy.recipes.train.finetune.start import Start, how_read
+from understudy.runs.fitting.amount import Amount
 from understudy.settings.train.finetune import FinetuneSettings
 
 
@@ -74,6 +75,24 @@ def start_notes(start: Start | None, settings: FinetuneSettings, model: Any, *, 
 def said_of_share(share: float, begun: str) -> str:
     """A sentence about weights between two ends."""
     return f"the model is {share:g} of the way from the {begun} to what training ended with (--interpolate 1 keeps the end)."
+
+
+def said_of_weights(amount: Amount, *, share: float, patience: int | None, rows: int) -> str:
+    """Which weights a training ends with, for the plan.
+
+    Args:
+        share: how much of the way from its start to its end is kept.
+        patience: evaluations without a new best after which training ends.
+        rows: validation rows.
+    """
+    end = (
+        "those of the best evaluation"
+        if amount.chooses
+        else f"the last, because {rows:,} validation rows cannot choose"
+    )
+    plural = "" if patience == 1 else "s"
+    early = "" if patience is None else f"; training ends after {patience} evaluation{plural} without a new best"
+    return f"{end}{early}" if share == 1 else f"{share:g} of the way from the start to {end}{early}"
 
 
 def pooled_note(what: str, *, why: str = " (--pooling head keeps to transformers)") -> str:

@@ -22,7 +22,7 @@ from understudy.objectives.supervised import Supervised
 from understudy.objectives.terms import term_names
 from understudy.recipes.train.finetune.classification import Classification
 from understudy.recipes.train.finetune.start import Start, as_probe, begin, find_start, load_start
-from understudy.recipes.train.finetune.start_words import said_of_share, start_lines, start_notes
+from understudy.recipes.train.finetune.start_words import said_of_share, said_of_weights, start_lines, start_notes
 from understudy.runs.fitting.amount import Amount, training_amount
 from understudy.runs.fitting.batches import phase_batches
 from understudy.runs.fitting.learning import learning_plan, said_of_min_delta
@@ -101,9 +101,13 @@ class Transformer(Classification):
         lines = rows_plan(self.plan, self.batches, self.splits, self.settings)
         if self.amount.why:
             lines["steps"] += f" ({self.amount.why})"
+        if self.given.learning_rate is None and self.usual_rate() is None:
+            size = sum(parameter.numel() for parameter in self.model.parameters())
+            lines["learning rate"] += f" ({self.amount.learning_rate:g} for a model of {size:,} parameters)"
         pairs = {"pairs": f"not used: {self.why_no_pairs}"} if self.why_no_pairs else {}
-        kept = {} if self.share == 1 else {"weights": f"{self.share:g} of the way from there to where training ends"}
-        return {**self.start_lines, **kept, **pairs, **lines}
+        rows = int(self.splits.validation.labelled.sum())
+        kept = said_of_weights(self.amount, share=self.share, patience=self.settings.patience, rows=rows)
+        return {**self.start_lines, **pairs, **lines, "weights": kept}
 
     def train(self, session: Session) -> Predictor:
         """Fit the classifier; it ends between its start and its best weights, or with its start if that is not worse."""
