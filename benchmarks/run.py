@@ -23,9 +23,9 @@ RESULTS = HERE / "results"
 FOLDER = HERE.parent / "runs" / "benchmarks"
 
 QUALITY = (
-    *("few_labels", "penalty", "pairs_apart", "defaults", "temperature"),
-    *("ag_news", "ag_news_1000", "sst2", "student_defaults", "distilbert", "keeping_more", "switches", "twi"),
-    *("domain", "fake_news", "glue", "adapters", "prune"),
+    *("few_labels", "penalty", "pairs_apart", "defaults", "between", "held_out", "temperature"),
+    *("ag_news", "ag_news_1000", "sst2", "student_defaults", "student_sizes", "distilbert", "keeping_more"),
+    *("switches", "twi", "domain", "fake_news", "glue", "adapters", "prune"),
 )
 """These train, at several seeds."""
 MEASURED = (
