@@ -297,21 +297,16 @@ def report(setting: Setting) -> None:
     }
     targets = []
     for labels in LABELS:
-        found = summary[f"{labels} labels"]
-        score, taken = ({name: found[name][key]["mean"] for name in names} for key in ("score", "seconds"))
-        known_by_now = score[SETFIT] is not None
-        targets += [
-            target(
-                f"{labels} labels a class: points of contrastive above SetFit",
-                score["contrastive"] - score[SETFIT] if known_by_now else None,
-                at_least=0.0,
-            ),
-            target(
-                f"{labels} labels a class: its time, as a share of SetFit's",
-                taken["contrastive"] / taken[SETFIT] if known_by_now else None,
-                at_most=0.5,
-            ),
-        ]
+        for name, part in {"contrastive": f"{labels} labels", "default": f"{labels} labels, of a newcomer"}.items():
+            score, taken = (
+                {who: summary[part][who][key]["mean"] for who in (name, SETFIT)} for key in ("score", "seconds")
+            )
+            there = score[SETFIT] is not None
+            lead, share = (score[name] - score[SETFIT], taken[name] / taken[SETFIT]) if there else (None, None)
+            targets += [
+                target(f"{labels} labels a class: points of {name} above SetFit", lead, at_least=0.0),
+                target(f"{labels} labels a class: its time, as a share of SetFit's", share, at_most=0.5),
+            ]
     write(
         setting,
         "few_labels",
