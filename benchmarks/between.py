@@ -121,7 +121,7 @@ def watched(found: list[dict[str, Any]]) -> Callable[..., Any]:
                 part: logits(model, encoded, names=work.names, device="cpu") for part, (encoded, _) in parts.items()
             }
             kind = splits.task.kind
-            # as the run stores it: with few validation rows, and of scores, there is none
+            # as the run stores it: of scores there is none
             sureness = 1.0 if kind == "regression" else fit_temperature(answers["validation"], splits.validation.labels)
             for part, (_, labels) in parts.items():
                 entry[part] = {

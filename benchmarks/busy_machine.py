@@ -20,11 +20,23 @@ import sys
 import tarfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from evidence import DATA, Setting, begin, earlier, finished, fresh_cache, run, score_of, target, write
+from evidence import (
+    DATA,
+    Setting,
+    begin,
+    beside_work,
+    earlier,
+    finished,
+    fresh_cache,
+    is_measured,
+    run,
+    score_of,
+    target,
+    write,
+)
 from understudy.atomic import CACHE, new_folder
 from understudy.cores import wait_briefly
 
@@ -49,21 +61,6 @@ CONFIG = {
     "busy": "beside a Python process that computes without end",
     "cores": CORES,
 }
-
-
-@contextmanager
-def beside_work(place: str) -> Iterator[None]:
-    """Inside, another process keeps a core busy, if this is the busy place."""
-    if place == "quiet":
-        yield
-        return
-    computes = "import os\nbegun_by = os.getppid()\nwhile os.getppid() == begun_by: pass"  # ends with this process
-    other = subprocess.Popen([sys.executable, "-c", computes])
-    try:
-        yield
-    finally:
-        other.kill()
-        other.wait()
 
 
 def write_data(setting: Setting) -> Path:
@@ -251,7 +248,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = list(earlier(setting, "busy_machine", CONFIG).get("raw", []))
     rounds = setting.pick(ROUNDS, 1)
     for number, of in itertools.product(range(rounds), DISTILLATIONS + STEPS):
-        if any((of | {"round": number}).items() <= row.items() for row in rows):
+        if is_measured(rows, of | {"round": number}):
             continue
         found = distil(setting, line, **of, seed=number) if "arm" in of else step(**of)
         rows.append(of | {"round": number} | found)

@@ -9,8 +9,19 @@ import time
 from pathlib import Path
 from typing import Any
 
-from busy_machine import beside_work
-from evidence import Setting, begin, earlier, finished, fresh_cache, score_of, spread, target, write
+from evidence import (
+    Setting,
+    begin,
+    beside_work,
+    earlier,
+    finished,
+    fresh_cache,
+    is_measured,
+    score_of,
+    spread,
+    target,
+    write,
+)
 from understudy.settings.train.demo import DemoSettings
 
 MODELS = ("teacher", "student", "student without teacher", "tfidf")
@@ -41,17 +52,16 @@ def main() -> None:
     """One demo a seed; the data, too, are drawn by it. Then that of the first seed once more beside a busy core."""
     setting = begin(__doc__)
     rows = list(earlier(setting, "demo", CONFIG).get("raw", []))
-    known = {(row["seed"], row.get("place", "quiet")) for row in rows}
     for seed, place in [*((seed, "quiet") for seed in setting.seeds), (setting.seeds[0], "busy")]:
-        if (seed, place) not in known:
+        if not is_measured(rows, {"seed": seed, "place": place}):
             rows.append(once(setting, seed, place=place))
-            report(setting, sorted(rows, key=lambda row: (row.get("place", "quiet") == "busy", row["seed"])))
+            report(setting, sorted(rows, key=lambda row: (row["place"] == "busy", row["seed"])))
 
 
 def report(setting: Setting, rows: list[dict[str, Any]]) -> None:
     """Write down what has been measured by now; scores are those of the quiet runs."""
-    everything, rows = rows, [row for row in rows if row.get("place") != "busy"]
-    busy = [row["seconds"] for row in everything if row.get("place") == "busy"]
+    everything, rows = rows, [row for row in rows if row["place"] == "quiet"]
+    busy = [row["seconds"] for row in everything if row["place"] == "busy"]
     above = spread([row["student"] - row["student without teacher"] for row in rows])
     kept = spread([row["student"] / row["teacher"] for row in rows])
     write(

@@ -7,8 +7,6 @@ on the machine changes it little.
 
 from __future__ import annotations
 
-import csv
-import gzip
 import json
 import random
 import time
@@ -18,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from defaults import rows_of
 from evidence import DATA, ROOT, Setting, begin, earlier, spread, target, with_earlier, write
 
 TEST_ROWS = 400
@@ -60,14 +59,11 @@ class Cell(NamedTuple):
     seed: int
 
 
-def rows_of(name: str, path: Path) -> list[Row]:
+def examples(name: str, path: Path) -> list[Row]:
     """Texts and labels of a file: a class, or a list of emotions."""
-    opener: Any = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8", newline="") as file:
-        rows = list(map(json.loads, file)) if ".jsonl" in path.name else list(csv.DictReader(file))
     found = [
         (row["text"] if "text" in row else f"{row['title']} {row['description']}".strip(), label_of(name, row))
-        for row in rows
+        for row in rows_of(path)
     ]
     return [row for row in found if row[1]]
 
@@ -105,7 +101,7 @@ def data_of(setting: Setting, cell: Cell) -> Path:
     if not (folder / "test.jsonl").exists():
         folder.mkdir(parents=True, exist_ok=True)
         files = (SETS | MANY)[cell.name]
-        train, test = (rows_of(cell.name, ROOT / DATA / file) for file in (files.train, files.test))
+        train, test = (examples(cell.name, ROOT / DATA / file) for file in (files.train, files.test))
         if cell.name in MANY:  # there are classes of one row
             common = {
                 label for label, count in Counter(label for _, label in train).items() if count >= 2 * max(LABELS)

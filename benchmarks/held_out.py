@@ -15,7 +15,7 @@ from typing import Any
 
 from between import TELLING, pieces
 from defaults import selecting
-from evidence import Setting, begin, earlier, spread, target, write
+from evidence import Setting, begin, earlier, is_measured, spread, target, write
 
 NAMES = ("sst2", "cola", "airline_tweets", "liar", "mrpc", "ag_news", "goemotions")
 SIZES, DRAWS = (100,), (0, 1)
@@ -83,7 +83,7 @@ def main() -> None:
     rows = list(earlier(setting, "held_out", CONFIG).get("raw", []))
     for draw, size, name, arm in itertools.product(DRAWS, SIZES, NAMES, ARMS):
         cell = {"name": name, "size": size, "draw": draw, "arm": arm}
-        if not any(cell.items() <= row.items() for row in rows):
+        if not is_measured(rows, cell):
             rows.append(cell | fine_tuned(setting, **cell))
             report(setting, rows)
 

@@ -12,7 +12,21 @@ from typing import Any
 
 import numpy as np
 
-from evidence import DATA, ROOT, Setting, begin, earlier, finished, run, score_of, spread, target, with_earlier, write
+from evidence import (
+    DATA,
+    ROOT,
+    Setting,
+    begin,
+    earlier,
+    finished,
+    is_measured,
+    run,
+    score_of,
+    spread,
+    target,
+    with_earlier,
+    write,
+)
 
 SETS = {
     "sst2": ("text",),
@@ -62,7 +76,7 @@ def rows_of(name: str) -> tuple[list[tuple[str, str]], dict[str, str]]:
     return [rows[i] for i in np.random.default_rng(0).permutation(len(rows))], test
 
 
-def write_rows(path: Path, rows: list[tuple[str, ...]]) -> None:
+def write_texts(path: Path, rows: list[tuple[str, ...]]) -> None:
     """Texts, with their labels where they have some, as CSV."""
     with open(path, "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("text", "label")[: len(rows[0])], *rows])
@@ -81,7 +95,7 @@ def data(setting: Setting, name: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     parts = {"train": rows[:labels], "pool": [row[:1] for row in rows[labels : labels + pool]], "test": kept}
     for part, found in parts.items():
-        write_rows(folder / f"{part}.csv", found)
+        write_texts(folder / f"{part}.csv", found)
     return folder
 
 
@@ -280,7 +294,7 @@ def main() -> None:
                 continue
             for learns_from in MODEL2VEC:
                 key = {"set": name, "learns_from": learns_from, "seed": seed}
-                if not any(key.items() <= row.items() for row in others):
+                if not is_measured(others, key):
                     others.append(key | against(setting, name, learns_from, seed))
                     report(setting, others)
 

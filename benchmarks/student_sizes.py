@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from evidence import Setting, begin, earlier, finished, run, score_of, spread, target, write
-from student_defaults import DEVELOPMENT, LABELS, POOL, rows_of, write_rows
+from evidence import Setting, begin, earlier, finished, is_measured, run, score_of, spread, target, write
+from student_defaults import DEVELOPMENT, LABELS, POOL, rows_of, write_texts
 
 TELLING = 1000
 NAMES = ("sst2", "airline_tweets", "ag_news")
@@ -47,9 +47,9 @@ def files(setting: Setting, name: str) -> dict[str, str]:
         folder.mkdir(parents=True, exist_ok=True)
         pool, telling = setting.pick(POOL, 200), setting.pick(TELLING, 60)
         rest = rows[DEVELOPMENT + LABELS + POOL :]
-        write_rows(found["train"], rows[: setting.pick(DEVELOPMENT, 120)])
-        write_rows(found["unlabeled"], [row[:1] for row in rest[:pool]])
-        write_rows(found["test"], rest[pool : pool + telling])
+        write_texts(found["train"], rows[: setting.pick(DEVELOPMENT, 120)])
+        write_texts(found["unlabeled"], [row[:1] for row in rest[:pool]])
+        write_texts(found["test"], rest[pool : pool + telling])
     return {part: str(path) for part, path in found.items()}
 
 
@@ -131,7 +131,7 @@ def main() -> None:
         for student, variants in VARIANTS.items():
             for variant in variants:
                 key = {"set": name, "student": student, "variant": variant}
-                if not any(key.items() <= row.items() for row in rows):
+                if not is_measured(rows, key):
                     rows.append(key | distil(setting, name, student, variant))
                     report(setting, rows)
 

@@ -19,7 +19,7 @@ from unittest.mock import patch
 import numpy as np
 
 from defaults import DEFAULT, PROBE, TFIDF, columns_of, pieces, recipe, training_rows
-from evidence import Setting, begin, earlier, target, with_earlier, write
+from evidence import Setting, begin, earlier, is_measured, target, with_earlier, write
 
 TELLING, SEED = 600, 3
 """Rows that tell, and the seed of draw and training: one that no other table of the defaults has."""
@@ -167,7 +167,7 @@ def main() -> None:
         for name in names[: setting.pick(len(names), 1)]:
             for way in WAYS:
                 cell = {"name": name, "size": size, "way": way}
-                if not any(cell.items() <= row.items() for row in known):
+                if not is_measured(known, cell):
                     found = measured(setting, name, size, way)
                     rows.append(cell | {"validation": len(found.validation), "rated": rated(found)})
     report(setting, with_earlier(rows, known, by=("name", "size", "way")))

@@ -36,6 +36,12 @@ def record(folder: Path) -> RunRecord:
     return RunRecord.load(folder / "record.json")
 
 
+def planned(data: Path, model: Path, *flags: object, capsys: pytest.CaptureFixture[str]) -> str:
+    """The plan of a fine-tuning, on one line."""
+    assert finetune("--data", data, *flags, "--model", model, "--dry_run") == 0
+    return " ".join(capsys.readouterr().err.split())
+
+
 @pytest.fixture
 def gains(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fine-tuning is better than its start, whatever the rows say."""
@@ -106,8 +112,7 @@ def test_when_it_is_done(
 ) -> None:
     monkeypatch.setattr(amount, "_FEW_ROWS", few_rows)
     given = [reviews / str(flag) if str(flag).endswith(".csv") else flag for flag in flags]
-    assert finetune("--data", reviews, *given, "--model", tiny_bert, "--dry_run", "--output", tmp_path / "a") == 0
-    found = " ".join(capsys.readouterr().err.split())
+    found = planned(reviews, tiny_bert, *given, "--output", tmp_path / "a", capsys=capsys)
     assert ("of the way from the start" in found) == bool(said)
     assert said in found
 
@@ -139,8 +144,7 @@ def test_the_plan_says_what_was_chosen_and_why(
 ) -> None:
     monkeypatch.setattr(amount, "_FEW_ROWS", 10)
     monkeypatch.setattr(amount, "_STEPS", 1)
-    assert finetune("--data", reviews, "--model", tiny_bert, *flags, "--dry_run", "--output", tmp_path / "a") == 0
-    found = " ".join(capsys.readouterr().err.split())
+    found = planned(reviews, tiny_bert, *flags, "--output", tmp_path / "a", capsys=capsys)
     for sentence in said:
         assert sentence in found
     for sentence in unsaid:

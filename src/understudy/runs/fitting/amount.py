@@ -94,14 +94,12 @@ def training_amount(
     share = _HALFWAY if far and rows <= _FEW_ROWS else 1.0
     patience = max(2, passes // 2) if chooses and epochs is None and passes >= _PATIENT_EPOCHS else None
     reasons = []
-    if epochs is None and several > _FEWEST_EPOCHS:
-        reasons.append(
-            f"{rows:,} rows and {classes} outputs: at least {wanted} steps, but at most {_MOST_EPOCHS} passes"
-        )
-    elif epochs is None:
-        reasons.append(f"{rows:,} rows: {several} passes are enough steps")
-    if epochs is None and adapts:
-        reasons.append(f"of an adapter {passes}, which take about a third longer")
+    if epochs is None:
+        more = f"{rows:,} rows and {classes} outputs: at least {wanted} steps, but at most {_MOST_EPOCHS} passes"
+        enough = f"{rows:,} rows: {several} passes are enough steps"
+        reasons.append(more if several > _FEWEST_EPOCHS else enough)
+        if adapts:
+            reasons.append(f"of an adapter {passes}, which take about a third longer")
     if batch_size is None:
         reasons.append(f"steps of {size} rows {'below' if size == _SMALL_BATCH else 'from'} {_MANY_ROWS:,} rows")
     return Amount(passes, size, rate, patience, chooses, "; ".join(reasons), share)
